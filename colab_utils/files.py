@@ -1,0 +1,114 @@
+"""Writing files so that a kill, a full disk or a lost Drive leaves the old content or the new, never half of it."""
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import pathlib
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+
+class DiskFullError(OSError):
+    """The disk has no room left; what was finished before is intact."""
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Give a temporary path beside `path`; on leaving, flush it to disk and put it in the place of `path`.
+
+    The temporary file carries the suffix of `path` (writers such as matplotlib look at it). On any error it is removed and `path`
+    stays as it was. Raises DiskFullError, in one sentence, when the disk has no room.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(error.errno, f"no room left on the disk while writing {path}: free some space and run again; "
+                                             "everything finished before is intact") from error
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | os.PathLike, data: bytes) -> pathlib.Path:
+    """Write `data` to `path` atomically; returns the path. Raises DiskFullError."""
+    with replacing(path) as temporary, open(temporary, "wb") as handle:
+        handle.write(data)
+        handle.flush()
+        os.fsync(handle.fileno())
+    return pathlib.Path(path)
+
+
+def write_text(path: str | os.PathLike, text: str) -> pathlib.Path:
+    """Write `text` as UTF-8 with LF line ends, atomically."""
+    return write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: str | os.PathLike, value: Any) -> pathlib.Path:
+    """Write `value` as readable JSON, atomically. NaN is refused: it is not JSON."""
+    return write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_csv(path: str | os.PathLike, table: pd.DataFrame) -> pathlib.Path:
+    """Write `table` as CSV (no index, LF, floats round-trip exactly), atomically."""
+    return write_text(path, table.to_csv(index=False, lineterminator="\n"))
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Read a JSON file. Raises ValueError that names the file when it is torn."""
+    try:
+        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}): delete it and run again") from error
+
+
+def append_jsonl(path: str | os.PathLike, record: dict) -> None:
+    """Append one record as a line of JSON."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="utf-8") as handle:
+        handle.write(json.dumps(record, allow_nan=False) + "\n")
+
+
+def read_jsonl(path: str | os.PathLike) -> list[dict]:
+    """Read the records of a JSONL file; a torn last line (a kill during the append) is dropped and said so."""
+    path = pathlib.Path(path)
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    records = []
+    for number, line in enumerate(lines, 1):
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number < len(lines):
+                raise ValueError(f"{path}, line {number} is not valid JSON ({error}): delete the file and run again") from error
+            print(f"{path.name}: the last line was torn by an interruption and is dropped")
+    return records
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+    """SHA-256 of a file's bytes, as 64 hex digits."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text. NaN is refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def short_hash(value: Any, digits: int = 12) -> str:
+    """The first `digits` hex digits of the SHA-256 of `canonical_json(value)`."""
+    return hashlib.sha256(canonical_json(value).encode("utf-8")).hexdigest()[:digits]
