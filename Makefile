@@ -1,6 +1,6 @@
 # Two commands: `make run` (the main job) and `make test`. Each does its whole set-up on a machine with Python >= 3.11.
 #   make run                                       the embedded synthetic corpus
-#   make run CORPUS=emodb AUDIO=path/to/audio      real speech
+#   make run CORPUS=emodb AUDIO=path/to/audio      real speech (more: FEATURES=egemaps, SETTINGS="CLASSIFIER=linear-svm C=0.001")
 PYTHON  ?= python3
 VENV    := .venv
 BIN     := $(VENV)/bin
@@ -11,7 +11,7 @@ FEATURES ?=
 export MPLBACKEND = Agg
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
-.PHONY: run test setup lint clean
+.PHONY: run test setup run-embedded lint clean
 
 setup: $(VENV)/.ready
 
@@ -22,3 +22,20 @@ $(VENV)/.ready: setup.py constraints-colab.txt
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --editable ".[cpu,egemaps,notebooks,test]" --constraint constraints-colab.txt
 	touch $@
+
+run: setup
+	$(BIN)/python tools/run_notebook.py notebooks/01_feature_extraction.ipynb \
+	    CORPUS="$(CORPUS)" $(if $(AUDIO),AUDIO="$(abspath $(AUDIO))") $(if $(FEATURES),FEATURES="$(FEATURES)") $(SETTINGS)
+
+test: setup run-embedded
+	$(BIN)/python -m pytest
+
+# The tests leave the same page as `make run` does: the main job on the embedded corpus.
+run-embedded: setup
+	$(BIN)/python tools/run_notebook.py notebooks/01_feature_extraction.ipynb CORPUS=synthetic
+
+lint: setup
+	$(BIN)/ruff check .
+
+clean:
+	rm -rf $(VENV) out build dist *.egg-info

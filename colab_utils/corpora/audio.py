@@ -11,6 +11,8 @@ import soundfile
 EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".opus")
 SHORTEST_SECONDS = 0.05      # under two 25 ms frames nothing can be said of an emotion
 _LFS_POINTER = b"version https://git-lfs"
+_OGG_TAIL = 1 << 17         # an Ogg page is at most 65,307 bytes
+_HASH_BLOCK = 1 << 20       # samples hashed at a time: an hour of speech then needs no second copy in memory
 
 
 class AudioError(ValueError):
@@ -24,26 +26,21 @@ class AudioError(ValueError):
 def read_audio(file: str | os.PathLike) -> tuple[np.ndarray, int]:
     """Decode a file: float32 samples of shape (samples, channels), full scale ±1, and the sample rate in Hz.
 
-    32-bit float files may go beyond ±1 and are returned as they are. Raises AudioError for a file that is missing, empty, a Git LFS
-    pointer, not audio, truncated, without samples, shorter than SHORTEST_SECONDS, or that holds NaN or infinity.
+    32-bit float files may go beyond ±1 and are returned as they are. Raises AudioError for a file that is missing, unreadable, empty, a Git
+    LFS pointer, not audio, truncated, without samples, shorter than SHORTEST_SECONDS, or that holds NaN or infinity.
     """
     path = pathlib.Path(file)
-    if not path.is_file():
-        raise AudioError(file, "no such file")
-    if path.stat().st_size == 0:
-        raise AudioError(file, "empty file (0 bytes)")
-    with open(path, "rb") as handle:
-        if handle.read(len(_LFS_POINTER)) == _LFS_POINTER:
-            raise AudioError(file, "a Git LFS pointer, not audio: run `git lfs pull` in the corpus folder")
+    _checked_start(path)
     try:
         with soundfile.SoundFile(str(path)) as handle:
             declared, rate = handle.frames, handle.samplerate
             samples = handle.read(dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise AudioError(file, f"not readable as audio ({getattr(error, 'error_string', error)})") from error
+        reason = str(getattr(error, "error_string", error)).removeprefix("Error : ").rstrip(".")
+        raise AudioError(file, f"not readable as audio ({reason})") from error
     if len(samples) == 0:
         raise AudioError(file, "0 samples")
-    if len(samples) < declared or _is_truncated_wav(path):
+    if len(samples) < declared or _is_truncated(path):
         raise AudioError(file, "truncated: the header announces more samples than the file holds")
     if len(samples) < SHORTEST_SECONDS * rate:
         raise AudioError(file, f"too short ({len(samples) / rate:.3f} s; at least {SHORTEST_SECONDS} s is needed)")
@@ -52,22 +49,51 @@ def read_audio(file: str | os.PathLike) -> tuple[np.ndarray, int]:
     return samples, rate
 
 
-def _is_truncated_wav(path: pathlib.Path) -> bool:
-    """Whether a RIFF file is shorter than its header says (libsndfile reads such files without a word).
+def _checked_start(path: pathlib.Path) -> None:
+    """Raise AudioError for a file that is missing, empty, a Git LFS pointer, or that the disk does not give (its cause is then an OSError)."""
+    try:
+        if path.stat().st_size == 0:
+            raise AudioError(path, "empty file (0 bytes)")
+        with open(path, "rb") as handle:
+            start = handle.read(len(_LFS_POINTER))
+    except FileNotFoundError as error:
+        raise AudioError(path, "no such file") from error
+    except OSError as error:
+        raise AudioError(path, f"cannot be read from the disk ({error.strerror or error})") from error
+    if start == _LFS_POINTER:
+        raise AudioError(path, "a Git LFS pointer, not audio: run `git lfs pull` in the corpus folder")
 
-    Only the sizes of the data chunk are compared; 0 and 0xFFFFFFFF mean "streamed, size unknown" and are accepted.
+
+def _is_truncated(path: pathlib.Path) -> bool:
+    """Whether a WAV, AIFF or Ogg file ends before its own structure says so (libsndfile reads such files without a word).
+
+    FLAC and MP3 need no look: their decoders refuse or come back with too few samples.
     """
     size = path.stat().st_size
     with open(path, "rb") as handle:
-        if handle.read(4) != b"RIFF":
+        kind = handle.read(4)
+        if kind == b"OggS":
+            handle.seek(max(0, size - _OGG_TAIL))
+            return not _ends_ogg_stream(handle.read())
+        if kind not in (b"RIFF", b"FORM"):
             return False
+        order, wanted = ("little", b"data") if kind == b"RIFF" else ("big", b"SSND")
         handle.seek(12)
         while len(header := handle.read(8)) == 8:
-            length = int.from_bytes(header[4:], "little")
-            if header[:4] == b"data":
+            length = int.from_bytes(header[4:], order)
+            if header[:4] == wanted:                    # 0 and 0xFFFFFFFF mean "streamed, size unknown"
                 return length not in (0, 0xFFFFFFFF) and handle.tell() + length > size
             handle.seek(length + length % 2, os.SEEK_CUR)
     return False
+
+
+def _ends_ogg_stream(tail: bytes) -> bool:
+    """Whether the last Ogg page in `tail` is whole and marked as the end of its stream (RFC 3533, §6)."""
+    page = tail[max(0, tail.rfind(b"OggS")):]
+    if len(page) < 27 or not page[5] & 4:
+        return False
+    lengths = page[27:27 + page[26]]
+    return len(lengths) == page[26] and len(page) >= 27 + len(lengths) + sum(lengths)
 
 
 def load_audio(file: str | os.PathLike, sample_rate: int = 16000) -> np.ndarray:
@@ -78,12 +104,15 @@ def load_audio(file: str | os.PathLike, sample_rate: int = 16000) -> np.ndarray:
     samples, rate = read_audio(file)
     mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
     if rate != sample_rate:
-        import librosa                                  # imported late: it costs a second, and 16 kHz corpora never need it
+        import librosa  # imported late: it costs a second, and 16 kHz corpora never need it
         mono = librosa.resample(mono, orig_sr=rate, target_sr=sample_rate, res_type="soxr_hq")
     return np.ascontiguousarray(mono, dtype=np.float32)
 
 
 def samples_sha256(samples: np.ndarray, rate: int) -> str:
     """Identity of decoded audio: SHA-256 of rate, shape and 16-bit rounded samples, so FLAC and WAV of one recording agree."""
-    rounded = np.clip(np.rint(samples * 32768.0), -(2 ** 31), 2 ** 31 - 1).astype("<i4")
-    return hashlib.sha256(f"{rate},{samples.shape}".encode() + rounded.tobytes()).hexdigest()
+    digest = hashlib.sha256(f"{rate},{samples.shape}".encode())
+    for start in range(0, len(samples), _HASH_BLOCK):
+        block = np.rint(samples[start:start + _HASH_BLOCK] * 32768.0)
+        digest.update(np.clip(block, -(2 ** 31), 2 ** 31 - 128).astype("<i4").tobytes())   # 2**31 - 128 is the largest int32 in float32
+    return digest.hexdigest()

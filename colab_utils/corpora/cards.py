@@ -1,0 +1,103 @@
+"""Corpus cards and shipped tables: what is known of a corpus before any of its audio is at hand."""
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+
+import pandas as pd
+import yaml
+
+from colab_utils.corpora.emotions import CANONICAL
+from colab_utils.corpora.manifest import ManifestError, read_manifest, read_table
+
+COUNT_KEYS = ("utterances", "speakers", "per_emotion", "per_speaker", "confidence")
+
+
+@dataclasses.dataclass(frozen=True)
+class CorpusCard:
+    """A corpus: name, title, citation, licence, `access` ("open" or "request"), URL, language (BCP 47) and `label_map` (raw -> canonical emotion).
+
+    `counts` holds any of COUNT_KEYS; `confidence` is "V" (verified: a wrong count is an error) or "R" (recalled: it warns).
+    `folds` holds rule, unit (speaker, session or film), file and note; `known_bad` a list of `{path, reason}`; `naming` explains the file names.
+    """
+    name: str
+    title: str
+    citation: str
+    license: str
+    access: str
+    url: str
+    language: str
+    label_map: Mapping[str, str]
+    counts: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    folds: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    known_bad: tuple[Mapping[str, str], ...] = ()
+    naming: str = ""
+    note: str = ""
+
+
+def data_folder() -> pathlib.Path:
+    """The folder `data_manifests`: beside the package in a checkout, inside it after an installation."""
+    package = pathlib.Path(__file__).resolve().parent.parent
+    beside = package.parent / "data_manifests"
+    return beside if beside.is_dir() and (package.parent / "setup.py").is_file() else package / "data_manifests"
+
+
+def corpus_names() -> list[str]:
+    """The corpora that have a card, in alphabetical order."""
+    return sorted(path.stem for path in data_folder().glob("*.yaml"))
+
+
+def load_card(name: str) -> CorpusCard:
+    """Read `data_manifests/<name>.yaml`. Raises ManifestError for an unknown corpus (listing the known) and for a card that is not well made."""
+    file = data_folder() / f"{name}.yaml"
+    if name not in corpus_names():
+        raise ManifestError(f"unknown corpus {name!r}; known: {', '.join(corpus_names())}; your own data comes in by from_csv or from_folder")
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        card = CorpusCard(name=name, **{**content, "known_bad": tuple(content.get("known_bad", ()))})
+    except (yaml.YAMLError, TypeError, AttributeError) as error:
+        raise ManifestError(f"{file}: not a corpus card ({error})") from error
+    fault = _fault(card)
+    if fault:
+        raise ManifestError(f"{file}: {fault}")
+    return card
+
+
+def _fault(card: CorpusCard) -> str:
+    """What is wrong with a card, or ""."""
+    if card.access not in ("open", "request"):
+        return f"access is {card.access!r}, not open or request"
+    if not all(isinstance(raw, str) for raw in card.label_map):
+        return "label_map has keys that YAML does not read as text: put them in quotes"
+    strange = sorted(set(card.label_map.values()) - set(CANONICAL))
+    if strange:
+        return f"label_map leads to {', '.join(strange)}, which the suite does not know: use {', '.join(CANONICAL)}"
+    if set(card.counts) - set(COUNT_KEYS):
+        return f"counts has unknown keys {', '.join(sorted(set(card.counts) - set(COUNT_KEYS)))}; known: {', '.join(COUNT_KEYS)}"
+    if card.counts and card.counts.get("confidence") not in ("V", "R"):
+        return "counts needs confidence: V (verified) or R (recalled)"
+    return ""
+
+
+def shipped_manifest(name: str) -> pd.DataFrame | None:
+    """The manifest that comes with the suite, or None for a corpus whose rows do not follow from its published file names."""
+    file = data_folder() / f"{load_card(name).name}.csv"
+    return read_manifest(file) if file.is_file() else None
+
+
+def frozen_folds(name: str) -> pd.DataFrame:
+    """The frozen folds of a corpus: columns `<unit>` (speaker, session or film; corpus-local id, str) and fold (int, from 0).
+
+    Raises ManifestError when the corpus has none or the file is not well made.
+    """
+    unit = load_card(name).folds.get("unit", "speaker")
+    file = data_folder() / "folds" / f"{name}.csv"
+    if not file.is_file():
+        raise ManifestError(f"{name} has no frozen folds: use grouped folds or leave one speaker out")
+    table = read_table(file)
+    if list(table.columns) != [unit, "fold"]:
+        raise ManifestError(f"{file}: columns {', '.join(table.columns)} found, {unit}, fold expected")
+    if table[unit].duplicated().any() or not table["fold"].str.fullmatch(r"\d+").all():
+        raise ManifestError(f"{file}: each {unit} stands once, with a whole fold number")
+    return table.astype({"fold": int})

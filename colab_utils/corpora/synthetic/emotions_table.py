@@ -1,0 +1,65 @@
+"""What an emotion does to a voice: the table of moves from which the synthetic corpus is made, with the literature behind each parameter.
+
+A move is what full acting (strength 1) by an average speaker adds to that speaker's neutral voice. Signs and orders follow the sources; sizes are
+ours, chosen so that emotions overlap as they do in acted corpora. Sources by key:
+
+BS96  Banse & Scherer 1996, Acoustic profiles in vocal emotion expression, J. Pers. Soc. Psychol. 70(3), 614-636
+JL03  Juslin & Laukka 2003, Communication of emotions in vocal expression and music performance, Psychol. Bull. 129(5), 770-814
+S03   Scherer 2003, Vocal communication of emotion: a review of research paradigms, Speech Commun. 40(1-2), 227-256
+MA93  Murray & Arnott 1993, Toward the simulation of emotion in synthetic speech, J. Acoust. Soc. Am. 93(2), 1097-1108
+BuS00 Burkhardt & Sendlmeier 2000, Verification of acoustical correlates of emotional speech using formant-synthesis, ISCA Workshop on
+      Speech and Emotion, 151-156
+GC03  Gobl & Ni Chasaide 2003, The role of voice quality in communicating emotion, mood and attitude, Speech Commun. 40(1-2), 189-212
+BO95  Bachorowski & Owren 1995, Vocal expression of emotion: acoustic properties of speech ..., Psychol. Sci. 6(4), 219-224
+T80   Tartter 1980, Happy talk: perceptual and acoustic effects of smiling on speech, Percept. Psychophys. 27(1), 24-27
+RM77  Russell & Mehrabian 1977, Evidence for a three-factor theory of emotions, J. Res. Pers. 11(3), 273-294
+LJB05 Laukka, Juslin & Bresin 2005, A dimensional approach to vocal expression of emotion, Cogn. Emot. 19(5), 633-653
+"""
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """One column of the table: its unit, the natural spread over utterances (standard deviation, same unit), what one standard deviation of
+    general activation adds (LJB05: F0, loudness, rate and high-frequency energy rise together with arousal), and the sources of its moves."""
+    unit: str
+    spread: float
+    activation: float
+    source: str
+
+
+PARAMETERS = {
+    "f0_level": Parameter("semitones", 1.5, 0.8, "BS96, S03, MA93"),
+    "f0_range": Parameter("ln factor of the F0 excursions", 0.18, 0.04, "BS96, S03, JL03"),
+    "f0_final": Parameter("semitones moved over the last syllable", 1.2, 0.0, "JL03, MA93"),
+    "rate": Parameter("ln factor of syllables per second", 0.07, 0.03, "JL03, MA93, S03"),
+    "loudness": Parameter("dB", 1.8, 1.0, "BS96, JL03, S03"),
+    "accent": Parameter("dB of stressed over other syllables", 0.8, 0.2, "JL03"),
+    "tilt": Parameter("dB/octave above 500 Hz", 0.6, 0.3, "BS96, JL03, S03"),
+    "breath": Parameter("dB of aspiration noise", 2.0, 0.0, "GC03, BuS00, MA93"),
+    "jitter": Parameter("ln factor", 0.30, 0.0, "JL03, BO95"),
+    "shimmer": Parameter("ln factor", 0.30, 0.0, "JL03, BO95"),
+    "tremor": Parameter("semitones of F0 modulation near 6 Hz", 0.08, 0.0, "MA93, BuS00"),
+    "smile": Parameter("ln factor of the formant frequencies", 0.012, 0.0, "T80"),
+    "precision": Parameter("ln factor of the vowel space", 0.08, 0.0, "MA93, BuS00"),
+}
+
+_ROWS = {
+    #             level  range  final  rate  loud  accent  tilt breath jitter shimmer tremor smile precision
+    "anger":     (+3.5, +0.40, -1.0, +0.10, +6.0, +2.0, +2.0, -4.0, +0.40, +0.40, +0.00, +0.00, +0.15),
+    "happiness": (+3.5, +0.45, +1.5, +0.08, +3.0, +1.0, +0.8, +0.0, -0.30, -0.30, +0.00, +0.04, +0.05),
+    "fear":      (+4.5, -0.10, +1.0, +0.16, +1.0, +0.3, -0.4, +2.5, +0.60, +0.40, +0.45, +0.00, +0.00),
+    "sadness":   (-2.0, -0.40, -1.5, -0.18, -4.5, -1.5, -1.8, +4.5, +0.30, +0.30, +0.10, +0.00, -0.25),
+    "disgust":   (-1.5, +0.10, -2.0, -0.16, -1.0, +0.5, +0.5, +0.5, +0.60, +0.50, +0.00, -0.025, +0.00),
+    "neutral":   (0.0,) * 13,
+}
+MOVES = {emotion: dict(zip(PARAMETERS, row, strict=True)) for emotion, row in _ROWS.items()}
+EMOTIONS = tuple(MOVES)
+
+# (valence, arousal, dominance) in -1..1 at full acting strength, after RM77 and LJB05; 0 is the middle of the rating scale.
+AFFECT = {"anger": (-0.60, 0.75, 0.45), "happiness": (0.75, 0.50, 0.35), "fear": (-0.60, 0.65, -0.45), "sadness": (-0.60, -0.55, -0.40),
+          "disgust": (-0.65, -0.05, 0.10), "neutral": (0.0, -0.15, 0.0)}
+ACTIVATION_IN_AROUSAL = 0.12    # what one standard deviation of general activation adds to arousal
+RATING_SPREAD = 0.08            # what the (absent) raters disagree by

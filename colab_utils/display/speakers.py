@@ -1,0 +1,99 @@
+"""Figures about speakers: who spoke which emotion how often, and how well each test speaker was recognised."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from colab_utils.corpora.manifest import speaker_keys
+from colab_utils.display import captions, style
+from colab_utils.display.figures import summary
+from colab_utils.results import metrics as measures
+
+MANY = 40                           # beyond it the names of speakers are left out: they would be illegible
+
+
+def speaker_recall(predictions: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
+    """UAR of each speaker: columns speaker (`<corpus>/<speaker>`, `unknown`), uar, low, high (fractions), n (utterances); sorted by uar.
+
+    uar is the mean over (seed, draw), low and high are its extremes over these. A speaker's UAR counts only the emotions that this
+    speaker's utterances hold, so its chance level is not the overall one where emotions are missing.
+    """
+    rows = []
+    for speaker, part in predictions.groupby(speaker_keys(predictions).replace("", "unknown")):
+        values = measures.uar(measures.cell_counts(part, labels))
+        rows.append({"speaker": speaker, "uar": values.mean(), "low": values.min(), "high": values.max(), "n": part["utt_id"].nunique()})
+    return pd.DataFrame(rows).sort_values(["uar", "speaker"], ignore_index=True)
+
+
+def per_speaker_figure(predictions: pd.DataFrame, metrics: Mapping[str, Any] | None = None, title: str = "") -> style.SuiteFigure:
+    """UAR of every test speaker as a point (bar: lowest to highest seed and draw) with n, chance, and the overall UAR with its interval.
+
+    `metrics`: metrics.json of the same table, computed here when left out. One row a speaker; beyond MANY speakers without their names.
+    """
+    metrics = summary(predictions) if metrics is None else metrics
+    table = speaker_recall(predictions, list(metrics["labels"]))
+    many, rows, repeated = len(table) > MANY, np.arange(len(table)), captions.repetitions(predictions)
+    below = [f"Point: mean over {repeated}; bar: lowest to highest seed and draw." if repeated else "", *captions.notes(metrics)]
+    with style.suite_style():
+        figure = style.new_figure(style.TWO_COLUMNS if many else style.ONE_COLUMN, (3 if many else 0.17 * len(table)) + 1.1)
+        axes = figure.subplots()
+        _overall(axes, metrics)
+        axes.hlines(rows, 100 * table["low"], 100 * table["high"], color=style.INK, lw=0.8)
+        axes.plot(100 * table["uar"], rows, "o", ms=3 if many else 4, color=style.INK, clip_on=False)
+        axes.set(xlim=(0, 100), ylim=(-0.7, len(table) - 0.3), xlabel="UAR of the speaker's utterances (%)", ylabel="Test speaker")
+        names = [f"{name} (n = {n})" for name, n in zip(short_names(table["speaker"]), table["n"], strict=True)]
+        axes.set_yticks([] if many else rows, [] if many else names)
+        axes.spines[["top", "right"]].set_visible(False)
+        if title:
+            axes.set_title(title)
+        figure.legend(loc="outside upper center", ncols=3 if many else 1, frameon=False)
+        style.caption_below(figure, below, captions.stamps(predictions, metrics))
+    return figure
+
+
+def _overall(axes: Any, metrics: Mapping[str, Any]) -> None:
+    """The overall UAR with its interval, and the chance level, as vertical marks."""
+    if metrics.get("uar_ci95"):
+        low, high = (100 * value for value in metrics["uar_ci95"])
+        axes.axvspan(low, high, color="#cfe0ef", lw=0, label=f"95 % interval over {captions.interval_unit(metrics)}: {low:.1f} to {high:.1f} %")
+    axes.axvline(100 * metrics["uar"], color=style.ACCENT, lw=1.2, label=f"UAR over all speakers: {100 * metrics['uar']:.1f} %")
+    axes.axvline(100 * metrics["chance"], color=style.QUIET, lw=1, ls=":", label=f"chance: {100 * metrics['chance']:.1f} %")
+
+
+def short_names(keys: pd.Series) -> list[str]:
+    """Speaker keys without the corpus where all are of one corpus: `emodb/03` -> `03`."""
+    one = keys[keys.str.contains("/")].str.rpartition("/")[0].nunique() <= 1
+    return [key.rpartition("/")[2] if one else key for key in keys]
+
+
+def speaker_emotion_table(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Utterances of each speaker (rows: `<corpus>/<speaker>`, or `unknown`) and emotion (columns): int counts."""
+    return pd.crosstab(speaker_keys(manifest).replace("", "unknown").rename("speaker"), manifest["emotion"])
+
+
+def speakers_by_emotion(manifest: pd.DataFrame, title: str = "") -> style.SuiteFigure:
+    """Who spoke which emotion how often: counts of utterances, speakers (with gender f/m where known) on y, emotions on x.
+
+    Of more than MANY speakers those with the most utterances are shown, and all others are summed in a last row that says how many.
+    """
+    table = speaker_emotion_table(manifest)
+    gender = dict(zip(speaker_keys(manifest), manifest["gender"].str[:1], strict=True))
+    names = [f"{name} ({gender[key]})" if gender.get(key) else name
+             for key, name in zip(table.index, short_names(table.index.to_series()), strict=True)]
+    table.index, shade = names, table.to_numpy() / table.to_numpy().max(initial=1)
+    if len(table) > MANY:
+        order = np.argsort(-table.sum(axis=1).to_numpy(), kind="stable")
+        shown, rest = np.sort(order[:MANY - 1]), order[MANY - 1:]
+        shade = np.vstack([shade[shown], np.zeros(table.shape[1])])                  # a sum of many speakers is not shaded with the single ones
+        table = pd.concat([table.iloc[shown], table.iloc[rest].sum().to_frame(f"{len(rest)} others").T])
+    size = f"{len(manifest):,} utterances, {len(names)} speakers"
+    with style.suite_style():
+        figure = style.new_figure(style.ONE_COLUMN if table.shape[1] <= 7 else style.WIDE_COLUMN, 0.17 * len(table) + 1.1)
+        axes = figure.subplots()
+        style.heat(axes, shade, list(table.index), list(table.columns), [[f"{count:,}" for count in row] for row in table.to_numpy()])
+        axes.set(xlabel="Emotion (number of utterances)", ylabel="Speaker")
+        figure.suptitle("\n".join(captions.wrap(f"{title}: {size}" if title else size, figure.get_figwidth(), 7)), fontsize=7)
+    return figure

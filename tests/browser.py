@@ -1,0 +1,147 @@
+"""A notebook in a real browser: classic Notebook 6.5.7 on loopback, Chromium through playwright, real keys and clicks.
+
+    with notebook_page(folder, notebook) as page:       # notebook: an nbformat notebook; folder: its fresh working folder
+        run_all(page)
+        page.get_by_role("button", name="Run").click()
+
+With BROWSER_SHOTS=<folder> a failing test leaves a screenshot there. Without Chromium, playwright or Notebook the test is skipped with
+the reason; with REQUIRE_BROWSER=1 it fails instead.
+"""
+import contextlib
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import nbformat
+import pytest
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+         "--disable-sync", "--disable-dev-shm-usage"]
+IDLE = "#kernel_indicator_icon.kernel_idle_icon"
+
+
+def missing(reason: str) -> None:
+    """Skip the test for `reason`; fail instead where REQUIRE_BROWSER=1 says that a browser has to be here."""
+    if os.environ.get("REQUIRE_BROWSER") == "1":
+        pytest.fail(f"REQUIRE_BROWSER=1, but {reason}")
+    pytest.skip(f"{reason} (set REQUIRE_BROWSER=1 to make this a failure)")
+
+
+def chromium() -> str:
+    """The path of the Chromium or Chrome to use (CHROMIUM names another); skips or fails without one."""
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    return found or missing("there is no Chromium: apt-get install --no-install-recommends chromium fonts-dejavu-core")
+
+
+def make_notebook(*cells: str) -> nbformat.NotebookNode:
+    """A notebook of code cells."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return notebook
+
+
+@contextlib.contextmanager
+def notebook_server(folder: pathlib.Path, environment: dict[str, str] | None = None):
+    """A Notebook 6 server on 127.0.0.1 with `folder` as its root; yields its URL. Its log is `folder`/.server.log."""
+    try:
+        import notebook
+    except ImportError:
+        missing("Notebook is not installed: pip install notebook==6.5.7 widgetsnbextension==3.6.6")
+    if not notebook.__version__.startswith("6."):
+        missing(f"Notebook {notebook.__version__} is installed: the widgets of Colab's ipywidgets 7.7 need notebook==6.5.7")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = {**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1", "IPYTHONDIR": str(folder / ".ipython"),
+                "JUPYTER_RUNTIME_DIR": str(folder / ".runtime"), **(environment or {})}
+    settings.pop("MPLBACKEND", None)                                 # the kernel's own inline figures, as on Colab
+    command = [sys.executable, "-m", "notebook", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}", "--port-retries=0",
+               "--NotebookApp.token=", "--NotebookApp.password=", f"--notebook-dir={folder}"]
+    with open(folder / ".server.log", "wb") as log:
+        server = subprocess.Popen(command, cwd=folder, env=settings, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait_for(url, server, folder / ".server.log")
+        yield url
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)                        # the whole group: kernels too
+        try:
+            server.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait(timeout=10)
+
+
+def _wait_for(url: str, server: subprocess.Popen, log: pathlib.Path, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if server.poll() is not None:
+            break
+        with contextlib.suppress(urllib.error.URLError, ConnectionError):
+            urllib.request.urlopen(f"{url}/api", timeout=5).close()
+            return
+        time.sleep(0.1)
+    pytest.fail(f"the notebook server did not come up:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+@contextlib.contextmanager
+def browser_page(width: int = 1200, height: int = 1000):
+    """A page of headless Chromium; JavaScript errors are collected in `page.errors` (a list of str)."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("playwright is not installed: pip install playwright")
+    path = chromium()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, headless=True, args=FLAGS)
+        page = browser.new_page(viewport={"width": width, "height": height}, accept_downloads=True)
+        page.errors = []
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        try:
+            yield page
+        except BaseException:
+            if os.environ.get("BROWSER_SHOTS"):
+                page.screenshot(path=pathlib.Path(os.environ["BROWSER_SHOTS"]) / "failure.png", full_page=True)
+            raise
+        finally:
+            browser.close()
+
+
+@contextlib.contextmanager
+def notebook_page(folder: pathlib.Path, notebook: nbformat.NotebookNode, environment: dict[str, str] | None = None, **size: int):
+    """`notebook`, written into `folder` and opened with its kernel connected and idle; a page as in `browser_page`."""
+    chromium()
+    nbformat.write(notebook, folder / "page.ipynb")
+    with notebook_server(folder, environment) as url, browser_page(**size) as page:
+        page.goto(f"{url}/notebooks/page.ipynb", wait_until="domcontentloaded")
+        page.wait_for_function("window.Jupyter && Jupyter.notebook && Jupyter.notebook.kernel && Jupyter.notebook.kernel.is_connected()",
+                               timeout=60_000)
+        page.wait_for_selector(IDLE, timeout=60_000)
+        page.wait_for_timeout(1500)                  # the widget manager still talks to the kernel, which no selector shows
+        yield page
+
+
+def run_all(page, seconds: float = 120) -> None:
+    """Run every cell and wait until all have run; a cell that raises fails the test with its traceback."""
+    page.evaluate("Jupyter.notebook.execute_all_cells()")
+    page.wait_for_function("""Jupyter.notebook.get_cells().filter(c => c.cell_type == 'code' && c.get_text().trim())
+                              .every(c => typeof c.input_prompt_number == 'number')
+                              || document.querySelector('.output_error') !== null""", timeout=1000 * seconds)
+    page.wait_for_selector(IDLE, timeout=1000 * seconds)
+    errors = page.locator(".output_error").all_inner_texts()
+    assert not errors, errors[0]
+
+
+def wait_until(condition, what: str, seconds: float = 20) -> None:
+    """Wait until `condition()` is true; fails the test with `what` was waited for."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited {seconds} s in vain for: {what}"
+        time.sleep(0.1)

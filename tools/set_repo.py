@@ -1,0 +1,70 @@
+"""Tell the badges, the set-up cells and the package where the repository lives on GitHub.
+
+    python tools/set_repo.py OWNER/NAME
+
+Any address stamped before is replaced; a second run changes nothing. `OWNER/NAME` itself, literally, takes the address out again.
+"""
+from __future__ import annotations
+
+import argparse
+import pathlib
+import re
+
+REPO = pathlib.Path(__file__).resolve().parent.parent
+SLUG = r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}"
+# The constant (with \" inside a notebook's JSON) and the badge links hold our address whatever it is.
+PLACES = (re.compile(rf'(?P<before>REPOSITORY = \\?")(?P<slug>{SLUG})(?=\\?")'),
+          re.compile(rf"(?P<before>colab\.research\.google\.com/github/)(?P<slug>{SLUG})(?=/blob/)"))
+
+
+def stamped_files(root: pathlib.Path = REPO) -> list[pathlib.Path]:
+    """The files that may hold the address, those that exist; the package's own last, so that an interrupted stamp can be repeated."""
+    single = [path for name in ("README.md", "CITATION.cff") if (path := root / name).is_file()]
+    return [*single, *sorted(root.glob("docs/**/*.md")), *sorted(root.glob("notebooks/*.ipynb")), root / "colab_utils/__init__.py"]
+
+
+def slugs_in(text: str) -> set[str]:
+    """Every address that stands in a badge or a REPOSITORY constant of `text`."""
+    return {match["slug"] for place in PLACES for match in place.finditer(text)}
+
+
+def current_slug(root: pathlib.Path = REPO) -> str:
+    """The address in colab_utils/__init__.py. Raises ValueError when the constant is missing."""
+    found = PLACES[0].search((root / "colab_utils/__init__.py").read_text(encoding="utf-8"))
+    if found is None:
+        raise ValueError(f'{root / "colab_utils/__init__.py"} has no line REPOSITORY = "OWNER/NAME": put it back')
+    return found["slug"]
+
+
+def stamp(slug: str, root: pathlib.Path = REPO) -> list[pathlib.Path]:
+    """Write `slug` in all places below `root`; returns the files that changed. Raises ValueError for something that is no slug.
+
+    Plain links to github.com are changed only where they name the address stamped before: others lead to other projects.
+    """
+    if not re.fullmatch(SLUG, slug) or slug.endswith(".git"):
+        raise ValueError(f"{slug!r} is not of the form OWNER/NAME, such as 'ada/speech-emotion'")
+    link = re.compile(rf"(?P<before>(?<![\w-])github\.com/){re.escape(current_slug(root))}(?![A-Za-z0-9_-]|\.(?!git\b)[A-Za-z0-9])")
+    changed = []
+    for path in stamped_files(root):
+        text = path.read_bytes().decode("utf-8")
+        new = text
+        for place in (*PLACES, link):
+            new = place.sub(lambda match: match["before"] + slug, new)
+        if new != text:
+            path.write_bytes(new.encode("utf-8"))
+            changed.append(path)
+    return changed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("slug", metavar="OWNER/NAME")
+    try:
+        changed = stamp(parser.parse_args().slug)
+    except ValueError as error:
+        parser.error(str(error))
+    print("\n".join(f"stamped {path.relative_to(REPO)}" for path in changed) or "every place has this address already")
+
+
+if __name__ == "__main__":
+    main()
