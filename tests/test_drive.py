@@ -302,6 +302,7 @@ def test_files_that_vanish_or_are_temporary(run, mydrive):
     (run / "broken-link").symlink_to(run / "nowhere")
     report = drive.publish(run, mydrive)
     assert set(report.failed) == {"broken-link", "DONE"}
+    assert report.sent == ["config.json", "metrics.json", "parts/0.csv"]
     assert sorted(contents(mydrive / run.name)) == ["config.json", "metrics.json", "parts/0.csv"]
 
 
@@ -395,6 +396,18 @@ def test_links_out_devices_and_loops_in_a_tar_are_refused(mydrive, tmp_path, tar
     with pytest.raises(drive.ArchiveError, match="links.tar"):
         drive.stage(linked_tar(mydrive / "links.tar", [("dir/link", target, kind)]), tmp_path / "audio")
     assert list((tmp_path / "audio").iterdir()) == []
+
+
+@pytest.mark.parametrize(("target", "kind"), [("../../secret.txt", tarfile.SYMTYPE), ("/dir/good.wav", tarfile.SYMTYPE), ("../x", tarfile.LNKTYPE)])
+def test_a_link_that_leaves_is_called_so(mydrive, tmp_path, target, kind):
+    with pytest.raises(drive.ArchiveError, match=r"dir/link.*outside the archive"):
+        drive.stage(linked_tar(mydrive / "links.tar", [("dir/link", target, kind)]), tmp_path / "audio")
+
+
+def test_a_folder_that_leaves_is_refused(mydrive, tmp_path):
+    with pytest.raises(drive.ArchiveError, match="outside the folder"):
+        drive.stage(linked_tar(mydrive / "links.tar", [("../evil", "", tarfile.DIRTYPE)]), tmp_path / "audio")
+    assert not (tmp_path / "evil").exists()
 
 
 def test_a_file_through_a_link_to_a_folder_is_refused(mydrive, tmp_path):
@@ -528,6 +541,19 @@ def test_links_to_folders_are_followed_but_not_in_circles(mydrive, tmp_path):
     assert sorted(contents(drive.stage(mydrive / "own", tmp_path / "audio"))) == ["b.wav", "shared/a.wav"]
 
 
+def test_a_copy_from_drive_that_comes_short_is_made_again(monkeypatch, mydrive, tmp_path, waits):
+    copy, calls = shutil.copyfile, []
+
+    def short_once(source, target, **options):
+        calls.append(target)
+        return copy(source, target, **options) if len(calls) > 1 else pathlib.Path(target).write_bytes(b"ha")
+
+    monkeypatch.setattr(shutil, "copyfile", short_once)
+    files.write_text(mydrive / "list.csv", "half and more")
+    assert drive.stage(mydrive / "list.csv", tmp_path / "audio").read_text() == "half and more"
+    assert waits == [1.0]
+
+
 def test_many_small_files_get_a_hint(monkeypatch, mydrive, tmp_path, capsys):
     from colab_utils.drive import staging
     monkeypatch.setattr(staging, "MANY_FILES", 2)
@@ -567,6 +593,12 @@ def test_zip_of_the_workspace_leaves_older_downloads_out(workspace):
     assert unzipped(drive.download(workspace, "all")) == unzipped(first)
     assert sorted(unzipped(drive.download(workspace, "more"))) == ["work/corpus.zip", "work/runs/a.csv"]
     assert list(unzipped(drive.make_zip(first, workspace / "downloads" / "again.zip"))) == ["all.zip"]
+
+
+def test_a_zip_does_not_hold_itself(run):
+    first = unzipped(drive.make_zip(run, run / "all.backup"))
+    assert unzipped(drive.make_zip(run, run / "all.backup")) == first
+    assert len(first) == 4
 
 
 def test_zip_of_nothing_or_of_a_missing_file(tmp_path):

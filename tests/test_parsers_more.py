@@ -35,8 +35,8 @@ def two(low, high):
 
 
 # Naming written down a second time, from method_facts §5, as what each place of a name may hold.
-IEMOCAP = st.tuples(st.integers(1, 5).map(str), st.sampled_from("FM"), words("impro01 impro05b impro08a script01_1b script03_2"), st.sampled_from("FM"),
-                    st.integers(0, 999).map("{:03}".format))
+IEMOCAP = st.tuples(st.integers(1, 5).map(str), st.sampled_from("FM"), words("impro01 impro05b impro08a script01_1b script03_2"),
+                    st.sampled_from("FM"), st.integers(0, 999).map("{:03}".format))
 MSP = st.tuples(two(1, 20), st.sampled_from("AHSN"), st.sampled_from("FM"), two(1, 6), st.sampled_from("PRST"), st.sampled_from("FM"), two(1, 30))
 EMOFILM = st.tuples(st.sampled_from("fm"), words("ans dis gio rab tri"), st.integers(0, 999).map("{:03}".format),
                     st.sampled_from("abcdefgs"), words("en es it"))

@@ -296,17 +296,19 @@ def test_a_corpus_with_annotation_files_needs_only_a_module_and_a_card(tmp_path,
     monkeypatch.setattr(cards, "data_folder", lambda: tmp_path / "cards")
     (tmp_path / "cards").mkdir()
     (tmp_path / "cards" / "toy.yaml").write_text("{title: t, citation: c, license: l, access: request, url: u, language: en, "
-                                                 "label_map: {ang: anger, exc: excited}, known_bad: [{path: Ses01c, reason: silent}]}")
-    for stem in ("Ses01a", "Ses02b", "Ses02d", "Ses02e", "other"):
+                                                 "label_map: {ang: anger, exc: excited}, known_bad: [{path: Ses01c, reason: silent}, "
+                                                 "{path: Ses02f, reason: clipped, skip: true}, {path: Ses02b, reason: same as Ses02a}]}")
+    for stem in ("Ses01a", "Ses02b", "Ses02d", "Ses02e", "Ses02f", "other"):
         tone(tmp_path / "root" / f"{stem}.wav")
     (tmp_path / "root" / "Ses01c.wav").write_bytes(b"")
-    (tmp_path / "root" / "labels.txt").write_text("Ses01a ang 2.5\nSes02b exc 4\nSes02d xxx 3\nSes01c ang 1\nSes09z ang 1\n")
+    (tmp_path / "root" / "labels.txt").write_text("Ses01a ang 2.5\nSes02b exc 4\nSes02d xxx 3\nSes02f ang 1\nSes01c ang 1\nSes09z ang 1\n")
     result = scan("toy", tmp_path / "root", progress=False)
     columns = ["utt_id", "session", "emotion_raw", "emotion", "valence"]
     assert result.manifest[columns].to_numpy().tolist() == [["toy/Ses01a", "01", "ang", "anger", 2.5],
                                                             ["toy/Ses02b", "02", "exc", "excited", 4.0]]
     assert reasons(result) == {"other.wav": "foreign: no session", "Ses02e.wav": "no entry in the annotation files",
-                               "Ses02d.wav": "label 'xxx' is not in the label map of toy.yaml", "Ses01c.wav": "empty file (0 bytes) (known: silent)"}
+                               "Ses02d.wav": "label 'xxx' is not in the label map of toy.yaml", "Ses01c.wav": "empty file (0 bytes) (known: silent)",
+                               "Ses02f.wav": "left out: a known bad file (known: clipped)"}
 
 
 def test_the_synthetic_corpus_is_made_in_the_workspace(tmp_path, monkeypatch, tone, capsys):

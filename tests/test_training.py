@@ -81,7 +81,7 @@ def child(folder, ready):
 def test_killed_at_twenty_random_moments_it_ends_bit_for_bit_the_same(whole, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")]))
     processes = multiprocessing.get_context("forkserver")        # one process imports torch; those that are killed are forked from it
-    processes.set_forkserver_preload([__name__, "pytest"])
+    processes.set_forkserver_preload([__name__, "pytest", "torch._dynamo"])
     moments, halfway = np.random.default_rng(0).uniform(0, 0.25, 20), 0
     for number, moment in enumerate(moments):
         folder = tmp_path / str(number)

@@ -16,10 +16,12 @@ COUNT_KEYS = ("utterances", "speakers", "per_emotion", "per_speaker", "confidenc
 
 @dataclasses.dataclass(frozen=True)
 class CorpusCard:
-    """A corpus: name, title, citation, licence, `access` ("open" or "request"), URL, language (BCP 47) and `label_map` (raw -> canonical emotion).
+    """A corpus: name, title, citation, licence, `access` ("open" or "request"), URL, language (BCP 47) and `label_map` (raw -> canonical emotion,
+    "" for a raw label that says that the raters did not agree).
 
     `counts` holds any of COUNT_KEYS; `confidence` is "V" (verified: a wrong count is an error) or "R" (recalled: it warns).
-    `folds` holds rule, unit (speaker, session or film), file and note; `known_bad` a list of `{path, reason}`; `naming` explains the file names.
+    `folds` holds rule, unit (speaker, session or film), file and note; `known_bad` a list of `{path, reason}`
+    (with `skip: true` a file is left out even where it decodes); `naming` explains the file names.
     """
     name: str
     title: str
@@ -70,7 +72,7 @@ def _fault(card: CorpusCard) -> str:
         return f"access is {card.access!r}, not open or request"
     if not all(isinstance(raw, str) for raw in card.label_map):
         return "label_map has keys that YAML does not read as text: put them in quotes"
-    strange = sorted(set(card.label_map.values()) - set(CANONICAL))
+    strange = sorted(set(card.label_map.values()) - {*CANONICAL, ""})
     if strange:
         return f"label_map leads to {', '.join(strange)}, which the suite does not know: use {', '.join(CANONICAL)}"
     if set(card.counts) - set(COUNT_KEYS):

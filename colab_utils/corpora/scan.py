@@ -62,7 +62,10 @@ def scan(corpus_or_manifest: str | os.PathLike | pd.DataFrame, root: str | os.Pa
         expected = validate(corpus_or_manifest) if isinstance(corpus_or_manifest, pd.DataFrame) else read_manifest(corpus_or_manifest)
         rows = _match_paths(expected, root, found, problems)
     facts, decoded = decode_files(rows.pop("found").tolist(), root, pathlib.Path(cache) if cache else None, progress)
-    manifest = usable(pd.concat([rows[list(COLUMNS)], facts], axis=1), root, problems)
+    rows = pd.concat([rows[list(COLUMNS)], facts], axis=1)
+    skipped = rows["utt_id"].isin([f"{card.name}/{bad['path']}" for bad in card.known_bad if bad.get("skip")] if card else [])
+    problems += [(os.path.relpath(row.file, root), row.utt_id, "left out: a known bad file") for row in rows[skipped].itertuples()]
+    manifest = usable(rows[~skipped], root, problems)
     if expected is not None:
         absent = expected[~expected["utt_id"].isin(rows["utt_id"])]
         problems += [(path, utt_id, "missing: no audio file of this name") for path, utt_id in zip(absent["path"], absent["utt_id"], strict=True)]

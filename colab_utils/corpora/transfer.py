@@ -117,8 +117,8 @@ class ResumingDownloader:
         """Append the body to the part, with a progress bar. Raises DiskFullError before anything is written when it will not fit."""
         free = shutil.disk_usage(self.part.parent).free
         if total is not None and free < total - have:
-            raise files.DiskFullError(errno.ENOSPC, f"{(total - have) / 1e6:.0f} MB are to be fetched and {free / 1e6:.0f} MB are free on the disk of "
-                                                    f"{self.part.parent}: free some space and run again")
+            raise files.DiskFullError(errno.ENOSPC, f"{(total - have) / 1e6:.0f} MB are to be fetched and {free / 1e6:.0f} MB are free on the disk "
+                                                    f"of {self.part.parent}: free some space and run again")
         with (open(self.part, "ab" if have else "wb") as out,
               tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=self.part.stem, disable=not self.progress) as bar):
             for piece in answer.iter_content(CHUNK):

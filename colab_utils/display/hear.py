@@ -94,10 +94,11 @@ def hear_errors(predictions: pd.DataFrame, manifest: pd.DataFrame, limit: int = 
 
     def show(change: Any = None) -> None:
         if change is not None and change["owner"] is true_box:
-            with pred_box.hold_trait_notifications():
-                kept = pred_box.value
-                pred_box.options = _counted(labels, counts[labels.index(true_box.value)])
-                pred_box.value = kept
+            kept = pred_box.value
+            pred_box.unobserve(show, names="value")                       # new options reset the choice for a moment
+            pred_box.options = _counted(labels, counts[labels.index(true_box.value)])
+            pred_box.value = kept
+            pred_box.observe(show, names="value")
         output.clear_output(wait=True)
         with output:
             display(HTML(cell(true_box.value, pred_box.value)))

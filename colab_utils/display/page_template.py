@@ -1,4 +1,4 @@
-"""The report page as a jinja2 template; it needs nothing but itself: styles and pictures are inside."""
+"""The report page as a jinja2 template, and the frame of a notebook in it: styles and pictures are inside, only formulas ask for a script."""
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -92,4 +92,20 @@ same kind been recorded. With fewer than ten speakers it is only indicative.</dd
 {% endif %}
 </body>
 </html>
+"""
+
+NOTEBOOK = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><style>
+body { margin: 0 auto; padding: 1rem 1.5rem; max-width: 60rem; color: #1a1a1a; font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; }
+pre { margin: .3rem 0; font: 13px/1.4 "DejaVu Sans Mono", monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
+.highlight { margin-top: 1rem; padding: .2rem .7rem; border: 1px solid #ddd; border-radius: 4px; background: #f7f7f7; }
+.output_subarea, .jp-OutputArea-output { padding: .2rem .7rem; overflow-x: auto; } .prompt, .anchor-link { display: none; }
+img { max-width: 100%; height: auto; } a { color: #0b4f8a; }
+table { border-collapse: collapse; font-size: .9em; } th, td { padding: .15rem .6rem; border-bottom: 1px solid #ddd; text-align: right; }
+.output_stderr, .output_error { background: #fdf1e7; }
+COLOURS
+</style>
+<script type="text/x-mathjax-config">MathJax.Hub.Config({tex2jax: {inlineMath: [["$", "$"]], processEscapes: true}});</script>
+<script async src="https://cdnjs.cloudflare.com/ajax/libs/mathjax/2.7.7/latest.js?config=TeX-AMS_CHTML-full,Safe"></script>
+</head><body>BODY</body></html>
 """

@@ -13,7 +13,7 @@ import jinja2
 
 from colab_utils import files
 from colab_utils.display import captions, figures
-from colab_utils.display.page_template import PAGE
+from colab_utils.display.page_template import NOTEBOOK, PAGE
 from colab_utils.results.predictions import read_predictions
 
 SHOWN_FILES = ("config.json", "environment.json", "split.csv", "predictions.csv", "metrics.json", "steps.csv", "history.jsonl",
@@ -48,7 +48,8 @@ def _run(folder: pathlib.Path, out: pathlib.Path) -> dict[str, Any]:
     """All that the template shows of one run."""
     name, _, hexadecimal = folder.name.rpartition("-")
     link = folder.relative_to(out)
-    run = {"method": folder.parent.name, "name": name or folder.name, "anchor": hexadecimal, "metrics": None, "problem": "", "settings": [], "stamps": [],
+    run = {"method": folder.parent.name, "name": name or folder.name, "anchor": hexadecimal, "metrics": None, "problem": "",
+           "settings": [], "stamps": [],
            "when": f"{datetime.datetime.fromtimestamp(_time(folder)):%d %B %Y, %H:%M}",
            "files": [(file, quote((link / file).as_posix())) for file in SHOWN_FILES if (folder / file).exists()]}
     try:
@@ -102,20 +103,20 @@ def _notebook(path: pathlib.Path, out: pathlib.Path) -> dict[str, str]:
     try:
         import nbformat
         from nbconvert import HTMLExporter
+        from pygments.formatters import HtmlFormatter
     except ImportError:
         return shown | {"problem": "Not rendered: nbconvert is not installed (pip install nbconvert); the file itself is linked below."}
     try:
-        notebook = nbformat.read(path, as_version=4)
-        exporter = HTMLExporter(template_name="classic", embed_images=True, require_js_url="", jquery_url="", exclude_input_prompt=True,
-                                exclude_output_prompt=True)
-        return shown | {"html": exporter.from_notebook_node(unfold_widgets(notebook))[0]}
+        exporter = HTMLExporter(template_name="basic", embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True)
+        body = exporter.from_notebook_node(unfold_widgets(nbformat.read(path, as_version=4)))[0]
+        return shown | {"html": NOTEBOOK.replace("COLOURS", HtmlFormatter(style="default").get_style_defs(".highlight")).replace("BODY", body)}
     except Exception as error:                 # whatever a broken notebook raises in nbconvert, the rest of the page stands
         return shown | {"problem": f"Not rendered: {type(error).__name__}: {error}"}
 
 
 def unfold_widgets(notebook: Any) -> Any:
     """Replace the widgets of an executed notebook, which are dead without a kernel, by a note and what their Output areas held."""
-    stored = notebook.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
+    stored = notebook.metadata.pop("widgets", {}).get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
     note = {"output_type": "stream", "name": "stdout", "text": "[interactive controls: open the notebook to use them]\n"}
     for cell in notebook.cells:
         outputs = []

@@ -58,10 +58,10 @@ def _inside(name: str) -> str:
     return "/".join(parts)
 
 
-def _link_target(name: str, link: str) -> str:
-    """The member that the link `name` points to, from the archive's root. Raises ArchiveError when it points outside."""
-    resolved = posixpath.normpath(posixpath.join(posixpath.dirname(name), link.replace("\\", "/")))
-    if resolved.startswith(("/", "..")):
+def _link_target(name: str, link: str, start: str) -> str:
+    """The member that the link `name` points to, counted from the folder `start`. Raises ArchiveError when it leaves the archive."""
+    resolved = posixpath.normpath(posixpath.join(start, link.replace("\\", "/")))
+    if resolved.startswith(("/", "../")) or resolved == "..":
         raise ArchiveError(f"its member {name!r} is a link to {link!r}, outside the archive")
     return resolved
 
@@ -74,7 +74,8 @@ def _zip_members(archive: zipfile.ZipFile) -> Iterator[tuple[str, Callable]]:
     for info in archive.infolist():
         content = info
         if is_link(info):
-            content = archive.getinfo(_link_target(info.filename, archive.read(info).decode("utf-8", "replace")))
+            link = archive.read(info).decode("utf-8", "replace")
+            content = archive.getinfo(_link_target(info.filename, link, posixpath.dirname(info.filename)))
         if is_link(content):
             raise ArchiveError(f"its member {info.filename!r} is a link to a link")
         if info.is_dir():
@@ -87,7 +88,8 @@ def _tar_members(archive: tarfile.TarFile) -> Iterator[tuple[str, Callable]]:
     """Name and opener of every file in a tar. Raises ArchiveError for devices, pipes and links to folders."""
     for member in archive:
         if member.issym() or member.islnk():
-            _link_target(member.name if member.issym() else "", member.linkname)     # hard links count from the archive's root
+            start = posixpath.dirname(member.name) if member.issym() else ""          # hard links count from the archive's root
+            _link_target(member.name, member.linkname, start)
         if member.isdir():
             _inside(member.name + "/x")
         elif archive.extractfile(member) is None:

@@ -19,11 +19,11 @@ _FRAMES_AT_ONCE = {"cpu": 1024, "cuda": 65536}          # on a CPU the block sta
 class LogMel(FrontEnd):
     """ln(floor + mel power) of centred Hann frames: `1 + samples // hop` frames of `n_mels` bands.
 
-    Power spectrum, Slaney's mel scale and area-normalised bands: `librosa.feature.melspectrogram(pad_mode="reflect", htk=False)`. The
-    defaults are method_facts §6's features. Each utterance is reflected at its own two ends; one shorter than half an FFT is reflected to
-    and fro as often as needed (`numpy.pad(mode="reflect")`), a single sample is repeated.
-    Raises SettingError when the window is longer than the FFT, the band edges are not in order below half the rate, the FFT length is odd, or a band is so
-    narrow that no FFT bin falls into it.
+    Power spectrum, Slaney's mel scale and area-normalised bands: `librosa.feature.melspectrogram(pad_mode="reflect", htk=False)`; the
+    defaults are those of method_facts §7.1. Each utterance is reflected at its own two ends; one shorter than half an FFT is reflected
+    to and fro as often as needed (`numpy.pad(mode="reflect")`), a single sample is repeated.
+    Raises SettingError when the FFT length is odd or under the window's, the band edges are not in order below half the rate, or a band
+    is so narrow that no FFT bin falls into it.
     """
 
     NAME: ClassVar[str] = "logmel"

@@ -51,8 +51,6 @@ def save(folder: str | os.PathLike, content: dict[str, Any]) -> pathlib.Path:
     with files.replacing(path) as temporary:
         with open(temporary, "wb") as handle:          # through a handle a full disk is an OSError that says so
             torch.save(content, handle)
-            handle.flush()
-            os.fsync(handle.fileno())
         if path.exists():
             os.replace(path, path.with_name(PREVIOUS))
     return path

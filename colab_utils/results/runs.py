@@ -26,8 +26,9 @@ class Part:
     """One resumable unit of a run (a fold, a draw, a task batch): its predictions, and a folder for its training meanwhile."""
 
     def __init__(self, parts: pathlib.Path, name: str):
-        self.name, self.folder = name, parts / _slug(name)
-        self._table, self._mark = parts / f"{_slug(name)}.csv", parts / f"{_slug(name)}.json"
+        stem = _slug(name) if _slug(name) == name else f"{_slug(name)}-{files.short_hash(name, 6)}"
+        self.name, self.folder = name, parts / stem
+        self._table, self._mark = parts / f"{stem}.csv", parts / f"{stem}.json"
 
     def load(self) -> pd.DataFrame | None:
         """The finished predictions, or None where the part is not finished; a torn part is said to be torn and counts as not finished."""

@@ -75,10 +75,10 @@ class Domain:
 
 
 DOMAINS = (
-    Domain("studio", "pseudo-a", studio, 1.0, 0.8, {}),
-    Domain("phone", "pseudo-b", phone, 1.0, 0.7, {"anger": 1.6, "neutral": 1.6, "happiness": 0.8, "fear": 0.6, "disgust": 0.6}),
-    Domain("room", "pseudo-c", room, 1.1, 0.75, {"happiness": 1.4, "sadness": 1.4, "anger": 0.8, "disgust": 0.6}),
-    Domain("street", "pseudo-d", street, 0.95, 0.7, {"neutral": 1.8, "happiness": 1.2, "fear": 0.6, "sadness": 0.8, "disgust": 0.8}),
+    Domain("studio", "pseudo-a", studio, 1.0, 0.6, {}),
+    Domain("phone", "pseudo-b", phone, 1.0, 0.5, {"anger": 1.6, "neutral": 1.6, "happiness": 0.8, "fear": 0.6, "disgust": 0.6}),
+    Domain("room", "pseudo-c", room, 1.1, 0.6, {"happiness": 1.4, "sadness": 1.4, "anger": 0.8, "disgust": 0.6}),
+    Domain("street", "pseudo-d", street, 1.0, 0.5, {"neutral": 1.8, "happiness": 1.2, "fear": 0.6, "sadness": 0.8, "disgust": 0.8}),
 )
 
 
