@@ -12,7 +12,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from colab_utils.corpora.manifest import COLUMNS
+from colab_utils.corpora.scan import scan
 from colab_utils.display import figures
+from colab_utils.features import front_end
+from colab_utils.features.extract import extract
 from colab_utils.methods import baselines, classifiers
 from colab_utils.methods.baselines import BaselineConfig, BaselineError, run_baseline
 from colab_utils.protocols import folds
@@ -37,14 +40,16 @@ pytestmark = pytest.mark.usefixtures("drawn")
 
 
 class Store:
-    """What a feature store looks like from here; it counts how often it is read."""
+    """What a feature store looks like from here."""
 
-    def __init__(self, values, key="0123456789ab"):
-        self.values, self.key, self.spec, self.ids, self.read = values, key, {"name": "toy"}, list(values), 0
+    def __init__(self, values, pooled=True):
+        self.values, self.pooled, self.key, self.spec, self.ids = values, pooled, "0123456789ab", {"name": "toy"}, list(values)
 
     def __getitem__(self, utt_id):
-        self.read += 1
         return self.values[utt_id]
+
+    def matrix(self, ids):
+        return np.concatenate([self.values[utt_id] for utt_id in ids])
 
 
 def corpus(n_speakers=6, per_class=4, dim=5, separation=1.5, offset=3.0, seed=0, name="toy"):
@@ -191,7 +196,8 @@ def test_the_mlp_selects_on_training_speakers_and_depends_on_the_seed(tmp_path):
         who = rows.groupby("role")["speaker"].agg(set)
         assert len(who["valid"]) == 2 and who["test"] == {fold} and not who["valid"] & (who["test"] | who["train"])
     table = done.predictions
-    assert done.metrics["seeds"] == [0, 1]
+    assert done.metrics["seeds"] == [0, 1] and len(list(done.path.glob("parts/*/history.jsonl"))) == 12
+    assert not list(done.path.rglob("*.pt"))
     assert not np.allclose(*(table.loc[table["seed"] == seed, "p_anger"] for seed in (0, 1)))
     manifest, store = corpus()
     split = folds.make_split(manifest, folds.leave_one_speaker_out(manifest))
@@ -203,10 +209,10 @@ def test_frames_are_pooled_over_time_and_it_is_said(tmp_path):
     manifest, store = corpus()
     rng = np.random.default_rng(3)
     frames = {utt_id: (value + rng.normal(0, 0.1, (rng.integers(2, 9), 5))).astype(np.float32) for utt_id, value in store.values.items()}
-    values, note = baselines.pooled_features(Store(frames), manifest["utt_id"])
+    values, note = baselines.pooled_features(Store(frames, pooled=False), manifest["utt_id"])
     one = frames[manifest["utt_id"][7]]
     np.testing.assert_allclose(values[7], [*one.mean(axis=0), *one.std(axis=0)], rtol=1e-5)
-    assert values.shape == (72, 10) and any("pooled" in text for text in run(tmp_path, data=(manifest, Store(frames))).metrics["notes"]) and note
+    assert values.shape == (72, 10) and any("pooled" in text for text in run(tmp_path, data=(manifest, Store(frames, pooled=False))).metrics["notes"]) and note
 
 
 def test_cross_corpus_split_is_used_as_given(tmp_path):
@@ -260,3 +266,21 @@ def test_presets_are_named_in_the_run(tmp_path):
     assert all(baselines.preset_name(config) == name for name, config in baselines.PRESETS.items())
     assert run(tmp_path).metrics["preset"] == "changed" and BaselineConfig.preset("default") == BaselineConfig()
     assert set(runs.runs_table(tmp_path)["method"]) == {"baselines"}
+
+
+@pytest.fixture(scope="module")
+def emodb(real_corpora, request):
+    """All 535 clips of EmoDB and their eGeMAPS functionals; extracted once and kept in pytest's cache."""
+    pytest.importorskip("opensmile", reason="the egemaps extra is not installed")
+    folder = request.config.cache.mkdir("emodb-egemaps")
+    manifest = scan("emodb", real_corpora / "emodb", cache=folder / "scan.csv", progress=False).manifest
+    return manifest, extract(manifest, front_end("egemaps"), folder, progress=False)
+
+
+@pytest.mark.parametrize(("preset", "low", "high"), [("default", 0.66, 0.71), ("linear-svm-speaker-normalised", 0.73, 0.775)])
+def test_emodb_is_where_it_should_be(emodb, tmp_path, preset, low, high):
+    """Leave one speaker out, 7 emotions; the bounds are those of a separate measurement with scikit-learn pipelines, 68.5 and 75.3 %."""
+    manifest, store = emodb
+    done = run_baseline(manifest, store, BaselineConfig.preset(preset), tmp_path, progress=False)
+    assert done.metrics["n"] == 535 and done.metrics["n_speakers"] == done.metrics["n_folds"] == 10
+    assert low < done.metrics["uar"] < high and done.metrics["preset"] == preset

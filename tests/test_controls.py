@@ -102,6 +102,18 @@ def test_slider_arithmetic_leaves_no_dust_and_stays_in_range():
     assert panel.config.learning_rate == 0.1
 
 
+@dataclasses.dataclass(frozen=True)
+class Odd:
+    rate: float = setting(0.01, "a range whose ends have many digits", low=1.2345e-4, high=0.12355)
+
+
+@pytest.mark.parametrize(("end", "value"), [("min", 1.2345e-4), ("max", 0.12355)])
+def test_the_ends_of_a_logarithmic_slider_are_the_range(end, value):
+    panel = Panel(Odd, run=print)
+    widget_of(panel, "rate").value = 10 ** getattr(widget_of(panel, "rate"), end)
+    assert panel.config.rate == value
+
+
 def test_code_follows_the_widgets_and_errors_stand_in_its_place():
     panel = Panel(Config, run=print)
     widget_of(panel, "n_shot").value = 9

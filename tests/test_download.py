@@ -19,7 +19,7 @@ import pytest
 
 from colab_utils import files
 from colab_utils.corpora import download, transfer
-from colab_utils.corpora.cards import corpus_names, load_card
+from colab_utils.corpora.cards import corpus_names, data_folder, load_card
 from colab_utils.corpora.manifest import ManifestError
 from colab_utils.drive import ArchiveError, archives
 from colab_utils.drive.staging import STAMP
@@ -351,6 +351,20 @@ def test_how_to_get_says_where_from_and_where_to(name):
     assert "http" in text and f"MyDrive/ser_corpora/{name}.zip" in text and "Inside:" in text and "Licence:" in text and "\n" not in text
     if name in corpus_names():
         assert load_card(name).license in text
+
+
+def test_the_page_on_corpora_says_the_same():
+    page = (data_folder().parent / "docs" / "corpora.md").read_text(encoding="utf-8")
+    rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| `")]
+    assert {row[0].split("`")[0] for row in rows} == KNOWN
+    for name, _, _, utterances, emotions, access, _, confidence in rows:
+        card = load_card(name.split("`")[0])
+        assert confidence == card.counts["confidence"], name
+        assert access.startswith(card.access) and ("fetched" in access) == (card.name in download.fetchable()), name
+        assert re.search(rf"\b{card.counts['utterances']}\b", utterances.replace(",", "")), name
+        for emotion, count in card.counts.get("per_emotion", {}).items():
+            known = card.name in ("iemocap", "msp_improv", "crema_d")      # their tables name the usual classes, or count the clip without audio
+            assert known or (emotion in emotions and str(count) in emotions), (name, emotion)
 
 
 def test_overview_and_preparation_from_drive(tmp_path, capsys):

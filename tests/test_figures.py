@@ -99,6 +99,13 @@ def test_stamps_stand_in_the_figures(change, independence, words):
             assert (stamp in text) == any(word.startswith(stamp) for word in words), stamp
 
 
+def test_a_transductive_note_is_said_once_as_a_stamp():
+    predictions = make_predictions()
+    metrics = summarise(predictions, LABELS, n_boot=20, speaker_independence="independent", notes=["transductive: each speaker's own mean"])
+    assert captions.stamps(predictions, metrics) == ["Transductive: each speaker's own mean."]
+    assert texts_of(figures.confusion_matrix_figure(predictions, metrics)).count("ransductive") == 1
+
+
 def test_partly_synthetic_tables_are_stamped_too():
     mixed = pd.concat([make_predictions(), make_predictions(corpus="synthetic-room")])
     assert captions.stamps(mixed, {"speaker_independence": "independent"})[0].startswith("Partly synthetic")

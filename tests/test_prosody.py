@@ -11,17 +11,18 @@ RATE = 16000
 
 
 def voice(hz, seconds=1.0, level=0.1):
-    """A pulse-like harmonic tone with F0 `hz` (a number or an array of one value a sample)."""
+    """A pulse-like tone with harmonics up to 7 kHz and F0 `hz` (a number or an array of one value a sample)."""
     phase = 2 * np.pi * np.cumsum(np.broadcast_to(hz, int(seconds * RATE))) / RATE
-    tone = sum(np.cos(k * phase) / k for k in range(1, 20))
+    tone = sum(np.cos(k * phase) / k for k in range(1, int(7000 / np.max(hz))))
     return (level * tone / np.abs(tone).max()).astype(np.float32)
 
 
 @pytest.mark.parametrize("hz", [85.0, 140.0, 220.0, 390.0])
 def test_steady_voices_have_their_pitch(hz):
     frames, = Prosody().compute([voice(hz)])
+    frames = frames[10:-10]                             # the tone is cut off at its ends, which no voice is
     voiced = frames[:, 1] == 1
-    assert voiced[10:-10].mean() > 0.95
+    assert voiced.mean() > 0.95
     assert np.abs(12 * (frames[voiced, 0] - np.log(hz)) / np.log(2)).max() < 0.2, "a fifth of a semitone"
     assert np.median(frames[voiced, 3]) < -10, "a periodic tone is not noisy"
 

@@ -1,4 +1,5 @@
 """The training loop: killed at any moment it ends bit for bit like an uninterrupted one, and says in one sentence what went wrong."""
+import functools
 import json
 import multiprocessing
 import os
@@ -14,12 +15,15 @@ import pytest
 import torch
 
 from colab_utils import files
-from colab_utils.methods import checkpoints
+from colab_utils.methods import checkpoints, training
 from colab_utils.methods.checkpoints import CheckpointError
-from colab_utils.methods.training import Interrupted, TrainingError, train
+from colab_utils.methods.training import Interrupted, TrainingError
 
 STEPS, EVERY = 60, 7
 TESTS = pathlib.Path(__file__).resolve().parent
+
+
+train = functools.partial(training.train, save_seconds=0.0, progress=False)
 
 
 class Noisy:
@@ -67,7 +71,7 @@ def records(folder):
 def whole(tmp_path_factory):
     """An uninterrupted training: its learner and history."""
     learner = Noisy()
-    return learner, train(learner, STEPS, tmp_path_factory.mktemp("whole"), every=EVERY, progress=False)
+    return learner, train(learner, STEPS, tmp_path_factory.mktemp("whole"), every=EVERY)
 
 
 def child(folder, ready):
@@ -75,7 +79,7 @@ def child(folder, ready):
     torch.set_num_threads(1)
     learner = Noisy(delay=0.003)
     ready.send("ready")
-    train(learner, STEPS, folder, every=EVERY, progress=False)
+    train(learner, STEPS, folder, every=EVERY)
 
 
 def test_killed_at_twenty_random_moments_it_ends_bit_for_bit_the_same(whole, tmp_path, monkeypatch):
@@ -93,7 +97,7 @@ def test_killed_at_twenty_random_moments_it_ends_bit_for_bit_the_same(whole, tmp
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         learner = Noisy()
-        history = train(learner, STEPS, folder, every=EVERY, progress=False)
+        history = train(learner, STEPS, folder, every=EVERY)
         assert learner.bits() == whole[0].bits()
         assert history.records == whole[1].records == records(folder) and history.best_step == whole[1].best_step
         halfway += 0 < history.resumed_from < STEPS
@@ -110,9 +114,9 @@ def test_history_matches_and_the_best_state_is_kept(whole):
 
 
 def test_a_finished_training_is_loaded_and_not_made_again(whole, tmp_path):
-    train(Noisy(), STEPS, tmp_path, every=EVERY, progress=False)
+    train(Noisy(), STEPS, tmp_path, every=EVERY)
     learner = Noisy()
-    history = train(learner, STEPS, tmp_path, every=EVERY, progress=False)
+    history = train(learner, STEPS, tmp_path, every=EVERY)
     assert learner.made == [] and learner.bits() == whole[0].bits() and history.records == whole[1].records
 
 
@@ -133,11 +137,11 @@ def test_an_interrupt_finishes_the_step_saves_and_goes_on_later(whole, tmp_path,
     interrupt_at(first, step)
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(Interrupted, match=f"Stopped at step {step + 1} of 60; everything is saved in .*run the cell again") as stop:
-        train(first, STEPS, tmp_path, every=EVERY, progress=False)
+        train(first, STEPS, tmp_path, every=EVERY)
     assert signal.getsignal(signal.SIGINT) is handler and "finishing this step" in capsys.readouterr().out
     assert first.made[-1] == step and stop.value._render_traceback_() == [str(stop.value)]
     second = Noisy()
-    history = train(second, STEPS, tmp_path, every=EVERY, progress=False)
+    history = train(second, STEPS, tmp_path, every=EVERY)
     assert second.made[0] == history.resumed_from == step + 1
     assert second.bits() == whole[0].bits() and records(tmp_path) == whole[1].records
 
@@ -151,7 +155,7 @@ def test_a_second_interrupt_stops_at_once(tmp_path):
         return {"loss": 1.0}
     learner.step = twice
     with pytest.raises(KeyboardInterrupt):
-        train(learner, STEPS, tmp_path, progress=False)
+        train(learner, STEPS, tmp_path)
     assert not (tmp_path / checkpoints.NAME).exists()
 
 
@@ -169,28 +173,28 @@ def test_a_torn_checkpoint_gives_way_to_the_one_before(whole, tmp_path, how, cap
     learner = Noisy()
     interrupt_at(learner, 30)
     with pytest.raises(Interrupted):
-        train(learner, STEPS, tmp_path, every=EVERY, progress=False)
+        train(learner, STEPS, tmp_path, every=EVERY)
     torn(tmp_path / checkpoints.NAME, how)
     second = Noisy()
-    history = train(second, STEPS, tmp_path, every=EVERY, progress=False)
+    history = train(second, STEPS, tmp_path, every=EVERY)
     assert "is torn" in capsys.readouterr().out and history.resumed_from == 28
     assert second.bits() == whole[0].bits() and records(tmp_path) == whole[1].records
 
 
 def test_both_checkpoints_torn_starts_anew_and_says_so(whole, tmp_path, capsys):
-    train(Noisy(), STEPS, tmp_path, every=EVERY, progress=False)
+    train(Noisy(), STEPS, tmp_path, every=EVERY)
     for name in (checkpoints.NAME, checkpoints.PREVIOUS):
         torn(tmp_path / name, "truncated")
     learner = Noisy()
-    assert train(learner, STEPS, tmp_path, every=EVERY, progress=False).resumed_from == 0
+    assert train(learner, STEPS, tmp_path, every=EVERY).resumed_from == 0
     assert "starts anew" in capsys.readouterr().out and learner.bits() == whole[0].bits() and records(tmp_path) == whole[1].records
 
 
 def test_a_kill_between_the_two_renames_takes_the_one_before(whole, tmp_path):
-    train(Noisy(), STEPS, tmp_path, every=EVERY, progress=False)
+    train(Noisy(), STEPS, tmp_path, every=EVERY)
     (tmp_path / checkpoints.NAME).unlink()
     learner = Noisy()
-    assert train(learner, STEPS, tmp_path, every=EVERY, progress=False).resumed_from == 56
+    assert train(learner, STEPS, tmp_path, every=EVERY).resumed_from == 56
     assert learner.bits() == whole[0].bits()
 
 
@@ -198,10 +202,10 @@ def test_a_torn_last_line_of_the_history_is_repaired(whole, tmp_path):
     learner = Noisy()
     interrupt_at(learner, 30)
     with pytest.raises(Interrupted):
-        train(learner, STEPS, tmp_path, every=EVERY, progress=False)
+        train(learner, STEPS, tmp_path, every=EVERY)
     with open(tmp_path / "history.jsonl", "a") as handle:
         handle.write('{"step": 32, "loss": 1.0}\n{"step": 33, "lo')
-    train(Noisy(), STEPS, tmp_path, every=EVERY, progress=False)
+    train(Noisy(), STEPS, tmp_path, every=EVERY)
     assert records(tmp_path) == whole[1].records
 
 
@@ -209,7 +213,7 @@ def test_a_full_disk_is_said_and_keeps_the_checkpoint(whole, tmp_path, monkeypat
     learner = Noisy()
     interrupt_at(learner, 10)
     with pytest.raises(Interrupted):
-        train(learner, STEPS, tmp_path, every=EVERY, progress=False)
+        train(learner, STEPS, tmp_path, every=EVERY)
     before = (tmp_path / checkpoints.NAME).read_bytes()
 
     def full(content, handle):
@@ -217,45 +221,53 @@ def test_a_full_disk_is_said_and_keeps_the_checkpoint(whole, tmp_path, monkeypat
             disk.write(b"x")
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(files.DiskFullError, match="no room left on the disk"):
-        train(Noisy(), STEPS, tmp_path, every=EVERY, progress=False)
+        train(Noisy(), STEPS, tmp_path, every=EVERY)
     assert (tmp_path / checkpoints.NAME).read_bytes() == before and not list(tmp_path.glob(".*"))
     monkeypatch.undo()
     second = Noisy()
-    train(second, STEPS, tmp_path, every=EVERY, progress=False)
+    train(second, STEPS, tmp_path, every=EVERY)
     assert second.bits() == whole[0].bits()
 
 
 def test_early_stopping_by_patience_and_its_resumption(tmp_path):
     scores = iter([0.1, 0.5, 0.5, 0.4, 0.9])
     learner = Noisy()
-    history = train(learner, 100, tmp_path, every=5, patience=2, validate=lambda: next(scores), progress=False)
+    history = train(learner, 100, tmp_path, every=5, patience=2, validate=lambda: next(scores))
     assert history.stopped_early and (history.steps, history.best_step, history.best_score) == (20, 10, 0.5)
     again = Noisy()
-    second = train(again, 100, tmp_path, every=5, patience=2, validate=lambda: 1.0, progress=False)
+    second = train(again, 100, tmp_path, every=5, patience=2, validate=lambda: 1.0)
     assert again.made == [] and second.stopped_early and again.bits() == learner.bits()
+
+
+def test_checkpoints_wait_for_their_seconds_but_the_last_one_does_not(whole, tmp_path, monkeypatch):
+    written, save = [], checkpoints.save
+    monkeypatch.setattr(checkpoints, "save", lambda folder, content: written.append(content["step"]) or save(folder, content))
+    learner = Noisy()
+    train(learner, STEPS, tmp_path, every=EVERY, save_seconds=3600)
+    assert written == [STEPS] and learner.bits() == whole[0].bits() and records(tmp_path) == whole[1].records
 
 
 def test_without_validation_the_last_state_is_kept(tmp_path):
     learner = Noisy()
     learner.validate = None
-    history = train(learner, 10, tmp_path, every=4, progress=False)
+    history = train(learner, 10, tmp_path, every=4)
     assert history.best_step is None and history.steps == 10 and not any("validation" in record for record in history.records)
 
 
 @pytest.mark.parametrize("fail_at", [0, 25])
 def test_a_loss_that_is_not_finite_is_one_sentence(tmp_path, fail_at):
     with pytest.raises(TrainingError, match=f"loss is nan at step {fail_at + 1}: lower the learning rate"):
-        train(Noisy(fail_at=fail_at), STEPS, tmp_path, every=EVERY, progress=False)
+        train(Noisy(fail_at=fail_at), STEPS, tmp_path, every=EVERY)
     content = checkpoints.load(tmp_path)
     assert (content is None) if fail_at == 0 else (content["step"] == 21)
     with pytest.raises(TrainingError, match="validation score is nan"):
-        train(Noisy(), STEPS, tmp_path / "v", validate=lambda: float("nan"), every=EVERY, progress=False)
+        train(Noisy(), STEPS, tmp_path / "v", validate=lambda: float("nan"), every=EVERY)
 
 
 def test_other_settings_are_refused_and_listed(tmp_path):
-    train(Noisy(), 10, tmp_path, settings={"learning_rate": 0.1, "name": "x"}, progress=False)
+    train(Noisy(), 10, tmp_path, settings={"learning_rate": 0.1, "name": "x"})
     with pytest.raises(TrainingError, match=r"learning_rate was 0.1 and is now 0.2; steps was 10 and is now 20"):
-        train(Noisy(), 20, tmp_path, settings={"learning_rate": 0.2, "name": "x"}, progress=False)
+        train(Noisy(), 20, tmp_path, settings={"learning_rate": 0.2, "name": "x"})
     with pytest.raises(TrainingError, match="at least 1"):
         train(Noisy(), 0, tmp_path / "none")
 
@@ -269,7 +281,7 @@ class Odd(Noisy):
 
 def test_a_state_that_needs_unpickling_is_refused_when_it_is_written(tmp_path):
     with pytest.raises(CheckpointError, match="no tensor, number, text, list or dict"):
-        train(Odd(), 10, tmp_path, every=2, progress=False)
+        train(Odd(), 10, tmp_path, every=2)
     assert not (tmp_path / checkpoints.NAME).exists()
 
 
@@ -292,7 +304,7 @@ def test_random_states_come_back():
 
 def test_in_a_thread_it_trains_without_touching_signals(tmp_path, whole):
     learner, handler = Noisy(), signal.getsignal(signal.SIGINT)
-    thread = threading.Thread(target=train, args=(learner, STEPS, tmp_path), kwargs={"every": EVERY, "progress": False})
+    thread = threading.Thread(target=train, args=(learner, STEPS, tmp_path), kwargs={"every": EVERY})
     thread.start()
     thread.join()
     assert learner.bits() == whole[0].bits() and signal.getsignal(signal.SIGINT) is handler

@@ -26,9 +26,9 @@ def stamps(predictions: pd.DataFrame, metrics: Mapping[str, Any]) -> list[str]:
         found.append("Speaker overlap allowed: the same speakers may be in training and test.")
     elif independence != "independent":
         found.append(f"Speaker independence {independence}: the same speakers may be in training and test.")
-    said = [*predictions["rule"].unique(), *metrics.get("notes", [])]
-    if any("transductive" in text.lower() or "speaker-normalised" in text for text in said):
-        found.append("Transductive: statistics of unlabelled test utterances are used.")
+    transductive = [note for note in metrics.get("notes", []) if note.lower().startswith("transductive")]
+    if transductive or any("transductive" in rule for rule in predictions["rule"].unique()):
+        found.append(_sentence(transductive[0]) if transductive else "Transductive: statistics of unlabelled test utterances are used.")
     return found
 
 
@@ -77,8 +77,12 @@ def pooling(predictions: pd.DataFrame) -> str:
 
 
 def notes(metrics: Mapping[str, Any]) -> list[str]:
-    """The notes of metrics.json as sentences."""
-    return [f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in metrics.get("notes", [])]
+    """The notes of metrics.json as sentences, less what `stamps` says already."""
+    return [_sentence(note) for note in metrics.get("notes", []) if not note.lower().startswith("transductive")]
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 def wrap(text: str, width: float, size: float) -> list[str]:

@@ -106,7 +106,7 @@ class FieldWidget:
 
     def _boxed(self, help_text: str, label_width: str) -> Any:
         """The widget (checkboxes: with their label before them) and its help on the right, wrapped below where the page is narrow."""
-        note = ipywidgets.HTML(f'<span style="{QUIET_TEXT}">{html.escape(help_text)}</span>', layout=ipywidgets.Layout(flex="1 1 14em"))
+        note = ipywidgets.HTML(f'<div style="{QUIET_TEXT}">{html.escape(help_text)}</div>', layout=ipywidgets.Layout(flex="1 1 14em"))
         parts = self._parts
         if isinstance(self.start, tuple) and self._meta.get("options"):
             label = ipywidgets.Label(label_of(self.name), layout=ipywidgets.Layout(width=label_width, display="flex", justify_content="flex-end",

@@ -13,6 +13,7 @@ from colab_utils.display import captions
 from colab_utils.display.style import ONE_COLUMN, WIDE_COLUMN, SuiteFigure, caption_below, heat, new_figure, save_figure, suite_style
 from colab_utils.results import metrics as measures
 from colab_utils.results.predictions import probability_columns, read_predictions
+from colab_utils.results.rates import confusion
 
 _TITLE = 7                          # points
 
@@ -32,7 +33,7 @@ def confusion_matrix_figure(predictions: pd.DataFrame, metrics: Mapping[str, Any
         raise ValueError(f"predictions of several methods or rules ({'; '.join(kinds)}): choose one, such as predictions[predictions.rule == ...]")
     metrics = summary(predictions, labels) if metrics is None else metrics
     labels = list(labels or metrics["labels"])
-    counts = measures.confusion(predictions["true"], predictions["pred"], labels)
+    counts = confusion(predictions["true"], predictions["pred"], labels)
     width = ONE_COLUMN if len(labels) <= 6 else WIDE_COLUMN
     above = [line for text in (title, captions.headline(metrics), captions.rates(metrics), captions.sample(predictions))
              for line in captions.wrap(text, width, _TITLE)]
@@ -69,6 +70,6 @@ def save_confusion_matrix(run: Any, title: str | None = None) -> list[pathlib.Pa
     title = f"{path.parent.name}: {path.name.rpartition('-')[0] or path.name}" if title is None else title
     saved = save_figure(confusion_matrix_figure(predictions, metrics, title), path / "confusion_matrix")
     labels = metrics["labels"]
-    table = pd.DataFrame(measures.confusion(predictions["true"], predictions["pred"], labels), columns=labels, dtype=np.int64)
+    table = pd.DataFrame(confusion(predictions["true"], predictions["pred"], labels), columns=labels, dtype=np.int64)
     table.insert(0, "true", labels)
     return [*saved, files.write_csv(path / "confusion_matrix.csv", table)]

@@ -11,7 +11,7 @@ import pandas as pd
 import soundfile
 
 from colab_utils.corpora.audio import AudioError, load_audio
-from colab_utils.results.metrics import confusion
+from colab_utils.results.rates import confusion
 
 LONGEST_SECONDS = 15.0              # of a clip in a player: each second costs 43 kB of the notebook
 _CELL = "padding:.3em .7em;text-align:left;border-bottom:1px solid rgba(128,128,128,.3)"

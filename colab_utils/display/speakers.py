@@ -10,7 +10,8 @@ import pandas as pd
 from colab_utils.corpora.manifest import speaker_keys
 from colab_utils.display import captions, style
 from colab_utils.display.figures import summary
-from colab_utils.results import metrics as measures
+from colab_utils.results.metrics import cell_counts
+from colab_utils.results.rates import uar
 
 MANY = 40                           # beyond it the names of speakers are left out: they would be illegible
 
@@ -23,7 +24,7 @@ def speaker_recall(predictions: pd.DataFrame, labels: list[str]) -> pd.DataFrame
     """
     rows = []
     for speaker, part in predictions.groupby(speaker_keys(predictions).replace("", "unknown")):
-        values = measures.uar(measures.cell_counts(part, labels))
+        values = uar(cell_counts(part, labels))
         rows.append({"speaker": speaker, "uar": values.mean(), "low": values.min(), "high": values.max(), "n": part["utt_id"].nunique()})
     return pd.DataFrame(rows).sort_values(["uar", "speaker"], ignore_index=True)
 

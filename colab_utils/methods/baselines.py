@@ -13,7 +13,8 @@ from tqdm.auto import tqdm
 from colab_utils import settings
 from colab_utils.corpora import cards
 from colab_utils.corpora.manifest import ManifestError, manifest_hash, speaker_keys
-from colab_utils.methods import classifiers
+from colab_utils.features.store import FeatureStore
+from colab_utils.methods import checkpoints, classifiers
 from colab_utils.methods.mlp import MlpLearner
 from colab_utils.methods.training import train
 from colab_utils.protocols import folds
@@ -75,7 +76,7 @@ def preset_name(config: BaselineConfig) -> str:
     return next((name for name, preset in PRESETS.items() if preset == config), "changed")
 
 
-def run_baseline(manifest: pd.DataFrame, store: Any, config: BaselineConfig, root: str | os.PathLike, *, emotions: Sequence[str] | None = None,
+def run_baseline(manifest: pd.DataFrame, store: FeatureStore, config: BaselineConfig, root: str | os.PathLike, *, emotions: Sequence[str] | None = None,
                  merge: Mapping[str, str | None] | None = None, progress: bool = True, split: pd.DataFrame | None = None,
                  allow_speaker_overlap: bool = False) -> Run:
     """Train and test a baseline on every fold of the split; returns the run, finished. Folds done before a kill are kept.
@@ -108,6 +109,7 @@ def run_baseline(manifest: pd.DataFrame, store: Any, config: BaselineConfig, roo
         if table is None:
             table = _fold(manifest, features, rows, labels, config, part, {"seed": seed, "fold": fold, "draw": draw})
             part.save(table)
+            checkpoints.discard(part.folder)
         tables.append(table)
     run.finish(pd.concat(tables, ignore_index=True), labels, n_boot=config.n_boot, ci_seed=config.seed,
                speaker_independence=folds.speaker_independence(split), notes=_notes(config, pooling))
@@ -142,7 +144,7 @@ def _frozen(manifest: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _with_features(manifest: pd.DataFrame, store: Any) -> pd.DataFrame:
+def _with_features(manifest: pd.DataFrame, store: FeatureStore) -> pd.DataFrame:
     """The utterances that have features; those left out are printed. Raises BaselineError where none has."""
     there = manifest["utt_id"].isin(list(store.ids))
     if not there.any():
@@ -153,15 +155,15 @@ def _with_features(manifest: pd.DataFrame, store: Any) -> pd.DataFrame:
     return manifest[there].reset_index(drop=True)
 
 
-def pooled_features(store: Any, ids: Sequence[str]) -> tuple[np.ndarray, str]:
+def pooled_features(store: FeatureStore, ids: Sequence[str]) -> tuple[np.ndarray, str]:
     """One vector per utterance, float32 (utterances, dim), and how it was made: "" as stored, or the note for frames pooled over time.
 
     Frames become the mean and the standard deviation of their valid frames, side by side (utterances, 2 dim).
     """
-    values = [store[utt_id] for utt_id in ids]
-    if all(len(frames) == 1 for frames in values):
-        return np.concatenate(values), ""
-    pooled = np.stack([np.concatenate([frames.mean(axis=0), frames.std(axis=0)]) for frames in values])
+    if store.pooled:
+        return store.matrix(list(ids)), ""
+    frames = (store[utt_id] for utt_id in ids)
+    pooled = np.stack([np.concatenate([values.mean(axis=0), values.std(axis=0)]) for values in frames])
     return pooled, "frames pooled to mean and standard deviation over time"
 
 
@@ -207,8 +209,8 @@ def _notes(config: BaselineConfig, pooling: str) -> list[str]:
     return notes
 
 
-def _readable(manifest: pd.DataFrame, store: Any, config: BaselineConfig) -> str:
+def _readable(manifest: pd.DataFrame, store: FeatureStore, config: BaselineConfig) -> str:
     """A name of the run for people: corpora, features, classifier, normalisation."""
     corpora = sorted(set(manifest["corpus"]))
     name = "+".join(corpora) if len(corpora) <= 4 else f"{len(corpora)}-corpora"
-    return f"{name}-{store.spec.get('name', store.key)}-{config.classifier}-{config.normalisation}"
+    return f"{name}-{store.spec['name']}-{config.classifier}-{config.normalisation}"

@@ -79,6 +79,12 @@ def load(folder: str | os.PathLike) -> dict[str, Any] | None:
     return None
 
 
+def discard(folder: str | os.PathLike) -> None:
+    """Remove the checkpoints of a training whose results are safe elsewhere; history.jsonl stays."""
+    for name in (NAME, PREVIOUS):
+        (pathlib.Path(folder) / name).unlink(missing_ok=True)
+
+
 def _fault(path: pathlib.Path) -> str | None:
     """What is wrong with the bytes of a checkpoint (torch.save writes a zip whose members carry checksums), None where nothing is."""
     try:

@@ -15,6 +15,7 @@ import os
 import pathlib
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -58,12 +59,13 @@ class History:
 
 
 def train(learner: Learner, steps: int, folder: str | os.PathLike, *, validate: Callable[[], float] | None = None, every: int = 100,
-          patience: int | None = None, progress: bool = True, settings: dict | None = None) -> History:
+          patience: int | None = None, progress: bool = True, settings: dict | None = None, save_seconds: float = 5.0) -> History:
     """Make `steps` steps of `learner`, with checkpoint.pt and history.jsonl in `folder`; call it again after a kill and it goes on.
 
     validate: score to maximise (default: the learner's own validate(), if it has one), measured every `every` steps and after the last;
-    the learner ends with the best state. patience: stop after so many validations without a better score. every: steps between
-    checkpoints, too. settings: plain JSON values that decide the result; a checkpoint made with others is refused.
+    the learner ends with the best state. patience: stop after so many validations without a better score. settings: plain JSON values
+    that decide the result; a checkpoint made with others is refused. save_seconds: a checkpoint is written after each `every` steps,
+    but not sooner than so many seconds after the last one: what a kill can cost.
     On the CPU an interrupted and resumed training ends bit for bit like an uninterrupted one.
     Raises Interrupted, TrainingError (a value that is not finite, other settings), CheckpointError, files.DiskFullError.
     """
@@ -78,7 +80,8 @@ def train(learner: Learner, steps: int, folder: str | os.PathLike, *, validate: 
             if session.step % every == 0 or session.step == steps:
                 session.measure()
                 bar.set_postfix(session.shown())
-                session.save()
+                if session.finished or time.monotonic() - session.saved_at >= save_seconds:
+                    session.save()
             if interrupted.is_set() and not session.finished:
                 session.save()
                 raise Interrupted(f"Stopped at step {session.step} of {steps}; everything is saved in {folder}: run the cell again to go on.")
@@ -96,6 +99,7 @@ class _Session:
         self.records: list[dict] = []
         self.unwritten = 0
         self.checked = False
+        self.saved_at = time.monotonic()
 
     @property
     def stopped_early(self) -> bool:
@@ -160,6 +164,7 @@ class _Session:
         if not self.checked:
             checkpoints.check_loadable(path)
             self.checked = True
+        self.saved_at = time.monotonic()
 
     def shown(self) -> dict[str, str]:
         """The newest values, as the progress bar shows them."""

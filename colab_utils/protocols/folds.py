@@ -45,19 +45,44 @@ def grouped_folds(manifest: pd.DataFrame, n_folds: int, seed: int) -> pd.DataFra
     """
     keys = speaker_keys(manifest)
     unknown = keys == ""
-    groups = keys.where(~unknown, manifest["utt_id"])
-    if groups.nunique() < n_folds:
-        raise FoldError(f"{groups.nunique()} speaker(s) cannot make {n_folds} folds: choose at most {groups.nunique()}")
-    fold = np.empty(len(manifest), dtype=object)
-    codes, speakers = groups.factorize(sort=True)
-    order = np.random.default_rng(seed).permutation(len(speakers))[codes]
-    for number, (_, test) in enumerate(StratifiedGroupKFold(n_splits=n_folds).split(manifest, manifest["emotion"], order)):
-        fold[test] = str(number)
+    fold = grouped_values(manifest["emotion"], keys.where(~unknown, manifest["utt_id"]), n_folds, seed, "speaker")
     columns = ["speaker", "corpus"] + (["utt_id"] if unknown.any() else [])
     if unknown.any():
         print(f"{unknown.sum()} utterance(s) without a known speaker are dealt at random, stratified by emotion: "
               "whether speakers are independent is unknown, and every result says so")
     return manifest[columns].assign(fold=fold).drop_duplicates(ignore_index=True)
+
+
+def grouped_values(emotions: pd.Series, units: pd.Series, n_folds: int, seed: int, what: str = "unit") -> np.ndarray:
+    """The fold ("0", "1", ...) of each row, str (rows,): units stay together, class shares are as equal as they allow (StratifiedGroupKFold).
+
+    Raises FoldError where there are fewer units than folds.
+    """
+    if units.nunique() < n_folds:
+        raise FoldError(f"{units.nunique()} {what}(s) cannot make {n_folds} folds: choose at most {units.nunique()}")
+    fold = np.empty(len(units), dtype=object)
+    codes, names = units.factorize(sort=True)
+    order = np.random.default_rng(seed).permutation(len(names))[codes]      # units with equal class counts are dealt in this order
+    for number, (_, test) in enumerate(StratifiedGroupKFold(n_splits=n_folds).split(np.empty(len(units)), emotions, order)):
+        fold[test] = str(number)
+    return fold
+
+
+def hold_out(emotions: np.ndarray, units: np.ndarray, eligible: np.ndarray, rng: np.random.Generator, number: int, what: str,
+             keep: set[str] | None = None) -> np.ndarray:
+    """Which rows belong to `number` units drawn from the eligible rows, bool (rows,), such that the others still have every emotion of `keep`.
+
+    keep: default all emotions of the eligible rows. Raises FoldError, naming `what`, where no such draw is found.
+    """
+    names = np.array(sorted(set(units[eligible])))
+    keep = set(emotions[eligible]) if keep is None else keep
+    if number >= len(names):
+        raise FoldError(f"{what}: {number} held-out speaker(s), films or sessions out of {len(names)} leave nobody to train")
+    for _ in range(200):
+        chosen = eligible & np.isin(units, rng.choice(names, number, replace=False))
+        if keep <= set(emotions[eligible & ~chosen]):
+            return chosen
+    raise FoldError(f"{what}: no {number} held-out speaker(s), films or sessions leave every tested emotion in training; choose fewer")
 
 
 def folds_from_table(manifest: pd.DataFrame, frozen: pd.DataFrame) -> pd.DataFrame:
@@ -125,14 +150,7 @@ def _validation(emotions: np.ndarray, keys: np.ndarray, training: np.ndarray, te
         print(f"fold {fold}: speakers unknown, so a stratified {_VALID_SHARE:.0%} of the training utterances validates")
         held = train_test_split(rows, test_size=_VALID_SHARE, stratify=emotions[rows], random_state=int(rng.integers(2 ** 31)))[1]
         return np.isin(np.arange(len(keys)), held)
-    speakers = np.array(sorted(set(keys[training])))
-    if n_speakers >= len(speakers):
-        raise FoldError(f"fold {fold}: {n_speakers} validation speaker(s) out of {len(speakers)} leave nobody to train")
-    for _ in range(200):
-        chosen = training & np.isin(keys, rng.choice(speakers, n_speakers, replace=False))
-        if tested <= set(emotions[training & ~chosen]):
-            return chosen
-    raise FoldError(f"fold {fold}: no {n_speakers} validation speaker(s) leave every tested emotion in training; choose fewer")
+    return hold_out(emotions, keys, training, rng, n_speakers, f"fold {fold}", keep=tested)
 
 
 def check_disjoint(split: pd.DataFrame, allow_speaker_overlap: bool = False, units: pd.Series | None = None) -> None:

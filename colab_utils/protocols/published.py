@@ -112,6 +112,8 @@ def load_protocol(name: str) -> Protocol:
         shared = {key: content.pop(key) for key in ("emotions", "merge") if key in content}
         tasks = {str(one): _read_task(str(one), {**shared, **rules}) for one, rules in content.pop("tasks").items()}
         lists = {key: tuple(content.pop(key, ())) for key in ("deviations", "disagreements")}
+        if broken := [item for items in lists.values() for item in items if not isinstance(item, str)]:
+            raise TypeError(f"{broken[0]} is not text: put it in quotes")
         return Protocol(name=name, tasks=tasks, **lists, **content)
     except (yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
         raise ProtocolError(f"{file}: not a protocol ({type(error).__name__}: {error})") from error

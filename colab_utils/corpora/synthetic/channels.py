@@ -19,7 +19,7 @@ def studio(wave: np.ndarray, speaker: np.random.Generator, rng: np.random.Genera
 
 def phone(wave: np.ndarray, speaker: np.random.Generator, rng: np.random.Generator) -> np.ndarray:
     """A telephone line: 300 to 3400 Hz, half of the level differences levelled out, mu-law steps (ITU-T G.711), line noise."""
-    wave = sosfilt(butter(4, (300.0, 3400.0), "bandpass", fs=SAMPLE_RATE, output="sos"), wave)
+    wave = sosfilt(butter(3, (300.0, 3400.0), "bandpass", fs=SAMPLE_RATE, output="sos"), wave)
     wave = wave * (0.05 / _active_rms(wave)) ** 0.5 * 10 ** (speaker.normal(0, 1.5) / 20) + _noise(len(wave), -64.0, rng)
     coded = np.sign(wave) * np.log1p(255 * np.minimum(np.abs(wave), 1.0)) / np.log(256)
     coded = np.rint(coded * 127) / 127
@@ -60,13 +60,16 @@ def _active_rms(wave: np.ndarray) -> float:
 @dataclasses.dataclass(frozen=True)
 class Domain:
     """A domain: `name`, pseudo-language, channel, `strength` of acting (1 = full), `spread` (factor on the natural spread), and how many of
-    each emotion there are relative to an even share."""
+    each emotion there are relative to an even share, `manner` (factor on the moves by parameter: display rules, Elfenbein et al. 2007, Emotion 7(1),
+    131-146) and `custom` (what is added to every utterance by parameter; on the street the Lombard effect, Junqua 1993, J. Acoust. Soc. Am. 93(1), 510-524)."""
     name: str
     language: str
     channel: Callable[[np.ndarray, np.random.Generator, np.random.Generator], np.ndarray]
     strength: float
     spread: float
     balance: dict[str, float]
+    manner: dict[str, float]
+    custom: dict[str, float]
 
     @property
     def corpus(self) -> str:
@@ -75,10 +78,13 @@ class Domain:
 
 
 DOMAINS = (
-    Domain("studio", "pseudo-a", studio, 1.0, 0.6, {}),
-    Domain("phone", "pseudo-b", phone, 1.0, 0.5, {"anger": 1.6, "neutral": 1.6, "happiness": 0.8, "fear": 0.6, "disgust": 0.6}),
-    Domain("room", "pseudo-c", room, 1.1, 0.6, {"happiness": 1.4, "sadness": 1.4, "anger": 0.8, "disgust": 0.6}),
-    Domain("street", "pseudo-d", street, 1.0, 0.5, {"neutral": 1.8, "happiness": 1.2, "fear": 0.6, "sadness": 0.8, "disgust": 0.8}),
+    Domain("studio", "pseudo-a", studio, 1.0, 0.6, {}, {}, {}),
+    Domain("phone", "pseudo-b", phone, 0.95, 0.4, {"anger": 1.4, "neutral": 1.4, "fear": 0.8, "disgust": 0.6},
+           {"f0_level": 0.8, "f0_range": 0.7, "rate": 1.3, "breath": 1.3}, {"rate": 0.05}),
+    Domain("room", "pseudo-c", room, 1.1, 0.6, {"happiness": 1.4, "sadness": 1.4, "anger": 0.8, "disgust": 0.8},
+           {"f0_range": 1.4, "rate": 0.6, "breath": 0.6, "loudness": 0.8}, {"rate": -0.08}),
+    Domain("street", "pseudo-d", street, 0.9, 0.4, {"neutral": 1.6, "happiness": 1.2, "fear": 0.8, "disgust": 0.8},
+           {"f0_level": 1.2, "tilt": 1.3, "loudness": 0.8, "rate": 0.8}, {"f0_level": 1.5, "tilt": 0.8}),
 )
 
 

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from colab_utils import files
 from colab_utils.corpora.audio import read_audio, samples_sha256
-from colab_utils.corpora.synthetic.channels import DOMAINS, transmit
+from colab_utils.corpora.synthetic.channels import DOMAINS, Domain, transmit
 from colab_utils.corpora.synthetic.emotions_table import ACTIVATION_IN_AROUSAL, AFFECT, EMOTIONS, MOVES, PARAMETERS, RATING_SPREAD
 from colab_utils.corpora.synthetic.phones import SENTENCES
 from colab_utils.corpora.synthetic.speech import SAMPLE_RATE, speak
@@ -78,7 +78,7 @@ def make_utterance(folder: pathlib.Path, job: dict) -> dict:
     rng = np.random.default_rng([*source, job["utterance"]])
     strength = float(domain.strength * np.exp(0.2 * rng.standard_normal()))
     activation = float(rng.standard_normal())
-    moves = draw_moves(voice, job["emotion"], strength, activation, domain.spread, rng)
+    moves = draw_moves(voice, domain, job["emotion"], strength, activation, rng)
     wave = speak(voice, SENTENCES[domain.language][job["text"]], moves, rng)
     wave = transmit(wave, domain, np.random.default_rng([*source, _PLACE]), rng)
     path = f"{domain.name}/{job['name']}-{job['emotion']}-{job['number'] + 1:02d}"
@@ -91,10 +91,15 @@ def make_utterance(folder: pathlib.Path, job: dict) -> dict:
             "channels": samples.shape[1], "duration": len(samples) / rate, "audio_sha256": samples_sha256(samples, rate)}
 
 
-def draw_moves(voice: Voice, emotion: str, strength: float, activation: float, spread: float, rng: np.random.Generator) -> dict[str, float]:
-    """The parameters of one utterance: habits + strength x expressiveness x move of the emotion + activation + natural spread, in their units."""
-    return {name: voice.habits[name] + strength * voice.expressiveness[name] * MOVES[emotion][name] + activation * spread * parameter.activation
-            + spread * parameter.spread * float(rng.standard_normal()) for name, parameter in PARAMETERS.items()}
+def draw_moves(voice: Voice, domain: Domain, emotion: str, strength: float, activation: float, rng: np.random.Generator) -> dict[str, float]:
+    """The parameters of one utterance, in their units: habits of speaker and domain + strength x expressiveness x the domain's manner x the move
+    of the emotion + activation + natural spread."""
+    moves = {}
+    for name, parameter in PARAMETERS.items():
+        acted = strength * voice.expressiveness[name] * domain.manner.get(name, 1.0) * MOVES[emotion][name]
+        natural = domain.spread * (activation * parameter.activation + parameter.spread * float(rng.standard_normal()))
+        moves[name] = voice.habits[name] + domain.custom.get(name, 0.0) + acted + natural
+    return moves
 
 
 def rate_affect(emotion: str, strength: float, activation: float, rng: np.random.Generator) -> dict[str, float]:

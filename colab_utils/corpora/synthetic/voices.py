@@ -44,4 +44,4 @@ def draw_voice(name: str, rng: np.random.Generator) -> Voice:
         pausing=float(rng.uniform(0.0, 0.3)),
         habits={name: float(spread * rng.standard_normal()) + (2.0 if female and name == "breath" else 0.0)
                 for name, spread in _HABIT_SPREAD.items()},
-        expressiveness={name: float(whole * np.exp(0.2 * rng.standard_normal())) for name in PARAMETERS})
+        expressiveness={name: float(whole * np.exp(0.15 * rng.standard_normal())) for name in PARAMETERS})
