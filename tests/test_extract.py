@@ -20,6 +20,7 @@ from colab_utils.features.store import FeatureStore, StoreError
 from colab_utils.files import DiskFullError
 
 SPEC = LogMel(n_mels=20)
+FORKED = Prosody()                      # a forked process must not call torch, whose threads do not come along
 SMALL_SHARDS = "colab_utils.features.extract.SHARD_UTTERANCES"
 RUN = """
 import sys
@@ -55,12 +56,12 @@ def content(root):
 
 def test_killed_at_twenty_moments_and_run_again_gives_the_same_bytes(tmp_path, corpus, server, monkeypatch):
     monkeypatch.setattr(SMALL_SHARDS, 4)
-    extract(corpus, SPEC, tmp_path / "whole", progress=False)
+    extract(corpus, FORKED, tmp_path / "whole", progress=False)
     whole, rng, halves = content(tmp_path / "whole"), np.random.default_rng(0), 0
     assert len(whole) == 21
     for number in range(20):
         root = tmp_path / f"killed-{number}"
-        process = server(manifest=corpus, spec=SPEC, root=root)
+        process = server(manifest=corpus, spec=FORKED, root=root)
         process.start()
         shards = int(rng.integers(0, 21))
         while process.is_alive() and len(list(root.glob("*/shard-*.safetensors"))) < shards:
@@ -71,7 +72,7 @@ def test_killed_at_twenty_moments_and_run_again_gives_the_same_bytes(tmp_path, c
         process.join()
         halves += 0 < len(content(root)) < len(whole)
         assert set(whole) >= {name for name in content(root) if ".tmp" not in name}
-        store = extract(corpus, SPEC, root, progress=False)
+        store = extract(corpus, FORKED, root, progress=False)
         assert content(root) == whole and store.report.made + store.report.reused == 80
         shutil.rmtree(root)
     assert halves >= 5, "the kills came too early or too late to show anything"
@@ -79,13 +80,13 @@ def test_killed_at_twenty_moments_and_run_again_gives_the_same_bytes(tmp_path, c
 
 def test_two_writers_at_once_do_no_harm(tmp_path, corpus, server, monkeypatch):
     monkeypatch.setattr(SMALL_SHARDS, 4)
-    processes = [server(manifest=corpus, spec=SPEC, root=tmp_path / "both") for _ in range(2)]
+    processes = [server(manifest=corpus, spec=FORKED, root=tmp_path / "both") for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(60)
         assert process.exitcode == 0
-    extract(corpus, SPEC, tmp_path / "alone", progress=False)
+    extract(corpus, FORKED, tmp_path / "alone", progress=False)
     assert content(tmp_path / "both") == content(tmp_path / "alone")
 
 
@@ -160,7 +161,8 @@ def test_a_full_disk_gives_one_line_and_keeps_what_was_finished(tmp_path, corpus
 def bad_files(folder, tone):
     """One file of each kind that cannot be used, by the reason that is expected."""
     good = tone(folder / "good.wav").read_bytes()
-    made = {"empty file": b"", "Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\n", "not readable": b"plain text", "truncated": good[:9000]}
+    made = {"empty file": b"", "Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\n", "not readable": b"plain text",
+            "truncated": good[:9000]}
     for number, data in enumerate(made.values()):
         (folder / f"bad{number}.wav").write_bytes(data)
     soundfile.write(folder / "bad4.wav", np.zeros(0), 16000)
@@ -272,7 +274,8 @@ def golden_signal():
 
 def summary(values):
     """Nine numbers to which every column and every frame contributes."""
-    return [values.mean(), values.std(), *values[len(values) // 3, :2], *(values.mean(0) @ np.cos(k * np.arange(values.shape[1])) for k in range(1, 6))]
+    columns = np.arange(values.shape[1])
+    return [values.mean(), values.std(), *values[len(values) // 3, :2], *(values.mean(0) @ np.cos(k * columns) for k in range(1, 6))]
 
 
 GOLDEN = {
@@ -290,6 +293,6 @@ def test_other_numbers_need_another_version(name):
     values, = FRONT_ENDS[name].compute([golden_signal()])
     version, shape, numbers = GOLDEN[name]
     got = summary(values)
-    assert FRONT_ENDS[name].VERSION == version and values.shape == shape
+    assert version == FRONT_ENDS[name].VERSION and values.shape == shape
     assert np.allclose(got, numbers, rtol=2e-3, atol=2e-3), \
         f"{name} gives other numbers than VERSION {version} did: {np.round(got, 3).tolist()}; raise VERSION and store these"

@@ -12,7 +12,8 @@ from colab_utils.protocols.published import Protocol, ProtocolError, Task, descr
 
 # method_facts §5: utterances per emotion before any choice, and how many speakers share them.
 SHAPES = {
-    "iemocap": ({"anger": 1103, "happiness": 595, "excited": 1041, "neutral": 1708, "sadness": 1084, "fear": 40, "disgust": 2, "frustration": 1849}, 10),
+    "iemocap": ({"anger": 1103, "happiness": 595, "excited": 1041, "neutral": 1708, "sadness": 1084, "fear": 40, "disgust": 2,
+                 "frustration": 1849}, 10),
     "msp_improv": ({"anger": 792, "happiness": 2644, "sadness": 885, "neutral": 3477, "other": 85, "": 555}, 12),
     "ravdess": ({**dict.fromkeys(("calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise"), 192), "neutral": 96}, 24),
     "emodb": ({"anger": 127, "boredom": 81, "disgust": 46, "fear": 69, "happiness": 71, "sadness": 62, "neutral": 79}, 10),
@@ -126,7 +127,8 @@ def test_da_mldg_sizes_validation_in_every_source_and_shemo_without_disgust(corp
     assert rows["corpus"].value_counts().to_dict() == {"crema_d": 6354, "iemocap": 3865, "ravdess": 960, "savee": 300}
     valid = split[split["role"] == "valid"]
     shares = collections.Counter(name.split("/")[0] for name in valid["speaker"].unique())
-    assert shares == {"crema_d": 14, "ravdess": 4, "savee": 1} and set(split.loc[split["role"] == "test", "speaker"].str.split("/").str[0]) == {"iemocap"}
+    assert shares == {"crema_d": 14, "ravdess": 4, "savee": 1}
+    assert set(split.loc[split["role"] == "test", "speaker"].str.split("/").str[0]) == {"iemocap"}
     rows, _ = sizes(corpora, "da_mldg", "6")
     assert set(rows.loc[rows["corpus"] == "shemo", "emotion"]) == {"anger", "happiness", "sadness", "fear"}
     capsys.readouterr()
@@ -225,7 +227,8 @@ def test_the_seed_decides_and_nothing_else(corpora):
 def test_describe_tells_all_of_it(name):
     protocol = load_protocol(name)
     text = protocol.describe()
-    for part in (protocol.title, protocol.source, protocol.metric, *protocol.deviations, *protocol.disagreements, *map(describe_task, protocol.tasks.values())):
+    told = (protocol.title, protocol.source, protocol.metric, *protocol.deviations, *protocol.disagreements)
+    for part in (*told, *map(describe_task, protocol.tasks.values())):
         assert part in text
     assert protocol.deviations and all(str(one["utterances"]) in text for one in protocol.expected.values())
     assert {corpus for task in protocol.tasks.values() for corpus in task.corpora} <= set(corpus_names())

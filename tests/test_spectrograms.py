@@ -42,7 +42,8 @@ def test_equals_librosa_on_real_speech_of_odd_lengths(real_corpora):
     check_against_librosa(waves, LogMel())
 
 
-@pytest.mark.parametrize("spec", [LogMel(), LogMel(window=512, hop=128, n_mels=40), LogMel(window=640, n_fft=800, n_mels=128, low_hz=0.0, high_hz=8000.0),
+@pytest.mark.parametrize("spec", [LogMel(), LogMel(window=512, hop=128, n_mels=40),
+                                  LogMel(window=640, n_fft=800, n_mels=128, low_hz=0.0, high_hz=8000.0),
                                   LogMel(sample_rate=8000, window=200, hop=80, n_fft=256, n_mels=20, high_hz=4000.0, floor=1e-5)])
 @pytest.mark.filterwarnings("ignore:n_fft=")
 def test_equals_librosa_on_noise_also_where_it_is_shorter_than_the_reflection(spec):

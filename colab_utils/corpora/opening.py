@@ -43,5 +43,6 @@ def _open_own(audio: str | os.PathLike, columns: Mapping[str, str]) -> Scan:
     if pathlib.Path(audio).is_dir():
         return from_folder(audio)
     if not {"wav", "emotion"} <= set(columns):
-        raise ManifestError(f'{audio} is a CSV: say which columns hold what, such as OWN_CSV = {{"wav": "file", "emotion": "label", "speaker": "who"}}')
+        raise ManifestError(f'{audio} is a CSV: say which columns hold what, such as OWN_CSV = '
+                            '{"wav": "file", "emotion": "label", "speaker": "who"}')
     return from_csv(audio, **columns)

@@ -74,7 +74,7 @@ def hear_errors(predictions: pd.DataFrame, manifest: pd.DataFrame, limit: int = 
     `predictions`: a results table; `manifest`: the one it was made from, with local columns. Returns the widget to show as a cell's last
     value. Without ipywidgets: an HTML object with the commonest confusion; for others `clips_html(error_clips(...))`.
     """
-    from IPython.display import HTML, display
+    from IPython.display import HTML
     labels = sorted({*predictions["true"], *predictions["pred"]})
     counts = confusion(predictions["true"], predictions["pred"], labels)
     first_true, first_pred = commonest_confusion(counts, labels)
@@ -90,7 +90,7 @@ def hear_errors(predictions: pd.DataFrame, manifest: pd.DataFrame, limit: int = 
         return HTML(cell(first_true, first_pred) + more)
     true_box = ipywidgets.Dropdown(description="true", options=_counted(labels, counts.sum(axis=1)), value=first_true)
     pred_box = ipywidgets.Dropdown(description="predicted", options=_counted(labels, counts[labels.index(first_true)]), value=first_pred)
-    output = ipywidgets.Output()
+    shown = ipywidgets.HTML()               # not an Output: a headless run waits for ever on one that holds a megabyte of audio
 
     def show(change: Any = None) -> None:
         if change is not None and change["owner"] is true_box:
@@ -99,13 +99,11 @@ def hear_errors(predictions: pd.DataFrame, manifest: pd.DataFrame, limit: int = 
             pred_box.options = _counted(labels, counts[labels.index(true_box.value)])
             pred_box.value = kept
             pred_box.observe(show, names="value")
-        output.clear_output(wait=True)
-        with output:
-            display(HTML(cell(true_box.value, pred_box.value)))
+        shown.value = cell(true_box.value, pred_box.value)
     true_box.observe(show, names="value")
     pred_box.observe(show, names="value")
     show()
-    return ipywidgets.VBox([ipywidgets.HBox([true_box, pred_box]), output])
+    return ipywidgets.VBox([ipywidgets.HBox([true_box, pred_box]), shown])
 
 
 def commonest_confusion(counts: np.ndarray, labels: list[str]) -> tuple[str, str]:

@@ -115,7 +115,7 @@ def _notebook(path: pathlib.Path, out: pathlib.Path) -> dict[str, str]:
 
 
 def unfold_widgets(notebook: Any) -> Any:
-    """Replace the widgets of an executed notebook, which are dead without a kernel, by a note and what their Output areas held."""
+    """Replace the widgets of an executed notebook, which are dead without a kernel, by a note and what their Output and HTML areas held."""
     stored = notebook.metadata.pop("widgets", {}).get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
     note = {"output_type": "stream", "name": "stdout", "text": "[interactive controls: open the notebook to use them]\n"}
     for cell in notebook.cells:
@@ -129,7 +129,9 @@ def unfold_widgets(notebook: Any) -> Any:
 
 
 def _held(model: str, stored: dict) -> list[dict]:
-    """The outputs in the Output widgets at or below `model`, in their order."""
+    """What the Output and HTML widgets at or below `model` show, as outputs, in their order."""
     state = stored.get(model, {}).get("state", {})
     below = [child.removeprefix("IPY_MODEL_") for child in state.get("children", [])]
-    return [*state.get("outputs", []), *(output for child in below for output in _held(child, stored))]
+    page = state.get("value", "") if state.get("_model_name") == "HTMLModel" else ""
+    written = [{"output_type": "display_data", "metadata": {}, "data": {"text/html": page}}] if "<audio" in page else []
+    return [*state.get("outputs", []), *written, *(output for child in below for output in _held(child, stored))]

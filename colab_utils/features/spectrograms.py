@@ -1,7 +1,10 @@
 """Log-mel spectrograms, computed for many utterances at a time and yet exactly as for each alone."""
 from __future__ import annotations
 
+import contextlib
 import functools
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,6 +16,7 @@ from colab_utils.features.front_end import FrontEnd
 from colab_utils.settings import SettingError, setting
 
 _FRAMES_AT_ONCE = {"cpu": 1024, "cuda": 65536}          # on a CPU the block stays in the core's cache: 1.7 times faster than 16384
+_one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,8 @@ class LogMel(FrontEnd):
             return []
         signal, starts = _one_signal(waveforms, self.n_fft // 2, self.hop)
         frames = torch.from_numpy(signal).to(device).unfold(0, self.n_fft, self.hop)
-        values = self._log_mel(frames).cpu().numpy()
+        with _single_thread() if frames.device.type == "cpu" else contextlib.nullcontext():
+            values = self._log_mel(frames).cpu().numpy()
         counts = [1 + len(wave) // self.hop for wave in waveforms]
         return [values[start:start + count].copy() for start, count in zip(starts, counts, strict=True)]
 
@@ -79,6 +84,22 @@ class LogMel(FrontEnd):
             spectrum = torch.view_as_real(torch.fft.rfft(windowed[:len(block)]))
             torch.mm(spectrum.flatten(1).square_(), bands, out=values[start:start + at_once])
         return values.add_(self.floor).log_()
+
+
+@contextlib.contextmanager
+def _single_thread() -> Iterator[None]:
+    """Let torch compute with one thread meanwhile.
+
+    Blocks that fit a core's cache gain nothing from a second thread, and torch's waiting threads would take the cores from those that
+    decode: extraction is 3 times faster so (2 cores). The numbers then do not depend on how many cores there are, either.
+    """
+    with _one_at_a_time:
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 def _one_signal(waveforms: list[np.ndarray], pad: int, hop: int) -> tuple[np.ndarray, list[int]]:

@@ -76,9 +76,9 @@ def preset_name(config: BaselineConfig) -> str:
     return next((name for name, preset in PRESETS.items() if preset == config), "changed")
 
 
-def run_baseline(manifest: pd.DataFrame, store: FeatureStore, config: BaselineConfig, root: str | os.PathLike, *, emotions: Sequence[str] | None = None,
-                 merge: Mapping[str, str | None] | None = None, progress: bool = True, split: pd.DataFrame | None = None,
-                 allow_speaker_overlap: bool = False) -> Run:
+def run_baseline(manifest: pd.DataFrame, store: FeatureStore, config: BaselineConfig, root: str | os.PathLike, *,
+                 emotions: Sequence[str] | None = None, merge: Mapping[str, str | None] | None = None, progress: bool = True,
+                 split: pd.DataFrame | None = None, allow_speaker_overlap: bool = False) -> Run:
     """Train and test a baseline on every fold of the split; returns the run, finished. Folds done before a kill are kept.
 
     manifest: utterances already selected by `select_emotions`; store: a FeatureStore (frames are pooled to mean and deviation over

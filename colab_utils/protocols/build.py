@@ -13,7 +13,8 @@ from colab_utils.protocols.folds import SPLIT_COLUMNS, FoldError, check_disjoint
 from colab_utils.protocols.published import Protocol, ProtocolError, Task
 
 
-def build_task(protocol: Protocol, name: str, manifest: pd.DataFrame, seed: int = 0, *, check_counts: bool = True) -> tuple[pd.DataFrame, pd.DataFrame]:
+def build_task(protocol: Protocol, name: str, manifest: pd.DataFrame, seed: int = 0, *,
+               check_counts: bool = True) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The utterances of a published task (emotions merged and chosen) and its split table (folds.SPLIT_COLUMNS, `task` = `name`).
 
     Raises ProtocolError, in one sentence, for an unknown task, a corpus that is not in the manifest, a count that differs from the verified

@@ -182,3 +182,15 @@ def runs_table(root: str | os.PathLike) -> pd.DataFrame:
                      "low": low, "high": high, **rates, "folder": str(file.parent)})
     columns = ["method", "run", "preset", "done", "uar", "low", "high", "wa", "macro_f1", "chance", "n", "n_speakers", "folder"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def metrics_table(runs: Mapping[str, Run]) -> pd.DataFrame:
+    """Finished runs side by side, one row each, rates in per cent: UAR, its 95 % interval, WA, macro-F1, utterances, speakers, notes."""
+    rows = {}
+    for name, run in runs.items():
+        metrics = run.metrics
+        interval = "–".join(f"{100 * limit:.1f}" for limit in metrics["uar_ci95"]) if metrics["uar_ci95"] else "none"
+        rates = {label: f"{100 * metrics[key]:.1f}" for label, key in (("UAR %", "uar"), ("WA %", "wa"), ("macro-F1 %", "macro_f1"))}
+        rows[name] = {**rates, "95 % interval of UAR": interval, "chance %": f"{100 * metrics['chance']:.1f}", "utterances": metrics["n"],
+                      "speakers": metrics["n_speakers"]}
+    return pd.DataFrame.from_dict(rows, orient="index")

@@ -119,11 +119,11 @@ def _write(file: pathlib.Path, wave: np.ndarray) -> tuple[np.ndarray, int]:
 
 def _complete(folder: pathlib.Path, key: str) -> pd.DataFrame | None:
     """The manifest of a corpus that was finished with this key and whose files are all there; otherwise None."""
-    marker = folder / "complete.json"
-    if not marker.is_file() or files.read_json(marker).get("key") != key:
+    marker, listing = folder / "complete.json", folder / "manifest.csv"
+    if not marker.is_file() or not listing.is_file() or files.read_json(marker).get("key") != key:
         return None
     numbers = {"valence": float, "arousal": float, "dominance": float, "sample_rate": int, "channels": int, "duration": float}
-    text = pd.read_csv(folder / "manifest.csv", dtype=str, keep_default_na=False)
+    text = pd.read_csv(listing, dtype=str, keep_default_na=False)
     table = text.astype(numbers)
     table.insert(table.columns.get_loc("sample_rate"), "file", [str(folder / f"{path}.flac") for path in table["path"]])
     missing = [file for file in table["file"] if not os.path.isfile(file) or os.path.getsize(file) == 0]
