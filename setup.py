@@ -12,7 +12,7 @@ REQUIRES = [
     "torch>=2.4", "torchaudio>=2.4", "torchvision>=0.19", "higher>=0.2.1", "pytorch-metric-learning>=2.5",
     "pyworld-prebuilt>=0.3.5", "librosa>=0.10", "soundfile>=0.12", "soxr>=0.3", "numpy>=1.26", "pandas>=2.1", "scipy>=1.11",
     "scikit-learn>=1.4", "matplotlib>=3.8", "seaborn>=0.13", "ipywidgets>=7.7", "ipython>=7.34", "tqdm>=4.66", "safetensors>=0.4",
-    "pooch>=1.8", "pyyaml>=6", "joblib>=1.3", "jinja2>=3",
+    "pooch>=1.8", "pyyaml>=6", "joblib>=1.3", "jinja2>=3", "filelock>=3",
 ]
 EXTRAS = {
     "gpu": ["faiss-gpu>=1.15"],       # faiss-gpu and faiss-cpu own the same module: install exactly one

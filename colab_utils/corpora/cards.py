@@ -50,6 +50,12 @@ def corpus_names() -> list[str]:
     return sorted(path.stem for path in data_folder().glob("*.yaml"))
 
 
+def card_name(corpus: str) -> str:
+    """The card of a manifest's `corpus` value: its own, or that of the corpus of which it is a domain (synthetic-room: synthetic)."""
+    whole, known = corpus.partition("-")[0], corpus_names()
+    return whole if corpus not in known and whole in known else corpus
+
+
 def load_card(name: str) -> CorpusCard:
     """Read `data_manifests/<name>.yaml`. Raises ManifestError for an unknown corpus (listing the known) and for a card that is not well made."""
     file = data_folder() / f"{name}.yaml"
@@ -93,6 +99,7 @@ def frozen_folds(name: str) -> pd.DataFrame:
 
     Raises ManifestError when the corpus has none or the file is not well made.
     """
+    name = card_name(name)
     unit = load_card(name).folds.get("unit", "speaker")
     file = data_folder() / "folds" / f"{name}.csv"
     if not file.is_file():

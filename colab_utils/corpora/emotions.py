@@ -16,6 +16,14 @@ WORDS = {"angry": "anger", "happy": "happiness", "joy": "happiness", "sad": "sad
          "surprised": "surprise", "bored": "boredom", "excitement": "excited", "frustrated": "frustration"}
 
 
+def chosen_emotions(manifest: pd.DataFrame, emotions: str | Sequence[str], merge: Mapping[str, str | None] | None = None) -> list[str]:
+    """The list of emotions to compare: `emotions` itself, or for "all" every emotion that occurs after renaming by `merge`, sorted."""
+    if emotions != "all":
+        return list(emotions)
+    renamed = manifest["emotion"].map(lambda emotion: (merge or {}).get(emotion, emotion))
+    return sorted(set(renamed.dropna()) - {""})
+
+
 def select_emotions(manifest: pd.DataFrame, emotions: Sequence[str], merge: Mapping[str, str | None] | None = None, *,
                     allow_absent: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Keep the utterances of `emotions`, after renaming by `merge` (`{"excited": "happiness", "calm": None}`; None leaves an emotion out).

@@ -41,8 +41,14 @@ def _open_own(audio: str | os.PathLike, columns: Mapping[str, str]) -> Scan:
     if not str(audio):
         raise ManifestError('CORPUS = "own" needs AUDIO: a folder with one sub-folder per emotion, or a CSV file')
     if pathlib.Path(audio).is_dir():
-        return from_folder(audio)
+        return _told(from_folder(audio))
     if not {"wav", "emotion"} <= set(columns):
         raise ManifestError(f'{audio} is a CSV: say which columns hold what, such as OWN_CSV = '
                             '{"wav": "file", "emotion": "label", "speaker": "who"}')
-    return from_csv(audio, **columns)
+    return _told(from_csv(audio, **columns))
+
+
+def _told(scan: Scan) -> Scan:
+    """The scan, printed as load_corpus prints that of a known corpus."""
+    print(scan)
+    return scan

@@ -122,10 +122,18 @@ def unfold_widgets(notebook: Any) -> Any:
         outputs = []
         for output in cell.get("outputs", []):
             view = output.get("data", {}).get(_WIDGET)
-            outputs += [output] if view is None else [note, *_held(view["model_id"], stored)]
+            held = _held(view["model_id"], stored) if view else []
+            outputs += [output] if view is None else held if _is_progress(view["model_id"], stored) else [note, *held]
         if "outputs" in cell:
             cell.outputs = [type(cell)(output) for output in outputs]
     return notebook
+
+
+def _is_progress(model: str, stored: dict) -> bool:
+    """Whether a widget is a progress bar, of which nothing is worth telling once it is full."""
+    state = stored.get(model, {}).get("state", {})
+    below = [child.removeprefix("IPY_MODEL_") for child in state.get("children", [])]
+    return state.get("_model_name") == "FloatProgressModel" or any(_is_progress(child, stored) for child in below)
 
 
 def _held(model: str, stored: dict) -> list[dict]:

@@ -129,6 +129,7 @@ class _Job:
             return lock
 
     def _path(self, number: int) -> pathlib.Path:
+        """Where a shard stands."""
         return self.folder / f"shard-{number:05d}.safetensors"
 
     def _finished(self) -> dict[int, ShardHead]:

@@ -132,6 +132,15 @@ def baseline_split(manifest: pd.DataFrame, config: BaselineConfig, allow_speaker
     return pd.concat(parts, ignore_index=True)
 
 
+def default_folds(manifest: pd.DataFrame) -> str:
+    """A value for `BaselineConfig.folds`: "frozen" where every corpus of the manifest has frozen folds, else "leave-one-speaker-out"."""
+    try:
+        _frozen(manifest)
+    except BaselineError:
+        return "leave-one-speaker-out"
+    return "frozen"
+
+
 def _frozen(manifest: pd.DataFrame) -> pd.DataFrame:
     """The frozen folds of every corpus in the manifest, as one fold table. Raises BaselineError where a corpus has none."""
     tables = []
