@@ -13,12 +13,12 @@ class SettingError(ValueError):
 
 
 def setting(default: Any, help: str, *, low: float | None = None, high: float | None = None, step: float | None = None,
-            options: tuple | None = None) -> Any:
+            options: tuple | None = None, more: bool = False) -> Any:
     """A dataclass field with its help text and its range (`low` and `high` included) or its choices (`options`).
 
-    A field whose default is a tuple and that has `options` is a choice of several.
+    A field whose default is a tuple and that has `options` is a choice of several. `more`: seldom changed, folded away in a panel.
     """
-    return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high, "step": step, "options": options})
+    return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high, "step": step, "options": options, "more": more})
 
 
 def check(config: Any) -> None:

@@ -1,6 +1,8 @@
 """Shared fixtures: small audio files, and the folder of real emotional speech where there is one."""
 import os
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -28,3 +30,13 @@ def tone():
         soundfile.write(path, np.repeat(wave[:, None], channels, axis=1), rate, subtype="PCM_16", format="WAV")
         return path
     return write
+
+
+@pytest.fixture(scope="session")
+def embedded_workspace(tmp_path_factory) -> tuple[pathlib.Path, str]:
+    """The workspace after notebook 01 ran headless on the embedded corpus, once for all tests, and what it printed. Copy it, don't write to it."""
+    workspace = tmp_path_factory.mktemp("embedded")
+    command = [sys.executable, str(REPO / "tools" / "run_notebook.py"), str(REPO / "notebooks" / "01_feature_extraction.ipynb")]
+    done = subprocess.run(command, cwd=REPO, env={**os.environ, "SER_WORKSPACE": str(workspace)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return workspace, done.stdout

@@ -21,7 +21,7 @@ from colab_utils.corpora.audio import read_audio, samples_sha256
 from colab_utils.corpora.cards import load_card
 from colab_utils.corpora.check import check_manifest
 from colab_utils.corpora.manifest import COLUMNS, LOCAL_COLUMNS, validate
-from colab_utils.corpora.synthetic import DOMAINS, EMOTIONS, MOVES, PARAMETERS, VERSION, make_synthetic_corpus
+from colab_utils.corpora.synthetic import DOMAINS, EMOTIONS, MOVES, PARAMETERS, VERSION, make_synthetic_corpus, speech
 from colab_utils.corpora.synthetic import corpus as making
 from colab_utils.corpora.synthetic.phones import CONSONANTS, SENTENCES, VOWELS, syllables
 
@@ -271,6 +271,16 @@ def test_sentences_are_made_of_known_sounds_and_all_are_spoken_with_every_emotio
         assert "".join(consonant + vowel for consonant, vowel, _, _ in parsed) == sentence.lower().replace(" ", "")
         assert sum(ends for *_, ends in parsed) == len(sentence.split()) and any(stressed for _, _, stressed, _ in parsed)
     assert len(default.drop_duplicates(["corpus", "emotion", "text_id"])) == len(DOMAINS) * len(EMOTIONS) * 6
+
+
+def test_resonances_are_those_of_the_poles():
+    """Against the transfer function itself: complex pole pairs at F and bandwidth B, on the frequency axis, 1 at 0 Hz."""
+    formants, scale = [300.0, 1200.0, 2500.0, 3500.0, 4500.0], 1.1
+    s = 2j * np.pi * np.arange(257) * 16000 / 512
+    poles = [-np.pi * width * scale + 2j * np.pi * centre for centre, width in zip(formants, speech._BANDWIDTHS, strict=True)]
+    expected = np.prod([np.abs(pole * pole.conjugate() / ((s - pole) * (s - pole.conjugate()))) ** 2 for pole in poles], axis=0)
+    found = speech._resonances(np.array([formants[:3]]), np.array(formants[3:]), scale)
+    np.testing.assert_allclose(found[0], expected, rtol=1e-9)
 
 
 def test_page_shows_the_table_of_the_code():

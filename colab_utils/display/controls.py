@@ -93,12 +93,24 @@ class Panel:
         kept = {f.name for f in dataclasses.fields(self.start)} - set(self._fields)
         fixed = [ipywidgets.HTML(f'<span style="{fields.QUIET_TEXT}">Set in code only: {", ".join(sorted(kept))}</span>')] if kept else []
         actions = ipywidgets.HBox([*self._buttons, self._status], layout=ipywidgets.Layout(flex_flow="row wrap", align_items="center"))
-        rows = [field.box for field in self._fields.values()]
+        rows = self._rows()
         self.box = ipywidgets.VBox([*heading, *rows, *fixed, self._code, actions, self._messages, self.output])
         self.box.add_class("suite-panel")
         for field in self._fields.values():
             field.observe(self._on_change)
         self._on_change()
+
+    def _rows(self) -> list:
+        """The rows of settings; those marked `more` in one folded section at the end."""
+        import ipywidgets
+        seldom = {field.name for field in dataclasses.fields(self.start) if field.metadata.get("more")}
+        rows = [field.box for name, field in self._fields.items() if name not in seldom]
+        folded = [field.box for name, field in self._fields.items() if name in seldom]
+        if folded:
+            section = ipywidgets.Accordion(children=[ipywidgets.VBox(folded)], selected_index=None)
+            section.set_title(0, "More settings")
+            rows.append(section)
+        return rows
 
     def _button(self, text: str, icon: str, style: str, tooltip: str, action: Callable) -> Any:
         import ipywidgets

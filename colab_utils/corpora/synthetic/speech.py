@@ -114,20 +114,24 @@ def envelopes(voice: Voice, tracks: Tracks, moves: dict[str, float], rng: np.ran
     shimmer = 0.5 * np.exp(moves["shimmer"]) * rng.standard_normal(len(tracks.voice))
     level = 10 ** ((tracks.voice + shimmer) / 10)[:, None]
     voiced = resonances * level * 10 ** (slope / 10)
-    aspirated = resonances * level * 10 ** ((-46.0 + moves["breath"] + 4.0 * np.log2(np.maximum(_HZ, 500.0) / 1000.0)) / 10)
-    noise_level = 10 ** ((tracks.noise + 1.5 * moves["tilt"]) / 10)[:, None]
-    band = np.exp(-0.5 * ((_HZ - tracks.centre[:, None] * tract) / tracks.width[:, None]) ** 2)
-    noise = aspirated + noise_level * (band + 0.01) * 0.02
+    noise = resonances * level * 10 ** ((-46.0 + moves["breath"] + 4.0 * np.log2(np.maximum(_HZ, 500.0) / 1000.0)) / 10)
+    hissing = tracks.noise > _SILENT + 1
+    noise_level = 10 ** ((tracks.noise[hissing] + 1.5 * moves["tilt"]) / 10)[:, None]
+    band = np.exp(-0.5 * ((_HZ - tracks.centre[hissing, None] * tract) / tracks.width[hissing, None]) ** 2)
+    noise[hissing] += noise_level * (band + 0.01) * 0.02
     power = voiced + noise + 1e-9
     return power, np.clip(np.sqrt(noise / power), 0.001, 0.999)
 
 
 def _resonances(low: np.ndarray, high: np.ndarray, bandwidth: float) -> np.ndarray:
-    """|H|^2 of a cascade of five poles with frequencies `low` (frames, 3) and `high` (2,) in Hz: (frames, 257), 1 at 0 Hz."""
-    result = np.ones((len(low), len(_HZ)))
-    fixed = np.repeat(high[None, :], len(low), axis=0)
-    for centre, width in zip([*low.T, *fixed.T], _BANDWIDTHS, strict=True):
-        half = (width * bandwidth / 2) ** 2
-        centre = centre[:, None]
-        result *= (centre ** 2 + half) ** 2 / (((_HZ - centre) ** 2 + half) * ((_HZ + centre) ** 2 + half))
-    return result
+    """|H|^2 of a cascade of five poles with frequencies `low` (frames, 3) and `high` (2,) in Hz: (frames, 257), 1 at 0 Hz.
+
+    A pole at F with bandwidth B gives c^2 / (x^2 + (2c - 4F^2) x + c^2), x = f^2, c = F^2 + B^2 / 4.
+    """
+    halves = (np.array(_BANDWIDTHS) * bandwidth / 2) ** 2
+    x = _HZ ** 2
+    result = np.ones((len(low), len(x)))
+    for centre, half in zip([*low.T[:, :, None], *high], halves, strict=True):
+        c = centre ** 2 + half
+        result *= 1 + x * (x + (2 * c - 4 * centre ** 2)) / c ** 2
+    return 1 / result

@@ -1,0 +1,55 @@
+"""Notebook 01 as a reader uses it in a browser: run all, change a setting with the keyboard, Run, Download."""
+import hashlib
+import os
+import pathlib
+import shutil
+import zipfile
+
+import nbformat
+from browser import notebook_page, run_all, wait_until
+
+REPO = pathlib.Path(__file__).resolve().parent.parent
+
+
+def matrix(page) -> str:
+    """A hash of the picture below the panel's buttons."""
+    return hashlib.sha256(page.locator(".suite-output img").first.get_attribute("src").encode()).hexdigest()
+
+
+def test_notebook_01_in_a_browser(tmp_path, embedded_workspace):
+    notebook = nbformat.read(REPO / "notebooks" / "01_feature_extraction.ipynb", as_version=4)
+    work, shots = tmp_path / "out", pathlib.Path(os.environ.get("BROWSER_SHOTS", tmp_path))
+    for part in ("corpora", "features"):          # what is costly comes from the cache; every cell and every run is real
+        shutil.copytree(embedded_workspace[0] / part, work / part)
+    with notebook_page(tmp_path, notebook, {"SER_WORKSPACE": str(work), "PYTHONPATH": str(REPO)}) as page:
+        run_all(page, seconds=400)
+        panel = page.locator(".suite-panel")
+        run = panel.locator("button", has_text="Run")
+        run.click()
+        wait_until(lambda: page.locator(".suite-output img").count() == 1, "the matrix of the first settings is drawn", seconds=120)
+        before = matrix(page)
+
+        handle = panel.locator(".ui-slider-handle, .noUi-handle").first       # C, on a logarithmic scale
+        handle.focus()
+        for _ in range(3):
+            page.keyboard.press("ArrowLeft")
+        code = panel.locator(".widget-html pre").first
+        wait_until(lambda: "C=" in code.inner_text(), "the settings to paste name the new C")
+        value = code.inner_text().split("C=")[1].split(",")[0].rstrip(")")
+        run.click()
+        wait_until(lambda: page.locator(".suite-output img").count() == 1 and matrix(page) != before, "another matrix, alone", seconds=120)
+        names = [path.name for path in (work / "runs" / "baselines").iterdir()]
+        assert len([name for name in names if "logistic-inductive" in name]) == 2, "the new setting has a run of its own"
+        out = page.locator(".suite-output").last
+        out.scroll_into_view_if_needed()
+        page.screenshot(path=shots / "notebook-01-panel.png")
+
+        panel.locator("button", has_text="Download").click()
+        wait_until(lambda: list((work / "downloads").glob("*.zip")), "the zip is saved", seconds=60)
+        assert not page.errors, page.errors
+    newest = max((work / "downloads").glob("*.zip"), key=lambda path: path.stat().st_mtime)
+    with zipfile.ZipFile(newest) as archive:
+        inside = archive.namelist()
+        config = archive.read(next(name for name in inside if name.endswith("config.json"))).decode()
+    assert all(any(name.endswith(f"confusion_matrix.{suffix}") for name in inside) for suffix in ("png", "pdf", "svg", "csv"))
+    assert f'"C": {float(value)}' in config, "the zip holds the run with the setting that was chosen"

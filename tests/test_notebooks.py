@@ -1,0 +1,116 @@
+"""Every notebook: clean in git, the same set-up cell, thin, and runnable from top to bottom without a browser."""
+import ast
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+REPO = pathlib.Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
+sys.path.insert(0, str(REPO / "tools"))
+
+import setup_cell  # noqa: E402
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def cells(path, kind="code"):
+    return [cell for cell in read(path).cells if cell.cell_type == kind]
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_clean_in_git(path):
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in raw["cells"]), "clear the outputs"
+    assert "widgets" not in raw["metadata"] and len(raw["cells"]) <= 25
+    ids = [cell["id"] for cell in raw["cells"]]
+    assert len(set(ids)) == len(ids) and all(one.replace("-", "").isalpha() for one in ids), "cell ids are readable names"
+    nbformat.validate(read(path))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_begins_with_badge_and_the_one_setup_cell(path):
+    assert setup_cell.badge(path.name) in cells(path, "markdown")[0].source
+    assert cells(path)[0].source == setup_cell.SETUP_CELL
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_thin(path):
+    """Prose, parameters and calls: what is longer than ten lines lives in the package. The first cell is the same everywhere."""
+    for cell in cells(path)[1:]:
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                assert node.end_lineno - node.lineno < 10, f"{cell.id}: {node.name} belongs in the package"
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in cells(path)) == 1
+
+
+def run(notebook: str, workspace: pathlib.Path, *parameters: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, str(REPO / "tools" / "run_notebook.py"), str(REPO / "notebooks" / notebook), *parameters], cwd=REPO,
+                          env={**os.environ, "SER_WORKSPACE": str(workspace)}, capture_output=True, text=True)
+
+
+def only(folder: pathlib.Path, pattern: str) -> pathlib.Path:
+    found = sorted(folder.glob(pattern))
+    assert len(found) == 1, found
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def emodb_run(real_corpora, tmp_path_factory):
+    """Notebook 01 on real speech: the workspace and what was printed."""
+    workspace = tmp_path_factory.mktemp("emodb")
+    done = run("01_feature_extraction.ipynb", workspace, "CORPUS=emodb", f"AUDIO={real_corpora / 'emodb'}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return workspace, done.stdout
+
+
+def test_emodb_from_folder_to_matrix(emodb_run):
+    workspace, printed = emodb_run
+    assert "emodb: 535 utterances, 10 known speakers, 7 emotions" in printed
+    inductive = json.loads(only(workspace, "runs/baselines/*logistic-inductive*/metrics.json").read_text())
+    assert inductive["uar"] >= 0.60 and inductive["n"] == 535 and inductive["n_speakers"] == 10
+    normalised = json.loads(only(workspace, "runs/baselines/*speaker-normalised*/metrics.json").read_text())
+    assert any(note.startswith("transductive") for note in normalised["notes"])
+    folder = only(workspace, "runs/baselines/*logistic-inductive*")
+    for suffix in ("png", "pdf", "svg", "csv"):
+        assert (folder / f"confusion_matrix.{suffix}").stat().st_size > 100
+    page = (workspace / "index.html").read_text()
+    assert "emodb-acoustic-logistic-inductive" in page and "From a folder of audio" in page
+
+
+def test_a_second_run_extracts_and_trains_nothing(emodb_run, real_corpora):
+    workspace, _ = emodb_run
+    before = {path: path.stat().st_mtime_ns for path in workspace.glob("runs/*/*/*")}
+    stores = sorted(workspace.glob("features/*"))
+    done = run("01_feature_extraction.ipynb", workspace, "CORPUS=emodb", f"AUDIO={real_corpora / 'emodb'}")
+    assert done.returncode == 0, done.stderr
+    assert "nothing made, 535 reused" in done.stdout and done.stdout.count("nothing is computed again") == 3
+    assert {path: path.stat().st_mtime_ns for path in workspace.glob("runs/*/*/*")} == before
+    assert sorted(workspace.glob("features/*")) == stores
+
+
+def test_a_wrong_parameter_and_a_failing_cell_are_one_sentence(tmp_path):
+    done = run("01_feature_extraction.ipynb", tmp_path, "CORPORA=emodb")
+    assert done.returncode != 0 and "has no parameter CORPORA; it has AUDIO" in done.stderr
+    done = run("01_feature_extraction.ipynb", tmp_path, "CORPUS=emodb")
+    assert done.returncode != 0 and "ManifestError: where is emodb? Set AUDIO to its folder" in done.stderr.splitlines()[-1]
+
+
+def test_the_embedded_corpus_runs_from_top_to_bottom_and_says_that_it_is_synthetic(embedded_workspace):
+    workspace, printed = embedded_workspace
+    assert "32 known speakers, 6 emotions" in printed
+    metrics = json.loads(only(workspace, "runs/baselines/*logistic-inductive*/metrics.json").read_text())
+    assert 0.55 <= metrics["uar"] <= 0.90 and metrics["n_speakers"] == 32
+    assert "Synthetic" in (workspace / "index.html").read_text()
+    executed = nbformat.read(only(workspace, "notebooks/*.ipynb"), as_version=4)
+    assert all(cell.execution_count for cell in executed.cells if cell.cell_type == "code")
