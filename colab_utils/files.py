@@ -15,7 +15,22 @@ import pandas as pd
 
 
 class DiskFullError(OSError):
-    """The disk has no room left; what was finished before is intact."""
+    """The disk has no room left; what was finished before is intact. Its text is the sentence alone, without the error number."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+@contextlib.contextmanager
+def _room_for(path: pathlib.Path) -> Iterator[None]:
+    """Turn the system's error of a full disk, or of a used-up quota, into a DiskFullError about writing `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) and not isinstance(error, DiskFullError):
+            raise DiskFullError(error.errno, f"no room left on the disk while writing {path}: free some space and run again; "
+                                             "everything finished before is intact") from error
+        raise
 
 
 @contextlib.contextmanager
@@ -26,18 +41,14 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     stays as it was. Raises DiskFullError, in one sentence, when the disk has no room.
     """
     path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
     try:
-        yield temporary
-        with open(temporary, "rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(error.errno, f"no room left on the disk while writing {path}: free some space and run again; "
-                                             "everything finished before is intact") from error
-        raise
+        with _room_for(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            with open(temporary, "rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, path)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -76,11 +87,12 @@ def read_json(path: str | os.PathLike) -> Any:
 
 
 def append_jsonl(path: str | os.PathLike, record: dict) -> None:
-    """Append one record as a line of JSON."""
+    """Append one record as a line of JSON. On DiskFullError the last line may be torn: `read_jsonl` drops it."""
     path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", encoding="utf-8") as handle:
-        handle.write(json.dumps(record, allow_nan=False) + "\n")
+    with _room_for(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a", encoding="utf-8") as handle:
+            handle.write(json.dumps(record, allow_nan=False) + "\n")
 
 
 def read_jsonl(path: str | os.PathLike) -> list[dict]:

@@ -209,18 +209,18 @@ def test_a_torn_last_line_of_the_history_is_repaired(whole, tmp_path):
     assert records(tmp_path) == whole[1].records
 
 
-def test_a_full_disk_is_said_and_keeps_the_checkpoint(whole, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("module", "mode"), [(checkpoints, "wb"), (files, "a")], ids=["checkpoint", "history"])
+def test_a_full_disk_is_said_and_keeps_the_checkpoint(whole, tmp_path, monkeypatch, module, mode):
     learner = Noisy()
     interrupt_at(learner, 10)
     with pytest.raises(Interrupted):
         train(learner, STEPS, tmp_path, every=EVERY)
     before = (tmp_path / checkpoints.NAME).read_bytes()
 
-    def full(content, handle):
-        with open("/dev/full", "wb", buffering=0) as disk:
-            disk.write(b"x")
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(files.DiskFullError, match="no room left on the disk"):
+    def full(path, how="r", **options):
+        return open("/dev/full" if how == mode else path, how, **options)
+    monkeypatch.setattr(module, "open", full, raising=False)
+    with pytest.raises(files.DiskFullError, match="^no room left on the disk while writing .*; everything finished before is intact$"):
         train(Noisy(), STEPS, tmp_path, every=EVERY)
     assert (tmp_path / checkpoints.NAME).read_bytes() == before and not list(tmp_path.glob(".*"))
     monkeypatch.undo()

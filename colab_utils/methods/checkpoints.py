@@ -1,6 +1,7 @@
 """Checkpoints that survive a kill: written beside and put in place whole, the one before is kept, nothing is unpickled."""
 from __future__ import annotations
 
+import io
 import os
 import pathlib
 import pickle
@@ -48,9 +49,11 @@ def save(folder: str | os.PathLike, content: dict[str, Any]) -> pathlib.Path:
     Raises files.DiskFullError.
     """
     path = pathlib.Path(folder) / NAME
+    content_bytes = io.BytesIO()                       # torch.save to a file turns a full disk into a RuntimeError about positions
+    torch.save(content, content_bytes)
     with files.replacing(path) as temporary:
-        with open(temporary, "wb") as handle:          # through a handle a full disk is an OSError that says so
-            torch.save(content, handle)
+        with open(temporary, "wb") as handle:
+            handle.write(content_bytes.getbuffer())
         if path.exists():
             os.replace(path, path.with_name(PREVIOUS))
     return path
