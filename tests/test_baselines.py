@@ -263,6 +263,35 @@ def test_what_cannot_be_run_is_said(tmp_path, capsys):
     assert run(tmp_path, data=(manifest, store)).metrics["n"] == 71 and "1 utterance(s) have no features" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("name", "speakers", "film", "expected"), [
+    ("emodb", ("03", "08", "09"), "", "frozen"), ("emodb", ("03", "08", "99"), "", "leave-one-speaker-out"),
+    ("toy", ("1", "2"), "", "leave-one-speaker-out"),
+    ("emofilm", ("1", "2"), "one", "grouped"), ("synthetic-room", ("", ""), "", "leave-one-speaker-out")])
+def test_default_folds_are_those_that_can_be_made(name, speakers, film, expected):
+    manifest = pd.DataFrame({"utt_id": [f"{name}/{n}" for n in range(len(speakers))], "corpus": name, "speaker": speakers, "film": film})
+    assert baselines.default_folds(manifest) == expected
+
+
+def test_default_folds_of_two_corpora_are_frozen_only_where_both_are():
+    rows = [("emodb", "03"), ("savee", "DC"), ("toy", "1")]
+    manifest = pd.DataFrame(rows, columns=["corpus", "speaker"]).assign(utt_id=["emodb/a", "savee/a", "toy/a"], film="")
+    assert baselines.default_folds(manifest[:2]) == "frozen" and baselines.default_folds(manifest) == "leave-one-speaker-out"
+
+
+def test_dubbed_films_are_never_on_both_sides(tmp_path):
+    manifest, store = corpus()
+    manifest["film"] = ["f" + str(int(speaker) // 2) for speaker in manifest["speaker"]]
+    with pytest.raises(LeakError, match="film.*toy/f0, toy/f1, toy/f2"):
+        run(tmp_path, data=(manifest, store))
+    config = dataclasses.replace(LOSO, folds=baselines.default_folds(manifest), n_folds=3)
+    tested = run(tmp_path, config, (manifest, store)).split.query("role == 'test'")
+    assert config.folds == "grouped"
+    assert {frozenset(part) for _, part in tested.groupby("fold")["speaker"]} == {frozenset({f"toy/0{n}", f"toy/0{n + 1}"}) for n in (0, 2, 4)}
+    by_hand = folds.make_split(manifest.assign(film=""), folds.leave_one_speaker_out(manifest))
+    with pytest.raises(LeakError, match="film"):
+        run(tmp_path, data=(manifest, store), split=by_hand)
+
+
 def test_presets_are_named_in_the_run(tmp_path):
     assert all(baselines.preset_name(config) == name for name, config in baselines.PRESETS.items())
     assert run(tmp_path).metrics["preset"] == "changed" and BaselineConfig.preset("default") == BaselineConfig()

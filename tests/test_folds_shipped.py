@@ -50,6 +50,16 @@ def test_every_class_and_both_genders_are_on_every_training_side(corpus):
         assert {e for e, _, _ in train} == classes and {g for _, g, _ in train} == genders and not test & {s for _, _, s in train}
 
 
+def test_domains_of_the_embedded_corpus_share_its_folds():
+    folds = frozen_folds("synthetic")
+    assert sorted(folds["speaker"]) == sorted({voice.speaker for domain in DOMAINS for voice in domain_voices(domain)}) and folds["fold"].is_unique
+    for domain in DOMAINS:
+        assert card_name(f"synthetic-{domain.name}") == "synthetic" and frozen_folds(f"synthetic-{domain.name}").equals(folds)
+    assert [card_name(name) for name in ("synthetic", "emodb", "own", "own-mine", "emodb-noisy")] == ["synthetic", "emodb", "own", "own-mine", "emodb"]
+    with pytest.raises(ManifestError, match="unknown corpus 'own-mine'"):
+        frozen_folds("own-mine")
+
+
 def test_sessions_hold_speakers_that_no_other_fold_has():
     for corpus, speakers in (("iemocap", {n: {f"{n}F", f"{n}M"} for n in "12345"}), ("msp_improv", {n: {f"F0{n}", f"M0{n}"} for n in "123456"})):
         folds = frozen_folds(corpus)

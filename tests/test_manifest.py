@@ -8,7 +8,7 @@ import pytest
 from colab_utils.corpora import cards
 from colab_utils.corpora.cards import corpus_names, data_folder, frozen_folds, load_card, shipped_manifest
 from colab_utils.corpora.check import check_manifest
-from colab_utils.corpora.emotions import CANONICAL, select_emotions
+from colab_utils.corpora.emotions import CANONICAL, chosen_emotions, select_emotions
 from colab_utils.corpora.manifest import (
     COLUMNS,
     LOCAL_COLUMNS,
@@ -154,6 +154,17 @@ def test_absent_emotions_on_purpose():
     assert set(kept["emotion"]) == {"anger"}
 
 
+def test_all_emotions_are_those_that_occur_after_merging():
+    data = table(12)                                        # anger excited calm happiness neutral and no label
+    assert chosen_emotions(data, "all") == ["anger", "calm", "excited", "happiness", "neutral"]
+    merge = {"excited": "happiness", "calm": None}
+    assert chosen_emotions(data, "all", merge) == ["anger", "happiness", "neutral"]
+    kept, left_out = select_emotions(data, chosen_emotions(data, "all", merge), merge)
+    assert kept["emotion"].value_counts().to_dict() == {"happiness": 4, "anger": 2, "neutral": 2} and len(left_out) == 4
+    assert chosen_emotions(data, ("neutral", "anger"), merge) == ["neutral", "anger"] == chosen_emotions(data, "neutral, anger")
+    assert chosen_emotions(data, "anger") == ["anger"] and chosen_emotions(data[:0], "all") == []
+
+
 def test_cards_say_what_they_must():
     assert corpus_names() == sorted(path.stem for path in data_folder().glob("*.yaml"))
     for name in corpus_names():
@@ -169,7 +180,7 @@ def test_cards_say_what_they_must():
     with pytest.raises(ManifestError, match="unknown corpus 'iemocapp'; known: .*emodb, .*savee"):
         load_card("iemocapp")
     with pytest.raises(ManifestError, match="no frozen folds"):
-        frozen_folds("synthetic")
+        frozen_folds("emofilm")
 
 
 GOOD_CARD = """{title: t, citation: c, license: l, access: open, url: http://x, language: de, label_map: {"01": anger}}"""

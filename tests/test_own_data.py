@@ -148,3 +148,38 @@ def test_tables_in_different_folders_share_one_root(tmp_path, tone):
         write(tmp_path / side / "t.csv", "w,e,s\n1.wav,anger," + side + "\n")
     result, split = quiet(from_split_csvs, tmp_path / "train" / "t.csv", tmp_path / "test" / "t.csv", "w", "e", "s")
     assert split["utt_id"].tolist() == ["own/train/1", "own/test/1"] and isinstance(result.manifest, pd.DataFrame)
+
+
+def test_a_missing_file_elsewhere_does_not_rename_the_others(audio):
+    table = write(audio / "meta.csv", "f,e\na/1.wav,angry\n/no/where/z.wav,sad\n")
+    result = quiet(from_csv, table, wav="f", emotion="e")
+    assert result.manifest["utt_id"].tolist() == ["own/a/1"]
+    assert result.problems["reason"].tolist() == ["no such file"] and "no/where/z.wav" in result.problems["file"][0]
+
+
+def test_one_file_with_two_labels_names_both(audio):
+    table = write(audio / "meta.csv", "f,e\na/1.wav,angry\na/1.wav,sad\na/2.wav,sad\na/2.wav,sad\n")
+    reasons = quiet(from_csv, table, wav="f", emotion="e").problems["reason"].tolist()
+    assert reasons[0].endswith("a/1.wav, which is used with the label anger (this one says sadness)") and reasons[1].endswith("2.wav, which is used")
+
+
+def test_labels_are_renamed_in_any_case_and_type_and_useless_names_are_said(audio, capsys):
+    table = write(audio / "meta.csv", "f,e\na/1.wav,Wut\na/2.wav,1\nb/3.wav,A\nb/4.wav,a\n")
+    names = {"wut": "anger", 1: "sadness", "A": "fear", "a": "neutral", "Freude": "happiness"}
+    result = quiet(from_csv, table, wav="f", emotion="e", label_map=names)
+    assert result.manifest["emotion"].tolist() == ["anger", "sadness", "fear", "neutral"]
+    assert "label_map speaks of freude, and no row has such a label" in capsys.readouterr().out
+
+
+def test_a_header_in_the_other_unicode_form_is_found(audio):
+    table = write(audio / "meta.csv", "f," + unicodedata.normalize("NFD", "Gefühl") + "\na/1.wav,angry\n")
+    for form in ("NFC", "NFD"):
+        assert quiet(from_csv, table, wav="f", emotion=unicodedata.normalize(form, "Gefühl")).manifest["emotion"].tolist() == ["anger"]
+
+
+def test_a_split_with_an_empty_table_and_a_folder_that_is_not_there(audio):
+    train, test = write(audio / "train.csv", "f,e\na/1.wav,angry\n"), write(audio / "test.csv", "f,e\n")
+    with pytest.raises(ManifestError, match="test.csv: no row has both"):
+        quiet(from_split_csvs, train, test, wav="f", emotion="e")
+    with pytest.raises(ManifestError, match="nowhere: no such folder"):
+        quiet(from_folder, audio / "nowhere")

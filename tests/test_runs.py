@@ -155,3 +155,24 @@ def test_table_of_runs(tmp_path, capsys):
     row = table[table["done"]].iloc[0]
     assert row["uar"] == run.metrics["uar"] and [row["low"], row["high"]] == run.metrics["uar_ci95"] and row["folder"] == str(run.path)
     assert runs.runs_table(tmp_path / "empty").empty
+
+
+def test_a_run_folder_without_its_split_is_said(tmp_path):
+    run = opened(tmp_path)
+    (run.path / "split.csv").unlink()
+    with pytest.raises(runs.RunError, match="no readable run folder.*split.csv"):
+        runs.load_run(run.path)
+
+
+def test_metrics_side_by_side_say_what_each_number_is(tmp_path):
+    run, other = finished(tmp_path), opened(tmp_path, Config(rate=0.5))
+    other.finish(predictions().assign(rule="transductive: r", speaker="01"), LABELS, n_boot=50, speaker_independence="overlap allowed")
+    table = runs.metrics_table({"mine": run, "theirs": other})
+    known = run.metrics
+    assert list(table.index) == ["mine", "theirs"] and table.at["mine", "UAR %"] == f"{100 * known['uar']:.1f}"
+    assert table.at["mine", "95 % interval of UAR"] == "–".join(f"{100 * limit:.1f}" for limit in known["uar_ci95"])
+    assert table.at["theirs", "95 % interval of UAR"] == "none"                     # one speaker: no interval over speakers exists
+    assert table["rule"].tolist() == ["r", "transductive: r"] and table["speaker independence"].tolist() == ["independent", "overlap allowed"]
+    assert table["utterances"].tolist() == [20, 20] and table["speakers"].tolist() == [4, 1] and set(table["chance %"]) == {"50.0"}
+    with pytest.raises(runs.RunError, match="no metrics yet"):
+        runs.metrics_table({"unfinished": opened(tmp_path, Config(rate=0.6))})

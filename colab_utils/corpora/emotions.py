@@ -17,9 +17,10 @@ WORDS = {"angry": "anger", "happy": "happiness", "joy": "happiness", "sad": "sad
 
 
 def chosen_emotions(manifest: pd.DataFrame, emotions: str | Sequence[str], merge: Mapping[str, str | None] | None = None) -> list[str]:
-    """The list of emotions to compare: `emotions` itself, or for "all" every emotion that occurs after renaming by `merge`, sorted."""
+    """The list of emotions to compare: `emotions` itself (or the names in a text such as "anger, neutral"), or for "all" every emotion
+    that occurs after renaming by `merge`, sorted."""
     if emotions != "all":
-        return list(emotions)
+        return [name.strip() for name in emotions.split(",")] if isinstance(emotions, str) else list(emotions)
     renamed = manifest["emotion"].map(lambda emotion: (merge or {}).get(emotion, emotion))
     return sorted(set(renamed.dropna()) - {""})
 

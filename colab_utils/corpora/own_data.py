@@ -12,7 +12,7 @@ from colab_utils.corpora.audio import EXTENSIONS
 from colab_utils.corpora.decode import decode_files, find_audio, nfc, without_extension
 from colab_utils.corpora.emotions import WORDS
 from colab_utils.corpora.manifest import COLUMNS, NUMBERS, TEXTS, ManifestError, empty_row, numbers, read_table, refuse, speaker_keys
-from colab_utils.corpora.scan import Scan, problem_table, usable
+from colab_utils.corpora.scan import Scan, existing_folder, problem_table, usable
 
 ROLES = ("train", "valid", "test")
 _GENDERS = {"f": "female", "female": "female", "w": "female", "woman": "female", "m": "male", "male": "male", "man": "male", "": ""}
@@ -25,9 +25,9 @@ def from_csv(path: str | os.PathLike, wav: str, emotion: str, speaker: str | Non
     """The manifest of a CSV whose columns are called `wav`, `emotion` and `speaker`, with all usable audio decoded.
 
     `columns` names further columns by the manifest's own names (`gender="sex"`, `arousal="act"`). Audio is sought relative to `root` (default:
-    the folder of the CSV), with or without its extension; absolute paths work too. `label_map` renames labels (any other is lower-cased;
-    plain English words such as "angry" become the suite's names). utt_id is `<corpus>/<path>`. Rows without label or with unusable audio
-    become `.problems`. Without speakers it runs and says that speaker independence is unknown.
+    the folder of the CSV), with or without its extension; absolute paths work too. `label_map` renames labels, as written or, failing that,
+    in any case (any other label is lower-cased; plain English words such as "angry" become the suite's names). utt_id is `<corpus>/<path>`.
+    Rows without label or with unusable audio become `.problems`. Without speakers it runs and says that speaker independence is unknown.
     Raises ManifestError naming the columns found and expected, or the row and value that cannot be read.
     """
     table = _named(path, {"wav": wav, "emotion": emotion, "speaker": speaker, **columns})
@@ -40,7 +40,7 @@ def from_folder(root: str | os.PathLike, corpus: str = "own", *, label_map: Mapp
 
     Speakers are unknown, which is said. Files beside the emotion folders become `.problems`. Raises ManifestError when there is no audio.
     """
-    folder = pathlib.Path(os.path.abspath(os.path.expanduser(root)))
+    folder = existing_folder(root)
     found = find_audio(folder)
     if not any("/" in file for file in found.files):
         raise ManifestError(f"{folder}: no audio in sub-folders; one folder for each emotion is expected, such as {folder.name}/anger/a.wav")
@@ -83,7 +83,8 @@ def _named(path: str | os.PathLike, names: Mapping[str, str | None]) -> pd.DataF
     strange = [ours for ours in names if ours not in ("wav", "emotion", "speaker", *allowed)]
     if strange:
         raise ManifestError(f"{strange[0]!r} is not a column of a manifest; possible: {', '.join(allowed)}")
-    table = read_table(path)
+    table = read_table(path).rename(columns=nfc)
+    names = {ours: None if theirs is None else nfc(str(theirs)) for ours, theirs in names.items()}
     missing = [f"{theirs!r} (for {ours})" for ours, theirs in names.items() if theirs is not None and theirs not in table.columns]
     if missing:
         raise ManifestError(f"{path}: no column {', '.join(missing)}; found: {', '.join(table.columns)}; "
@@ -109,14 +110,15 @@ def _from_tables(tables: list[tuple[os.PathLike | str, pd.DataFrame]], root: str
         problems += [(table.at[row, "wav"] or str(path), "", f"row {row + 2} of {path} has no {'emotion' if table.at[row, 'wav'] else 'audio file'}")
                      for row in table.index[empty]]
         table = table[~empty].reset_index(drop=True)
+        if table.empty:
+            raise ManifestError(f"{path}: no row has both an audio file and an emotion")
         located.append(table.assign(absolute=[_located(base, cell) for cell in table["wav"]], base=str(base)))
     table = pd.concat(located, ignore_index=True)
-    if table.empty:
-        raise ManifestError(f"{tables[0][0]}: no row has both an audio file and an emotion")
     _refuse_two_sides(table)
     bases = sorted(table["base"].unique())
-    inside = len(bases) == 1 and all(file.startswith(bases[0] + os.sep) for file in table["absolute"])
-    folder = pathlib.Path(bases[0] if inside else os.path.commonpath([os.path.dirname(file) for file in table["absolute"]]))
+    there = [file for file in table["absolute"] if os.path.isfile(file)] or table["absolute"].tolist()     # a missing file names no utterance
+    inside = len(bases) == 1 and all(file.startswith(bases[0] + os.sep) for file in there)
+    folder = pathlib.Path(bases[0] if inside else os.path.commonpath([os.path.dirname(file) for file in there]))
     files = [pathlib.PurePath(os.path.relpath(file, folder)).as_posix() for file in table["absolute"]]
     return _decoded(_rows(table, files, corpus, label_map), folder, problems, cache, progress)
 
@@ -150,9 +152,12 @@ def _refuse_two_sides(table: pd.DataFrame) -> None:
 
 def _rows(table: pd.DataFrame, files: list[str], corpus: str, label_map: Mapping[str, str] | None) -> pd.DataFrame:
     """Rows of COLUMNS (`role` behind, where given) and `found`, for a table whose columns have our names, and its files."""
-    told = dict(label_map or {})
-    plain = [nfc(label).strip().lower() for label in table["emotion"]]
-    emotion = [told.get(label, WORDS.get(word, word)) for label, word in zip(table["emotion"], plain, strict=True)]
+    told = {nfc(str(label)).strip(): emotion for label, emotion in (label_map or {}).items()}
+    loosely = {label.lower(): emotion for label, emotion in told.items()}
+    written = [nfc(label).strip() for label in table["emotion"]]
+    emotion = [told.get(label, loosely.get(label.lower(), WORDS.get(label.lower(), label.lower()))) for label in written]
+    if unused := sorted(set(loosely) - {label.lower() for label in written}):
+        print(f"{corpus}: label_map speaks of {', '.join(unused)}, and no row has such a label")
     paths = [without_extension(file) for file in files]
     rows = pd.DataFrame({**empty_row(corpus, ""), "path": paths, "utt_id": [f"{corpus}/{path}" for path in paths]}, index=table.index)
     given = [column for column in table.columns if column in COLUMNS or column == "role"]

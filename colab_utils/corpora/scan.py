@@ -51,7 +51,7 @@ def scan(corpus_or_manifest: str | os.PathLike | pd.DataFrame, root: str | os.Pa
     unreadable or there twice become rows of `.problems`; the rest goes on. `cache` is the CSV of `decode_files`.
     Raises ManifestError when the folder is not there or holds nothing of the corpus.
     """
-    root = _folder(root)
+    root = existing_folder(root)
     found = find_audio(root)
     problems = [(file, "", reason) for file, reason in found.refused.items()]
     if isinstance(corpus_or_manifest, str):
@@ -72,7 +72,7 @@ def scan(corpus_or_manifest: str | os.PathLike | pd.DataFrame, root: str | os.Pa
     return Scan(manifest, problem_table(problems, card), card, found.ignored, decoded)
 
 
-def _folder(root: str | os.PathLike) -> pathlib.Path:
+def existing_folder(root: str | os.PathLike) -> pathlib.Path:
     """The absolute path of an existing folder; raises ManifestError."""
     folder = pathlib.Path(os.path.abspath(os.path.expanduser(root)))
     if not folder.is_dir():
@@ -163,10 +163,12 @@ def usable(rows: pd.DataFrame, root: pathlib.Path, problems: list) -> pd.DataFra
     problems += list(rows.loc[bad, ["short", "utt_id", "reason"]].itertuples(index=False, name=None))
     good = rows[~bad]
     again = good["utt_id"].duplicated()
-    first = good[~again].set_index("utt_id")[["short", "audio_sha256"]]
+    first = good[~again].set_index("utt_id")[["short", "audio_sha256", "emotion"]]
     for row in good[again].itertuples():
-        same = "the same samples" if first.at[row.utt_id, "audio_sha256"] == row.audio_sha256 else "other samples"
-        problems.append((row.short, row.utt_id, f"duplicate: {same} under the same name as {first.at[row.utt_id, 'short']}, which is used"))
+        used = first.loc[row.utt_id]
+        same = "the same samples" if used["audio_sha256"] == row.audio_sha256 else "other samples"
+        labels = f" with the label {used['emotion']} (this one says {row.emotion})" if used["emotion"] != row.emotion else ""
+        problems.append((row.short, row.utt_id, f"duplicate: {same} under the same name as {used['short']}, which is used{labels}"))
     return validate(good[~again].drop(columns=["short", "reason"]))
 
 

@@ -95,7 +95,7 @@ def run_baseline(manifest: pd.DataFrame, store: FeatureStore, config: BaselineCo
     if config.normalisation == "speaker-normalised" and (manifest["speaker"] == "").any():
         raise BaselineError("speakers are unknown, so features cannot be normalised by speaker: choose normalisation='inductive'")
     split = split if split is not None else baseline_split(manifest, config, allow_speaker_overlap)
-    folds.check_disjoint(split, allow_speaker_overlap)
+    folds.check_disjoint(split, allow_speaker_overlap, folds.film_keys(manifest).set_axis(manifest["utt_id"]))
     features, pooling = pooled_features(store, manifest["utt_id"])
     facts = {"version": VERSION, "preset": preset_name(config), "labels": labels, "merge": dict(merge or {}), "features": store.key,
              "feature_spec": store.spec, "manifest": manifest_hash(manifest)}
@@ -133,11 +133,12 @@ def baseline_split(manifest: pd.DataFrame, config: BaselineConfig, allow_speaker
 
 
 def default_folds(manifest: pd.DataFrame) -> str:
-    """A value for `BaselineConfig.folds`: "frozen" where every corpus of the manifest has frozen folds, else "leave-one-speaker-out"."""
+    """A value for `BaselineConfig.folds`: "frozen" where every corpus of the manifest has frozen folds for all its speakers, else "grouped"
+    where films are known (dubbed scenes: the speakers of a film belong on one side), else "leave-one-speaker-out"."""
     try:
         _frozen(manifest)
-    except BaselineError:
-        return "leave-one-speaker-out"
+    except (BaselineError, folds.FoldError):
+        return "grouped" if (manifest["film"] != "").any() else "leave-one-speaker-out"
     return "frozen"
 
 

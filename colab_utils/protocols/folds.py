@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
+from scipy.sparse import csgraph
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from colab_utils.corpora.manifest import speaker_keys
@@ -40,12 +42,14 @@ def grouped_folds(manifest: pd.DataFrame, n_folds: int, seed: int) -> pd.DataFra
 
     The seed decides the order in which speakers are dealt: `shuffle=True` of scikit-learn mixes up whose class counts are whose.
 
-    Utterances of unknown speakers are dealt singly, which is printed: whether a speaker is on both sides is then unknown.
-    Raises FoldError where there are fewer speakers than folds.
+    Speakers of one film stay together: dubbed corpora hold each scene in several voices. Utterances of unknown speakers are dealt singly
+    (or with their film), which is printed: whether a speaker is on both sides is then unknown.
+    Raises FoldError where there are fewer speakers (or groups of speakers who share films) than folds.
     """
-    keys = speaker_keys(manifest)
+    keys, films = speaker_keys(manifest), film_keys(manifest)
     unknown = keys == ""
-    fold = grouped_values(manifest["emotion"], keys.where(~unknown, manifest["utt_id"]), n_folds, seed, "speaker")
+    units = _linked(keys.where(~unknown, manifest["utt_id"]), films)
+    fold = grouped_values(manifest["emotion"], units, n_folds, seed, "group(s) of speakers by film" if (films != "").any() else "speaker(s)")
     columns = ["speaker", "corpus"] + (["utt_id"] if unknown.any() else [])
     if unknown.any():
         print(f"{unknown.sum()} utterance(s) without a known speaker are dealt at random, stratified by emotion: "
@@ -53,13 +57,31 @@ def grouped_folds(manifest: pd.DataFrame, n_folds: int, seed: int) -> pd.DataFra
     return manifest[columns].assign(fold=fold).drop_duplicates(ignore_index=True)
 
 
-def grouped_values(emotions: pd.Series, units: pd.Series, n_folds: int, seed: int, what: str = "unit") -> np.ndarray:
+def film_keys(manifest: pd.DataFrame) -> pd.Series:
+    """`<corpus>/<film>` for each row, "" where the utterance is of no known film."""
+    return (manifest["corpus"] + "/" + manifest["film"]).where(manifest["film"] != "", "").rename("film")
+
+
+def _linked(units: pd.Series, films: pd.Series) -> pd.Series:
+    """The units of each row, those that share a film (directly or through others) under the name of the first of them."""
+    known = (films != "").to_numpy()
+    if not known.any():
+        return units
+    (unit, names), film = units.factorize(sort=True), films.factorize()[0]
+    size = len(names) + film.max() + 1
+    shared = sparse.coo_array((np.ones(known.sum()), (unit[known], len(names) + film[known])), shape=(size, size))
+    part = csgraph.connected_components(shared, directed=False)[1][:len(names)]
+    first = names[np.unique(part, return_index=True)[1]]
+    return pd.Series(first[np.unique(part, return_inverse=True)[1]][unit], index=units.index)
+
+
+def grouped_values(emotions: pd.Series, units: pd.Series, n_folds: int, seed: int, what: str = "unit(s)") -> np.ndarray:
     """The fold ("0", "1", ...) of each row, str (rows,): units stay together, class shares are as equal as they allow (StratifiedGroupKFold).
 
     Raises FoldError where there are fewer units than folds.
     """
     if units.nunique() < n_folds:
-        raise FoldError(f"{units.nunique()} {what}(s) cannot make {n_folds} folds: choose at most {units.nunique()}")
+        raise FoldError(f"{units.nunique()} {what} cannot make {n_folds} folds: choose at most {units.nunique()}")
     fold = np.empty(len(units), dtype=object)
     codes, names = units.factorize(sort=True)
     order = np.random.default_rng(seed).permutation(len(names))[codes]      # units with equal class counts are dealt in this order
@@ -123,7 +145,7 @@ def make_split(manifest: pd.DataFrame, folds: pd.DataFrame, seed: int = 0, n_val
         raise FoldError(f"all utterances are in fold {fold[0]!r}: nobody is left to train")
     parts = [split_once(manifest, fold == name, name, (seed, number), seed, n_valid_speakers) for number, name in enumerate(sorted(set(fold)))]
     split = pd.concat(parts, ignore_index=True)
-    check_disjoint(split, allow_speaker_overlap)
+    check_disjoint(split, allow_speaker_overlap, film_keys(manifest).set_axis(manifest["utt_id"]))
     return split
 
 
@@ -168,7 +190,9 @@ def check_disjoint(split: pd.DataFrame, allow_speaker_overlap: bool = False, uni
     if units is not None and not allow_speaker_overlap:
         names = _on_both_sides(split, split["utt_id"].map(units).fillna(""))
         if names:
-            raise LeakError(f"{units.name or 'unit'}(s) on both the training and the test side: {', '.join(names[:10])}")
+            raise LeakError(f"{units.name or 'unit'}(s) on both the training and the test side: {', '.join(names[:10])}"
+                            f"{' ...' if len(names) > 10 else ''}"
+                            + (" (grouped folds keep the speakers of a film together)" if units.name == "film" else ""))
 
 
 def _on_both_sides(split: pd.DataFrame, unit: pd.Series) -> list[str]:

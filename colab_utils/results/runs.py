@@ -160,7 +160,10 @@ def load_run(path: str | os.PathLike) -> Run:
     folder = pathlib.Path(path)
     config = _read_config(folder)
     types = dict.fromkeys(("fold", "utt_id", "speaker", "role"), str)
-    return Run(folder, config, pd.read_csv(folder / "split.csv", dtype=types, keep_default_na=False))
+    try:
+        return Run(folder, config, pd.read_csv(folder / "split.csv", dtype=types, keep_default_na=False))
+    except (ValueError, OSError) as error:
+        raise RunError(f"{folder} is no readable run folder: {error}") from error
 
 
 def runs_table(root: str | os.PathLike) -> pd.DataFrame:
@@ -185,12 +188,13 @@ def runs_table(root: str | os.PathLike) -> pd.DataFrame:
 
 
 def metrics_table(runs: Mapping[str, Run]) -> pd.DataFrame:
-    """Finished runs side by side, one row each, rates in per cent: UAR, its 95 % interval, WA, macro-F1, utterances, speakers, notes."""
+    """Finished runs side by side, one row each: UAR, its 95 % interval, WA, macro-F1 and chance in per cent, utterances, speakers, and what
+    each number has to say of itself: its rule (inductive or transductive) and whether tested speakers are independent of the training."""
     rows = {}
     for name, run in runs.items():
         metrics = run.metrics
         interval = "–".join(f"{100 * limit:.1f}" for limit in metrics["uar_ci95"]) if metrics["uar_ci95"] else "none"
         rates = {label: f"{100 * metrics[key]:.1f}" for label, key in (("UAR %", "uar"), ("WA %", "wa"), ("macro-F1 %", "macro_f1"))}
         rows[name] = {**rates, "95 % interval of UAR": interval, "chance %": f"{100 * metrics['chance']:.1f}", "utterances": metrics["n"],
-                      "speakers": metrics["n_speakers"]}
+                      "speakers": metrics["n_speakers"], "rule": ", ".join(metrics["rule"]), "speaker independence": metrics["speaker_independence"]}
     return pd.DataFrame.from_dict(rows, orient="index")
