@@ -70,3 +70,9 @@ def test_other_corpora_in_the_table_do_not_count():
     both = pd.concat([shipped_manifest("savee"), shipped_manifest("emovo")], ignore_index=True)
     assert finding(both, "number of utterances", CARD)[0][0] == "ok"
     assert finding(shipped_manifest("emovo"), "number of utterances", CARD)[0] == ("error", "savee: 0 found, 480 expected")
+
+
+@pytest.mark.parametrize(("name", "words"), [("tess", "only two speakers"), ("savee", "Four folds"), ("emofilm", "Group any split by film")])
+def test_what_the_folds_of_a_corpus_cannot_do_is_repeated(name, words):
+    (row,) = check_manifest(shipped_manifest("savee"), load_card(name)).query("check == 'folds'").itertuples()
+    assert row.severity == "ok" and row.detail.startswith(f"{name}: ") and words in row.detail

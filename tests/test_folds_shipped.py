@@ -4,8 +4,10 @@ import itertools
 import pytest
 
 from colab_utils.corpora import ManifestError, corpus_names, frozen_folds, load_card
-from colab_utils.corpora.cards import data_folder, shipped_manifest
+from colab_utils.corpora.cards import card_name, data_folder, shipped_manifest
 from colab_utils.corpora.parsers import esd
+from colab_utils.corpora.synthetic.channels import DOMAINS
+from colab_utils.corpora.synthetic.corpus import plan
 
 # corpus -> (unit, number of folds, the units that have to be in the file)
 FROZEN = {"emodb": ("speaker", 10, ["03", *(f"{n:02}" for n in range(8, 17))]), "ravdess": ("speaker", 6, [f"{n:02}" for n in range(1, 25)]),
@@ -35,7 +37,7 @@ def test_no_fold_file_is_without_a_card_and_the_rest_say_why():
     assert files >= set(FROZEN) and files <= set(corpus_names())
     assert "file" not in load_card("emofilm").folds and load_card("emofilm").folds["unit"] == "film"
     assert "No frozen file" in load_card("emofilm").folds["note"]
-    with pytest.raises(ManifestError, match="emofilm has no frozen folds"):
+    with pytest.raises(ManifestError, match="emofilm has no frozen folds: use grouped folds .*film"):
         frozen_folds("emofilm")
 
 
@@ -52,10 +54,12 @@ def test_every_class_and_both_genders_are_on_every_training_side(corpus):
 
 def test_domains_of_the_embedded_corpus_share_its_folds():
     folds = frozen_folds("synthetic")
-    assert sorted(folds["speaker"]) == sorted({voice.speaker for domain in DOMAINS for voice in domain_voices(domain)}) and folds["fold"].is_unique
-    for domain in DOMAINS:
-        assert card_name(f"synthetic-{domain.name}") == "synthetic" and frozen_folds(f"synthetic-{domain.name}").equals(folds)
-    assert [card_name(name) for name in ("synthetic", "emodb", "own", "own-mine", "emodb-noisy")] == ["synthetic", "emodb", "own", "own-mine", "emodb"]
+    for number, domain in enumerate(DOMAINS):
+        speakers = {job["name"] for job in plan(seed=0, n_speakers=8, n_repetitions=1) if job["domain"] == number}
+        assert set(folds["speaker"]) == speakers and len(folds) == len(speakers) == folds["fold"].nunique() == 8
+        assert card_name(domain.corpus) == "synthetic" and frozen_folds(domain.corpus).equals(folds)
+    names = {"synthetic": "synthetic", "emodb": "emodb", "own": "own", "own-mine": "own-mine", "emodb-noisy": "emodb"}
+    assert {name: card_name(name) for name in names} == names
     with pytest.raises(ManifestError, match="unknown corpus 'own-mine'"):
         frozen_folds("own-mine")
 

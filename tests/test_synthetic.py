@@ -11,31 +11,29 @@ import pandas as pd
 import pytest
 import pyworld
 import threadpoolctl
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import recall_score
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from colab_utils.corpora.audio import read_audio, samples_sha256
+from colab_utils.corpora.audio import load_audio, read_audio, samples_sha256
 from colab_utils.corpora.cards import load_card
 from colab_utils.corpora.check import check_manifest
 from colab_utils.corpora.manifest import COLUMNS, LOCAL_COLUMNS, validate
 from colab_utils.corpora.synthetic import DOMAINS, EMOTIONS, MOVES, PARAMETERS, VERSION, make_synthetic_corpus, speech
 from colab_utils.corpora.synthetic import corpus as making
 from colab_utils.corpora.synthetic.phones import CONSONANTS, SENTENCES, VOWELS, syllables
+from colab_utils.features import front_end
+from colab_utils.methods.baselines import BaselineConfig
+from colab_utils.methods.classifiers import scores_of
 
 SEEDS = (0, 1, 2, 3, 4)
-MEL = librosa.filters.mel(sr=16000, n_fft=512, n_mels=32, fmin=60, fmax=7600)
 SMALL = {"n_speakers": 2, "n_repetitions": 1, "progress": False}
 
 
 def measure(file: str) -> dict:
-    """Log-mel statistics (means and deviations of 32 bands) and prosody of one file, from its samples alone."""
+    """Pitch, rate and energy of one file, from its samples alone."""
     samples, rate = read_audio(file)
     wave = samples[:, 0].astype(float)
     frames = np.lib.stride_tricks.sliding_window_view(wave, 400)[::160]
-    mel = np.log(1e-6 + np.abs(np.fft.rfft(frames * np.hanning(400), 512)) ** 2 @ MEL.T)
     f0, times = pyworld.dio(wave, rate, f0_floor=60, f0_ceil=550, frame_period=10, speed=4)
     f0 = pyworld.stonemask(wave, f0, times, rate)
     semitones = 12 * np.log2(f0[f0 > 0]) if (f0 > 0).sum() > 3 else np.full(4, np.nan)         # DIO loses some clips in a channel
@@ -43,22 +41,21 @@ def measure(file: str) -> dict:
     active = np.flatnonzero(level > level.max() - 25)
     prosody = [semitones.mean(), np.diff(np.percentile(semitones, [10, 90]))[0], (active[-1] - active[0]) / 100,
                10 * np.log10(np.mean(wave[active[0] * 160:active[-1] * 160 + 400] ** 2))]
-    more = [semitones.std(), *np.percentile(semitones, [10, 50, 90]), np.abs(np.diff(semitones)).mean(), (f0 > 0).mean(), level.std(),
-            *np.percentile(level, [5, 50, 95])]
-    vector = np.concatenate([mel.mean(0), mel.std(0), prosody, more])
-    return {"f0": prosody[0], "f0_range": prosody[1], "seconds": prosody[2], "energy": prosody[3], "vector": vector,
+    return {"f0": prosody[0], "f0_range": prosody[1], "seconds": prosody[2], "energy": prosody[3],
             "peak": float(np.abs(wave).max()), "mean": float(wave.mean())}
 
 
 @pytest.fixture(scope="session")
 def corpora(tmp_path_factory) -> dict[int, pd.DataFrame]:
-    """The default corpus (seed 0) and four smaller ones of other seeds, each with what was measured on its audio; .attrs["folder"] is its place."""
+    """The default corpus (seed 0) and four smaller ones of other seeds, with what was measured on their audio and the suite's default
+    features (`vector`); .attrs["folder"] is its place."""
     made = {}
     for seed in SEEDS:
         folder = tmp_path_factory.mktemp(f"synthetic-{seed}")
         manifest = make_synthetic_corpus(folder, seed=seed, progress=False, **({} if seed == 0 else {"n_repetitions": 2}))
         measured = joblib.Parallel(n_jobs=2)(joblib.delayed(measure)(file) for file in manifest["file"])
-        made[seed] = pd.concat([manifest, pd.DataFrame(measured)], axis=1)
+        features = front_end("acoustic").compute([load_audio(file) for file in manifest["file"]])
+        made[seed] = pd.concat([manifest, pd.DataFrame(measured)], axis=1).assign(vector=[values[0] for values in features])
         made[seed].attrs["folder"] = str(folder)
     return made
 
@@ -232,10 +229,12 @@ def test_channels_leave_their_marks(default):
 
 
 def recall(train: pd.DataFrame, test: pd.DataFrame) -> np.ndarray:
-    """Emotions predicted for `test` by logistic regression trained on `train`."""
-    model = make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression(C=0.1, max_iter=300))
+    """Emotions predicted for `test` by the suite's default baseline, trained on `train`."""
+    scaler = StandardScaler().fit(np.stack(train["vector"]))
+    x, tested = (scaler.transform(np.stack(part["vector"])) for part in (train, test))
     with threadpoolctl.threadpool_limits(1):                                                       # many small fits: threads only wait for each other
-        return model.fit(np.stack(train["vector"]), train["emotion"]).predict(np.stack(test["vector"]))
+        scores = scores_of("logistic", BaselineConfig().C, 0)(x, pd.Categorical(train["emotion"], EMOTIONS).codes, tested, len(EMOTIONS))
+    return np.array(EMOTIONS)[scores.argmax(axis=1)]
 
 
 def uar(table: pd.DataFrame, predicted: np.ndarray) -> float:

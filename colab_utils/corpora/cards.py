@@ -103,7 +103,8 @@ def frozen_folds(name: str) -> pd.DataFrame:
     unit = load_card(name).folds.get("unit", "speaker")
     file = data_folder() / "folds" / f"{name}.csv"
     if not file.is_file():
-        raise ManifestError(f"{name} has no frozen folds: use grouped folds or leave one speaker out")
+        raise ManifestError(f"{name} has no frozen folds: use grouped folds" + (" (they keep the speakers of a film together)" if unit == "film" else
+                                                                                " or leave one speaker out"))
     table = read_table(file)
     if list(table.columns) != [unit, "fold"]:
         raise ManifestError(f"{file}: columns {', '.join(table.columns)} found, {unit}, fold expected")

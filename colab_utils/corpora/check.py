@@ -19,11 +19,13 @@ def check_manifest(manifest: pd.DataFrame, card: CorpusCard | None = None) -> pd
     Checks: repeated utterance ids; the same decoded samples twice (error across speakers, who could then stand on both sides of a split;
     otherwise a warning); unknown speakers; emotion names; files that are gone; and, with a `card`, the counts of its corpus (rows whose
     `corpus` is the card's name or begins with it and a hyphen): a difference is an error where the card's counts are verified ("V"), a
-    warning where they are recalled ("R").
+    warning where they are recalled ("R"); the card's rule for folds is repeated, with what such folds cannot do.
     """
     findings = [_repeated_ids(manifest), *_repeated_audio(manifest, card), _speakers(manifest), _emotions(manifest), _files(manifest)]
     if card is not None:
         findings += _counts(manifest, card)
+        if card.folds:
+            findings.append(("ok", "folds", " ".join([f"{card.name}: {card.folds['rule']}.", card.folds.get("note", "")]).strip()))
     return pd.DataFrame(findings, columns=["severity", "check", "detail"])
 
 
