@@ -217,10 +217,10 @@ def test_the_seed_decides_and_nothing_else(corpora):
     shuffled = corpora["emofilm"].sample(frac=1, random_state=1)
     one, again, other = (build_task(protocol, "agnostic", table, seed)[1] for table, seed in
                          ((corpora["emofilm"], 0), (corpora["emofilm"], 0), (corpora["emofilm"], 1)))
-    def tested(split):
+    def folds_of(split):
         return split[split["role"] == "test"].set_index("utt_id")["fold"].sort_index()
-    assert one.equals(again) and not tested(one).equals(tested(other))
-    assert tested(one).equals(tested(build_task(protocol, "agnostic", shuffled, 0)[1]))
+    assert one.equals(again) and not folds_of(one).equals(folds_of(other))
+    assert folds_of(one).equals(folds_of(build_task(protocol, "agnostic", shuffled, 0)[1]))
 
 
 @pytest.mark.parametrize("name", protocol_names())
