@@ -222,5 +222,7 @@ def _notes(config: BaselineConfig, pooling: str) -> list[str]:
 def _readable(manifest: pd.DataFrame, store: FeatureStore, config: BaselineConfig) -> str:
     """A name of the run for people: corpora, features, classifier, normalisation."""
     corpora = sorted(set(manifest["corpus"]))
+    wholes = sorted({cards.card_name(corpus) for corpus in corpora})
+    corpora = wholes if len(wholes) < len(corpora) else corpora          # several domains of one corpus go by its name
     name = "+".join(corpora) if len(corpora) <= 4 else f"{len(corpora)}-corpora"
     return f"{name}-{store.spec['name']}-{config.classifier}-{config.normalisation}"
