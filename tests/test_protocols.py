@@ -4,8 +4,9 @@ import collections
 import pandas as pd
 import pytest
 
-from colab_utils.corpora.cards import corpus_names
+from colab_utils.corpora.cards import card_name, corpus_names
 from colab_utils.corpora.manifest import empty_row, validate
+from colab_utils.corpora.synthetic import DOMAINS, EMOTIONS
 from colab_utils.protocols.build import build_task, unit_keys
 from colab_utils.protocols.folds import FoldError, LeakError, check_disjoint
 from colab_utils.protocols.published import Protocol, ProtocolError, Task, describe_task, load_protocol, protocol_names
@@ -24,6 +25,7 @@ SHAPES = {
     "aesdd": ({"anger": 121, "disgust": 122, "fear": 120, "happiness": 119, "sadness": 122}, 6),
     "cafe": ({**dict.fromkeys(("anger", "disgust", "happiness", "fear", "surprise", "sadness"), 144), "neutral": 72}, 12),
     "shemo": ({"anger": 1059, "neutral": 1028, "sadness": 449, "surprise": 225, "happiness": 201, "fear": 38}, 87),
+    **{domain.corpus: ({name: round(40 * domain.balance.get(name, 1)) for name in EMOTIONS}, 8) for domain in DOMAINS},
 }
 SPEAKERS = {"iemocap": [f"{n}{g}" for n in range(1, 6) for g in "FM"], "ravdess": [f"{n:02}" for n in range(1, 25)]}
 IMPROVISED = {"anger": 289, "sadness": 608, "happiness": 284, "neutral": 1099, "excited": 663}
@@ -231,7 +233,7 @@ def test_describe_tells_all_of_it(name):
     for part in (*told, *map(describe_task, protocol.tasks.values())):
         assert part in text
     assert protocol.deviations and all(str(one["utterances"]) in text for one in protocol.expected.values())
-    assert {corpus for task in protocol.tasks.values() for corpus in task.corpora} <= set(corpus_names())
+    assert {card_name(corpus) for task in protocol.tasks.values() for corpus in task.corpora} <= set(corpus_names())
 
 
 def test_scenario_five_stands_both_ways_and_says_why():

@@ -149,6 +149,6 @@ def _validation(task: Task, rows: pd.DataFrame, train: np.ndarray, test: np.ndar
         if units < 2:
             print(f"task {task.name}, fold {fold}: {group} has one {task.valid['unit']} for training, so none of it validates")
             continue
-        wanted = task.valid.get("number") or max(1, round(task.valid["share"] * units))
+        wanted = task.valid.get("number") or max(task.valid.get("at_least", 1), round(task.valid["share"] * units))
         valid |= hold_out(emotions, keys, eligible, np.random.default_rng((*stream, number)), wanted, f"task {task.name}, fold {fold}")
     return valid

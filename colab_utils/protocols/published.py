@@ -9,11 +9,12 @@ from collections.abc import Mapping
 
 import yaml
 
-from colab_utils.corpora.cards import data_folder, load_card
+from colab_utils.corpora.cards import card_name, data_folder, load_card
 from colab_utils.corpora.emotions import CANONICAL
 
 _FILTERS = {"corpus", "language", "style"}
-_RULES = {"folds": {"by", "number", "both_sides"}, "valid": {"unit", "share", "number", "of_each", "partner_by"}, "holdout": {"unit", "share"}}
+_RULES = {"folds": {"by", "number", "both_sides"}, "valid": {"unit", "share", "at_least", "number", "of_each", "partner_by"},
+          "holdout": {"unit", "share"}}
 
 
 class ProtocolError(ValueError):
@@ -27,7 +28,7 @@ class Task:
     folds: `by` speaker, session or film (each value a fold, or `number` groups of them) or "frozen" (the target corpus' shipped folds);
     `both_sides`: a fold's units leave training too. holdout: one fold that tests a `share` of the units. rest: what the tested corpus'
     other folds are ("support" = where support sets may be drawn, or "unused"). valid: units of the training side that validate: a `share`
-    or a `number`, `of_each` corpus, or the `partner_by` session of the tested speaker. only_folds: report these folds alone.
+    (`at_least` so many) or a `number`, `of_each` corpus, or the `partner_by` session of the tested speaker. only_folds: report these alone.
     """
     name: str
     train: Mapping[str, list[str]]
@@ -131,5 +132,5 @@ def _read_task(name: str, rules: dict) -> Task:
     if strange:
         raise ProtocolError(f"task {name}: unknown {', '.join(sorted(strange))}")
     for corpus in task.corpora:
-        load_card(corpus)
+        load_card(card_name(corpus))
     return task
