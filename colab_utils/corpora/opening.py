@@ -3,9 +3,11 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from colab_utils.corpora.cards import load_card
+import pandas as pd
+
+from colab_utils.corpora.cards import card_name, load_card
 from colab_utils.corpora.download import fetch_corpus, how_to_get, prepare_corpus
 from colab_utils.corpora.manifest import ManifestError
 from colab_utils.corpora.own_data import from_csv, from_folder
@@ -36,6 +38,19 @@ def open_corpus(name: str, audio: str | os.PathLike = "", workspace: str | os.Pa
                                 f'("{OWN}" for your own data)')
         return load_corpus(name, workspace=workspace)
     return load_corpus(name, audio or _brought(name, pathlib.Path(workspace) / "corpora", drive_folder, fetch), workspace=workspace)
+
+
+def open_corpora(names: Sequence[str], audio: str | os.PathLike | Mapping[str, str] = "", workspace: str | os.PathLike = "out",
+                 drive_folder: str | os.PathLike | None = None, fetch: bool = False) -> pd.DataFrame:
+    """The manifest of several corpora (or domains of one), each opened once by `open_corpus`.
+
+    audio: the folder that holds one sub-folder per corpus (emodb/, emovo/, ...), or {corpus: folder}. Raises what `open_corpus` raises.
+    """
+    manifests = []
+    for name in sorted({card_name(name) for name in names}):
+        folder = audio.get(name, "") if isinstance(audio, Mapping) else os.path.join(os.path.expanduser(audio), name) if audio else ""
+        manifests.append(open_corpus(name, "" if name == EMBEDDED else folder, workspace, drive_folder, fetch=fetch).manifest)
+    return pd.concat(manifests, ignore_index=True)
 
 
 def _brought(name: str, local: pathlib.Path, drive_folder: str | os.PathLike | None, fetch: bool) -> pathlib.Path:

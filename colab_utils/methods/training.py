@@ -59,13 +59,15 @@ class History:
 
 
 def train(learner: Learner, steps: int, folder: str | os.PathLike, *, validate: Callable[[], float] | None = None, every: int = 100,
-          patience: int | None = None, progress: bool = True, settings: dict | None = None, save_seconds: float = 5.0) -> History:
+          patience: int | None = None, progress: bool = True, settings: dict | None = None, save_seconds: float = 5.0,
+          on_record: Callable[[list[dict]], None] | None = None) -> History:
     """Make `steps` steps of `learner`, with checkpoint.pt and history.jsonl in `folder`; call it again after a kill and it goes on.
 
     validate: score to maximise (default: the learner's own validate(), if it has one), measured every `every` steps and after the last;
     the learner ends with the best state. patience: stop after so many validations without a better score. settings: plain JSON values
     that decide the result; a checkpoint made with others is refused. save_seconds: a checkpoint is written after each `every` steps,
-    but not sooner than so many seconds after the last one: what a kill can cost.
+    but not sooner than so many seconds after the last one: what a kill can cost. on_record: called with all records so far after each
+    `every` steps, such as a live curve.
     On the CPU an interrupted and resumed training ends bit for bit like an uninterrupted one.
     Raises Interrupted, TrainingError (a value that is not finite, other settings), CheckpointError, files.DiskFullError.
     """
@@ -80,6 +82,8 @@ def train(learner: Learner, steps: int, folder: str | os.PathLike, *, validate: 
             if session.step % every == 0 or session.step == steps:
                 session.measure()
                 bar.set_postfix(session.shown())
+                if on_record is not None:
+                    on_record(session.records)
                 if session.finished or time.monotonic() - session.saved_at >= save_seconds:
                     session.save()
             if interrupted.is_set() and not session.finished:
