@@ -225,3 +225,30 @@ def test_per_speaker_rates():
         own = data[data["speaker"] == row.speaker]
         expected = np.mean([oracle.balanced_accuracy_score(part["true"], part["pred"]) for _, part in own.groupby("draw")])
         assert row.uar == pytest.approx(expected, abs=1e-12) and row.n == len(own)
+
+
+def test_chance_of_tasks_in_which_few_labels_compete_is_stated_and_kept(tmp_path):
+    """3-way tasks over four labels: guessing is right in a third of the cases, and the majority of a task is counted in that task."""
+    rng, parts = np.random.default_rng(12), []
+    for task in range(30):
+        classes = rng.permutation(LABELS)[:3]
+        true = np.repeat(classes, [4, 2, 2])
+        parts.append(table(true, rng.choice(classes, 8), rng.choice(["s0", "s1", "s2"], 8), task=task % 10, draw=task // 10, seed=task % 2))
+    data = pd.concat(parts, ignore_index=True)
+    plain, given = (metrics.summarise(data, LABELS, n_boot=20, **more) for more in ({}, {"chance": 1 / 3}))
+    assert plain["chance"] == 0.25 and plain["majority"] == data["true"].value_counts().max() / len(data) and not plain["chance_given"]
+    assert given["chance"] == 1 / 3 and given["majority"] == 0.5 and given["chance_given"]
+    assert {name for name in plain if plain[name] != given[name]} == {"chance", "majority", "chance_given"}
+    assert given["uar"] == pytest.approx(1 / 3, abs=0.12)
+    for stored in (plain, given):
+        write_predictions(data, tmp_path / "predictions.csv")
+        files.write_json(tmp_path / "metrics.json", stored)
+        assert metrics.recompute(tmp_path)["chance"] == stored["chance"] and metrics.recompute(tmp_path)["majority"] == stored["majority"]
+    files.write_json(tmp_path / "metrics.json", {name: value for name, value in plain.items() if name != "chance_given"})
+    assert metrics.recompute(tmp_path)["chance"] == 0.25, "a file written before chance could be given"
+
+
+@pytest.mark.parametrize("chance", [0, -0.5, 1.2, float("nan")])
+def test_a_chance_that_is_no_rate_is_refused(chance):
+    with pytest.raises(PredictionError, match="a rate above 0 and up to 1 is needed"):
+        metrics.summarise(table(["anger"], ["anger"]), LABELS, chance=chance)

@@ -37,7 +37,7 @@ def per_speaker_figure(predictions: pd.DataFrame, metrics: Mapping[str, Any] | N
     metrics = summary(predictions) if metrics is None else metrics
     table = speaker_recall(predictions, list(metrics["labels"]))
     many, rows, repeated = len(table) > MANY, np.arange(len(table)), captions.repetitions(predictions)
-    below = [f"Point: mean over {repeated}; bar: lowest to highest seed and draw." if repeated else "", *captions.notes(metrics)]
+    below = [_about_points(predictions, repeated), *captions.notes(metrics)]
     with style.suite_style():
         figure = style.new_figure(style.TWO_COLUMNS if many else style.ONE_COLUMN, (3 if many else 0.17 * len(table)) + 1.1)
         axes = figure.subplots()
@@ -55,6 +55,14 @@ def per_speaker_figure(predictions: pd.DataFrame, metrics: Mapping[str, Any] | N
     return figure
 
 
+def _about_points(predictions: pd.DataFrame, repeated: str) -> str:
+    """What a point and a bar stand for: tasks are pooled, seeds and draws averaged."""
+    if not repeated:
+        return ""
+    several = predictions[["seed", "draw"]].drop_duplicates().shape[0] > 1
+    return f"Point: over {repeated}" + ("; bar: lowest to highest seed and draw." if several else ", pooled.")
+
+
 def _overall(axes: Any, metrics: Mapping[str, Any]) -> None:
     """The overall UAR with its interval, and the chance level, as vertical marks."""
     if metrics.get("uar_ci95"):
@@ -66,7 +74,7 @@ def _overall(axes: Any, metrics: Mapping[str, Any]) -> None:
 
 def short_names(keys: pd.Series) -> list[str]:
     """Speaker keys without the corpus where all are of one corpus: `emodb/03` -> `03`."""
-    one = keys[keys.str.contains("/")].str.rpartition("/")[0].nunique() <= 1
+    one = len({key.rpartition("/")[0] for key in keys if "/" in key}) <= 1
     return [key.rpartition("/")[2] if one else key for key in keys]
 
 

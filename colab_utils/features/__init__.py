@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 from colab_utils.features.egemaps import EGeMAPS
+from colab_utils.features.few_shot_ser import PaperLogMel, PaperMfcc
 from colab_utils.features.front_end import FrontEnd
 from colab_utils.features.functionals import Functionals
 from colab_utils.features.prosody import Prosody
 from colab_utils.features.spectrograms import LogMel
 
-FRONT_ENDS: dict[str, FrontEnd] = {spec.NAME: spec for spec in (LogMel(), Prosody(), Functionals(), EGeMAPS())}
+FRONT_ENDS: dict[str, FrontEnd] = {spec.NAME: spec for spec in (LogMel(), Prosody(), Functionals(), EGeMAPS(), PaperLogMel(), PaperMfcc())}
 
 
 def front_end(name: str) -> FrontEnd:

@@ -32,6 +32,7 @@ class LogMel(FrontEnd):
 
     NAME: ClassVar[str] = "logmel"
     VERSION: ClassVar[int] = 1
+    of_amplitude: ClassVar[bool] = False               # what the bands add up: power, or amplitude (in front ends made from this one)
     sample_rate: int = setting(16000, "sample rate in Hz; other audio is resampled", low=4000, high=48000, step=1000)
     window: int = setting(400, "window length in samples", low=16, high=8192, step=1)
     hop: int = setting(160, "samples from one frame to the next", low=8, high=8192, step=1)
@@ -66,24 +67,31 @@ class LogMel(FrontEnd):
         signal, starts = _one_signal(waveforms, self.n_fft // 2, self.hop)
         frames = torch.from_numpy(signal).to(device).unfold(0, self.n_fft, self.hop)
         with _single_thread() if frames.device.type == "cpu" else contextlib.nullcontext():
-            values = self._log_mel(frames).cpu().numpy()
+            values = self._level(self._mel(frames)).cpu().numpy()
         counts = [1 + len(wave) // self.hop for wave in waveforms]
         return [values[start:start + count].copy() for start, count in zip(starts, counts, strict=True)]
 
-    def _log_mel(self, frames: torch.Tensor) -> torch.Tensor:
-        """(frames, n_fft) samples to (frames, n_mels), block by block, in buffers that are made once."""
+    def _mel(self, frames: torch.Tensor) -> torch.Tensor:
+        """(frames, n_fft) samples to (frames, n_mels) in linear measure, block by block, in buffers that are made once."""
         device = frames.device
         offset, at_once = (self.n_fft - self.window) // 2, _FRAMES_AT_ONCE["cpu" if device.type == "cpu" else "cuda"]
         window = torch.hann_window(self.window, device=device)
-        bands = mel_bands(self).to(device).repeat_interleave(2, dim=0)          # one row for the real part, one for the imaginary
+        bands = mel_bands(self).to(device)
+        if not self.of_amplitude:
+            bands = bands.repeat_interleave(2, dim=0)          # one row for the real part, one for the imaginary
         windowed = torch.empty(min(at_once, len(frames)), self.n_fft, device=device).zero_()
         values = torch.empty(len(frames), self.n_mels, device=device)
         for start in range(0, len(frames), at_once):
             block = frames[start:start + at_once, offset:offset + self.window]
             torch.mul(block, window, out=windowed[:len(block), offset:offset + self.window])
-            spectrum = torch.view_as_real(torch.fft.rfft(windowed[:len(block)]))
-            torch.mm(spectrum.flatten(1).square_(), bands, out=values[start:start + at_once])
-        return values.add_(self.floor).log_()
+            spectrum = torch.fft.rfft(windowed[:len(block)])
+            strength = spectrum.abs() if self.of_amplitude else torch.view_as_real(spectrum).flatten(1).square_()
+            torch.mm(strength, bands, out=values[start:start + at_once])
+        return values
+
+    def _level(self, mel: torch.Tensor) -> torch.Tensor:
+        """Mel values to what `compute` gives, in place."""
+        return mel.add_(self.floor).log_()
 
 
 @contextlib.contextmanager

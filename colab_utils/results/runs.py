@@ -88,17 +88,17 @@ class Run:
         return files.read_json(self.path / "metrics.json")
 
     def finish(self, predictions: pd.DataFrame, labels: Sequence[str], *, n_boot: int = 2000, ci_seed: int = 0,
-               speaker_independence: str = "not checked", notes: Sequence[str] = ()) -> dict:
+               speaker_independence: str = "not checked", notes: Sequence[str] = (), chance: float | None = None) -> dict:
         """Write predictions.csv and metrics.json; returns the metrics (see `summarise`, which the arguments go to)."""
         write_predictions(predictions, self.path / "predictions.csv")
         metrics = summarise(predictions, labels, n_boot, ci_seed, preset=str(self.config.get("preset", "")),
-                            speaker_independence=speaker_independence, notes=notes)
+                            speaker_independence=speaker_independence, notes=notes, chance=chance)
         files.write_json(self.path / "metrics.json", metrics)
         return metrics
 
     def mark_done(self) -> None:
-        """Write DONE, with the SHA-256 of the results it vouches for. Raises RunError where a result is missing."""
-        names = ("predictions.csv", "metrics.json")
+        """Write DONE, with the SHA-256 of the results it vouches for (steps.csv where there is one). Raises RunError where a result is missing."""
+        names = ["predictions.csv", "metrics.json", *(["steps.csv"] if (self.path / "steps.csv").exists() else [])]
         missing = [name for name in names if not (self.path / name).exists()]
         if missing:
             raise RunError(f"{self.path} is not complete: {' and '.join(missing)} missing; call finish() before mark_done()")

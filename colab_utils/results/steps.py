@@ -1,0 +1,127 @@
+"""steps.csv: the query accuracy of every task after each inner step, and its mean with an interval.
+
+The interval resamples tasks and seeds, not speakers: it says how much the curve would move with other tasks of the same corpus and
+the same speakers, and wherever it is shown it is labelled so (STEP_INTERVAL).
+"""
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from colab_utils import files
+from colab_utils.results import bootstrap
+
+STEP_COLUMNS = ("method", "seed", "task", "step", "accuracy")
+STEP_INTERVAL = "95 % interval over tasks: this corpus, these speakers"
+_CELL = ["seed", "task"]
+
+
+class StepsError(ValueError):
+    """Accuracies by step that cannot be used; the message names the column, task or step."""
+
+
+def steps_table(accuracy: np.ndarray, tasks: Sequence[int], *, method: str, seed: int) -> pd.DataFrame:
+    """Accuracies of one seed as a table with STEP_COLUMNS, task by task.
+
+    accuracy: (tasks, steps + 1) in [0, 1], the query accuracy before adaptation (step 0) and after each inner step; (tasks, 1) for a method
+    that makes no steps. tasks: the number of each task. Raises StepsError.
+    """
+    values = np.asarray(accuracy, dtype=np.float64)
+    if values.ndim != 2 or len(values) != len(tasks):
+        raise StepsError(f"accuracies have shape {values.shape}: ({len(tasks)}, steps + 1) is needed, one row a task")
+    return validate_steps(pd.DataFrame({"method": method, "seed": int(seed), "task": np.repeat(np.asarray(tasks, dtype=np.int64), values.shape[1]),
+                                        "step": np.tile(np.arange(values.shape[1]), len(values)), "accuracy": values.ravel()}))
+
+
+def validate_steps(steps: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with its columns in order and typed; raise StepsError, in one sentence, where it cannot be used.
+
+    Checked: the columns, rows, whole numbers from 0 in `step`, accuracies within [0, 1], each (method, seed, task, step) at most once, and
+    the same steps in every task of a method: a mean over other tasks at each step would be no curve.
+    """
+    missing, foreign = [name for name in STEP_COLUMNS if name not in steps.columns], sorted(set(steps.columns) - set(STEP_COLUMNS))
+    if missing or foreign:
+        raise StepsError(f"the table of steps {'lacks' if missing else 'holds unknown'} column(s) {', '.join(missing or foreign)}: "
+                         f"{', '.join(STEP_COLUMNS)} are needed")
+    if steps.empty:
+        raise StepsError("the table of steps is empty: run the method first")
+    table = steps[list(STEP_COLUMNS)].reset_index(drop=True).astype({"method": str, "accuracy": "float64"})
+    for name in ("seed", "task", "step"):
+        whole = pd.to_numeric(table[name], errors="coerce")
+        fraction = whole % 1 != 0                    # what is no number is NaN, and so is its remainder
+        if fraction.any():
+            raise StepsError(f"{name} = {table.loc[fraction, name].iloc[0]}: a whole number is needed")
+        table[name] = whole.astype("int64")
+    wrong = ~table["accuracy"].between(0, 1) | (table["step"] < 0)
+    if wrong.any():
+        row = table[wrong].iloc[0]
+        raise StepsError(f"task {row.task} of seed {row.seed} has accuracy {row.accuracy} at step {row.step}: rates within 0 and 1, at "
+                         "steps from 0 on, are needed")
+    _check_grid(table)
+    return table
+
+
+def _check_grid(table: pd.DataFrame) -> None:
+    """Raise StepsError for a step that stands twice, or that some tasks of a method have and others lack."""
+    twice = table.duplicated(["method", *_CELL, "step"])
+    if twice.any():
+        row = table[twice].iloc[0]
+        raise StepsError(f"step {row.step} of task {row.task}, seed {row.seed}, method {row.method} stands twice: give each run's steps once")
+    for method, part in table.groupby("method"):
+        present = part.groupby("step")["accuracy"].size()
+        cells = len(part[_CELL].drop_duplicates())
+        if (present != cells).any():
+            step = present.index[present != cells][0]
+            raise StepsError(f"{method}: step {step} is there in {present[step]} of {cells} tasks; use tables made with one number of inner steps")
+
+
+def write_steps(steps: pd.DataFrame, path: str | os.PathLike) -> pathlib.Path:
+    """Validate and write as CSV, atomically; accuracies come back bit for bit with `read_steps`."""
+    return files.write_csv(path, validate_steps(steps))
+
+
+def read_steps(path: str | os.PathLike) -> pd.DataFrame:
+    """Read and validate a steps.csv. Raises StepsError that names the file."""
+    try:
+        return validate_steps(pd.read_csv(path, dtype={"method": str}, keep_default_na=False, float_precision="round_trip"))
+    except (StepsError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, ValueError, OSError) as error:
+        raise StepsError(f"{path}: {error}") from error
+
+
+def accuracy_by_step(steps: pd.DataFrame, units: Sequence[str] = ("task", "seed"), n_boot: int = 2000, ci_seed: int = 0) -> pd.DataFrame:
+    """Mean accuracy of one method by inner step: columns step, accuracy, low, high (fractions), one row a step.
+
+    low and high are the 95 % STEP_INTERVAL: tasks and seeds are resampled, each on its own level (as in `bootstrap`), and all steps of a task
+    go together. Where each seed draws tasks of its own the interval is rather too wide than too narrow. units: what is resampled, of
+    "task" and "seed"; NaN where it has one value only. Raises StepsError, also for a table of several methods.
+    """
+    table = validate_steps(steps)
+    if table["method"].nunique() > 1:
+        raise StepsError(f"steps of several methods ({', '.join(sorted(set(table['method'])))}): choose one")
+    cells = table.pivot(index=_CELL, columns="step", values="accuracy")
+    low, high = np.full((2, cells.shape[1]), np.nan)
+    if n_boot and any(cells.index.get_level_values(unit).nunique() > 1 for unit in units):
+        weights = row_weights(cells.index.to_frame(), units, n_boot, ci_seed)
+        low, high = interval(weights @ cells.to_numpy() / weights.sum(axis=1, keepdims=True))
+    return pd.DataFrame({"step": cells.columns.to_numpy(), "accuracy": cells.to_numpy().mean(axis=0), "low": low, "high": high})
+
+
+def row_weights(rows: pd.DataFrame, units: Sequence[str], n_boot: int, ci_seed: int) -> np.ndarray:
+    """How often each row counts in each bootstrap replicate: float64 (n_boot, rows), the product of the picks of its `units` (columns)."""
+    weights = np.ones((n_boot, len(rows)))
+    for unit in units:
+        codes, levels = rows[unit].factorize(sort=True)
+        weights *= bootstrap.resample_weights(len(levels), n_boot, ci_seed, unit)[:, codes]
+    return weights
+
+
+def interval(replicates: np.ndarray) -> np.ndarray:
+    """The 2.5th and 97.5th percentile of bootstrap replicates (n_boot, columns): float64 (2, columns); NaN where a column has no value."""
+    found = np.full((2, replicates.shape[1]), np.nan)
+    there = ~np.isnan(replicates).all(axis=0)
+    found[:, there] = np.nanpercentile(replicates[:, there], [2.5, 97.5], axis=0)
+    return found
