@@ -1,0 +1,39 @@
+"""A multi-layer perceptron on one vector an utterance, such as an embedding of a self-supervised model."""
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from colab_utils.models.normalisation import kaiming
+from colab_utils.settings import SettingError
+
+NORMS = ("group", "batch")
+
+
+class Mlp(nn.Module):
+    """Two hidden layers of `width` units, each linear, normalisation, ReLU; the second one is the embedding, the head comes after it.
+
+    norm: "group" (one group of all units: LayerNorm, Ba et al. 2016; an utterance does not see its batch) or "batch" (statistics of the
+    whole batch, of at least 2 utterances, also at test: transductive). Raises SettingError for another one.
+    Parameters: (dim + 1) width + (width + 1) width + 4 width + (width + 1) classes; 53 957 for 768 columns, width 64 and 5 classes.
+    """
+    vmappable: ClassVar[bool] = True
+
+    def __init__(self, dim: int, n_classes: int, *, norm: str = "group", width: int = 64):
+        super().__init__()
+        if norm not in NORMS:
+            raise SettingError(f"norm = {norm!r}: the mlp knows {' and '.join(map(repr, NORMS))}")
+        self.embedding_dim = width
+        self.layers = nn.ModuleList(kaiming(nn.Linear(before, width)) for before in (dim, width))
+        self.norms = nn.ModuleList(nn.LayerNorm(width) if norm == "group" else nn.BatchNorm1d(width, track_running_stats=False) for _ in self.layers)
+        self.head = kaiming(nn.Linear(width, n_classes))
+
+    def forward(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """values: float (n, dim). Returns logits (n, n_classes) and the embedding (n, embedding_dim)."""
+        x = values
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            x = functional.relu(norm(layer(x)))
+        return self.head(x), x
