@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+import torch
 from tqdm.auto import tqdm
 
 from colab_utils import files
@@ -136,7 +137,13 @@ class _Session:
 
     def advance(self) -> None:
         """Make one step and keep its record. Raises TrainingError for a value that is not finite."""
-        values = {name: float(value) for name, value in self.learner.step(self.step).items()}
+        try:
+            values = {name: float(value) for name, value in self.learner.step(self.step).items()}
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "allocate memory" not in str(error):
+                raise
+            raise TrainingError(f"out of memory at step {self.step + 1}: lower what is held at once (batch or meta_batch, queries, "
+                                "max_frames), or the width of the network") from error
         bad = next((name for name, value in values.items() if not math.isfinite(value)), None)
         if bad is not None:
             raise TrainingError(f"{bad} is {values[bad]} at step {self.step + 1}: lower the learning rate or look for broken inputs; "
