@@ -47,7 +47,8 @@ def variants(base: MamlConfig, which: str) -> dict[str, MamlConfig]:
 
 def markdown(table: pd.DataFrame) -> str:
     """A table as Markdown, its index as the first column."""
-    rows = [["method", *table.columns], ["---"] * (table.shape[1] + 1), *([name, *values] for name, values in zip(table.index, table.to_numpy(), strict=True))]
+    body = [[name, *values] for name, values in zip(table.index, table.to_numpy(), strict=True)]
+    rows = [["method", *table.columns], ["---"] * (table.shape[1] + 1), *body]
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
 
 

@@ -126,6 +126,7 @@ def _zero_shot(net: torch.nn.Module, tasks: Tasks) -> torch.Tensor:
 def _fine_tuning(net: torch.nn.Module, valid: Tasks) -> Callable[[Tasks], torch.Tensor]:
     """Gradient steps on the support from the pooled weights, with the rate, part and number of steps that do best in validation episodes."""
     rate, part, steps, _ = pooled.choose_fine_tuning(net, valid, _FINE_TUNING_RATES, steps=_FINE_TUNING_STEPS)
-    rates = pooled.fine_tune_rates(net, rate, steps, part)
+    idle = torch.zeros(_FINE_TUNING_STEPS - steps, device=valid.query.y.device)     # curves of several seeds are then equally long
+    rates = {name: torch.cat([values, idle]) for name, values in pooled.fine_tune_rates(net, rate, steps, part).items()}
     at_once = best_tasks_at_once(net, str(valid.query.y.device), 64)
     return lambda tasks: adapted_scores(net, cross_entropy, rates, tasks, tasks_at_once=at_once)
