@@ -223,7 +223,8 @@ def test_every_preset_is_within_its_ranges(name):
 
 
 @pytest.mark.parametrize("change", [{"regime": "permuted"}, {"contrastive": "supervised"}, {"contrastive": "nt-xent", "projection": 0},
-                                    {"adapted": "head"}, {"order": "first"}, {"order": "annealed"}, {"multi_step": "ramp"}, {"norm": "batch"}, {"engine": "higher"},
+                                    {"adapted": "head"}, {"order": "first"}, {"order": "annealed"}, {"multi_step": "ramp"}, {"norm": "batch"},
+                                    {"engine": "higher"},
                                     {"learn_rates": False}, {"within": ""}])
 def test_every_choice_trains_and_tests(rows, tmp_path, change):
     config = dataclasses.replace(CONFIG, iterations=3, validate_every=3, **change)

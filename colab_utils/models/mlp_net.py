@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from colab_utils.models.normalisation import kaiming
+from colab_utils.models.normalisation import VectorNorm, kaiming
 from colab_utils.settings import SettingError
 
 NORMS = ("group", "batch")
@@ -28,7 +28,7 @@ class Mlp(nn.Module):
             raise SettingError(f"norm = {norm!r}: the mlp knows {' and '.join(map(repr, NORMS))}")
         self.embedding_dim = width
         self.layers = nn.ModuleList(kaiming(nn.Linear(before, width)) for before in (dim, width))
-        self.norms = nn.ModuleList(nn.LayerNorm(width) if norm == "group" else nn.BatchNorm1d(width, track_running_stats=False) for _ in self.layers)
+        self.norms = nn.ModuleList(VectorNorm(width, norm) for _ in self.layers)
         self.head = kaiming(nn.Linear(width, n_classes))
 
     def forward(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

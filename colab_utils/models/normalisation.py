@@ -71,3 +71,22 @@ class MaskedNorm(nn.Module):
         # the mask goes into scale and shift, which are small: masking the frames then costs nothing
         scale, shift = ((part * valid).flatten(1, 2).unsqueeze(-1) for part in (scale, shift))
         return torch.addcmul(shift, x, scale)
+
+
+class VectorNorm(nn.Module):
+    """Normalisation of vectors (n, channels): over="group" each by its own mean and variance (layer normalisation, Ba et al. 2016),
+    over="batch" each channel over the batch, always, also at test (transductive). 2 `channels` parameters.
+
+    Written out because torch 2.11's LayerNorm and BatchNorm1d give wrong second-order gradients under vmap, without a warning.
+    """
+
+    def __init__(self, channels: int, over: str = "group", eps: float = 1e-5):
+        super().__init__()
+        self.dim, self.eps = -1 if over == "group" else 0, eps
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x: (n, channels), of at least 2 vectors where statistics are the batch's; the same shape."""
+        centred = x - x.mean(self.dim, keepdim=True)
+        variance = centred.square().mean(self.dim, keepdim=True)
+        return centred * torch.rsqrt(variance + self.eps) * self.weight + self.bias
