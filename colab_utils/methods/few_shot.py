@@ -19,6 +19,7 @@ from colab_utils.methods.episode_data import EpisodeData, Scale, episode_predict
 from colab_utils.methods.episode_methods import BASELINES, NEEDS, Source, shared_settings
 from colab_utils.methods.maml import VERSION, MamlConfig, preset_name, rule_of
 from colab_utils.methods.tasks import Tasks
+from colab_utils.methods.threads import single_thread
 from colab_utils.methods.trained import train_or_load
 from colab_utils.methods.training import History
 from colab_utils.protocols.episodes import Episode, EpisodePlan, EpisodePool, episodes_table
@@ -35,7 +36,7 @@ class EpisodeConfig:
     ways: int = settings.setting(5, "classes in an episode", low=2, high=8, step=1)
     shots: int = settings.setting(5, "support utterances of each class", low=1, high=25, step=1)
     queries: int = settings.setting(10, "query utterances of each class", low=1, high=30, step=1)
-    steps: int = settings.setting(10, "inner steps at test", low=1, high=50, step=1)
+    steps: int = settings.setting(5, "inner steps at test", low=1, high=50, step=1)
     inner_rate: float = settings.setting(0.0, "inner learning rate at test; 0: the trained rates", low=0.0, high=2.0, step=0.01)
     n_tasks: int = settings.setting(200, "test episodes", low=10, high=2000, step=10)
     seed: int = settings.setting(0, "seed of the test episodes", low=0, high=100000, step=1, more=True)
@@ -97,8 +98,9 @@ class Study:
             facts = {"version": VERSION, "labels": self.labels, "merge": self.merge, "features": self.store.key, "task": self.name, "fold": fold,
                      "apart": list(self.apart), "manifest": manifest_hash(self.rows)}
             name = f"{self.name}-{self.store.spec['name']}-{own.network}-{own.regime}-{own.ways}way{own.shots}shot-fold{fold}-seed{own.seed}"
-            history = train_or_load(self.root, method, name, own, facts, source.split, learner, own.iterations, every=own.validate_every,
-                                    patience=own.patience, progress=self.progress, on_record=on_record)[1]
+            with single_thread(own.network == "mlp"):
+                history = train_or_load(self.root, method, name, own, facts, source.split, learner, own.iterations, every=own.validate_every,
+                                        patience=own.patience, progress=self.progress, on_record=on_record)[1]
             self._learners[key] = learner, history
         return self._learners[key]
 
@@ -179,6 +181,8 @@ class Study:
 
     def _run(self, tested: _Tested, episodes: EpisodeConfig, drawn: Mapping, split: pd.DataFrame) -> Run:
         """One method in all episodes: a finished run. Episodes done before a kill are kept."""
+        if tested.kind != "maml":                 # what it does not use does not name its run
+            episodes = dataclasses.replace(episodes, steps=EpisodeConfig.steps, inner_rate=EpisodeConfig.inner_rate)
         run = open_run(self.root, "few-shot", f"{self.name}-{self.store.spec['name']}-{tested.name}-{episodes.ways}way{episodes.shots}shot", episodes,
                        self._facts(tested), split)
         if run.done:
@@ -213,7 +217,8 @@ class Study:
               fold: str) -> pd.DataFrame:
         """Predictions of the episodes of one seed and fold, kept with their accuracy by step."""
         config = dataclasses.replace(tested.config, seed=tested.config.seed + seed - episodes.seed)
-        scores = self._scores(dataclasses.replace(tested, config=config), episodes, fold, rows, chosen, seed)
+        with single_thread(config.network == "mlp"):
+            scores = self._scores(dataclasses.replace(tested, config=config), episodes, fold, rows, chosen, seed)
         rule = rule_of(config.norm) if tested.kind in NEEDS else "inductive"
         table = episode_predictions(scores[:, -1], chosen, rows, self.labels, method=tested.name, rule=rule, seed=seed, fold=fold)
         true = pd.Index(self.labels).get_indexer(table["true"]).reshape(len(chosen), 1, -1)
