@@ -1,10 +1,12 @@
 # Two commands: `make run` (the main job) and `make test`. Each does its whole set-up on a machine with Python >= 3.11.
 #   make run                                       the embedded synthetic corpus
+#   make run NOTEBOOK=02_maml_training             another notebook
 #   make run CORPUS=emodb AUDIO=path/to/audio      real speech (more: FEATURES=egemaps, SETTINGS="CLASSIFIER=linear-svm C=0.001")
 PYTHON  ?= python3
 VENV    := .venv
 BIN     := $(VENV)/bin
-CORPUS  ?= synthetic
+NOTEBOOK ?= 01_feature_extraction
+CORPUS  ?= $(if $(filter 01%,$(NOTEBOOK)),synthetic)
 AUDIO   ?=
 FEATURES ?=
 
@@ -24,8 +26,8 @@ $(VENV)/.ready: setup.py constraints-colab.txt
 	touch $@
 
 run: setup
-	$(BIN)/python tools/run_notebook.py notebooks/01_feature_extraction.ipynb \
-	    CORPUS="$(CORPUS)" $(if $(AUDIO),AUDIO="$(abspath $(AUDIO))") $(if $(FEATURES),FEATURES="$(FEATURES)") $(SETTINGS)
+	$(BIN)/python tools/run_notebook.py notebooks/$(NOTEBOOK).ipynb \
+	    $(if $(CORPUS),CORPUS="$(CORPUS)") $(if $(AUDIO),AUDIO="$(abspath $(AUDIO))") $(if $(FEATURES),FEATURES="$(FEATURES)") $(SETTINGS)
 
 test: setup run-embedded
 	$(BIN)/python -m pytest

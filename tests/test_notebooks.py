@@ -3,6 +3,7 @@ import ast
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -114,3 +115,28 @@ def test_the_embedded_corpus_runs_from_top_to_bottom_and_says_that_it_is_synthet
     assert "Synthetic" in (workspace / "index.html").read_text()
     executed = nbformat.read(only(workspace, "notebooks/*.ipynb"), as_version=4)
     assert all(cell.execution_count for cell in executed.cells if cell.cell_type == "code")
+
+
+def test_notebook_02_on_the_embedded_corpus_and_on_real_languages(embedded_workspace, real_corpora, tmp_path):
+    """Two target domains: made, and spoken; the second run of the first loads everything."""
+    for part in ("corpora", "features"):
+        shutil.copytree(embedded_workspace[0] / part, tmp_path / part)
+    for _ in range(2):
+        done = run("02_maml_training.ipynb", tmp_path, "ITERATIONS=50", "TASKS=50")
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "trained before, loaded" in done.stdout and done.stdout.count("nothing is computed again") >= 8
+    metrics = json.loads(only(tmp_path, "runs/few-shot/*MAML-fixed*/metrics.json").read_text())
+    assert metrics["chance"] == 0.2 and metrics["uar"] > 0.5 and metrics["speaker_independence"] == "independent"
+    assert "Synthetic" in (tmp_path / "index.html").read_text()
+    done = run("02_maml_training.ipynb", tmp_path, "ITERATIONS=25", "TASKS=20", "SHOTS=1", "PROTOCOL=open_languages", "TASK=en+it-de",
+               "FEATURES=logmel", f"AUDIO={real_corpora}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    metrics = json.loads(only(tmp_path, "runs/few-shot/en+it-de*MAML-fixed*/metrics.json").read_text())
+    assert metrics["n_speakers"] == 10 and metrics["n"] == 20 * 50
+
+
+def test_a_wrong_setting_of_notebook_02_is_one_sentence(embedded_workspace, tmp_path):
+    for part in ("corpora", "features"):
+        shutil.copytree(embedded_workspace[0] / part, tmp_path / part)
+    done = run("02_maml_training.ipynb", tmp_path, "ITERATIONS=2", "TASKS=10", "SHOTS=25", "QUERIES=30")
+    assert done.returncode != 0 and "EpisodeError" in done.stderr.splitlines()[-1] and "fewer shots or queries" in done.stderr.splitlines()[-1]

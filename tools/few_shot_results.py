@@ -1,7 +1,7 @@
 """The tables of docs/results/maml.md: meta-learning and its baselines from language to language, on the open corpora.
 
     python tools/few_shot_results.py --audio <folder with emodb/ emovo/ ravdess/ savee/> --out out/maml            the full table, MLP head
-    python tools/few_shot_results.py --audio <...> --out out/maml --network conv4 --tasks it --seeds 1             Conv4, one target
+    python tools/few_shot_results.py --audio <...> --out out/maml --features logmel --settings network=conv4 ...       Conv4 (see the page)
 
 Whatever was finished before is loaded, so a stopped run goes on. Prints Markdown, and writes results.csv to --out.
 """
@@ -17,6 +17,8 @@ import pandas as pd
 import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from run_notebook import read_value  # noqa: E402
 
 from colab_utils import corpora, session  # noqa: E402
 from colab_utils.features import front_end  # noqa: E402
@@ -57,12 +59,12 @@ def main() -> None:
     parser.add_argument("--audio", required=True)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("out/maml"))
     parser.add_argument("--features", default="acoustic")
-    parser.add_argument("--network", default="mlp")
+    parser.add_argument("--settings", nargs="*", default=[], metavar="NAME=VALUE", help="of MamlConfig, for all models and trained baselines")
+    parser.add_argument("--baselines", nargs="+", default=list(BASELINES), choices=BASELINES)
     parser.add_argument("--tasks", nargs="+", default=list(TARGETS), choices=list(TARGETS))
     parser.add_argument("--shots", type=int, nargs="+", default=[1, 5])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--episodes", type=int, default=600)
-    parser.add_argument("--iterations", type=int)
     parser.add_argument("--variants", choices=["all", "few"], default="all")
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
@@ -77,17 +79,17 @@ def main() -> None:
         study = Study(TARGETS[target], rows, split, store, protocol.tasks[TARGETS[target]].emotions, arguments.out, device=session.device(),
                       progress=sys.stderr.isatty())
         for shots in arguments.shots:
-            base = MamlConfig(shots=shots, network=arguments.network)
-            base = dataclasses.replace(base, iterations=arguments.iterations or base.iterations)
+            base = MamlConfig(shots=shots, **{name: read_value(value) for name, value in (one.split("=", 1) for one in arguments.settings)})
             begin = time.perf_counter()
-            runs = study.evaluate(EpisodeConfig(shots=shots, n_tasks=arguments.episodes, n_boot=2000), variants(base, arguments.variants), BASELINES,
-                                  seeds=arguments.seeds, config=base)
+            episodes = EpisodeConfig(shots=shots, n_tasks=arguments.episodes, n_boot=2000)
+            runs = study.evaluate(episodes, variants(base, arguments.variants), arguments.baselines, seeds=arguments.seeds, config=base)
             table = methods_table(runs, "nearest prototype")
-            best = methods_table(runs, "pooled, fine-tuned")
-            found.append(table.assign(target=target, shots=shots, against_fine_tuning=best["difference"], against_low=best["difference_low"],
-                                      against_high=best["difference_high"]))
+            tuned = methods_table(runs, arguments.baselines[-1])
+            found.append(table.assign(target=target, shots=shots, other=arguments.baselines[-1], against_other=tuned["difference"],
+                                      against_low=tuned["difference_low"], against_high=tuned["difference_high"]))
             print(f"\n### {TARGETS[target]}, {shots}-shot ({time.perf_counter() - begin:.0f} s)\n\n{markdown(readable(table))}", flush=True)
-    pd.concat(found).to_csv(arguments.out / f"results-{arguments.network}-{'-'.join(arguments.tasks)}.csv", index=False)
+    name = "-".join([base.network, *arguments.tasks, *map(str, arguments.shots)])
+    pd.concat(found).to_csv(arguments.out / f"results-{name}.csv", index=False)
 
 
 if __name__ == "__main__":
