@@ -196,6 +196,11 @@ def test_running_out_of_memory_is_one_sentence(rows, tmp_path, monkeypatch):
         make_study(rows, tmp_path).train(CONFIG)
 
 
+def test_a_network_on_frames_refuses_vectors_in_one_sentence(rows, tmp_path):
+    with pytest.raises(SettingError, match="conv4 needs frames, and toy gives one vector an utterance: choose frame features"):
+        make_study(rows, tmp_path).train(dataclasses.replace(CONFIG, network="conv4"))
+
+
 def test_more_ways_than_the_head_was_trained_for_ask_for_retraining(rows, tmp_path):
     permuted = dataclasses.replace(CONFIG, regime="permuted", ways=3)
     assert "train again" in needs_retraining(permuted, EPISODES) and needs_retraining(CONFIG, EPISODES) == ""

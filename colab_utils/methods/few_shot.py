@@ -130,6 +130,9 @@ class Study:
         return self.rows[self.rows["utt_id"].isin(split.loc[split["role"] == role, "utt_id"])].reset_index(drop=True)
 
     def _data(self, rows: pd.DataFrame, config: MamlConfig, scale: Scale | None = None) -> EpisodeData:
+        if self.store.pooled and config.network != "mlp":
+            raise settings.SettingError(f"{config.network} needs frames, and {self.store.spec['name']} gives one vector an utterance: choose frame "
+                                        'features (logmel, paper-logmel, paper-mfcc), or network = "mlp"')
         return EpisodeData(self.store, rows, self.labels, device=self.device, max_frames=config.max_frames, scale=scale,
                            pooled=config.network == "mlp")
 

@@ -92,6 +92,8 @@ REPAIRS = (
     "every clip of a class can be drawn; the original drew only the first `smallest class` clips of each",
     "speakers (films on EmoFilm) never stand in support and query, nor in training and test; the original had no grouping",
     "held-out speakers or films of the training languages pick the checkpoint; the original kept the lowest training loss of one meta-batch",
+    "padded frames are masked; the original filled them with -3 or -1, a loudness like any other in its MFCC",
+    "of a long clip training hears random crops and the test the middle; the original heard the first 0.8 to 2.3 s",
     "the log-mel range is [-4, 4] as intended; a misspelt argument made it [0, 4]",
     "every weighted step of the multi-step loss has a gradient; the original computed steps 0 and 1 without one",
     "each task counts once; the second-order script weighted task j (B - j + 1) times",
