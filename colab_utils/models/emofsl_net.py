@@ -1,0 +1,46 @@
+"""The network of EMOFSL on frozen features: one projection and one head, callable with the parameters of many support draws at once."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from colab_utils.models.normalisation import kaiming
+
+
+class EmofslNet(nn.Module):
+    """Standardisation, one linear layer to the projection F, and a linear head on F: (values (..., n, dim)) -> (logits (..., n, classes), F).
+
+    The paper's extractor is an encoder with one fully connected layer, and a second one for cross-entropy (Fig. 2); what stands between them is
+    not said. Default: nothing, as in the usual classifier on wav2vec 2.0. The projection then commutes with the mean over frames, so that it
+    may act on pooled features as well as on frames; F keeps its signs, which prototypes use; activation="relu" is the other choice.
+    The head sees F itself, the metric loss F of length 1. mean, factor: of the source's training utterances, kept with the weights.
+    """
+
+    vmappable: ClassVar[bool] = True
+
+    def __init__(self, mean: torch.Tensor, factor: torch.Tensor, n_classes: int, *, width: int = 256, activation: str = "none"):
+        super().__init__()
+        self.embedding_dim, self.activation = width, activation
+        self.register_buffer("mean", mean)
+        self.register_buffer("factor", factor)
+        self.projection = kaiming(nn.Linear(len(mean), width))
+        self.head = kaiming(nn.Linear(width, n_classes))
+
+    def forward(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (..., n, classes) and the projection F (..., n, width), not normalised."""
+        return forward(self.state_dict(keep_vars=True), values, self.activation)
+
+
+def forward(parameters: Mapping[str, torch.Tensor], values: torch.Tensor, activation: str = "none") -> tuple[torch.Tensor, torch.Tensor]:
+    """EmofslNet with `parameters` of its names, which may have leading dimensions (draws, ...): values (n, dim) or (draws, n, dim)."""
+    scaled = (values - parameters["mean"].unsqueeze(-2)) * parameters["factor"].unsqueeze(-2)
+    embedding = _linear(scaled, parameters, "projection")
+    return _linear(embedding.relu() if activation == "relu" else embedding, parameters, "head"), embedding
+
+
+def _linear(x: torch.Tensor, parameters: Mapping[str, torch.Tensor], layer: str) -> torch.Tensor:
+    """x W^T + b, with leading dimensions on either side. In this order the gradient of W lies in memory as W does, and is not copied."""
+    return (parameters[f"{layer}.weight"] @ x.transpose(-1, -2)).transpose(-1, -2) + parameters[f"{layer}.bias"].unsqueeze(-2)
