@@ -26,10 +26,12 @@ class MetaGradient(NamedTuple):
     query_accuracy: torch.Tensor
 
 
-def adapt(model: nn.Module, loss: Loss, parameters: Parameters, rates: Parameters, support: Batch, first_order: bool) -> list[Parameters]:
+def adapt(model: nn.Module, loss: Loss, parameters: Parameters, rates: Parameters, support: Batch, first_order: bool,
+          batched: bool = True) -> list[Parameters]:
     """The parameters before adaptation and after each inner step (steps + 1): theta_k+1 = theta_k - rate_k * gradient of the support loss.
 
-    rates: (steps,) for each parameter that is adapted; the others stay. First order: the gradients are taken for constants.
+    rates: (steps,) for each parameter that is adapted; the others stay. First order: the gradients are taken for constants. batched: inside
+    a transform of torch.func; else the same gradients by torch.autograd, which is quicker for one task.
     """
     fixed = {name: value for name, value in parameters.items() if name not in rates}
     adapted = {name: parameters[name] for name in rates}
@@ -40,10 +42,19 @@ def adapt(model: nn.Module, loss: Loss, parameters: Parameters, rates: Parameter
 
     for k in range(len(next(iter(rates.values()), ()))):
         at = (_constant(adapted), _constant(fixed)) if first_order else (adapted, fixed)
-        slopes = grad(support_loss)(*at)
+        slopes = grad(support_loss)(*at) if batched else _slopes(support_loss, *at, create_graph=not first_order)
         adapted = {name: value - rates[name][k] * slopes[name] for name, value in adapted.items()}
         path.append({**fixed, **adapted})
     return path
+
+
+def _slopes(support_loss: Callable, moving: Parameters, still: Parameters, create_graph: bool) -> Parameters:
+    """The gradient of the support loss by the moving parameters, by torch.autograd."""
+    with torch.enable_grad():
+        moving = moving if create_graph else {name: value.requires_grad_() for name, value in moving.items()}
+        found = torch.autograd.grad(support_loss(moving, still), list(moving.values()), create_graph=create_graph, materialize_grads=True,
+                                    allow_unused=True)
+    return dict(zip(moving, found, strict=True))
 
 
 def _constant(parameters: Parameters) -> Parameters:
@@ -52,12 +63,13 @@ def _constant(parameters: Parameters) -> Parameters:
 
 
 def task_objective(model: nn.Module, loss: Loss, query_loss: Loss, parameters: Parameters, rates: Parameters, task: Tasks,
-                   step_weights: torch.Tensor, counted: list[int], first_order: bool) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+                   step_weights: torch.Tensor, counted: list[int], first_order: bool,
+                   batched: bool = True) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
     """What the outer loop minimises for one task: the weighted sum of the query losses after the inner steps `counted`.
 
     Also the loss and the accuracy of each of these steps, both (counted,).
     """
-    path = adapt(model, loss, parameters, rates, task.support, first_order)
+    path = adapt(model, loss, parameters, rates, task.support, first_order, batched)
     losses, accuracies = [], []
     for k in counted:
         logits, embedding = functional_call(model, path[k], task.query.inputs)
@@ -87,14 +99,23 @@ def meta_gradient(model: nn.Module, loss: Loss, rates: Parameters, tasks: Tasks,
     def objective(theta: Parameters, alpha: Parameters, task: Tasks) -> tuple:
         return task_objective(model, loss, query_loss or loss, theta, alpha, task, step_weights, counted, first_order)
 
+    def single(theta: Parameters, alpha: Parameters, task: Tasks) -> tuple:
+        leaves = [{name: value.detach().requires_grad_() for name, value in values.items()} for values in (theta, alpha)]
+        value, seen = task_objective(model, loss, query_loss or loss, *leaves, task, step_weights, counted, first_order, batched=False)
+        found = iter(torch.autograd.grad(value, [one for values in leaves for one in values.values()], materialize_grads=True, allow_unused=True))
+        return tuple({name: next(found) for name in values} for values in leaves), tuple(part.detach() for part in seen)
+
     def batch_objective(theta: Parameters, alpha: Parameters, chunk: Tasks) -> tuple:
         values, seen = vmap(objective, in_dims=(None, None, 0))(theta, alpha, chunk)
         return values.sum(), tuple(part.sum(dim=0) for part in seen)
 
     total = None
     for first in range(0, number, tasks_at_once):
-        chunk = some_tasks(tasks, slice(first, first + tasks_at_once)) if tasks_at_once > 1 else some_tasks(tasks, first)
-        found = grad(batch_objective if tasks_at_once > 1 else objective, argnums=(0, 1), has_aux=True)(parameters, rates, chunk)
+        if tasks_at_once == 1:
+            found = single(parameters, rates, some_tasks(tasks, first))
+        else:
+            chunk = some_tasks(tasks, slice(first, first + tasks_at_once))
+            found = grad(batch_objective, argnums=(0, 1), has_aux=True)(parameters, rates, chunk)
         total = found if total is None else torch.utils._pytree.tree_map(torch.add, total, found)
     (gradients, rate_gradients), (losses, accuracies) = torch.utils._pytree.tree_map(lambda value: value / number, total)
     seen = torch.full((2, last + 1), float("nan"), dtype=losses.dtype, device=losses.device)
@@ -118,7 +139,7 @@ def adapted_scores(model: nn.Module, loss: Loss, rates: Parameters, tasks: Tasks
     rates = {name: value.detach() for name, value in rates.items()}
 
     def scores(task: Tasks) -> torch.Tensor:
-        path = adapt(model, loss, parameters, rates, task.support, first_order=True)
+        path = adapt(model, loss, parameters, rates, task.support, first_order=True, batched=tasks_at_once > 1)
         logits = torch.stack([functional_call(model, theta, task.query.inputs)[0] for theta in path])
         return probabilities(logits, task.query.active)
 
