@@ -7,12 +7,13 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestCentroid
 
-from colab_utils.methods import episode_baselines, pooled
+from colab_utils.methods import episode_baselines, episode_methods, pooled
 from colab_utils.methods.inner_loop import adapted_scores
 from colab_utils.methods.protonet import ProtoNetLearner
 from colab_utils.methods.tasks import Batch, Tasks, accuracy, cross_entropy
 from colab_utils.methods.training import train
 from colab_utils.models import network
+from colab_utils.settings import SettingError
 
 
 def make_tasks(number=5, classes=6, chosen=(4, 0, 3), shots=3, queries=7, dim=8, spread=1.0, seed=0, shift=0.0):
@@ -27,6 +28,17 @@ def make_tasks(number=5, classes=6, chosen=(4, 0, 3), shots=3, queries=7, dim=8,
     return Tasks(batch(shots), batch(queries))
 
 
+def make_framed_tasks(number, frames=18, dim=8):
+    """The same tasks with frames around each vector, and clips of different lengths."""
+    generator = torch.Generator().manual_seed(3)
+
+    def framed(batch):
+        values = batch.inputs[0].unsqueeze(2) + torch.randn(*batch.y.shape, frames, dim, generator=generator)
+        mask = torch.arange(frames) < torch.randint(frames // 2, frames + 1, (*batch.y.shape, 1), generator=generator)
+        return batch._replace(inputs=(values * mask.unsqueeze(-1), mask))
+    return Tasks(*(framed(batch) for batch in make_tasks(number, dim=dim)))
+
+
 def test_nearest_prototype_is_scikit_learns_nearest_centroid():
     tasks = make_tasks()
     scores = episode_baselines.nearest_prototype(tasks)
@@ -36,12 +48,35 @@ def test_nearest_prototype_is_scikit_learns_nearest_centroid():
         assert np.array_equal(scores[i].argmax(-1), model.predict(tasks.query.inputs[0][i]))
 
 
-def test_logistic_regression_is_scikit_learns():
-    tasks = make_tasks()
-    scores = episode_baselines.logistic_regression(tasks, c=0.5)
+def test_cosine_prototypes_are_the_softmax_of_cosines_to_the_means():
+    tasks = make_tasks(2)
+    scores = episode_baselines.nearest_prototype(tasks, "cosine")
+    for i in range(2):
+        x, y, queries = tasks.support.inputs[0][i], tasks.support.y[i], tasks.query.inputs[0][i]
+        for n, query in enumerate(queries):
+            means = [x[y == c].mean(0) for c in (0, 3, 4)]
+            powers = np.exp([float(query @ mean / (query.norm() * mean.norm())) for mean in means])
+            assert np.allclose(scores[i, n, [0, 3, 4]], powers / powers.sum(), atol=1e-6)
+    with pytest.raises(SettingError, match="'manhattan': choose from euclidean, cosine"):
+        episode_baselines.nearest_prototype(tasks, "manhattan")
+
+
+def test_prototypes_do_not_care_where_the_features_lie():
+    tasks = make_tasks(20, queries=15)              # enough rows for torch's fast distances, which cancel
+    far = Tasks(*(batch._replace(inputs=(batch.inputs[0] + 1000,)) for batch in tasks))
+    assert torch.allclose(episode_baselines.nearest_prototype(far), episode_baselines.nearest_prototype(tasks), atol=5e-3)
+
+
+@pytest.mark.parametrize(("dim", "shots", "scale", "c"), [(8, 3, 1.0, 0.5), (40, 3, 1.0, 0.1), (40, 1, 1.0, 10.0), (8, 6, 20.0, 0.1)])
+def test_logistic_regression_is_at_scikit_learns_optimum(dim, shots, scale, c):
+    tasks = make_tasks(dim=dim, shots=shots)
+    tasks = Tasks(*(batch._replace(inputs=(batch.inputs[0] * scale,)) for batch in tasks))
+    scores = episode_baselines.logistic_regression(tasks, c=c)
+    assert scores.dtype == torch.float64 and (scores[..., [1, 2, 5]] == 0).all()
     for i in range(5):
-        model = LogisticRegression(C=0.5, max_iter=5000, tol=1e-8).fit(tasks.support.inputs[0][i].double(), tasks.support.y[i])
-        assert np.allclose(scores[i][:, model.classes_], model.predict_proba(tasks.query.inputs[0][i].double()), atol=2e-3)
+        model = LogisticRegression(C=c, max_iter=500, tol=1e-12, solver="newton-cholesky")
+        model.fit(tasks.support.inputs[0][i].double(), tasks.support.y[i])
+        assert np.allclose(scores[i][:, model.classes_], model.predict_proba(tasks.query.inputs[0][i].double()), atol=1e-4)
 
 
 def test_guessing_is_at_chance_and_repeatable():
@@ -58,6 +93,13 @@ def test_frames_are_pooled_over_valid_frames_only():
     for n, length in enumerate((9, 4)):
         clip = values[0, n, :length]
         assert np.allclose(pooled_vectors[0, n], np.concatenate([clip.mean(0), clip.std(0)]))
+
+
+def test_baselines_on_frames_are_those_on_their_means_and_deviations():
+    framed = make_framed_tasks(3)
+    flat = Tasks(*(batch._replace(inputs=(episode_baselines.vectors(batch),)) for batch in framed))
+    for baseline in (episode_baselines.nearest_prototype, episode_baselines.logistic_regression):
+        assert torch.equal(baseline(framed), baseline(flat))
 
 
 def test_protonet_scores_follow_the_naive_loop_and_training_helps(tmp_path):
@@ -78,6 +120,44 @@ def test_protonet_scores_follow_the_naive_loop_and_training_helps(tmp_path):
     assert history.best_score > before + 0.02
 
 
+@pytest.mark.parametrize("name", ["mlp", "conv4"])
+@pytest.mark.parametrize("norm", ["group", "batch"])
+def test_protonet_answers_a_task_whatever_other_tasks_are_asked_with_it(name, norm):
+    torch.manual_seed(0)
+    tasks = make_tasks(70) if name == "mlp" else make_framed_tasks(3)
+    learner = ProtoNetLearner(network(name, 8, 6, norm=norm, width=8), lambda i: tasks, tasks)
+    together = learner.scores(tasks)
+    for i in (0, 1, len(together) - 1):
+        alone = learner.scores(Tasks(*(Batch(tuple(part[i:i + 1] for part in side.inputs), side.y[i:i + 1], side.active[i:i + 1])
+                                       for side in tasks)))
+        assert torch.allclose(together[i], alone[0], atol=1e-5)
+
+
+def make_protonet():
+    torch.manual_seed(0)
+    return ProtoNetLearner(network("mlp", 8, 6, width=16), lambda i: make_tasks(2, seed=i), make_tasks(10, seed=500))
+
+
+@pytest.mark.parametrize("kill", [0, 1, 3, 4, 6])
+def test_protonet_resumes_bit_for_bit_wherever_it_is_killed(kill, tmp_path):
+    def run(learner, folder):
+        return train(learner, 7, folder, every=2, progress=False, save_seconds=0.0)
+    whole, killed, again = make_protonet(), make_protonet(), make_protonet()
+    expected = run(whole, tmp_path / "whole")
+    sample = killed.sample
+
+    def broken(i):
+        if i == kill:
+            raise KeyError("killed")
+        return sample(i)
+    killed.sample = broken
+    with pytest.raises(KeyError):
+        run(killed, tmp_path / "killed")
+    history = run(again, tmp_path / "killed")
+    assert history.resumed_from == kill // 2 * 2 and history.records == expected.records
+    assert all(torch.equal(a, b) for a, b in zip(whole.module.state_dict().values(), again.module.state_dict().values(), strict=True))
+
+
 def make_pooled():
     torch.manual_seed(0)
     net, data = network("mlp", 8, 6, width=16), make_tasks(1, chosen=tuple(range(6)), shots=30, queries=30)
@@ -85,13 +165,14 @@ def make_pooled():
     return pooled.PooledLearner(net, lambda i: flat[0], pooled.class_weights(flat[0].y, 6), flat[1], rate=0.01)
 
 
-def test_pooled_training_learns_and_resumes_bit_for_bit(tmp_path):
+@pytest.mark.parametrize("kill", [0, 9, 10, 23, 39])
+def test_pooled_training_learns_and_resumes_bit_for_bit(kill, tmp_path):
     whole = make_pooled()
     train(whole, 40, tmp_path / "whole", every=10, progress=False, save_seconds=0.0)
     assert whole.validate() > 0.5
 
     def broken(i):
-        if i == 23:
+        if i == kill:
             raise KeyError("killed")
         return whole.batches(i)
     first = make_pooled()
@@ -100,7 +181,7 @@ def test_pooled_training_learns_and_resumes_bit_for_bit(tmp_path):
         train(first, 40, tmp_path / "killed", every=10, progress=False, save_seconds=0.0)
     again = make_pooled()
     history = train(again, 40, tmp_path / "killed", every=10, progress=False, save_seconds=0.0)
-    assert history.resumed_from == 20
+    assert history.resumed_from == kill // 10 * 10
     assert all(torch.equal(a, b) for a, b in zip(whole.module.state_dict().values(), again.module.state_dict().values(), strict=True))
 
 
@@ -112,6 +193,8 @@ def test_fine_tuning_starts_at_the_pooled_answer_and_its_choice_is_the_best_of_t
         logits = learner.module(tasks.query.inputs[0].flatten(0, 1))[0].unflatten(0, tasks.query.y.shape)
     expected = torch.softmax(logits.masked_fill(~tasks.query.active.unsqueeze(1), float("-inf")), -1)
     assert torch.allclose(scores[:, 0], expected, atol=1e-6)
+    without = adapted_scores(learner.module, cross_entropy, pooled.fine_tune_rates(learner.module, 0.1, 0), tasks, tasks_at_once=30)
+    assert without.shape[1] == 1 and torch.allclose(without[:, 0], expected, atol=1e-6)
     rate, part, steps, best = pooled.choose_fine_tuning(learner.module, tasks, (0.0, 0.1, 0.5), 5)
     grid = []
     for r, p, k in itertools.product((0.0, 0.1, 0.5), pooled.PARTS, range(1, 6)):
@@ -119,6 +202,44 @@ def test_fine_tuning_starts_at_the_pooled_answer_and_its_choice_is_the_best_of_t
         grid.append(float(accuracy(last, tasks.query.y).mean()))
     assert best == pytest.approx(max(grid)) and rate > 0 and part in pooled.PARTS and 1 <= steps <= 5
     assert set(pooled.fine_tune_rates(learner.module, 0.1, 2, "head")) == {"head.weight", "head.bias"}
+
+
+def test_fine_tuning_is_chosen_before_any_test_task_is_seen(monkeypatch):
+    class Source:
+        def valid_tasks(self, config, regime, outputs):
+            return make_tasks(20, shift=0.7)
+    chosen, choose = [], pooled.choose_fine_tuning
+
+    def watched(module, valid, *arguments, **named):
+        chosen.append(valid)
+        return choose(module, valid, *arguments, **named)
+    monkeypatch.setattr(pooled, "choose_fine_tuning", watched)
+    learner = make_pooled()
+    answer = episode_methods.answers("pooled, fine-tuned", learner, Source(), None, steps=5, rate=0.0, seed=0, n_labels=6)
+    assert len(chosen) == 1 and torch.equal(chosen[0].query.inputs[0], Source().valid_tasks(None, "fixed", 6).query.inputs[0])
+    test = make_tasks(6, shift=-0.7, seed=77)
+    secret = Tasks(test.support, test.query._replace(y=test.query.y.flip(1)))
+    scores = answer(test)
+    assert torch.equal(scores, answer(secret)) and len(chosen) == 1
+    assert torch.allclose(scores[:2], answer(Tasks(*(Batch((side.inputs[0][:2],), side.y[:2], side.active[:2]) for side in test))), atol=1e-5)
+
+
+def test_a_choice_between_nothing_and_an_unknown_part_are_refused():
+    learner, tasks = make_pooled(), make_tasks(2)
+    for rates, steps in (((), 5), ((0.1,), 0)):
+        with pytest.raises(SettingError, match="fine-tuning needs a rate, a part and a step at least"):
+            pooled.choose_fine_tuning(learner.module, tasks, rates, steps)
+    with pytest.raises(SettingError, match="'body': fine-tune 'all' or 'head'"):
+        pooled.fine_tune_rates(learner.module, 0.1, 3, "body")
+
+
+def test_a_new_head_guesses_until_it_is_tuned():
+    learner, tasks = make_pooled(), make_tasks(40, chosen=(0, 1, 2), classes=3)
+    drawn, net = torch.random.get_rng_state(), pooled.with_new_head(learner.module, 3)
+    scores = adapted_scores(net, cross_entropy, pooled.fine_tune_rates(net, 0.5, 10), tasks, tasks_at_once=40)
+    assert torch.allclose(scores[:, 0], torch.full_like(scores[:, 0], 1 / 3))
+    assert float(accuracy(scores[:, 0], tasks.query.y).mean()) == pytest.approx(1 / 3) and accuracy(scores[:, -1], tasks.query.y).mean() > 0.6
+    assert learner.module.head.weight.shape[0] == 6 and torch.equal(torch.random.get_rng_state(), drawn)
 
 
 def test_class_weights_give_equal_mass():

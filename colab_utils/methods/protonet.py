@@ -9,7 +9,10 @@ from torch import nn
 from torch.nn import functional
 
 from colab_utils.methods.episode_baselines import class_means
+from colab_utils.methods.inner_loop import best_tasks_at_once, some_tasks
 from colab_utils.methods.tasks import Batch, Tasks, accuracy, probabilities
+
+_TASKS_AT_ONCE = 64          # when nothing is trained: what is held in memory
 
 
 class ProtoNetLearner:
@@ -49,9 +52,12 @@ class ProtoNetLearner:
         return -(query.unsqueeze(2) - means.unsqueeze(1)).square().sum(dim=-1)
 
     def _embedded(self, batch: Batch) -> torch.Tensor:
-        """Embeddings (tasks, n, embedding_dim); all utterances pass through the network at once."""
-        flat = tuple(part.flatten(0, 1) for part in batch.inputs)
-        return self.module(*flat)[1].unflatten(0, batch.y.shape)
+        """Embeddings (tasks, n, embedding_dim), each task's by themselves: batch statistics are never those of several tasks."""
+        def embedded(*inputs: torch.Tensor) -> torch.Tensor:
+            return self.module(*inputs)[1]
+        if best_tasks_at_once(self.module, str(batch.y.device), len(batch.y)) == 1:
+            return torch.stack([embedded(*(part[i] for part in batch.inputs)) for i in range(len(batch.y))])
+        return torch.vmap(embedded)(*batch.inputs)
 
     def validate(self) -> float:
         """Mean query accuracy of the validation episodes, in [0, 1]."""
@@ -60,4 +66,5 @@ class ProtoNetLearner:
     @torch.no_grad()
     def scores(self, tasks: Tasks) -> torch.Tensor:
         """Probabilities of the query, float (tasks, n_query, classes)."""
-        return probabilities(self._logits(tasks), tasks.query.active)
+        chunks = (some_tasks(tasks, slice(i, i + _TASKS_AT_ONCE)) for i in range(0, len(tasks.query.y), _TASKS_AT_ONCE))
+        return torch.cat([probabilities(self._logits(chunk), chunk.query.active) for chunk in chunks])

@@ -12,7 +12,7 @@ class WithProjection(nn.Module):
     """A network whose embedding is seen by a metric loss through a linear layer of `dim` units, L2-normalised; the logits stay as they are
     (Khosla et al. 2020)."""
 
-    def __init__(self, network: nn.Module, dim: int):
+    def __init__(self, network: nn.Module, dim: int = 128):
         super().__init__()
         self.network, self.embedding_dim = network, dim
         self.vmappable = getattr(network, "vmappable", True)
