@@ -50,8 +50,8 @@ def accuracy_by_step_figure(steps: Mapping[str, pd.DataFrame], chance: float, ti
         ends.append((last, 100 * chance, "chance", style.QUIET))
         axes.set(xlabel="Inner step", ylabel="Query accuracy (%)", xlim=(0, last))
         axes.xaxis.get_major_locator().set_params(integer=True)
-        _finish(figure, axes, title, [_about_steps(tables, bool(level))], marks)
-        _name_ends(axes, ends)
+        finish(figure, axes, title, [_about_steps(tables, bool(level))], marks)
+        name_ends(axes, ends)
     return figure
 
 
@@ -64,7 +64,7 @@ def _about_steps(tables: Sequence[pd.DataFrame], level: bool) -> str:
     return f"Mean over {of}; step 0: before adaptation. Bands: {STEP_INTERVAL}.{flat}"
 
 
-def _finish(figure: style.SuiteFigure, axes: Axes, title: str, below: Sequence[str], marks: Sequence[str]) -> None:
+def finish(figure: style.SuiteFigure, axes: Axes, title: str, below: Sequence[str], marks: Sequence[str]) -> None:
     """Title above, caption below, no frame on top and on the right."""
     axes.spines[["top", "right"]].set_visible(False)
     if title:
@@ -72,7 +72,7 @@ def _finish(figure: style.SuiteFigure, axes: Axes, title: str, below: Sequence[s
     style.caption_below(figure, below, marks)
 
 
-def _name_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
+def name_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
     """Write (x, y, name, colour) beside the right end of each line with its value, moved apart where names would touch."""
     names = [axes.annotate(f"{name} {y:.1f}", (x, y), (1.05, y), textcoords=axes.get_yaxis_transform(), color=colour, fontsize=_LABEL, va="center",
                            annotation_clip=False, arrowprops={"arrowstyle": "-", "lw": 0.4, "color": colour, "shrinkA": 1, "shrinkB": 2,
@@ -128,7 +128,7 @@ def learning_curve_figure(records: Sequence[Mapping[str, float]], chance: float 
             right.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, handlelength=1.6, columnspacing=1)
         left.set_title("\n".join(captions.wrap(title, 0.45 * style.WIDE_COLUMN, 7.5)), loc="left", fontsize=7.5)
         left.spines[["top", "right"]].set_visible(False)
-        _finish(figure, right, "", [], marks)
+        finish(figure, right, "", [], marks)
     return figure
 
 
@@ -147,6 +147,29 @@ def _validation(axes: Axes, measured: pd.DataFrame) -> None:
     axes.axvline(best["step"], color=style.QUIET, lw=0.7, ls=":")
     axes.plot(best["step"], 100 * best["validation"], "o", ms=7, mfc="none", mec=style.INK, mew=1,
               label=f"kept: step {best['step']:.0f}, {100 * best['validation']:.1f} %", ls="none")
+
+
+def gamma_figure(records: Sequence[Mapping[str, float]], title: str = "", marks: Sequence[str] = ()) -> style.SuiteFigure:
+    """The weight gamma of the meta-test loss over training: each step thin, the running mean thick, its largest value and mean in words.
+
+    records: `methods.training.History.records` with `step` and `gamma` (method_facts §4.4); where `weight` is there and another number (rules
+    other than "gamma") it is drawn beside it. Raises ValueError for records without a gamma.
+    """
+    table = pd.DataFrame(list(records))
+    if "gamma" not in table or table["gamma"].isna().all():
+        told = f"no gamma among {', '.join(table.columns)}" if len(table) else "no records"
+        raise ValueError(f"{told}: nothing to draw; train MLDG with a rule that has a gamma")
+    with style.suite_style():
+        figure = style.new_figure(style.ONE_COLUMN, 2.1)
+        axes = figure.subplots()
+        _running(axes, table["step"], table["gamma"], COLOURS[0], "gamma")
+        if "weight" in table and not np.allclose(table["weight"], table["gamma"], equal_nan=True):
+            _running(axes, table["step"], table["weight"], COLOURS[1], "weight of the meta-test loss")
+            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
+        axes.set(xlabel="Training step", ylabel="Gamma" if len(axes.get_lines()) <= 2 else "Value", ylim=(0, None))
+        said = f"Gamma: mean {table['gamma'].mean():.3g}, largest {table['gamma'].max():.3g}. Thin: each step; thick: running mean."
+        finish(figure, axes, title, [said], marks)
+    return figure
 
 
 class LiveCurve:
@@ -217,5 +240,5 @@ def methods_figure(table: pd.DataFrame, chance: float, title: str = "", highligh
         axes.set(ylim=(-0.6, len(table) - 0.4), xlabel="UAR (%)")
         axes.grid(axis="x", color="#e3e3e3", lw=0.5)
         axes.set_axisbelow(True)
-        _finish(figure, axes, title, [f"Point: unweighted average recall; bar: 95 % interval over {unit}."], marks)
+        finish(figure, axes, title, [f"Point: unweighted average recall; bar: 95 % interval over {unit}."], marks)
     return figure
