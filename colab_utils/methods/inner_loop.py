@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.func import functional_call, grad, vmap
+from torch.func import functional_call, vmap
 
 from colab_utils.methods.tasks import Batch, Tasks, probabilities
 
@@ -27,57 +27,54 @@ class MetaGradient(NamedTuple):
 
 
 def adapt(model: nn.Module, loss: Loss, parameters: Parameters, rates: Parameters, support: Batch, first_order: bool,
-          batched: bool = True) -> list[Parameters]:
+          batched: bool = False) -> list[Parameters]:
     """The parameters before adaptation and after each inner step (steps + 1): theta_k+1 = theta_k - rate_k * gradient of the support loss.
 
-    rates: (steps,) for each parameter that is adapted; the others stay. First order: the gradients are taken for constants. batched: inside
-    a transform of torch.func; else the same gradients by torch.autograd, which is quicker for one task.
+    rates: (steps,) for each parameter that is adapted; the others stay. First order: the gradients are taken for constants. batched:
+    parameters and support have a leading dimension (tasks, ...); the gradient of the summed losses is that of each task's own.
     """
     fixed = {name: value for name, value in parameters.items() if name not in rates}
     adapted = {name: parameters[name] for name in rates}
     path = [parameters]
 
-    def support_loss(moving: Parameters, still: Parameters) -> torch.Tensor:
-        return loss(*functional_call(model, {**still, **moving}, support.inputs), support)
+    def support_loss(theta: Parameters, batch: Batch) -> torch.Tensor:
+        return loss(*functional_call(model, theta, batch.inputs), batch)
 
     for k in range(len(next(iter(rates.values()), ()))):
-        at = (_constant(adapted), _constant(fixed)) if first_order else (adapted, fixed)
-        slopes = grad(support_loss)(*at) if batched else _slopes(support_loss, *at, create_graph=not first_order)
-        adapted = {name: value - rates[name][k] * slopes[name] for name, value in adapted.items()}
+        with torch.enable_grad():
+            at = {name: value.detach().requires_grad_() for name, value in adapted.items()} if first_order else adapted
+            value = vmap(support_loss)({**fixed, **at}, support).sum() if batched else support_loss({**fixed, **at}, support)
+            slopes = torch.autograd.grad(value, list(at.values()), create_graph=not first_order, materialize_grads=True, allow_unused=True)
+        adapted = {name: torch.addcmul(value, rates[name][k], slope, value=-1)        # value - rate * slope, in one pass
+                   for (name, value), slope in zip(adapted.items(), slopes, strict=True)}
         path.append({**fixed, **adapted})
     return path
 
 
-def _slopes(support_loss: Callable, moving: Parameters, still: Parameters, create_graph: bool) -> Parameters:
-    """The gradient of the support loss by the moving parameters, by torch.autograd."""
-    with torch.enable_grad():
-        moving = moving if create_graph else {name: value.requires_grad_() for name, value in moving.items()}
-        found = torch.autograd.grad(support_loss(moving, still), list(moving.values()), create_graph=create_graph, materialize_grads=True,
-                                    allow_unused=True)
-    return dict(zip(moving, found, strict=True))
+def query_value(model: nn.Module, query_loss: Loss, theta: Parameters, query: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Loss and accuracy of one task's query at the parameters theta, both scalars."""
+    logits, embedding = functional_call(model, theta, query.inputs)
+    found = logits.detach().masked_fill(~query.active, float("-inf")).argmax(dim=-1)
+    return query_loss(logits, embedding, query), (found == query.y).to(logits.dtype).mean()
 
 
-def _constant(parameters: Parameters) -> Parameters:
-    """The same values, through which no gradient flows."""
-    return {name: value.detach() for name, value in parameters.items()}
+def outer_objective(model: nn.Module, loss: Loss, query_loss: Loss, parameters: Parameters, rates: Parameters, tasks: Tasks,
+                    step_weights: torch.Tensor, counted: list[int], first_order: bool,
+                    batched: bool) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+    """What the outer loop minimises: the weighted sum of the query losses after the inner steps `counted`, summed over the tasks.
 
-
-def task_objective(model: nn.Module, loss: Loss, query_loss: Loss, parameters: Parameters, rates: Parameters, task: Tasks,
-                   step_weights: torch.Tensor, counted: list[int], first_order: bool,
-                   batched: bool = True) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-    """What the outer loop minimises for one task: the weighted sum of the query losses after the inner steps `counted`.
-
-    Also the loss and the accuracy of each of these steps, both (counted,).
+    Also the loss and the accuracy of each of these steps, summed over the tasks, both (counted,).
     """
-    path = adapt(model, loss, parameters, rates, task.support, first_order, batched)
-    losses, accuracies = [], []
-    for k in counted:
-        logits, embedding = functional_call(model, path[k], task.query.inputs)
-        losses.append(query_loss(logits, embedding, task.query))
-        found = logits.detach().masked_fill(~task.query.active, float("-inf")).argmax(dim=-1)
-        accuracies.append((found == task.query.y).to(logits.dtype).mean())
-    losses = torch.stack(losses)
-    return (step_weights[counted].to(losses) * losses).sum(), (losses, torch.stack(accuracies))
+    if batched:
+        parameters = {name: value.expand(len(tasks.query.y), *value.shape) for name, value in parameters.items()}
+    path = adapt(model, loss, parameters, rates, tasks.support, first_order, batched)
+
+    def value(theta: Parameters, query: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        return query_value(model, query_loss, theta, query)
+
+    seen = [(vmap(value) if batched else value)(path[k], tasks.query) for k in counted]
+    losses, accuracies = (torch.stack([one.sum() for one in part]) for part in zip(*seen, strict=True))
+    return (step_weights[counted].to(losses) * losses).sum(), (losses.detach(), accuracies)
 
 
 def meta_gradient(model: nn.Module, loss: Loss, rates: Parameters, tasks: Tasks, step_weights: torch.Tensor, *, query_loss: Loss | None = None,
@@ -91,35 +88,18 @@ def meta_gradient(model: nn.Module, loss: Loss, rates: Parameters, tasks: Tasks,
     if engine == "higher":
         from colab_utils.methods.inner_loop_higher import meta_gradient as by_higher  # late: the second engine is optional
         return by_higher(model, loss, rates, tasks, step_weights, query_loss=query_loss, first_order=first_order)
-    parameters = {name: value.detach() for name, value in model.named_parameters()}
-    rates = {name: value.detach() for name, value in rates.items()}
-    number, last = len(tasks.query.y), len(step_weights) - 1
+    theta, alpha = ({name: value.detach().requires_grad_() for name, value in values.items()} for values in (dict(model.named_parameters()), rates))
+    leaves, number, last, batched = [*theta.values(), *alpha.values()], len(tasks.query.y), len(step_weights) - 1, tasks_at_once > 1
     counted = sorted({k for k in range(last + 1) if step_weights[k] > 0} | {last})
-
-    def objective(theta: Parameters, alpha: Parameters, task: Tasks) -> tuple:
-        return task_objective(model, loss, query_loss or loss, theta, alpha, task, step_weights, counted, first_order)
-
-    def single(theta: Parameters, alpha: Parameters, task: Tasks) -> tuple:
-        leaves = [{name: value.detach().requires_grad_() for name, value in values.items()} for values in (theta, alpha)]
-        value, seen = task_objective(model, loss, query_loss or loss, *leaves, task, step_weights, counted, first_order, batched=False)
-        found = iter(torch.autograd.grad(value, [one for values in leaves for one in values.values()], materialize_grads=True, allow_unused=True))
-        return tuple({name: next(found) for name in values} for values in leaves), tuple(part.detach() for part in seen)
-
-    def batch_objective(theta: Parameters, alpha: Parameters, chunk: Tasks) -> tuple:
-        values, seen = vmap(objective, in_dims=(None, None, 0))(theta, alpha, chunk)
-        return values.sum(), tuple(part.sum(dim=0) for part in seen)
-
-    total = None
+    total, seen = [torch.zeros_like(value) for value in leaves], leaves[0].new_full((2, last + 1), float("nan"))
+    seen[:, counted] = 0
     for first in range(0, number, tasks_at_once):
-        if tasks_at_once == 1:
-            found = single(parameters, rates, some_tasks(tasks, first))
-        else:
-            chunk = some_tasks(tasks, slice(first, first + tasks_at_once))
-            found = grad(batch_objective, argnums=(0, 1), has_aux=True)(parameters, rates, chunk)
-        total = found if total is None else torch.utils._pytree.tree_map(torch.add, total, found)
-    (gradients, rate_gradients), (losses, accuracies) = torch.utils._pytree.tree_map(lambda value: value / number, total)
-    seen = torch.full((2, last + 1), float("nan"), dtype=losses.dtype, device=losses.device)
-    seen[0, counted], seen[1, counted] = losses, accuracies
+        chunk = some_tasks(tasks, slice(first, first + tasks_at_once) if batched else first)
+        value, found = outer_objective(model, loss, query_loss or loss, theta, alpha, chunk, step_weights, counted, first_order, batched)
+        for mean, slope in zip(total, torch.autograd.grad(value, leaves, materialize_grads=True, allow_unused=True), strict=True):
+            mean += slope / number
+        seen[:, counted] += torch.stack(found) / number
+    gradients, rate_gradients = (dict(zip(names, part, strict=True)) for names, part in ((theta, total[:len(theta)]), (alpha, total[len(theta):])))
     return MetaGradient(gradients, rate_gradients, seen[0], seen[1])
 
 
@@ -138,15 +118,19 @@ def adapted_scores(model: nn.Module, loss: Loss, rates: Parameters, tasks: Tasks
     parameters = {name: value.detach() for name, value in (parameters or dict(model.named_parameters())).items()}
     rates = {name: value.detach() for name, value in rates.items()}
 
-    def scores(task: Tasks) -> torch.Tensor:
-        path = adapt(model, loss, parameters, rates, task.support, first_order=True, batched=tasks_at_once > 1)
-        logits = torch.stack([functional_call(model, theta, task.query.inputs)[0] for theta in path])
-        return probabilities(logits, task.query.active)
+    def logits(theta: Parameters, query: Batch) -> torch.Tensor:
+        return functional_call(model, theta, query.inputs)[0]
+
+    def scores(chunk: Tasks, batched: bool) -> torch.Tensor:
+        start = {name: value.expand(len(chunk.query.y), *value.shape) for name, value in parameters.items()} if batched else parameters
+        path = adapt(model, loss, start, rates, chunk.support, True, batched)
+        found = torch.stack([(vmap(logits) if batched else logits)(theta, chunk.query) for theta in path], dim=-3)
+        return probabilities(found, chunk.query.active.unsqueeze(-2))
 
     number = len(tasks.query.y)
     if tasks_at_once == 1:
-        return torch.stack([scores(some_tasks(tasks, i)) for i in range(number)])
-    return torch.cat([vmap(scores)(some_tasks(tasks, slice(i, i + tasks_at_once))) for i in range(0, number, tasks_at_once)])
+        return torch.stack([scores(some_tasks(tasks, i), False) for i in range(number)])
+    return torch.cat([scores(some_tasks(tasks, slice(i, i + tasks_at_once)), True) for i in range(0, number, tasks_at_once)])
 
 
 def best_tasks_at_once(model: nn.Module, device: str, n_tasks: int) -> int:
