@@ -12,7 +12,6 @@ import argparse
 import copy
 import pathlib
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -159,9 +158,15 @@ def duel(case: str, first_order: bool, peers: dict[str, Callable], repetitions: 
 def memory(steps: int) -> None:
     """Peak memory of second-order conv4 in a process of its own, above that of the process before its first meta-step."""
     model, tasks = network("conv4", 80, WAYS), make_tasks("conv4", 2, "cpu")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_rss()
     ours(model, tasks, steps, False)
-    print(f"{(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024:.0f}")
+    print(f"{peak_rss() - before:.0f}")
+
+
+def peak_rss() -> float:
+    """The largest resident size of this process so far, in MB (Linux; getrusage would also count the process that started it)."""
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def main() -> None:
