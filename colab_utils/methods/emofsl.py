@@ -43,7 +43,9 @@ class EmofslConfig:
     kappa2: float = settings.setting(0.3, "weight of the other different emotions (MN)", low=0.0, high=10.0, step=0.1)
     kappa: float = settings.setting(1.0, "weight of different emotions (FSTL)", low=0.0, high=10.0, step=0.1)
     loss_weight: float = settings.setting(1.0, "weight of the metric loss beside cross-entropy", low=0.0, high=100.0)
-    margins: str = settings.setting("paper", "two margins by level, or one for each pair of emotions by their distance", options=("paper", "graded"))
+    margins: str = settings.setting("paper", "two margins by level (paper), or one for each pair of emotions by their distance: in the table of the "
+                                    "circumplex (graded), or by the ratings of the source's utterances (annotated)",
+                                    options=("paper", "graded", "annotated"))
     decision: str = settings.setting("prototype", "what decides in the figures: nearest class centre of the support, or the head; both are kept",
                                      options=DECISIONS)
     learning_rate: float = settings.setting(1e-3, "learning rate of the fine-tuning (Adam)", low=1e-6, high=1.0)
@@ -168,7 +170,7 @@ def metric_loss(config: EmofslConfig, emotions: Sequence[str], coordinates: circ
         return None
     if config.method == "FSTL":
         return lambda embedding, y: siamese(embedding, y, kappa=config.kappa, cap=config.cap, **common)
-    if config.margins == "graded":
+    if config.margins != "paper":
         margins = torch.as_tensor(circumplex.graded_margins(emotions, coordinates, alpha=config.alpha, beta=config.beta, weights=weights))
         kappas = config.kappa2 + (config.kappa1 - config.kappa2) * (margins - config.beta) / (config.alpha - config.beta)
         return lambda embedding, y: graded_distance(embedding, y, margins, kappas, **common)

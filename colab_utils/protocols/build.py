@@ -31,7 +31,8 @@ def build_task(protocol: Protocol, name: str, manifest: pd.DataFrame, seed: int 
         first = rows["utt_id"][(units == "").to_numpy()].iloc[0]
         raise ProtocolError(f"{protocol.name}, {name}: {(units == '').sum()} utterance(s) have no {protocol.group}, the first is {first}; "
                             f"without it nobody can say that no {protocol.group} stands on both sides")
-    parts = [_fold_table(protocol, task, rows, *masks, fold, (seed, number), seed)
+    moving = task.within or bool(task.folds.get("both_sides"))         # else the training side is one, and so are those that validate it
+    parts = [_fold_table(protocol, task, rows, *masks, fold, (seed, number if moving else 0), seed)
              for number, (fold, *masks) in enumerate(_folds(protocol, task, rows, seed)) if not task.only_folds or fold in task.only_folds]
     if task.only_folds and len(parts) < len(task.only_folds):
         raise ProtocolError(f"{protocol.name}, {name}: the manifest does not have all of the folds {', '.join(task.only_folds)}")

@@ -1,0 +1,291 @@
+"""Few-shot transfer from a source corpus to a target: train on the source, fine-tune on k-shot support of the target, test its other speakers."""
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from colab_utils import files, settings
+from colab_utils.corpora.manifest import manifest_hash
+from colab_utils.features.store import FeatureStore
+from colab_utils.methods import circumplex, emofsl, episode_baselines, frozen_baselines
+from colab_utils.methods.baselines import pooled_features
+from colab_utils.methods.emofsl import DECISIONS, METHODS, VERSION, EmofslConfig, Metric, SourceLearner
+from colab_utils.methods.tasks import Tasks
+from colab_utils.methods.threads import single_thread
+from colab_utils.methods.trained import train_or_load
+from colab_utils.methods.training import History
+from colab_utils.models.emofsl_net import forward
+from colab_utils.protocols.draws import draws_table, support_draws
+from colab_utils.protocols.folds import check_disjoint, speaker_independence
+from colab_utils.results.predictions import validate
+from colab_utils.results.runs import Part, Run, open_run
+
+BASELINES = ("source only", "nearest prototype", "logistic regression", "LDA")
+_SOURCE = ("seed", "source_epochs", "source_rate", "source_batch", "source_patience", "source_loss_weight", "decay", "width", "activation")
+_EVERY = ("shots", "n_draws", "seed", "n_seeds", "n_boot")
+_TUNING = ("learning_rate", "epochs", "tune", "centre", "normalise", "similarity", "decision", "method")
+_METRIC = {"BTL": (), "FSTL": ("loss_weight", "kappa", "cap", "reduction"),
+           "EMOFSL": ("loss_weight", "alpha", "beta", "kappa1", "kappa2", "margins", "valence", "far", "reduction")}
+
+
+class Embeddings(NamedTuple):
+    """Projections of one support draw: `rows` (tested utterances and support, with a column `role`), and float32 (n, width) of each before and
+    after the fine-tuning."""
+    rows: pd.DataFrame
+    before: np.ndarray
+    after: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tested:
+    """A method in a test: its name, its kind ("tuned" or a baseline's name), its settings, and the metric loss of one's own."""
+    name: str
+    kind: str
+    config: EmofslConfig
+    metric: Metric | None = None
+
+
+class TransferStudy:
+    """One source-target task on cached features, one vector an utterance (of frames, the mean and deviation over time are taken).
+
+    rows, split: from `protocols.build.build_task` with roles train, valid, support and test; labels: the emotions in a fixed order. Support is
+    drawn from the target's other folds, so that no tested speaker is in it. Everything is kept below `root`: trained/ and runs/.
+    Raises LeakError where a speaker stands on both sides.
+    """
+
+    def __init__(self, name: str, rows: pd.DataFrame, split: pd.DataFrame, store: FeatureStore, labels: Sequence[str], root: str | os.PathLike, *,
+                 merge: Mapping[str, str | None] | None = None, device: str = "cpu", progress: bool = True):
+        check_disjoint(split)
+        if "support" not in set(split["role"]):
+            raise settings.SettingError(f"task {name} has no support side: choose a protocol whose tasks have one (emofsl, or draws.pair_task)")
+        self.name, self.rows, self.split, self.store, self.labels = name, rows.reset_index(drop=True), split, store, list(labels)
+        self.root, self.merge, self.device, self.progress = root, dict(merge or {}), device, progress
+        self.folds = sorted(set(split["fold"]))
+        self.y = pd.Index(self.labels).get_indexer(self.rows["emotion"])
+        self.note = ""
+        self._learners: dict[Any, tuple[SourceLearner, History]] = {}
+        self._scores: dict[Any, dict[str, torch.Tensor]] = {}
+        self._values: dict[str, torch.Tensor] = {}
+
+    # --- stage 1: the source alone ------------------------------------------------------------------------------------------------------
+
+    def train(self, config: EmofslConfig, on_record: Callable[[list[dict]], None] | None = None) -> History:
+        """Train the source model of the first seed, or load it; returns its history. The target is not read. Raises TrainingError, Interrupted."""
+        emofsl.check(config)
+        return self._source(config, self.folds[0], on_record)[1]
+
+    def _source(self, config: EmofslConfig, fold: str, on_record: Callable | None = None) -> tuple[SourceLearner, History]:
+        """The source model for a fold, from memory, from disk, or trained now: one for all folds that have the same training side."""
+        own = source_settings(config)
+        split = self.split[(self.split["fold"] == fold) & self.split["role"].isin(["train", "valid"])]
+        key = own, frozenset(zip(split["utt_id"], split["role"], strict=True))
+        if key not in self._learners:
+            train, valid = (self._numbers(fold, role) for role in ("train", "valid"))
+            if not len(valid):
+                raise settings.SettingError(f"task {self.name}: no speaker of the source validates (it has one for training): take another source")
+            metric = self._metric(own, fold) if own.source_loss_weight else None
+            learner = SourceLearner(self._features("source", train), self.y[train], (self._features("source", valid), self.y[valid]),
+                                    len(self.labels), own, metric, self.device)
+            facts = {"version": VERSION, "labels": self.labels, "merge": self.merge, "features": self.store.key,
+                     "manifest": manifest_hash(self.rows[self.rows["utt_id"].isin(split["utt_id"])])}
+            name = f"{self.name.split('-')[0]}-{self.store.spec['name']}-seed{own.seed}"
+            with single_thread():
+                history = train_or_load(self.root, "emofsl-source", name, own, facts, split.assign(fold="source", seed=0, task=""), learner,
+                                        learner.steps, every=learner.steps_per_epoch, patience=own.source_patience, progress=self.progress,
+                                        on_record=on_record)[1]
+            self._learners[key] = learner, history
+        return self._learners[key]
+
+    def _numbers(self, fold: str, role: str) -> np.ndarray:
+        """Row numbers of one role in one fold."""
+        mine = self.split.loc[(self.split["fold"] == fold) & (self.split["role"] == role), "utt_id"]
+        return np.flatnonzero(self.rows["utt_id"].isin(mine))
+
+    def _features(self, side: str, numbers: np.ndarray) -> torch.Tensor:
+        """Features of `rows[numbers]`, float32 (n, dim). The source's are read for its training; those of the target when it is tested."""
+        if side not in self._values:
+            training = self.split["role"].isin(["train", "valid"])
+            mine = self.rows["utt_id"].isin(self.split.loc[training if side == "source" else ~training, "utt_id"]).to_numpy()
+            values, self.note = pooled_features(self.store, self.rows["utt_id"][mine])
+            table = np.full((len(self.rows), values.shape[1]), np.nan, dtype=np.float32)
+            table[mine] = values
+            self._values[side] = torch.from_numpy(table).to(self.device)
+        return self._values[side][torch.as_tensor(numbers, device=self.device)]
+
+    def _metric(self, config: EmofslConfig, fold: str) -> Metric | None:
+        """The metric loss; with margins "annotated" the emotions stand where the ratings of the source's training utterances put them."""
+        coordinates = None
+        if config.margins == "annotated" and config.method == "EMOFSL":
+            coordinates = circumplex.coordinates_from_annotations(self.rows.iloc[self._numbers(fold, "train")])
+        return emofsl.metric_loss(config, self.labels, coordinates)
+
+    # --- stages 2 and 3: support draws of the target --------------------------------------------------------------------------------------
+
+    def evaluate(self, config: EmofslConfig, shots: Sequence[int] = (), methods: Sequence[str] = METHODS, decisions: Sequence[str] = DECISIONS,
+                 baselines: Sequence[str] = BASELINES, own: Mapping[str, Metric] | None = None) -> dict[tuple[str, int], Run]:
+        """Every method at every number of shots on the same support draws: finished runs by (name, k).
+
+        shots: default config.shots alone. Names are "<method>, <decision>" and those of the baselines; own: metric losses of one's own by
+        name, (embedding (draws, n, width), y (draws, n)) -> (draws,), added to cross-entropy in the fine-tuning with config.loss_weight.
+        What was finished before is loaded, draws of a fold done before a kill are kept. Raises SettingError, FoldError, TrainingError.
+        """
+        found = {}
+        for k in shots or (config.shots,):
+            at_k = dataclasses.replace(config, shots=int(k))
+            tested = self._tested(at_k, methods, decisions, baselines, own or {})
+            for one in tested:
+                emofsl.check(one.config)
+            drawn = {(seed, fold): self.draws(at_k, fold, seed) for seed in _seeds(at_k) for fold in self.folds}
+            split = pd.concat([draws_table(self.rows, self.split[self.split["fold"] == fold], draws, seed)
+                               for (seed, fold), draws in drawn.items()], ignore_index=True)
+            check_disjoint(split)
+            found |= {(one.name, int(k)): self._run(one, drawn, split) for one in tested}
+            self._scores.clear()
+        return found
+
+    def _tested(self, config: EmofslConfig, methods: Sequence[str], decisions: Sequence[str], baselines: Sequence[str],
+                own: Mapping[str, Metric]) -> list[_Tested]:
+        """What is tested at one number of shots."""
+        tuned = [_Tested(f"{method}, {decision}", "tuned", relevant(dataclasses.replace(config, method=method, decision=decision)))
+                 for method in methods for decision in decisions]
+        mine = [_Tested(f"{name}, {decision}", "tuned", dataclasses.replace(config, decision=decision), metric)
+                for name, metric in own.items() for decision in decisions]
+        return [*(_Tested(name, name, baseline_settings(config)) for name in baselines), *tuned, *mine]
+
+    def draws(self, config: EmofslConfig, fold: str, seed: int) -> np.ndarray:
+        """The support draws of a fold: row numbers, int64 (draws, classes, shots). Raises FoldError where a class has too few utterances."""
+        return support_draws(self.rows, self.split[self.split["fold"] == fold], self.labels, config.shots, config.n_draws, seed)
+
+    def _run(self, tested: _Tested, drawn: Mapping[tuple[int, str], np.ndarray], split: pd.DataFrame) -> Run:
+        """One method on all draws: a finished run."""
+        config = tested.config
+        facts = {"version": VERSION, "preset": emofsl.preset_name(config) if tested.kind == "tuned" and not tested.metric else "",
+                 "labels": self.labels, "merge": self.merge, "features": self.store.key, "feature_spec": self.store.spec,
+                 "manifest": manifest_hash(self.rows), "task": self.name, "model": tested.name,
+                 **({"code": files.short_hash(inspect.getsource(tested.metric))} if tested.metric else {})}
+        run = open_run(self.root, "emofsl", f"{self.name}-{self.store.spec['name']}-{tested.name}-{config.shots}shot", config, facts, split)
+        if run.done:
+            return run
+        tables = []
+        for (seed, fold), draws in drawn.items():
+            part = run.part(f"seed{seed}-fold{fold}")
+            table = part.load()
+            tables.append(self._part(tested, part, draws, seed, fold) if table is None else table)
+        run.finish(pd.concat(tables, ignore_index=True), self.labels, n_boot=config.n_boot, speaker_independence=speaker_independence(split),
+                   notes=self._notes(tested))
+        from colab_utils.display.figures import save_confusion_matrix  # late: matplotlib is needed only here
+        save_confusion_matrix(run)
+        run.mark_done()
+        return run
+
+    def _part(self, tested: _Tested, part: Part, draws: np.ndarray, seed: int, fold: str) -> pd.DataFrame:
+        """Predictions of all draws of one seed and fold."""
+        config = dataclasses.replace(tested.config, seed=seed)
+        learner, numbers = self._source(config, fold)[0], self._numbers(fold, "test")
+        if tested.kind == "tuned":
+            scores = self.scores(config, fold, draws, tested.metric)[config.decision]
+        else:
+            with single_thread():
+                tasks = frozen_baselines.as_tasks(learner.module, *self._support(draws), self._features("target", numbers))
+                scores = self._baseline(tested.kind, learner, tasks, numbers, fold)
+        table = draw_predictions(scores.cpu().double().numpy(), self.rows.iloc[numbers], self.labels, method=tested.name, seed=seed, fold=fold)
+        part.save(table)
+        return table
+
+    def _support(self, draws: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Support features (draws, n, dim) and class ids (n,) of support draws (draws, classes, shots)."""
+        support = self._features("target", draws.reshape(len(draws), -1).ravel())
+        y = torch.arange(draws.shape[1], device=self.device).repeat_interleave(draws.shape[2])
+        return support.reshape(len(draws), -1, support.shape[-1]), y
+
+    def scores(self, config: EmofslConfig, fold: str, draws: np.ndarray, metric: Metric | None = None) -> dict[str, torch.Tensor]:
+        """Stages 2 and 3 on support draws of a fold (of `draws`): {"prototype", "head"}, float (draws, n_tested, classes).
+
+        metric: a loss of one's own instead of config.method's. Both decisions cost what one does; the last ones are at hand.
+        """
+        key = metric, dataclasses.replace(config, decision=DECISIONS[0]), fold
+        if key not in self._scores:
+            with single_thread():
+                (support, y), module = self._support(draws), self._source(config, fold)[0].module
+                parameters = emofsl.fine_tune(module, support, y, config, metric or self._metric(config, fold))
+                self._scores[key] = emofsl.decide(parameters, self._features("target", self._numbers(fold, "test")), support, y, config)
+        return self._scores[key]
+
+    def _baseline(self, kind: str, learner: SourceLearner, tasks: Tasks, numbers: np.ndarray, fold: str) -> torch.Tensor:
+        """Probabilities (draws, n_query, classes) of a baseline."""
+        if kind == "source only":
+            with torch.no_grad():
+                logits = learner.module(self._features("target", numbers))[0]
+            return torch.softmax(logits, dim=-1).expand(len(tasks.support.y), *logits.shape)
+        if kind == "LDA":        # one shot says nothing of the spread within a class, so that of the source serves all k
+            train = self._numbers(fold, "train")
+            scaled = (self._features("source", train) - learner.module.mean) * learner.module.factor
+            return frozen_baselines.lda(tasks, frozen_baselines.within_class_covariance(scaled.cpu().numpy(), self.y[train]))
+        return {"nearest prototype": episode_baselines.nearest_prototype, "logistic regression": episode_baselines.logistic_regression}[kind](tasks)
+
+    def _notes(self, tested: _Tested) -> list[str]:
+        """What a reader of the numbers has to know."""
+        config = tested.config
+        notes = [f"{len(self.labels)}-way {config.shots}-shot, {config.n_draws} support draws a fold from speakers of other folds",
+                 f"features: {self.store.spec['name']}", *([self.note] if self.note else [])]
+        if tested.kind == "source only":
+            notes.append("looks at no support: the source's model as it is")
+        return notes
+
+    def embeddings(self, config: EmofslConfig, fold: str = "", draw: int = 0) -> Embeddings:
+        """Projections of the tested utterances of a fold (default: the first) and of one draw's support, before and after the fine-tuning."""
+        fold = fold or self.folds[0]
+        chosen = self.draws(config, fold, config.seed)[draw:draw + 1]
+        learner, numbers = self._source(config, fold)[0], self._numbers(fold, "test")
+        support, y = self._support(chosen)
+        with single_thread():
+            parameters = emofsl.fine_tune(learner.module, support, y, config, self._metric(config, fold))
+            everyone = np.concatenate([numbers, chosen.ravel()])
+            values = self._features("target", everyone)
+            with torch.no_grad():
+                before, after = learner.module(values)[1], forward(parameters, values, config.activation)[1][0]
+        rows = self.rows.iloc[everyone].assign(role=np.repeat(["test", "support"], [len(numbers), chosen.size])).reset_index(drop=True)
+        return Embeddings(rows, before.cpu().numpy(), after.cpu().numpy())
+
+
+def _seeds(config: EmofslConfig) -> range:
+    return range(config.seed, config.seed + config.n_seeds)
+
+
+def _only(config: EmofslConfig, names: Sequence[str]) -> EmofslConfig:
+    """The settings of these names, all others as in the defaults: what a method does not look at does not name its run."""
+    return dataclasses.replace(EmofslConfig(), **{name: getattr(config, name) for name in names})
+
+
+def source_settings(config: EmofslConfig) -> EmofslConfig:
+    """What decides the source's training; with source_loss_weight 0 the same for all methods."""
+    if not config.source_loss_weight:
+        return dataclasses.replace(_only(config, _SOURCE), method="BTL")
+    return dataclasses.replace(_only(config, (*_SOURCE, *_METRIC[config.method], "method", "normalise")))
+
+
+def relevant(config: EmofslConfig) -> EmofslConfig:
+    """What decides the result of config.method: a margin does not make BTL anew."""
+    return _only(config, (*_EVERY, *_SOURCE, *_TUNING, *_METRIC[config.method]))
+
+
+def baseline_settings(config: EmofslConfig) -> EmofslConfig:
+    """What decides the result of the baselines, which share the source model's standardisation."""
+    return dataclasses.replace(_only(config, (*_EVERY, *_SOURCE)), method="BTL", source_loss_weight=0.0)
+
+
+def draw_predictions(scores: np.ndarray, rows: pd.DataFrame, labels: Sequence[str], *, method: str, seed: int, fold: str) -> pd.DataFrame:
+    """Predictions of all support draws as a table of results.predictions, `draw` the number of the draw: scores (draws, rows, labels)."""
+    draws = len(scores)
+    table = pd.concat([rows[["utt_id", "corpus", "speaker", "emotion"]].rename(columns={"emotion": "true"})] * draws, ignore_index=True)
+    table = table.assign(method=method, rule="inductive", seed=seed, fold=str(fold), draw=np.repeat(np.arange(draws), len(rows)), task=0,
+                         pred=np.array(labels, dtype=object)[scores.argmax(axis=2).ravel()])
+    probabilities = pd.DataFrame(scores.reshape(-1, len(labels)), columns=[f"p_{label}" for label in labels])
+    return validate(pd.concat([table, probabilities], axis=1), labels)

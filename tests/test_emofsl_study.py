@@ -1,0 +1,237 @@
+"""Few-shot transfer studies: source first, support from other speakers, the same draws for all, nothing computed twice, errors are sentences."""
+import dataclasses
+import multiprocessing
+import os
+import signal
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from colab_utils.corpora.manifest import empty_row
+from colab_utils.methods import emofsl
+from colab_utils.methods.emofsl import EmofslConfig, SourceLearner
+from colab_utils.methods.emofsl_study import BASELINES, TransferStudy, relevant
+from colab_utils.methods.training import TrainingError
+from colab_utils.protocols.build import build_task
+from colab_utils.protocols.draws import pair_task
+from colab_utils.protocols.folds import FoldError, LeakError
+from colab_utils.protocols.published import load_protocol
+from colab_utils.results.metrics import recompute
+from colab_utils.settings import SettingError
+
+LABELS = ["anger", "happiness", "neutral", "sadness"]
+CONFIG = EmofslConfig(shots=2, n_draws=3, epochs=20, source_epochs=6, width=8, n_boot=20, learning_rate=0.01, source_rate=0.02)
+
+
+class Features:
+    """A store of vectors in memory that notes whose features were read."""
+    pooled, key, dim, feature_names = True, "abc", 6, [f"f{i}" for i in range(6)]
+    spec = {"name": "toy", "version": 1, "settings": {}, "parts": []}
+
+    def __init__(self, rows, seed=0):
+        rng = np.random.default_rng(seed)
+        centres = {corpus: rng.normal(size=6) for corpus in sorted(set(rows["corpus"]))}
+        places = {label: 1.5 * rng.normal(size=6) for label in LABELS}
+        self.values = {row.utt_id: (centres[row.corpus] + places[row.emotion] + rng.normal(size=6)).astype(np.float32) for row in rows.itertuples()}
+        self.ids, self.read = list(self.values), set()
+        self.skipped = pd.DataFrame(columns=["utt_id", "reason"])
+
+    def __getitem__(self, utt_id):
+        self.read.add(utt_id)
+        return self.values[utt_id][None]
+
+    def matrix(self, ids):
+        return np.concatenate([self[utt_id] for utt_id in ids])
+
+
+def corpus(name, speakers=6, each=4):
+    return pd.DataFrame([{**empty_row(name, f"{who}-{label}-{i}"), "speaker": f"s{who}", "emotion": label, "emotion_raw": label}
+                         for who in range(speakers) for label in LABELS for i in range(each)])
+
+
+def task_of(rows, n_folds=3):
+    protocol = load_protocol("emofsl")
+    task = pair_task(protocol, "aa", "bb", n_folds)
+    return build_task(dataclasses.replace(protocol, tasks={task.name: task}), task.name, rows)
+
+
+@pytest.fixture
+def manifest():
+    return pd.concat([corpus("aa"), corpus("bb")], ignore_index=True)
+
+
+def make_study(manifest, root, store=None):
+    rows, split = task_of(manifest)
+    return TransferStudy("aa-bb", rows, split, store or Features(rows), LABELS, root, progress=False)
+
+
+def test_the_source_is_trained_once_for_all_folds_without_a_look_at_the_target(manifest, tmp_path):
+    study = make_study(manifest, tmp_path)
+    study.train(CONFIG)
+    target = set(manifest.loc[manifest["corpus"] == "bb", "utt_id"])
+    assert study.store.read and not study.store.read & target
+    study.evaluate(CONFIG)
+    assert study.store.read & target
+    assert len(list((tmp_path / "trained" / "emofsl-source").iterdir())) == 1
+    by_fold = study.split[study.split["role"] == "valid"].groupby("fold")["speaker"].agg(lambda one: tuple(sorted(set(one))))
+    assert len(study.folds) == 3 and by_fold.nunique() == 1 and by_fold.iloc[0][0].startswith("aa/")
+
+
+def test_no_support_speaker_is_tested_and_every_target_utterance_is_tested_in_every_draw(manifest, tmp_path):
+    run = make_study(manifest, tmp_path).evaluate(CONFIG, methods=["EMOFSL"], decisions=["head"], baselines=[])[("EMOFSL, head", 2)]
+    for _, part in run.split.groupby(["seed", "fold"]):
+        sides = part.groupby("role")["speaker"].agg(set)
+        assert not sides["support"] & sides["test"] and all(key.startswith("bb/") for key in sides["support"])
+    support = run.split[run.split["role"] == "support"].groupby(["fold", "draw"]).size()
+    assert (support == 2 * 4).all() and len(support) == 3 * 3
+    tested = run.predictions.groupby("draw")["utt_id"].agg(set)
+    assert all(utterances == set(manifest.loc[manifest["corpus"] == "bb", "utt_id"]) for utterances in tested)
+
+
+def test_a_leak_between_support_and_test_is_refused(manifest, tmp_path):
+    rows, split = task_of(manifest)
+    tested = split[(split["role"] == "test") & (split["fold"] == split["fold"].iloc[0])].iloc[:1]
+    with pytest.raises(LeakError, match="bb/"):
+        TransferStudy("aa-bb", rows, pd.concat([split, tested.assign(role="support")]), Features(rows), LABELS, tmp_path)
+
+
+def test_every_method_answers_the_same_queries_on_the_same_draws_and_metrics_follow_from_predictions(manifest, tmp_path):
+    runs = make_study(manifest, tmp_path).evaluate(CONFIG, shots=(1, 2))
+    names = [*BASELINES, *(f"{method}, {rule}" for method in ("BTL", "FSTL", "EMOFSL") for rule in ("prototype", "head"))]
+    assert set(runs) == {(name, k) for name in names for k in (1, 2)}
+    keys = [run.predictions[["seed", "fold", "draw", "utt_id", "true"]].sort_values(["fold", "draw", "utt_id"]).reset_index(drop=True)
+            for run in runs.values()]
+    assert all(key.equals(keys[0]) for key in keys)
+    supports = {k: run.split[run.split["role"] == "support"].sort_values(["fold", "draw", "utt_id"]).reset_index(drop=True)
+                for (_, k), run in runs.items()}
+    for (_, k), run in runs.items():
+        assert run.metrics == recompute(run.path)
+        mine = run.split[run.split["role"] == "support"].sort_values(["fold", "draw", "utt_id"]).reset_index(drop=True)
+        assert mine.equals(supports[k])
+    assert runs[("EMOFSL, head", 2)].metrics["uar"] > 0.5
+
+
+@pytest.mark.parametrize("decision", ["prototype", "head"])
+def test_predictions_are_those_of_the_three_stages_done_by_hand_for_one_draw(manifest, tmp_path, decision):
+    study = make_study(manifest, tmp_path)
+    run = study.evaluate(CONFIG, decisions=[decision], methods=["EMOFSL"], baselines=[])[(f"EMOFSL, {decision}", 2)]
+    rows, fold, draw = study.rows, study.folds[1], 2
+    roles = study.split[study.split["fold"] == fold].set_index("utt_id")["role"].reindex(rows["utt_id"]).to_numpy()
+    x = study.store.matrix(rows["utt_id"])
+    y = np.array([LABELS.index(emotion) for emotion in rows["emotion"]])
+    train, valid, test = (roles == role for role in ("train", "valid", "test"))
+    learner = SourceLearner(x[train], y[train], (x[valid], y[valid]), 4, CONFIG)
+    best, state = -1.0, None
+    for i in range(learner.steps):
+        learner.step(i)
+        if (i + 1) % learner.steps_per_epoch == 0 and (score := learner.validate()) > best:
+            best, state = score, {name: value.clone() for name, value in learner.module.state_dict().items()}
+    learner.module.load_state_dict(state)
+    chosen = run.split[(run.split["role"] == "support") & (run.split["fold"] == fold) & (run.split["draw"] == draw)]
+    numbers = pd.Index(rows["utt_id"]).get_indexer(chosen["utt_id"])
+    support, labels = torch.from_numpy(x[numbers])[None], torch.from_numpy(y[numbers])
+    parameters = emofsl.fine_tune(learner.module, support, labels, CONFIG, emofsl.metric_loss(CONFIG, LABELS))
+    scores = emofsl.decide(parameters, torch.from_numpy(x[test]), support, labels, CONFIG)[decision][0]
+    table = run.predictions
+    mine = table[(table["fold"] == fold) & (table["draw"] == draw)].set_index("utt_id").loc[rows["utt_id"][test]]
+    assert np.allclose(mine[[f"p_{label}" for label in LABELS]], scores, atol=1e-5)
+
+
+def test_a_second_call_computes_nothing_and_a_margin_makes_only_emofsl_anew(manifest, tmp_path, capsys):
+    make_study(manifest, tmp_path).evaluate(CONFIG)
+    capsys.readouterr()
+    make_study(manifest, tmp_path).evaluate(CONFIG)
+    assert capsys.readouterr().out.count("nothing is computed again") == 10
+    runs = make_study(manifest, tmp_path).evaluate(dataclasses.replace(CONFIG, beta=0.3))
+    assert capsys.readouterr().out.count("nothing is computed again") == 8 and len(runs) == 10
+    assert relevant(dataclasses.replace(CONFIG, method="BTL", alpha=1.5)) == relevant(dataclasses.replace(CONFIG, method="BTL"))
+
+
+def evaluate_in_a_child(manifest, root):
+    torch.set_num_threads(1)
+    make_study(manifest, root).evaluate(dataclasses.replace(CONFIG, n_draws=20, epochs=100), baselines=[], methods=["EMOFSL"], decisions=["head"])
+
+
+@pytest.mark.parametrize("delay", [0.3, 0.9])
+def test_killed_at_any_moment_a_study_ends_like_an_uninterrupted_one(manifest, tmp_path, delay):
+    context = multiprocessing.get_context("fork")
+    for name, wait in (("whole", None), ("killed", delay), ("killed", None)):
+        child = context.Process(target=evaluate_in_a_child, args=(manifest, tmp_path / name))
+        child.start()
+        if wait:
+            time.sleep(wait)
+            os.kill(child.pid, signal.SIGKILL)
+        child.join()
+    files = [next((tmp_path / name / "runs").glob("*/*/predictions.csv")) for name in ("whole", "killed")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_source_only_looks_at_no_support(manifest, tmp_path):
+    runs = make_study(manifest, tmp_path).evaluate(CONFIG, shots=(1, 2), methods=[], baselines=["source only"])
+    one, two = (runs[("source only", k)].predictions for k in (1, 2))
+    assert one["pred"].equals(two["pred"])
+    assert (one.groupby("utt_id")["pred"].nunique() == 1).all()
+
+
+def test_a_metric_loss_of_ones_own_is_added_to_cross_entropy(manifest, tmp_path):
+    def nothing(embedding, y):
+        return embedding.sum(dim=(1, 2)) * 0
+
+    runs = make_study(manifest, tmp_path).evaluate(CONFIG, methods=["BTL"], decisions=["head"], baselines=[], own={"mine": nothing})
+    assert runs[("mine, head", 2)].predictions["pred"].equals(runs[("BTL, head", 2)].predictions["pred"])
+    assert "code" in runs[("mine, head", 2)].config and "code" not in runs[("BTL, head", 2)].config
+
+
+def test_embeddings_before_and_after_are_the_same_without_an_epoch_and_differ_with_some(manifest, tmp_path):
+    study = make_study(manifest, tmp_path)
+    still = study.embeddings(dataclasses.replace(CONFIG, epochs=0))
+    moved = study.embeddings(CONFIG)
+    assert np.array_equal(still.before, still.after) and np.array_equal(still.before, moved.before)
+    assert np.abs(moved.after - moved.before).max() > 1e-3
+    assert list(still.rows["role"].value_counts().loc[["support", "test"]]) == [8, 32]
+
+
+def test_annotated_margins_come_from_the_source_alone(manifest, tmp_path):
+    config = dataclasses.replace(CONFIG, margins="annotated")
+    with pytest.raises(SettingError, match="valence and arousal"):
+        make_study(manifest, tmp_path).evaluate(config, methods=["EMOFSL"], baselines=[])
+    places = {"anger": (2.0, 4.5), "happiness": (4.0, 4.0), "neutral": (3.0, 3.0), "sadness": (2.0, 2.0)}
+    rated = manifest.copy()
+    for label, (valence, arousal) in places.items():
+        rated.loc[rated["emotion"] == label, ["valence", "arousal"]] = valence, arousal
+    study = make_study(rated, tmp_path)
+    found = study._metric(dataclasses.replace(config, method="EMOFSL"), study.folds[0])
+    rated.loc[rated["corpus"] == "bb", ["valence", "arousal"]] = 1.0, 1.0
+    same = make_study(rated, tmp_path)._metric(dataclasses.replace(config, method="EMOFSL"), study.folds[0])
+    embedding, y = torch.randn(1, 8, 5), torch.arange(4).repeat(2)
+    assert torch.equal(found(embedding, y), same(embedding, y))
+
+
+@pytest.mark.parametrize(("change", "error", "told"), [
+    ({"shots": 40}, FoldError, "40 shots need as many utterances of each class"),
+    ({"alpha": 0.2, "beta": 0.6}, SettingError, "far emotions need the larger margin"),
+    ({"learning_rate": 2.0}, SettingError, "learning_rate"),
+])
+def test_bad_settings_are_one_sentence(manifest, tmp_path, change, error, told):
+    with pytest.raises(error, match=told):
+        make_study(manifest, tmp_path).evaluate(dataclasses.replace(CONFIG, **change), methods=["EMOFSL"])
+
+
+def test_broken_features_and_a_source_with_one_speaker_are_one_sentence(manifest, tmp_path):
+    rows, _ = task_of(manifest)
+    store = Features(rows)
+    store.values[rows.loc[rows["corpus"] == "bb", "utt_id"].iloc[0]][:] = np.nan
+    with pytest.raises((TrainingError, ValueError), match="not finite|NaN|nan"):
+        make_study(manifest, tmp_path, store).evaluate(CONFIG)
+    alone = pd.concat([corpus("aa", speakers=1), corpus("bb")], ignore_index=True)
+    with pytest.raises(SettingError, match="no speaker of the source validates"):
+        make_study(alone, tmp_path).train(CONFIG)
+
+
+def test_a_task_without_support_is_refused(manifest, tmp_path):
+    rows, split = task_of(manifest)
+    with pytest.raises(SettingError, match="no support side"):
+        TransferStudy("aa-bb", rows, split[split["role"] != "support"], Features(rows), LABELS, tmp_path)
