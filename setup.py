@@ -12,12 +12,13 @@ REQUIRES = [
     "torch>=2.4", "torchaudio>=2.4", "torchvision>=0.19", "higher>=0.2.1", "pytorch-metric-learning>=2.5",
     "pyworld-prebuilt>=0.3.5", "librosa>=0.10", "soundfile>=0.12", "soxr>=0.3", "numpy>=1.26", "pandas>=2.1", "scipy>=1.11",
     "scikit-learn>=1.4", "matplotlib>=3.8", "seaborn>=0.13", "ipywidgets>=7.7", "ipython>=7.34", "tqdm>=4.66", "safetensors>=0.4",
-    "pooch>=1.8", "pyyaml>=6", "joblib>=1.3", "jinja2>=3", "filelock>=3",
+    "pooch>=1.8", "pyyaml>=6", "joblib>=1.3", "jinja2>=3", "filelock>=3", "transformers>=4.48", "huggingface-hub>=0.24",
 ]
 EXTRAS = {
     "gpu": ["faiss-gpu>=1.15"],       # faiss-gpu and faiss-cpu own the same module: install exactly one
     "cpu": ["faiss-cpu>=1.8"],
     "egemaps": ["opensmile>=2.5"],    # free for research only, hence optional
+    "encoders": ["moonshine-voice==0.0.49", "onnxruntime>=1.18", "distillmos==0.9.1"],       # these releases carry their weights
     "notebooks": ["papermill>=2.5", "nbconvert>=7", "notebook==6.5.7", "widgetsnbextension==3.6.6", "ipykernel>=6.17"],
     "test": ["pytest>=8", "hypothesis>=6.100", "playwright>=1.40", "ruff>=0.6"],
 }

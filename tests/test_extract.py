@@ -285,6 +285,8 @@ GOLDEN = {
     "egemaps": (1, (1, 88), [101.056, 398.219, 27.455, 0.142, -4169.145, -4440.398, 6161.935, -1139.974, -2756.576]),
     "paper-logmel": (1, (126, 80), [-1.038, 1.046, -1.941, -1.844, -0.801, -2.832, -0.069, -0.134, -0.04]),
     "paper-mfcc": (1, (251, 80), [-0.565, 8.181, -57.403, 16.129, -62.491, -68.196, -88.886, -76.049, -65.678]),
+    "moonshine": (1, (1, 576), [0.075, 0.349, 0.052, -0.192, -2.066, -0.957, 4.993, -9.14, -0.751]),
+    "distillmos": (1, (1, 2048), [0.006, 0.01, 0.012, 0.015, -0.326, -0.348, 0.026, 0.201, 0.302]),
 }
 
 
@@ -292,6 +294,8 @@ GOLDEN = {
 def test_other_numbers_need_another_version(name):
     if name == "egemaps":
         pytest.importorskip("opensmile", reason="openSMILE is not installed")
+    if name in ("moonshine", "distillmos"):
+        pytest.importorskip({"moonshine": "moonshine_voice"}.get(name, name), reason=f"the package of {name} is not installed")
     values, = FRONT_ENDS[name].compute([golden_signal()])
     version, shape, numbers = GOLDEN[name]
     got = summary(values)

@@ -140,3 +140,31 @@ def test_a_wrong_setting_of_notebook_02_is_one_sentence(embedded_workspace, tmp_
         shutil.copytree(embedded_workspace[0] / part, tmp_path / part)
     done = run("02_maml_training.ipynb", tmp_path, "ITERATIONS=2", "TASKS=10", "SHOTS=25", "QUERIES=30")
     assert done.returncode != 0 and "EpisodeError" in done.stderr.splitlines()[-1] and "fewer shots or queries" in done.stderr.splitlines()[-1]
+
+
+def test_notebook_03_on_the_embedded_corpus_and_between_real_corpora(embedded_workspace, real_corpora, tmp_path):
+    """Two transfers: made, and spoken; the second run of the first loads everything."""
+    for part in ("corpora", "features"):
+        shutil.copytree(embedded_workspace[0] / part, tmp_path / part)
+    for _ in range(2):
+        done = run("03_emofsl_finetuning.ipynb", tmp_path, "COMPARED=[1, 5]")
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "front end: logmel" in done.stdout and "trained before, loaded" in done.stdout
+    assert done.stdout.count("nothing is computed again") >= 17
+    metrics = json.loads(only(tmp_path, "runs/emofsl/*EMOFSL-head-5shot*/metrics.json").read_text())
+    assert metrics["chance"] == 0.25 and metrics["uar"] > 0.4 and metrics["speaker_independence"] == "independent" and metrics["n_draws"] == 10
+    assert "Synthetic" in (tmp_path / "index.html").read_text()
+    done = run("03_emofsl_finetuning.ipynb", tmp_path, "SOURCE=emodb", "TARGET=emovo", "FEATURES=logmel", "COMPARED=[1]", "SHOTS=1", "DRAWS=3",
+               f"AUDIO={real_corpora}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    metrics = json.loads(only(tmp_path, "runs/emofsl/emodb-emovo*EMOFSL-head-1shot*/metrics.json").read_text())
+    assert metrics["n_speakers"] == 6 and metrics["n"] == 3 * 336
+
+
+def test_a_wrong_setting_of_notebook_03_is_one_sentence(embedded_workspace, tmp_path):
+    for part in ("corpora", "features"):
+        shutil.copytree(embedded_workspace[0] / part, tmp_path / part)
+    done = run("03_emofsl_finetuning.ipynb", tmp_path, "SETTINGS={'beta': 1.9}")
+    assert done.returncode != 0 and "SettingError: alpha = " in done.stderr.splitlines()[-1]
+    done = run("03_emofsl_finetuning.ipynb", tmp_path, "TARGET=synthetic-studio")
+    assert done.returncode != 0 and "choose two different corpora" in done.stderr.splitlines()[-1]

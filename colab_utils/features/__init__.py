@@ -1,18 +1,28 @@
 """Audio to numbers, cached: `FRONT_ENDS` holds the suite's front ends with their default settings, `extract.extract` runs one."""
 from __future__ import annotations
 
+import os
+
 from colab_utils.features.egemaps import EGeMAPS
+from colab_utils.features.embeddings import SpeechEncoder
+from colab_utils.features.encoders_packaged import DistillMos, Moonshine
 from colab_utils.features.few_shot_ser import PaperLogMel, PaperMfcc
 from colab_utils.features.front_end import FrontEnd
 from colab_utils.features.functionals import Functionals
 from colab_utils.features.prosody import Prosody
 from colab_utils.features.spectrograms import LogMel
 
-FRONT_ENDS: dict[str, FrontEnd] = {spec.NAME: spec for spec in (LogMel(), Prosody(), Functionals(), EGeMAPS(), PaperLogMel(), PaperMfcc())}
+FRONT_ENDS: dict[str, FrontEnd] = {spec.NAME: spec for spec in (
+    LogMel(), Prosody(), Functionals(), EGeMAPS(), PaperLogMel(), PaperMfcc(), Moonshine(), DistillMos())}
 
 
 def front_end(name: str) -> FrontEnd:
-    """The front end of that name with its default settings. Raises ValueError, listing the names there are."""
-    if name not in FRONT_ENDS:
-        raise ValueError(f"no front end is called {name!r}: choose from {', '.join(FRONT_ENDS)}")
-    return FRONT_ENDS[name]
+    """The front end of that name with its default settings; for `owner/name` or a folder, a speech encoder with that checkpoint.
+
+    Raises ValueError, listing the names there are. Whether a checkpoint can be had shows when features are asked for.
+    """
+    if name in FRONT_ENDS:
+        return FRONT_ENDS[name]
+    if "/" in name or os.path.isdir(name):
+        return SpeechEncoder(checkpoint=name)
+    raise ValueError(f"no front end is called {name!r}: choose from {', '.join(FRONT_ENDS)}, or name a speech encoder of the Hub (owner/name)")

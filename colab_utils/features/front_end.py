@@ -42,13 +42,17 @@ class FrontEnd:
         """
         raise TypeError(f"{type(self).__name__} has no compute: write it")
 
+    def resolved(self) -> dict:
+        """Settings that name something outside, such as a checkpoint, by what it is now: they replace the settings of the same name in `identity`."""
+        return {}
+
 
 def identity(spec: FrontEnd) -> dict:
     """Plain JSON values that name the numbers `spec` gives: name, version and settings, those of the front ends inside it included."""
     parts = [getattr(spec, field.name) for field in dataclasses.fields(spec)]
     parts = [part for value in parts for part in (value if isinstance(value, tuple) else (value,)) if isinstance(part, FrontEnd)]
-    return {"name": spec.NAME, "version": spec.VERSION, "settings": as_dict(spec),
-            "parts": [{"name": part.NAME, "version": part.VERSION} for part in parts]}
+    return {"name": spec.NAME, "version": spec.VERSION, "settings": {**as_dict(spec), **spec.resolved()},
+            "parts": [{"name": part.NAME, "version": part.VERSION, **part.resolved()} for part in parts]}
 
 
 def workers() -> int:

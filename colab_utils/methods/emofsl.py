@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch.nn import functional
 
@@ -157,6 +158,20 @@ def scale_of(x: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.as_tensor(mean, dtype=torch.float32), torch.as_tensor(factor, dtype=torch.float32)
 
 
+def levels_and_margins(config: EmofslConfig, emotions: Sequence[str],
+                       coordinates: circumplex.Coordinates | None = None) -> tuple[pd.DataFrame, dict[str, float] | pd.DataFrame]:
+    """The level of each pair of emotions (a table of "PP", "PN", "MN"), and the margins: of each level, or a table of pairs where they are graded.
+
+    What `metric_loss` uses, for a figure or a reader; arguments as there. Raises SettingError.
+    """
+    weights, emotions = (config.valence, 1.0, 0.0), list(emotions)
+    levels = pd.DataFrame(circumplex.pair_levels(emotions, coordinates, weights=weights, far=config.far), emotions, emotions)
+    if config.margins == "paper":
+        return levels, {"PN": config.alpha, "MN": config.beta}
+    margins = circumplex.graded_margins(emotions, coordinates, alpha=config.alpha, beta=config.beta, weights=weights)
+    return levels, pd.DataFrame(margins, emotions, emotions)
+
+
 def metric_loss(config: EmofslConfig, emotions: Sequence[str], coordinates: circumplex.Coordinates | None = None) -> Metric | None:
     """The metric term (embedding (draws, n, width), y (draws, n) or (n,)) -> (draws,) of config.method; None for BTL.
 
@@ -165,18 +180,18 @@ def metric_loss(config: EmofslConfig, emotions: Sequence[str], coordinates: circ
     """
     check(config)
     common: dict[str, Any] = {"normalise": config.normalise, "reduction": config.reduction}
-    weights = (config.valence, 1.0, 0.0)
     if config.method == "BTL":
         return None
     if config.method == "FSTL":
         return lambda embedding, y: siamese(embedding, y, kappa=config.kappa, cap=config.cap, **common)
-    if config.margins != "paper":
-        margins = torch.as_tensor(circumplex.graded_margins(emotions, coordinates, alpha=config.alpha, beta=config.beta, weights=weights))
-        kappas = config.kappa2 + (config.kappa1 - config.kappa2) * (margins - config.beta) / (config.alpha - config.beta)
-        return lambda embedding, y: graded_distance(embedding, y, margins, kappas, **common)
-    far = torch.as_tensor(circumplex.pair_levels(emotions, coordinates, weights=weights, far=config.far) == "PN")
-    return lambda embedding, y: emotion_distance(embedding, y, far, alpha=config.alpha, beta=config.beta, kappa1=config.kappa1,
-                                                 kappa2=config.kappa2, **common)
+    levels, margins = levels_and_margins(config, emotions, coordinates)
+    if config.margins == "paper":
+        far = torch.as_tensor(levels.to_numpy() == "PN")
+        return lambda embedding, y: emotion_distance(embedding, y, far, alpha=config.alpha, beta=config.beta, kappa1=config.kappa1,
+                                                     kappa2=config.kappa2, **common)
+    each = torch.as_tensor(margins.to_numpy())
+    kappas = config.kappa2 + (config.kappa1 - config.kappa2) * (each - config.beta) / (config.alpha - config.beta)
+    return lambda embedding, y: graded_distance(embedding, y, each, kappas, **common)
 
 
 def fine_tune(module: EmofslNet, support: torch.Tensor, y: torch.Tensor, config: EmofslConfig, metric: Metric | None) -> Parameters:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from tqdm import tqdm
 
 from colab_utils import files, settings
 from colab_utils.corpora.manifest import manifest_hash
@@ -79,9 +80,9 @@ class TransferStudy:
     def train(self, config: EmofslConfig, on_record: Callable[[list[dict]], None] | None = None) -> History:
         """Train the source model of the first seed, or load it; returns its history. The target is not read. Raises TrainingError, Interrupted."""
         emofsl.check(config)
-        return self._source(config, self.folds[0], on_record)[1]
+        return self._source(config, self.folds[0], on_record, self.progress)[1]
 
-    def _source(self, config: EmofslConfig, fold: str, on_record: Callable | None = None) -> tuple[SourceLearner, History]:
+    def _source(self, config: EmofslConfig, fold: str, on_record: Callable | None = None, progress: bool = False) -> tuple[SourceLearner, History]:
         """The source model for a fold, from memory, from disk, or trained now: one for all folds that have the same training side."""
         own = source_settings(config)
         split = self.split[(self.split["fold"] == fold) & self.split["role"].isin(["train", "valid"])]
@@ -98,7 +99,7 @@ class TransferStudy:
             name = f"{self.name.split('-')[0]}-{self.store.spec['name']}-seed{own.seed}"
             with single_thread():
                 history = train_or_load(self.root, "emofsl-source", name, own, facts, split.assign(fold="source", seed=0, task=""), learner,
-                                        learner.steps, every=learner.steps_per_epoch, patience=own.source_patience, progress=self.progress,
+                                        learner.steps, every=learner.steps_per_epoch, patience=own.source_patience, progress=progress,
                                         on_record=on_record)[1]
             self._learners[key] = learner, history
         return self._learners[key]
@@ -129,25 +130,38 @@ class TransferStudy:
     # --- stages 2 and 3: support draws of the target --------------------------------------------------------------------------------------
 
     def evaluate(self, config: EmofslConfig, shots: Sequence[int] = (), methods: Sequence[str] = METHODS, decisions: Sequence[str] = DECISIONS,
-                 baselines: Sequence[str] = BASELINES, own: Mapping[str, Metric] | None = None) -> dict[tuple[str, int], Run]:
+                 baselines: Sequence[str] = BASELINES, own: Mapping[str, Metric] | None = None,
+                 pictures: bool = True) -> dict[tuple[str, int], Run]:
         """Every method at every number of shots on the same support draws: finished runs by (name, k).
 
         shots: default config.shots alone. Names are "<method>, <decision>" and those of the baselines; own: metric losses of one's own by
         name, (embedding (draws, n, width), y (draws, n)) -> (draws,), added to cross-entropy in the fine-tuning with config.loss_weight.
-        What was finished before is loaded, draws of a fold done before a kill are kept. Raises SettingError, FoldError, TrainingError.
+        pictures: draw the confusion matrix of each run, too (0.7 s each). What was finished before is loaded, draws of a fold done before a kill
+        are kept. Raises SettingError, FoldError, TrainingError.
         """
+        found, ks = {}, sorted({int(k) for k in shots or (config.shots,)})
+        todo = len(ks) * (len(baselines) + len(decisions) * (len(methods) + len(own or {})))
+        # plain text: bars that are widgets and go away in the output of a panel make classic Notebook complain
+        with tqdm(total=todo, desc=self.name, unit="run", disable=not self.progress, leave=False) as bar:
+            for k in ks:
+                found |= self._at(dataclasses.replace(config, shots=k), methods, decisions, baselines, own or {}, pictures, bar)
+        return found
+
+    def _at(self, config: EmofslConfig, methods: Sequence[str], decisions: Sequence[str], baselines: Sequence[str], own: Mapping[str, Metric],
+            pictures: bool, bar: tqdm) -> dict[tuple[str, int], Run]:
+        """Every method at one number of shots."""
+        tested = self._tested(config, methods, decisions, baselines, own)
+        for one in tested:
+            emofsl.check(one.config)
+        drawn = {(seed, fold): self.draws(config, fold, seed) for seed in _seeds(config) for fold in self.folds}
+        split = pd.concat([draws_table(self.rows, self.split[self.split["fold"] == fold], draws, seed) for (seed, fold), draws in drawn.items()],
+                          ignore_index=True)
+        check_disjoint(split)
         found = {}
-        for k in shots or (config.shots,):
-            at_k = dataclasses.replace(config, shots=int(k))
-            tested = self._tested(at_k, methods, decisions, baselines, own or {})
-            for one in tested:
-                emofsl.check(one.config)
-            drawn = {(seed, fold): self.draws(at_k, fold, seed) for seed in _seeds(at_k) for fold in self.folds}
-            split = pd.concat([draws_table(self.rows, self.split[self.split["fold"] == fold], draws, seed)
-                               for (seed, fold), draws in drawn.items()], ignore_index=True)
-            check_disjoint(split)
-            found |= {(one.name, int(k)): self._run(one, drawn, split) for one in tested}
-            self._scores.clear()
+        for one in tested:
+            found[one.name, config.shots] = self._run(one, drawn, split, pictures)
+            bar.update(1)
+        self._scores.clear()
         return found
 
     def _tested(self, config: EmofslConfig, methods: Sequence[str], decisions: Sequence[str], baselines: Sequence[str],
@@ -163,7 +177,7 @@ class TransferStudy:
         """The support draws of a fold: row numbers, int64 (draws, classes, shots). Raises FoldError where a class has too few utterances."""
         return support_draws(self.rows, self.split[self.split["fold"] == fold], self.labels, config.shots, config.n_draws, seed)
 
-    def _run(self, tested: _Tested, drawn: Mapping[tuple[int, str], np.ndarray], split: pd.DataFrame) -> Run:
+    def _run(self, tested: _Tested, drawn: Mapping[tuple[int, str], np.ndarray], split: pd.DataFrame, pictures: bool) -> Run:
         """One method on all draws: a finished run."""
         config = tested.config
         facts = {"version": VERSION, "preset": emofsl.preset_name(config) if tested.kind == "tuned" and not tested.metric else "",
@@ -171,19 +185,23 @@ class TransferStudy:
                  "manifest": manifest_hash(self.rows), "task": self.name, "model": tested.name,
                  **({"code": files.short_hash(inspect.getsource(tested.metric))} if tested.metric else {})}
         run = open_run(self.root, "emofsl", f"{self.name}-{self.store.spec['name']}-{tested.name}-{config.shots}shot", config, facts, split)
-        if run.done:
-            return run
+        if not run.done:
+            self._compute(tested, drawn, run, speaker_independence(split))
+        if pictures and not (run.path / "confusion_matrix.csv").exists():
+            from colab_utils.display.figures import save_confusion_matrix  # late: matplotlib is needed only here
+            save_confusion_matrix(run)
+        return run
+
+    def _compute(self, tested: _Tested, drawn: Mapping[tuple[int, str], np.ndarray], run: Run, independence: str) -> None:
+        """Predictions and metrics of a run that is not done."""
         tables = []
         for (seed, fold), draws in drawn.items():
             part = run.part(f"seed{seed}-fold{fold}")
             table = part.load()
             tables.append(self._part(tested, part, draws, seed, fold) if table is None else table)
-        run.finish(pd.concat(tables, ignore_index=True), self.labels, n_boot=config.n_boot, speaker_independence=speaker_independence(split),
+        run.finish(pd.concat(tables, ignore_index=True), self.labels, n_boot=tested.config.n_boot, speaker_independence=independence,
                    notes=self._notes(tested))
-        from colab_utils.display.figures import save_confusion_matrix  # late: matplotlib is needed only here
-        save_confusion_matrix(run)
         run.mark_done()
-        return run
 
     def _part(self, tested: _Tested, part: Part, draws: np.ndarray, seed: int, fold: str) -> pd.DataFrame:
         """Predictions of all draws of one seed and fold."""

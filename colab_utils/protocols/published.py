@@ -57,7 +57,8 @@ class Task:
 @dataclasses.dataclass(frozen=True)
 class Protocol:
     """A paper's tasks: `group` (speaker or film) never stands on both sides; `expected` holds, for each corpus, the number of utterances
-    after the choice of emotions with its confidence ("V" verified, "R" recalled); `absent` names emotions that a corpus does not have."""
+    after the choice of emotions with its confidence ("V" verified, "R" recalled); `absent` names emotions that a corpus does not have.
+    `published`: the paper's figures: `metric`, `note`, and `values`, {task: {method: figure, or {k: figure}}} in per cent."""
     name: str
     title: str
     source: str
@@ -67,6 +68,7 @@ class Protocol:
     expected: Mapping[str, Mapping] = dataclasses.field(default_factory=dict)
     absent: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)
     settings: Mapping = dataclasses.field(default_factory=dict)
+    published: Mapping = dataclasses.field(default_factory=dict)
     deviations: tuple[str, ...] = ()
     disagreements: tuple[str, ...] = ()
 

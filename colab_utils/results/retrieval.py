@@ -1,9 +1,10 @@
 """Retrieval measures of several embeddings side by side."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 MEASURES = ("precision_at_1", "r_precision", "mean_average_precision_at_r")
@@ -23,3 +24,16 @@ def quality_table(qualities: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
         rows[name] = {**{head: f"{100 * quality[key]:.1f}" for key, head in HEADS.items()}, "chance %": f"{100 * quality['chance']:.1f}",
                       "queries": f"{quality['n_queries']:,}{left}", "references": f"{quality['n_references']:,}", "search": quality["search"]}
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def distance_table(embeddings: np.ndarray, utterances: Sequence[str], queries: np.ndarray, references: np.ndarray) -> pd.DataFrame:
+    """Euclidean distances of embeddings brought to length 1, in [0, 2]: a row for each query and a column for each reference, by utt_id.
+
+    embeddings: float (n, dim), utterances: their (n,) ids; queries, references: bool (n,). Raises ValueError where either has none.
+    """
+    if not queries.any() or not references.any():
+        raise ValueError("no queries or no references: pass masks with a True among them")
+    values = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
+    apart = np.sqrt(np.square(values[queries][:, None] - values[references][None]).sum(axis=2))
+    names = np.asarray(utterances)
+    return pd.DataFrame(apart, names[queries], names[references])
