@@ -23,7 +23,8 @@ from colab_utils.results.metrics import recompute
 from colab_utils.settings import SettingError
 
 LABELS = ["anger", "happiness", "neutral", "sadness"]
-CONFIG = EmofslConfig(shots=2, n_draws=3, epochs=20, source_epochs=6, width=8, n_boot=20, learning_rate=0.01, source_rate=0.02)
+CONFIG = EmofslConfig(margins="paper", alpha=1.0, beta=0.6, source_loss_weight=0.0, shots=2, n_draws=3, epochs=20,
+                      source_epochs=6, width=8, n_boot=20, learning_rate=0.01, source_rate=0.02)
 
 
 class Features:

@@ -52,7 +52,7 @@ def test_the_panel_says_what_the_study_runs(transfers):
                            known=sorted({*FOUR, "fear"}))
     panel = Panel(start, run=lambda chosen: chosen)
     assert config_of(panel.config, config) == config
-    panel.set(source="synthetic-room", emotions=("anger", "sadness"), shots=2, beta=0.3)
+    panel.set(source="synthetic-room", emotions=("anger", "sadness"), shots=2, beta=0.3, decision="head")
     chosen = panel.run_once()
     study = transfers.chosen(chosen)
     assert study.name == "synthetic-room-synthetic-phone" and study.labels == ["anger", "sadness"]
@@ -75,10 +75,10 @@ def test_published_figures_are_those_of_the_paper_and_only_of_its_tasks():
 
 
 def test_levels_and_margins_are_the_papers_for_its_emotions_and_graded_ones_lie_between():
-    levels, margins = levels_and_margins(EmofslConfig(), FOUR)
+    levels, margins = levels_and_margins(EmofslConfig.preset("paper"), FOUR)
     far = {frozenset(pair) for pair in levels.stack()[lambda one: one == "PN"].index}
     assert far == {frozenset({"happiness", "sadness"}), frozenset({"anger", "sadness"})} and margins == {"PN": 1.0, "MN": 0.6}
-    graded = levels_and_margins(dataclasses.replace(EmofslConfig(), margins="graded"), FOUR)[1]
+    graded = levels_and_margins(dataclasses.replace(EmofslConfig.preset("paper"), margins="graded"), FOUR)[1]
     between = graded.to_numpy()[~np.eye(4, dtype=bool)]
     assert between.min() == pytest.approx(0.6) and between.max() == pytest.approx(1.0)
 
