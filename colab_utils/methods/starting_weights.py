@@ -1,0 +1,45 @@
+"""What a network of domain generalisation starts from: random weights, speakers told apart, ImageNet, or a file of one's own."""
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from colab_utils.files import file_sha256
+from colab_utils.settings import SettingError
+
+
+def load(start: str, network: nn.Module, pretrained: str | None = None) -> str:
+    """Put the weights that `start` names into `network`, all layers but the head; returns what identifies them.
+
+    start: "scratch" (nothing is done), "imagenet" (torchvision's ResNet18), or a file of safetensors; "speakers" takes the file `pretrained` of
+    `speaker_pretraining`. Raises SettingError where they cannot be had or do not fit: nothing is put in their place.
+    """
+    if start == "scratch":
+        return start
+    if start == "imagenet":
+        network.start_from(_imagenet())
+        return "imagenet: torchvision ResNet18_Weights.IMAGENET1K_V1"
+    file = pretrained if start == "speakers" else start
+    if file is None or not os.path.isfile(file):
+        raise SettingError(f"start = {start!r}: no such file of weights; choose scratch, speakers or imagenet, or give a file of safetensors")
+    try:
+        network.start_from(load_file(file))
+    except (SafetensorError, ValueError) as error:
+        raise SettingError(f"start = {start!r}: {file} cannot be used ({str(error).splitlines()[0]})") from error
+    return f"{'speakers' if start == 'speakers' else os.path.basename(file)}: sha256 {file_sha256(file)[:12]}"
+
+
+def _imagenet() -> dict[str, torch.Tensor]:
+    """torchvision's weights, from its cache or its server."""
+    from torchvision.models import ResNet18_Weights  # here, not above: most runs start otherwise
+    try:
+        weights: Any = ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        raise SettingError(f"start = 'imagenet': torchvision's weights could not be fetched ({str(error).splitlines()[0][:200]}); "
+                           "fetch them where there is a network, or choose scratch or speakers") from error
+    return dict(weights)

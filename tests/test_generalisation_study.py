@@ -1,0 +1,354 @@
+"""Domain generalisation studies: batches by hand, selection without the target, restarts, presets, bad settings as sentences."""
+import dataclasses
+import multiprocessing
+import os
+import signal
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from colab_utils.corpora.manifest import ManifestError, empty_row
+from colab_utils.methods.domain_config import PRESETS, DomainConfig, check, make_algorithm, preset_name, relevant
+from colab_utils.methods.domain_data import DomainData, predict_table, shifted, stretched
+from colab_utils.methods.generalisation import ALGORITHMS, Erm
+from colab_utils.methods.generalisation_study import DomainStudy
+from colab_utils.methods.speaker_pretraining import SpeakerConfig, pretrain
+from colab_utils.methods.training import TrainingError
+from colab_utils.protocols.domains import cross_corpus_split
+from colab_utils.results.domains import means_table, readable_targets, targets_table
+from colab_utils.results.metrics import recompute
+from colab_utils.results.predictions import PredictionError
+from colab_utils.settings import SettingError
+
+LABELS = ["anger", "fear", "sadness"]
+CONFIG = DomainConfig(steps=30, per_domain=6, width=8, validate_every=10, n_seeds=1, n_boot=20, learning_rate=0.01)
+
+
+class Features:
+    """A store in memory, vectors or frames, that notes whose features were read."""
+    key, dim, feature_names = "abc", 6, [f"f{i}" for i in range(6)]
+
+    def __init__(self, rows, frames=False, seed=0):
+        rng = np.random.default_rng(seed)
+        self.pooled, self.spec = not frames, {"name": "toy", "version": 1, "settings": {"floor": 1e-6}, "parts": []}
+        centres = {corpus: rng.normal(size=6) for corpus in sorted(set(rows["corpus"]))}
+        places = {label: 2 * rng.normal(size=6) for label in LABELS}
+        self.values = {row.utt_id: (centres[row.corpus] + places[row.emotion] + rng.normal(size=(int(rng.integers(5, 40)) if frames else 1, 6)))
+                       .astype(np.float32) for row in rows.itertuples()}
+        self.ids, self.read = list(self.values), set()
+
+    def __getitem__(self, utt_id):
+        self.read.add(utt_id)
+        return self.values[utt_id]
+
+
+def corpus(name, speakers=4, each=4, labels=LABELS):
+    return pd.DataFrame([{**empty_row(name, f"{who}-{label}-{i}"), "speaker": f"s{who}", "emotion": label, "emotion_raw": label}
+                         for who in range(speakers) for label in labels for i in range(each)])
+
+
+@pytest.fixture
+def rows():
+    return pd.concat([corpus("aa"), corpus("bb", speakers=6), corpus("cc")], ignore_index=True)
+
+
+def make_study(rows, root, frames=False, target="cc", **more):
+    sources = sorted(set(rows["corpus"]) - {target})
+    split = cross_corpus_split(rows, sources, [target], n_valid_speakers=2 * len(sources))
+    return DomainStudy(f"to-{target}", rows, split, Features(rows, frames), LABELS, root, progress=False, **more)
+
+
+# --- batches ---------------------------------------------------------------------------------------------------------------------------
+
+def test_batches_follow_from_seed_and_step_and_take_every_utterance_once_before_any_twice(rows):
+    data = DomainData(Features(rows), rows, LABELS)
+    seen = {name: [] for name in data.domains}
+    for step in range(8):
+        batch = data.batches(3, step, 6)
+        again = data.batches(3, step, 6)
+        for name, ((values,), y) in batch.items():
+            assert values.shape == (6, 6) and torch.equal(values, again[name][0][0]) and torch.equal(y, again[name][1])
+            numbers = [int((data.values == value).all(dim=1).nonzero()[0]) for value in values]
+            assert set(data.corpus[numbers]) == {name} and data.y[numbers].tolist() == y.tolist()
+            seen[name] += numbers
+    assert sorted(seen["aa"]) == list(np.flatnonzero(data.corpus == "aa"))         # 48 utterances, 8 steps of 6
+    assert not torch.equal(data.batches(3, 1, 6)["aa"][0][0], data.batches(4, 1, 6)["aa"][0][0])
+
+
+def test_class_balance_takes_each_emotion_of_a_domain_equally_often_even_where_one_is_rare(rows):
+    rare = pd.concat([rows[~((rows["corpus"] == "aa") & (rows["emotion"] == "fear"))],
+                      rows[(rows["corpus"] == "aa") & (rows["emotion"] == "fear")].iloc[:1]], ignore_index=True)
+    y = DomainData(Features(rows), rare, LABELS).batches(0, 0, 9, balance="class")["aa"][1]
+    assert torch.bincount(y).tolist() == [3, 3, 3]
+    without = rows[~((rows["corpus"] == "aa") & (rows["emotion"] == "fear"))].reset_index(drop=True)
+    y = DomainData(Features(rows), without, LABELS).batches(0, 0, 8, balance="class")["aa"][1]
+    assert torch.bincount(y, minlength=3).tolist() == [4, 0, 4]
+
+
+def test_proportional_batches_follow_the_sizes_of_the_corpora(rows):
+    data = DomainData(Features(rows), rows, LABELS)
+    drawn = [data.batches(0, step, 12, domain_balanced=False) for step in range(40)]
+    sizes = pd.DataFrame([{name: len(y) for name, (_, y) in batch.items()} for batch in drawn]).fillna(0)
+    assert (sizes.sum(axis=1) == 36).all()
+    assert sizes["bb"].mean() / sizes["aa"].mean() == pytest.approx(1.5, rel=0.02)
+
+
+def test_scale_counts_domains_alike_and_is_a_naive_mean(rows):
+    store = Features(rows, frames=True)
+    data = DomainData(store, rows, LABELS)
+    scale = data.fit_scale()
+    by_domain = [np.concatenate([store[utt] for utt in rows.loc[rows["corpus"] == name, "utt_id"]]) for name in data.domains]
+    mean = np.mean([one.mean(0) for one in by_domain], axis=0)
+    deviation = np.sqrt(np.mean([(one.astype(float) ** 2).mean(0) for one in by_domain], axis=0) - mean ** 2)
+    assert np.allclose(scale.mean, mean, atol=1e-5) and np.allclose(1 / scale.factor, deviation, rtol=1e-4)
+
+
+def test_crops_are_pieces_of_clips_and_padding_is_masked_or_silence(rows):
+    store = Features(rows, frames=True)
+    data = DomainData(store, rows, LABELS, crop_frames=20)
+    numbers = np.arange(30)
+    values, mask = data.crops(numbers, np.random.default_rng(0))
+    for row, number in enumerate(numbers):
+        clip = store[rows["utt_id"][number]]
+        length = min(20, len(clip))
+        assert mask[row].tolist() == [True] * length + [False] * (20 - length)
+        piece = values[row, :length].numpy()
+        assert any(np.array_equal(piece, clip[begin:begin + length]) for begin in range(len(clip) - length + 1))
+        assert (values[row, length:] == 0).all()
+    values, mask = data.scaled(data.fit_scale()).crops(numbers, np.random.default_rng(0), padding="zeros")
+    short = int(np.argmin(data.lengths[:30]))
+    before = (20 - data.lengths[short]) // 2
+    assert mask.all() and before > 0
+    scale = data.fit_scale()
+    assert torch.allclose(values[short, 0], (np.log(1e-6) - scale.mean) * scale.factor)
+    assert torch.allclose(values[short, before], (torch.from_numpy(store[rows["utt_id"][short]][0]) - scale.mean) * scale.factor, atol=1e-5)
+
+
+def test_stretch_and_shift():
+    ramp = torch.arange(10.0)[:, None]
+    assert len(stretched(ramp, 1.25)) == 12 and len(stretched(ramp, 0.8)) == 8 and len(stretched(ramp[:1], 0.8)) == 1
+    assert torch.allclose(stretched(ramp, 2.0)[1:-1, 0].diff(), torch.full((17,), 0.5))
+    assert shifted(ramp, 3)[:, 0].tolist() == [0, 0, 0, 0, 1, 2, 3, 4, 5, 6]
+    assert shifted(ramp, -4)[:, 0].tolist() == [4, 5, 6, 7, 8, 9, 0, 0, 0, 0]
+    assert torch.equal(shifted(ramp, 0), ramp)
+
+
+def test_windows_cover_a_clip_and_their_mean_is_weighted_by_frames(rows):
+    store = Features(rows, frames=True)
+    data = DomainData(store, rows, LABELS)
+
+    def mean_of_frames(inputs):
+        values, mask = inputs
+        return (values * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+    whole, windows = predict_table(mean_of_frames, data), predict_table(mean_of_frames, data, 16)
+    for number, utt_id in enumerate(rows["utt_id"]):
+        clip = store[utt_id].astype(float)
+        assert np.allclose(whole[number], clip.mean(0), atol=1e-5)
+        cuts = data.windows(number, 16)
+        assert set(np.concatenate([np.arange(cut.start, cut.stop) for cut in cuts])) == set(range(len(clip)))
+        total = sum(len(clip[cut]) * clip[cut].mean(0) for cut in cuts) / sum(len(clip[cut]) for cut in cuts)
+        assert np.allclose(windows[number], total, atol=1e-5)
+
+
+def test_data_that_cannot_be_held_is_refused(rows):
+    store = Features(rows)
+    with pytest.raises(ManifestError, match="no utterances"):
+        DomainData(store, rows.iloc[:0], LABELS)
+    with pytest.raises(ManifestError, match="'sadness', which the labels lack"):
+        DomainData(store, rows, ["anger", "fear"])
+    store.ids.remove(rows["utt_id"][5])
+    with pytest.raises(ManifestError, match=f"no features, the first is {rows['utt_id'][5]}"):
+        DomainData(store, rows, LABELS)
+
+
+# --- the study -------------------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("algorithm", list(ALGORITHMS))
+def test_selection_never_sees_the_target(rows, tmp_path, algorithm):
+    study = make_study(rows, tmp_path)
+    target = set(rows.loc[rows["corpus"] == "cc", "utt_id"])
+    config = dataclasses.replace(CONFIG, algorithm=algorithm)
+    history = study.train(config)
+    assert study.store.read and not study.store.read & target
+    measured = {record["step"]: record["validation"] for record in history.records if "validation" in record}
+    assert history.best_step == min(step for step, value in measured.items() if value == max(measured.values()))
+    # another target with other labels and features leaves the trained weights as they are
+    other = rows.copy()
+    other.loc[other["corpus"] == "cc", "emotion"] = "anger"
+    same = make_study(other, tmp_path / "other")
+    same.store.values |= {utt_id: store * 7 for utt_id, store in study.store.values.items() if utt_id in target}
+    same.store.values |= {utt_id: study.store.values[utt_id] for utt_id in study.store.values if utt_id not in target}
+    same.train(config)
+    weights = [next((root / "trained" / "domains").glob("*/model.safetensors")).read_bytes() for root in (tmp_path, tmp_path / "other")]
+    assert weights[0] == weights[1]
+    study.evaluate({algorithm: config}, pictures=False)
+    assert study.store.read & target
+
+
+def test_the_score_is_the_mean_uar_of_the_source_domains(rows, tmp_path):
+    study = make_study(rows, tmp_path)
+    learner, history = study._learner(relevant(CONFIG), study.folds[0])
+    valid = study.rows[study.rows["utt_id"].isin(study.split.loc[study.split["role"] == "valid", "utt_id"])].reset_index(drop=True)
+    scale = learner.train_data.scale
+    x = (torch.from_numpy(np.concatenate([study.store[utt] for utt in valid["utt_id"]])) - scale.mean) * scale.factor
+    pred = np.array(LABELS)[learner.algorithm.predict((x,)).argmax(1)]
+    right = (pred == valid["emotion"]).groupby([valid["corpus"], valid["emotion"]]).mean()
+    assert learner.validate() == pytest.approx(right.groupby("corpus").mean().mean()) and learner.validate() == pytest.approx(history.best_score)
+
+
+def test_every_algorithm_learns_and_its_metrics_follow_from_its_predictions(rows, tmp_path):
+    study = make_study(rows, tmp_path)
+    runs = study.evaluate({name: dataclasses.replace(CONFIG, algorithm=name, steps=80, n_seeds=2) for name in ALGORITHMS}, pictures=False)
+    for name, run in runs.items():
+        assert run.metrics == recompute(run.path) and run.metrics["seeds"] == [0, 1] and run.metrics["speaker_independence"] == "independent"
+        assert run.metrics["uar"] > 0.6, name
+        assert set(run.predictions["corpus"]) == {"cc"} and run.predictions.groupby("seed")["utt_id"].nunique().tolist() == [48, 48]
+    table = targets_table({"cc": runs}, "erm", n_boot=50)
+    assert list(table["algorithm"]) == list(ALGORITHMS) and table["difference"].isna().tolist() == [True] + [False] * 4
+    assert "95 % interval" in readable_targets(table)
+
+
+def test_a_class_that_the_target_lacks_is_left_out_of_its_mean(rows, tmp_path):
+    lacking = rows[~((rows["corpus"] == "cc") & (rows["emotion"] == "fear"))].reset_index(drop=True)
+    metrics = make_study(lacking, tmp_path).evaluate({"erm": dataclasses.replace(CONFIG, algorithm="erm")}, pictures=False)["erm"].metrics
+    assert metrics["labels_absent"] == ["fear"] and metrics["chance"] == 0.5 and metrics["per_class_recall"]["fear"] is None
+
+
+def test_frames_through_resnet_with_windows_and_speakers_first(rows, tmp_path):
+    study = make_study(rows, tmp_path, frames=True, pretraining=SpeakerConfig(steps=4, batch=6))
+    config = dataclasses.replace(CONFIG, network="resnet18", start="speakers", crop_frames=16, test="windows", augment=True, norm="batch", steps=3,
+                                 validate_every=3, algorithm="mldg")
+    run = study.evaluate({"mldg": config}, pictures=False)["mldg"]
+    assert any("speakers of aa, bb" in note for note in run.metrics["notes"])
+    assert len(list((tmp_path / "trained" / "speakers").iterdir())) == 1
+    target = set(rows.loc[rows["corpus"] == "cc", "utt_id"])
+    fresh = make_study(rows, tmp_path / "more", frames=True, pretraining=SpeakerConfig(steps=2, batch=6))
+    fresh.train(config)
+    assert not fresh.store.read & target
+    assert "speakers: sha256" in next((tmp_path / "trained" / "domains").glob("*/config.json")).read_text()
+
+
+def test_pretraining_tells_speakers_apart_and_starts_the_network(rows, tmp_path):
+    table = rows[rows["corpus"] == "aa"].reset_index(drop=True)
+    store = Features(table, frames=True)
+    for row in table.itertuples():                 # each speaker has an offset
+        store.values[row.utt_id] = store.values[row.utt_id] + 4 * int(row.speaker[1])
+    file, told = pretrain(table, store, SpeakerConfig(steps=25, batch=12, crop_frames=16, norm="group", width=8), tmp_path, progress=False)
+    assert file.exists() and told.startswith("4 speakers of aa (48 utterances, 25 updates; ")
+    share = int(told.split("; ")[1].split(" ")[0])
+    assert share > 50
+    with pytest.raises(SettingError, match="two of them or more"):
+        pretrain(table[table["speaker"] == "s1"], store, SpeakerConfig(), tmp_path)
+    with pytest.raises(SettingError, match="needs frames"):
+        pretrain(table, Features(table), SpeakerConfig(), tmp_path)
+
+
+def train_in_a_child(rows, root):
+    torch.set_num_threads(1)
+    config = dataclasses.replace(CONFIG, steps=400, validate_every=5, gamma_rule="normalised")
+    make_study(rows, root).train(config)
+
+
+@pytest.mark.parametrize("delay", [0.3, 0.8])
+def test_killed_at_any_moment_training_ends_bit_for_bit_like_an_uninterrupted_one(rows, tmp_path, delay, monkeypatch):
+    from colab_utils.methods import training
+    monkeypatch.setitem(training.train.__kwdefaults__, "save_seconds", 0.0)
+    context = multiprocessing.get_context("fork")
+    for name, wait in (("whole", None), ("killed", delay), ("killed", None)):
+        child = context.Process(target=train_in_a_child, args=(rows, tmp_path / name))
+        child.start()
+        if wait:
+            time.sleep(wait)
+            os.kill(child.pid, signal.SIGKILL)
+        child.join()
+    weights = [next((tmp_path / name / "trained").glob("*/*/model.safetensors")).read_bytes() for name in ("whole", "killed")]
+    assert weights[0] == weights[1]
+
+
+def test_a_second_call_computes_nothing_and_settings_of_other_algorithms_do_not_count(rows, tmp_path, capsys):
+    erm = dataclasses.replace(CONFIG, algorithm="erm")
+    make_study(rows, tmp_path).evaluate({"erm": erm}, pictures=False)
+    capsys.readouterr()
+    make_study(rows, tmp_path).evaluate({"erm": dataclasses.replace(erm, inner_rate=0.5, gamma_rule="1+gamma", crop_frames=50)}, pictures=False)
+    assert "nothing is computed again" in capsys.readouterr().out
+
+
+def test_an_algorithm_of_ones_own(rows, tmp_path):
+    class Doubled(Erm):
+        def objective(self, batch):
+            loss, values = super().objective(batch)
+            return 2 * loss, values
+
+    study = make_study(rows, tmp_path)
+    runs = study.evaluate({"erm": dataclasses.replace(CONFIG, algorithm="erm"), "mine": dataclasses.replace(CONFIG, algorithm="erm")},
+                          own={"mine": Doubled}, pictures=False)
+    assert "code" in runs["mine"].config and "code" not in runs["erm"].config
+    records = [study.train(dataclasses.replace(CONFIG, algorithm="erm"), own=own).records[0]["loss"] for own in (None, Doubled)]
+    assert records[1] == pytest.approx(2 * records[0])
+
+
+def test_embeddings_are_those_of_validation_and_target(rows, tmp_path):
+    study = make_study(rows, tmp_path)
+    found = study.embeddings(CONFIG)
+    assert found.vectors.shape == (len(found.rows), 8) and set(found.rows["role"]) == {"valid", "test"}
+    assert (found.rows.loc[found.rows["role"] == "test", "corpus"] == "cc").all()
+
+
+@pytest.mark.parametrize(("change", "told"), [
+    ({"norm": "batch"}, "statistics of the tested utterances"), ({"start": "imagenet"}, "pretrained weights are for resnet18"),
+    ({"clamp_low": 2.0, "clamp_high": 1.0}, "is above clamp_high"), ({"learning_rate": 3.0}, "learning_rate"),
+    ({"network": "resnet18"}, "the mlp takes one vector"), ({"network": "resnet18", "start": "nowhere.safetensors"}, "."),
+])
+def test_bad_settings_are_one_sentence(rows, tmp_path, change, told):
+    with pytest.raises(SettingError, match=told):
+        make_study(rows, tmp_path).evaluate({"da-mldg": dataclasses.replace(CONFIG, **change)})
+
+
+def test_one_domain_a_missing_class_and_numbers_that_are_not_finite_are_one_sentence(rows, tmp_path):
+    two = rows[rows["corpus"] != "bb"].reset_index(drop=True)
+    with pytest.raises(SettingError, match="2 source domains or more and got 1"):
+        make_study(two, tmp_path / "one").train(CONFIG)
+    assert make_study(two, tmp_path / "one").evaluate({"erm": dataclasses.replace(CONFIG, algorithm="erm")}, pictures=False)
+    silent = rows[rows["emotion"] != "fear"].reset_index(drop=True)
+    with pytest.raises(SettingError, match="no training corpus has fear"):
+        make_study(silent, tmp_path / "silent").train(CONFIG)
+    study = make_study(rows, tmp_path / "nan")
+    with pytest.raises(TrainingError, match="not finite|is nan|is inf"):
+        study.train(dataclasses.replace(CONFIG, optimiser="sgd", learning_rate=1.0, inner_rate=10.0, weight_decay=1.0, steps=3000, algorithm="mldg",
+                                        momentum=0.999))
+
+
+def test_a_file_of_weights_that_is_torn_or_of_another_width_is_one_sentence(rows, tmp_path):
+    config = dataclasses.replace(CONFIG, network="resnet18", crop_frames=16)
+    torn = tmp_path / "torn.safetensors"
+    torn.write_bytes(b"x" * 100)
+    with pytest.raises(SettingError, match="torn.safetensors cannot be used"):
+        make_study(rows, tmp_path, frames=True).train(dataclasses.replace(config, start=str(torn)))
+    file, _ = pretrain(rows, Features(rows, frames=True), SpeakerConfig(steps=1, width=16, crop_frames=16, norm="group"), tmp_path, progress=False)
+    with pytest.raises(SettingError, match="give those of a ResNet18 of this width"):
+        make_study(rows, tmp_path, frames=True).train(dataclasses.replace(config, start=str(file)))
+
+
+def test_presets_are_sound_and_known_by_name():
+    for name, preset in PRESETS.items():
+        check(preset)
+        for algorithm in ALGORITHMS:
+            assert preset_name(relevant(dataclasses.replace(preset, algorithm=algorithm, seed=4))) == name
+    assert preset_name(dataclasses.replace(CONFIG, inner_rate=0.3)) == "changed"
+    algorithm = make_algorithm(PRESETS["code"], 64, 5)
+    assert algorithm.sample_mean and algorithm.order == "second" and algorithm.optimiser.param_groups[0]["momentum"] == 0.85
+
+
+def test_means_are_those_of_the_paper_and_need_every_target():
+    from colab_utils.protocols.published import load_protocol
+    from colab_utils.results.published import published_table
+    sizes = {"1": 3865, "2": 960, "3": 2000, "4": 720, "5": 375, "6": 1747, "7": 1747}          # method_facts §4.7
+    table = published_table(load_protocol("da_mldg").published).rename(columns={"task": "target", "method": "algorithm"})
+    table["n"] = table["target"].map(sizes)
+    found = 100 * means_table(table, "rate")
+    assert np.allclose(found.loc["DA-MLDG"], [42.69, 38.51, 41.81], atol=0.03) and np.allclose(found.loc["RSC"], [42.65, 39.17, 42.13], atol=0.03)
+    with pytest.raises(PredictionError, match="RSC was not tested on 3"):
+        means_table(table[~((table["algorithm"] == "RSC") & (table["target"] == "3"))], "rate")
