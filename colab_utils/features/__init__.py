@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 
+from colab_utils.features.da_mldg import DaMldgLogMel
 from colab_utils.features.egemaps import EGeMAPS
 from colab_utils.features.embeddings import SpeechEncoder
 from colab_utils.features.encoders_packaged import DistillMos, Moonshine
@@ -13,7 +14,7 @@ from colab_utils.features.prosody import Prosody
 from colab_utils.features.spectrograms import LogMel
 
 FRONT_ENDS: dict[str, FrontEnd] = {spec.NAME: spec for spec in (
-    LogMel(), Prosody(), Functionals(), EGeMAPS(), PaperLogMel(), PaperMfcc(), Moonshine(), DistillMos())}
+    LogMel(), Prosody(), Functionals(), EGeMAPS(), PaperLogMel(), PaperMfcc(), DaMldgLogMel(), Moonshine(), DistillMos())}
 
 
 def front_end(name: str) -> FrontEnd:

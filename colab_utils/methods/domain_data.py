@@ -44,8 +44,9 @@ class DomainData:
         self.lengths = np.array([len(clip) for clip in clips])
         self.starts = np.cumsum(self.lengths) - self.lengths
         self.values = torch.as_tensor(np.concatenate(clips), dtype=torch.float32).to(self.device)
-        floor = store.spec.get("settings", {}).get("floor")
-        self.silence = torch.full((self.dim,), np.log(floor) if floor else 0.0, device=self.device)      # what digital silence is in log-mel bands
+        made = store.spec.get("settings", {})            # digital silence is ln(floor) in log-mel bands that are not normalised
+        floor = made.get("floor") if made.get("normalise", "none") == "none" else None
+        self.silence = torch.full((self.dim,), np.log(floor) if floor else 0.0, device=self.device)
         self._members = {(name, one): np.flatnonzero((self.corpus == name) & (self.classes == one)) for name in self.domains
                          for one in range(len(self.labels))}
         if scale is not None:
