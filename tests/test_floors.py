@@ -5,7 +5,7 @@ import pathlib
 import pytest
 
 PACKAGE = pathlib.Path(__file__).resolve().parent.parent / "colab_utils"
-FLOORS = {"files": 0, "settings": 0, "session": 0, "drive": 0, "corpora": 1, "features": 2, "protocols": 2, "results": 2, "models": 2,
+FLOORS = {"files": 0, "settings": 0, "session": 0, "progress": 0, "drive": 0, "corpora": 1, "features": 2, "protocols": 2, "results": 2, "models": 2,
           "display": 3, "methods": 4, "sweeps": 5}
 SIBLINGS_APART = {"protocols": {"features", "results", "models"}, "results": {"corpora", "features", "protocols", "models"},
                   "models": {"corpora", "features", "protocols", "results"}}

@@ -168,3 +168,33 @@ def test_a_wrong_setting_of_notebook_03_is_one_sentence(embedded_workspace, tmp_
     assert done.returncode != 0 and "SettingError: alpha = " in done.stderr.splitlines()[-1]
     done = run("03_emofsl_finetuning.ipynb", tmp_path, "TARGET=synthetic-studio")
     assert done.returncode != 0 and "choose two different corpora" in done.stderr.splitlines()[-1]
+
+
+def test_notebook_04_on_the_embedded_corpus_and_on_real_corpora(embedded_workspace, real_corpora, tmp_path):
+    """Two left-out corpora: made, and spoken (vectors, then frames with speakers told apart first); a second run loads everything."""
+    for part in ("corpora", "features"):
+        shutil.copytree(embedded_workspace[0] / part, tmp_path / part)
+    for _ in range(2):
+        done = run("04_da_mldg.ipynb", tmp_path, "SETTINGS={'steps': 100}", "TASKS=['synthetic-room', 'scenario 7']")
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "front end: acoustic" in done.stdout and "trained before, loaded" in done.stdout
+    assert done.stdout.count("nothing is computed again") >= 10
+    for task in ("synthetic-phone+synthetic-street+synthetic-studio-synthetic-room", "scenario-7"):
+        metrics = json.loads(only(tmp_path, f"runs/domains/{task}-acoustic-da-mldg-*/metrics.json").read_text())
+        assert metrics["uar"] > metrics["chance"] and metrics["speaker_independence"] == "independent"
+    assert "Synthetic" in (tmp_path / "index.html").read_text()
+    small = "{'network': 'resnet18', 'start': 'speakers', 'steps': 2, 'width': 8, 'per_domain': 4, 'validate_every': 2, 'n_boot': 50}"
+    done = run("04_da_mldg.ipynb", tmp_path, "CORPORA=['emodb', 'emovo', 'savee']", "TASKS=['savee']", f"AUDIO={real_corpora}", f"SETTINGS={small}",
+               "ALGORITHMS=['erm', 'da-mldg']")
+    assert done.returncode == 0, done.stdout + done.stderr
+    metrics = json.loads(only(tmp_path, "runs/domains/emodb+emovo-savee-da-mldg-da-mldg*/metrics.json").read_text())
+    assert metrics["n_utterances"] == 300 and any("speakers of emodb, emovo" in note for note in metrics["notes"])
+
+
+def test_a_wrong_setting_of_notebook_04_is_one_sentence(embedded_workspace, tmp_path):
+    for part in ("corpora", "features"):
+        shutil.copytree(embedded_workspace[0] / part, tmp_path / part)
+    done = run("04_da_mldg.ipynb", tmp_path, "TASKS=['emodb']")
+    assert done.returncode != 0 and "ProtocolError: no corpus 'emodb' is here" in done.stderr.splitlines()[-1]
+    done = run("04_da_mldg.ipynb", tmp_path, "SETTINGS={'norm': 'batch'}")
+    assert done.returncode != 0 and "SettingError: norm = 'batch' with the mlp" in done.stderr.splitlines()[-1]

@@ -10,11 +10,11 @@ import unicodedata
 from collections.abc import Sequence
 
 import pandas as pd
-from tqdm.auto import tqdm
 
 from colab_utils.corpora import audio
 from colab_utils.corpora.manifest import ManifestError, read_table
 from colab_utils.files import write_csv
+from colab_utils.progress import bar as progress_bar
 
 FACTS = ("sample_rate", "channels", "duration", "audio_sha256", "reason")
 _CACHE_COLUMNS = ("path", "size", "mtime_ns", *FACTS)
@@ -92,7 +92,7 @@ def decode_files(files: Sequence[str], root: pathlib.Path, cache: pathlib.Path |
     pool = concurrent.futures.ThreadPoolExecutor(min(4, os.cpu_count() or 1))
     try:
         results = pool.map(lambda key: _facts(root / key[0]), wanted)
-        for key, facts in zip(wanted, tqdm(results, "decoding", len(wanted), disable=not progress or not wanted, unit="file"), strict=True):
+        for key, facts in zip(wanted, progress_bar(results, "decoding", len(wanted), disable=not progress or not wanted, unit="file"), strict=True):
             fresh[key] = facts
             if len(fresh) % _SAVE_EVERY == 0:
                 _write_cache(cache, known, fresh)

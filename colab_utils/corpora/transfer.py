@@ -10,9 +10,9 @@ import shutil
 import time
 
 import requests
-from tqdm.auto import tqdm
 
 from colab_utils import files
+from colab_utils.progress import bar as progress_bar
 
 WAITS = (1.0, 2.0, 4.0)        # seconds before the second, third and fourth try
 TIMEOUT = (10.0, 60.0)         # seconds to connect, and between two pieces
@@ -120,7 +120,7 @@ class ResumingDownloader:
             raise files.DiskFullError(errno.ENOSPC, f"{(total - have) / 1e6:.0f} MB are to be fetched and {free / 1e6:.0f} MB are free on the disk "
                                                     f"of {self.part.parent}: free some space and run again")
         with (open(self.part, "ab" if have else "wb") as out,
-              tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=self.part.stem, disable=not self.progress) as bar):
+              progress_bar(total=total, initial=have, unit="B", unit_scale=True, desc=self.part.stem, disable=not self.progress) as bar):
             for piece in answer.iter_content(CHUNK):
                 out.write(piece)
                 bar.update(len(piece))

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from colab_utils import progress
 from colab_utils.settings import as_code, check
 
 _RED = "background:#fdecea;color:#7a1410;border-left:4px solid #b3261e;padding:.4em .8em;margin:.3em 0"
@@ -166,7 +167,7 @@ class Panel:
         self._busy(True, f"{doing}…")
         output.clear_output()
         try:
-            with output:                     # errors are caught inside: Output would print a bare traceback and swallow them
+            with output, progress.plain():                     # errors are caught inside: Output would print a bare traceback and swallow them
                 try:
                     action()
                 except (Exception, KeyboardInterrupt) as caught:

@@ -13,13 +13,14 @@ from dataclasses import asdict, dataclass, field
 import filelock
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from colab_utils.corpora.audio import AudioError, load_audio
 from colab_utils.features.front_end import FrontEnd, identity, workers
 from colab_utils.features.shards import ShardHead, StoreError, read_shard, write_shard
 from colab_utils.features.store import INDEX, FeatureStore
 from colab_utils.files import read_json, short_hash, write_json
+from colab_utils.progress import bar as progress_bar
 
 SHARD_UTTERANCES = 128                  # what a kill can cost; shards follow from the sorted ids alone, never from the machine
 BATCH_SECONDS = 240.0                   # speech computed at a time
@@ -60,7 +61,7 @@ def extract(manifest: pd.DataFrame, spec: FrontEnd, root: str | os.PathLike, dev
     report = ExtractionReport(f"{spec.NAME} ({spec.dim} columns)")       # asks for the columns first: a missing package shows at once
     busy = dict.fromkeys(report.shares, 0.0)
     jobs = [_Job(part, spec, pathlib.Path(root), device, report, busy) for _, part in table.groupby("corpus", sort=True)]
-    with tqdm(total=len(table), desc=spec.NAME, unit="utterance", disable=not progress) as bar:
+    with progress_bar(total=len(table), desc=spec.NAME, unit="utterance", disable=not progress) as bar:
         folders = [job.run(bar) for job in jobs]
         bar.leave = report.made > 0
     store = FeatureStore(folders)

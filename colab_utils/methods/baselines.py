@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from colab_utils import settings
 from colab_utils.corpora import cards
@@ -17,6 +16,7 @@ from colab_utils.features.store import FeatureStore
 from colab_utils.methods import checkpoints, classifiers
 from colab_utils.methods.mlp import MlpLearner
 from colab_utils.methods.training import train
+from colab_utils.progress import bar as progress_bar
 from colab_utils.protocols import folds
 from colab_utils.results.predictions import predictions_table
 from colab_utils.results.runs import Part, Run, open_run
@@ -103,7 +103,8 @@ def run_baseline(manifest: pd.DataFrame, store: FeatureStore, config: BaselineCo
     if run.done:
         return run
     tables = []
-    for (seed, fold, draw), rows in tqdm(list(split.groupby(["seed", "fold", "draw"], sort=True)), desc=config.classifier, disable=not progress):
+    for (seed, fold, draw), rows in progress_bar(list(split.groupby(["seed", "fold", "draw"], sort=True)), desc=config.classifier,
+                                                 disable=not progress):
         part = run.part(f"seed{seed}-fold{fold}-draw{draw}")
         table = part.load()
         if table is None:

@@ -95,18 +95,23 @@ class DomainData:
         """The batch of one step, {domain: (inputs, y int64 (n,))}: a pure function of (seed, step), so that a resumed training is the same one.
 
         domain_balanced: `per_domain` utterances of every domain; otherwise as many in all, drawn from the pool of all domains as the released code
-        does (method_facts §4.5), so that a domain may have few or none in a step (it is then left out). balance: "class" draws every
-        emotion of a domain equally often, "none" takes the domain's utterances in turn, all once before any twice. augment: frames are stretched
-        and shifted in time; padding: of crops longer than the clip, see `crops`.
+        does (method_facts §4.5), but a domain that gets fewer than two is given two: no side is ever empty (§4.6). balance: "class" draws
+        every emotion of a domain equally often, "none" takes the domain's utterances in turn, all once before any twice. augment: frames are
+        stretched and shifted in time; padding: of crops longer than the clip, see `crops`.
         """
         rng = np.random.default_rng((seed, 53, step))
         if domain_balanced:
             numbers = {name: self._drawn(name, seed, step, per_domain, balance, rng) for name in self.domains}
         else:
             pool = self._in_turn(np.arange(len(self.corpus)), (seed, 59), step, per_domain * len(self.domains))
-            numbers = {name: pool[self.corpus[pool] == name] for name in self.domains}
+            numbers = {name: self._at_least_two(name, pool[self.corpus[pool] == name], rng) for name in self.domains}
         return {name: (self.crops(chosen, rng, augment, padding), self.y[torch.as_tensor(chosen, device=self.device)])
-                for name, chosen in numbers.items() if len(chosen)}
+                for name, chosen in numbers.items()}
+
+    def _at_least_two(self, name: str, numbers: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Row numbers, filled up to two by chance: a side of mldg without utterances, or a covariance of one, does not exist."""
+        lacking = max(0, 2 - len(numbers))
+        return np.append(numbers, rng.choice(np.flatnonzero(self.corpus == name), lacking)) if lacking else numbers
 
     def _drawn(self, name: str, seed: int, step: int, number: int, balance: str, rng: np.random.Generator) -> np.ndarray:
         """Row numbers of one domain's batch."""

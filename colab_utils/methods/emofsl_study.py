@@ -23,6 +23,7 @@ from colab_utils.methods.threads import single_thread
 from colab_utils.methods.trained import train_or_load
 from colab_utils.methods.training import History
 from colab_utils.models.emofsl_net import forward
+from colab_utils.progress import bar as progress_bar
 from colab_utils.protocols.draws import draws_table, support_draws
 from colab_utils.protocols.folds import check_disjoint, speaker_independence
 from colab_utils.results.predictions import validate
@@ -141,8 +142,7 @@ class TransferStudy:
         """
         found, ks = {}, sorted({int(k) for k in shots or (config.shots,)})
         todo = len(ks) * (len(baselines) + len(decisions) * (len(methods) + len(own or {})))
-        # plain text: bars that are widgets and go away in the output of a panel make classic Notebook complain
-        with tqdm(total=todo, desc=self.name, unit="run", disable=not self.progress, leave=False) as bar:
+        with progress_bar(total=todo, desc=self.name, unit="run", disable=not self.progress, leave=False) as bar:
             for k in ks:
                 found |= self._at(dataclasses.replace(config, shots=k), methods, decisions, baselines, own or {}, pictures, bar)
         return found

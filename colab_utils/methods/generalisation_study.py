@@ -219,5 +219,8 @@ class DomainStudy:
 
 
 def _code(own: type[Algorithm] | None) -> dict[str, str]:
-    """What identifies an algorithm of one's own: its source."""
-    return {} if own is None else {"code": files.short_hash(inspect.getsource(own))}
+    """What identifies an algorithm of one's own: its methods' source (that of a class cannot be had in a notebook) and what it is made from."""
+    if own is None:
+        return {}
+    methods = {name: inspect.getsource(method) for name, method in vars(own).items() if inspect.isfunction(method)}
+    return {"code": files.short_hash({"bases": [base.__qualname__ for base in own.__bases__], **methods})}

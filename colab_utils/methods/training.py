@@ -20,10 +20,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import torch
-from tqdm.auto import tqdm
 
 from colab_utils import files
 from colab_utils.methods import checkpoints
+from colab_utils.progress import bar as progress_bar
 
 
 class TrainingError(RuntimeError):
@@ -76,7 +76,7 @@ def train(learner: Learner, steps: int, folder: str | os.PathLike, *, validate: 
         raise TrainingError(f"steps = {steps}, every = {every}: both must be at least 1")
     session = _Session(learner, steps, pathlib.Path(folder), validate or getattr(learner, "validate", None), every, patience, settings)
     resumed_from = session.resume()
-    with _interrupts() as interrupted, tqdm(total=steps, initial=session.step, disable=not progress, desc="training") as bar:
+    with _interrupts() as interrupted, progress_bar(total=steps, initial=session.step, disable=not progress, desc="training") as bar:
         while not session.finished:
             session.advance()
             bar.update(1)

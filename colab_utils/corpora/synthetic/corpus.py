@@ -11,7 +11,6 @@ import joblib
 import numpy as np
 import pandas as pd
 import soundfile
-from tqdm.auto import tqdm
 
 from colab_utils import files
 from colab_utils.corpora.audio import read_audio, samples_sha256
@@ -20,6 +19,7 @@ from colab_utils.corpora.synthetic.emotions_table import ACTIVATION_IN_AROUSAL, 
 from colab_utils.corpora.synthetic.phones import SENTENCES
 from colab_utils.corpora.synthetic.speech import SAMPLE_RATE, speak
 from colab_utils.corpora.synthetic.voices import Voice, draw_voice
+from colab_utils.progress import bar as progress_bar
 
 VERSION = 1          # raise it with every change that changes a sample or a row
 _NAME = re.compile(r"[fm]\d+-[a-z]+-\d+\.flac")
@@ -46,7 +46,7 @@ def make_synthetic_corpus(folder: str | os.PathLike, seed: int = 0, n_speakers: 
         jobs = plan(seed, n_speakers, n_repetitions)
         parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=8)
         rows = parallel(joblib.delayed(make_utterance)(folder, job) for job in jobs)
-        table = pd.DataFrame(list(tqdm(rows, total=len(jobs), desc="synthetic corpus", unit="clip", disable=not progress)))
+        table = pd.DataFrame(list(progress_bar(rows, total=len(jobs), desc="synthetic corpus", unit="clip", disable=not progress)))
         files.write_csv(folder / "manifest.csv", table)
         files.write_json(folder / "complete.json", {"key": key, "utterances": len(table), "note": "synthetic: never report as corpus performance"})
         table = _complete(folder, key)

@@ -1,0 +1,30 @@
+"""Progress bars: widgets in a cell's output, plain text in the output of a panel."""
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import tqdm as plain_tqdm
+from tqdm.auto import tqdm as fitting_tqdm
+
+_in_panel: ContextVar[bool] = ContextVar("in_panel", default=False)
+
+
+def bar(*arguments: Any, **settings: Any) -> plain_tqdm.tqdm:
+    """A tqdm bar with these arguments; inside `plain()` one of text.
+
+    A bar that is a widget, drawn into an output that is itself a widget and was just cleared, makes classic Notebook report errors.
+    """
+    return (plain_tqdm.tqdm if _in_panel.get() else fitting_tqdm)(*arguments, **settings)
+
+
+@contextlib.contextmanager
+def plain() -> Iterator[None]:
+    """Bars made meanwhile are plain text."""
+    token = _in_panel.set(True)
+    try:
+        yield
+    finally:
+        _in_panel.reset(token)
