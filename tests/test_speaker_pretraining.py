@@ -72,7 +72,7 @@ def test_it_is_sgd_with_momentum_on_cross_entropy_over_speakers(rows):
                 velocity[name] = 0.9 * velocity[name] + slope
                 one -= 0.01 * velocity[name]
         learner.train_data = type("Fixed", (), {"batches": lambda self, *rest, given=data_of: given})()
-        assert learner.step(step)["loss"] == pytest.approx(float(loss), abs=1e-8)
+        assert learner.step(step)["loss"] == pytest.approx(float(loss.detach()), abs=1e-8)
     for one, other in zip(net.parameters(), learner.module.parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-9)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 
+from colab_utils.features.alexnet import AlexNetSpectrogram
 from colab_utils.features.da_mldg import DaMldgLogMel
 from colab_utils.features.egemaps import EGeMAPS
 from colab_utils.features.embeddings import SpeechEncoder
@@ -14,7 +15,7 @@ from colab_utils.features.prosody import Prosody
 from colab_utils.features.spectrograms import LogMel
 
 FRONT_ENDS: dict[str, FrontEnd] = {spec.NAME: spec for spec in (
-    LogMel(), Prosody(), Functionals(), EGeMAPS(), PaperLogMel(), PaperMfcc(), DaMldgLogMel(), Moonshine(), DistillMos())}
+    LogMel(), Prosody(), Functionals(), EGeMAPS(), PaperLogMel(), PaperMfcc(), DaMldgLogMel(), AlexNetSpectrogram(), Moonshine(), DistillMos())}
 
 
 def front_end(name: str) -> FrontEnd:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from colab_utils.features.front_end import FrontEnd
+from colab_utils.features.spectrograms import one_thread
 from colab_utils.settings import setting
 
 RATE, WINDOW, HOP, N_FFT, BANDS, LOW_HZ, HIGH_HZ = 16000, 400, 160, 1024, 64, 60.0, 7800.0
@@ -41,7 +42,8 @@ class DaMldgLogMel(FrontEnd):
     @torch.inference_mode()
     def compute(self, waveforms: list[np.ndarray], device: str = "cpu") -> list[np.ndarray]:
         """Log-mel frames of each waveform: a list of float32 (frames, 64). Raises ValueError for a waveform without samples."""
-        return [self._one(number, wave, device) for number, wave in enumerate(waveforms)]
+        with one_thread():
+            return [self._one(number, wave, device) for number, wave in enumerate(waveforms)]
 
     def _one(self, number: int, wave: np.ndarray, device: str) -> np.ndarray:
         if wave.ndim != 1 or len(wave) == 0:

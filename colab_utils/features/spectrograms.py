@@ -66,7 +66,7 @@ class LogMel(FrontEnd):
             return []
         signal, starts = _one_signal(waveforms, self.n_fft // 2, self.hop)
         frames = torch.from_numpy(signal).to(device).unfold(0, self.n_fft, self.hop)
-        with _single_thread() if frames.device.type == "cpu" else contextlib.nullcontext():
+        with one_thread() if frames.device.type == "cpu" else contextlib.nullcontext():
             values = self._level(self._mel(frames)).cpu().numpy()
         counts = [1 + len(wave) // self.hop for wave in waveforms]
         return [values[start:start + count].copy() for start, count in zip(starts, counts, strict=True)]
@@ -95,7 +95,7 @@ class LogMel(FrontEnd):
 
 
 @contextlib.contextmanager
-def _single_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Let torch compute with one thread meanwhile.
 
     Blocks that fit a core's cache gain nothing from a second thread, and torch's waiting threads would take the cores from those that
