@@ -135,7 +135,7 @@ class DomainData:
         A longer clip is cropped at a random place. A shorter one stands at the beginning, what follows is 0 and masked; padding "zeros": in the
         middle of digital silence that counts as frames (the released code pads the waveform with zeros, and the network sees the floor).
         augment: the length changes by a factor of 0.8 to 1.25 (frames are interpolated: the features, not the audio, are stretched), and the
-        crop moves by up to 10 % of its length, with 0 (the mean of scaled features) coming in.
+        crop moves by up to 10 % of its length, with silence coming in.
         """
         if self.pooled:
             return (self.values[torch.as_tensor(numbers, device=self.device)],)
@@ -151,7 +151,7 @@ class DomainData:
             begin = int(rng.integers(spare + 1)) if spare > 0 else 0
             clip = clip[begin:begin + size]
             if augment:
-                clip = shifted(clip, round(rng.uniform(-SHIFT, SHIFT) * len(clip)))
+                clip = shifted(clip, round(rng.uniform(-SHIFT, SHIFT) * len(clip)), self.silence)
             at = (size - len(clip)) // 2 if padding == "zeros" else 0
             values[row, at:at + len(clip)], mask[row, at:at + len(clip)] = clip, True
         return values, torch.ones_like(mask) if padding == "zeros" else mask
@@ -187,9 +187,9 @@ def stretched(clip: torch.Tensor, factor: float) -> torch.Tensor:
     return functional.interpolate(clip.T[None], size=size, mode="linear", align_corners=False)[0].T
 
 
-def shifted(values: torch.Tensor, by: int) -> torch.Tensor:
-    """Frames (n, dim) moved by `by` places to the right (left where negative); zeros come in."""
-    moved = torch.zeros_like(values)
+def shifted(values: torch.Tensor, by: int, fill: torch.Tensor | float = 0.0) -> torch.Tensor:
+    """Frames (n, dim) moved by `by` places to the right (left where negative); `fill` comes in."""
+    moved = torch.zeros_like(values) + fill
     if by >= 0:
         moved[by:] = values[:len(values) - by]
     else:                                  # moved[:by] is all but the last -by

@@ -29,6 +29,8 @@ from colab_utils.results.predictions import predictions_table
 from colab_utils.results.rates import confusion, uar
 from colab_utils.results.runs import Run, open_run
 
+_KNOWS_SILENCE = ("da-mldg", "logmel")            # front ends whose floor is what digital silence gives
+
 
 class DomainLearner:
     """An algorithm as a learner for `training.train`: step i takes one batch of every source domain that follows from (config.seed, i) alone.
@@ -133,7 +135,7 @@ class DomainStudy:
 
     def _part(self, config: DomainConfig, fold: str, role: str) -> DomainData:
         """Features of one role of a fold, scaled by its training utterances (every source domain counting the same)."""
-        key = fold, role, config.crop_frames
+        key = fold, role, config.crop_frames, config.standardise
         if key not in self._data:
             mine = self.split[(self.split["fold"] == fold) & (self.split["role"] == role)]
             rows = self.rows[self.rows["utt_id"].isin(mine["utt_id"])].reset_index(drop=True)
@@ -144,9 +146,11 @@ class DomainStudy:
                                             "(acoustic, an encoder's embedding), resnet18 frames (logmel, da-mldg)")
             if role == "train" and (silent := [label for label in self.labels if label not in set(rows["emotion"])]):
                 raise settings.SettingError(f"task {self.name}: no training corpus has {', '.join(silent)}: leave it out of the emotions")
+            if config.padding == "zeros" and not self.store.pooled and self.store.spec["name"] not in _KNOWS_SILENCE:
+                raise settings.SettingError(f"padding = 'zeros' with {self.store.spec['name']}: what silence is in it is not known; choose 'masked'")
             scale = None if role == "train" else self._part(config, fold, "train").scale
             data = DomainData(self.store, rows, self.labels, device=self.device, scale=scale, crop_frames=config.crop_frames)
-            self._data[key] = data.scaled(data.fit_scale()) if role == "train" else data
+            self._data[key] = data.scaled(data.fit_scale()) if role == "train" and config.standardise else data
         return self._data[key]
 
     # --- testing: the target, once -------------------------------------------------------------------------------------------------------
@@ -200,7 +204,7 @@ class DomainStudy:
         """What a reader of the numbers has to know."""
         sources = sorted(set(self.rows.loc[self.rows["utt_id"].isin(self.split.loc[self.split["role"] == "train", "utt_id"]), "corpus"]))
         return [f"trained on {', '.join(sources)}; the step was picked on their held-out speakers", f"features: {self.store.spec['name']}",
-                f"start: {self._speakers(config, self.folds[0])[1] if config.start == 'speakers' else config.start}"]
+                f"start: {self._speakers(config, self.folds[0])[1] if config.start == 'speakers' else os.path.basename(config.start)}"]
 
     def embeddings(self, config: DomainConfig, own: type[Algorithm] | None = None) -> DomainEmbeddings:
         """Embeddings of the source's validation speakers and of the target, by the model of the first seed and fold."""
