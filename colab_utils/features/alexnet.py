@@ -92,7 +92,8 @@ class AlexNetSpectrogram(FrontEnd):
         wave = wave.astype(np.float64)                    # near -80 dB float32 is off by more than 0.001 dB
         signal = np.append(wave[:1], wave[1:] - PREEMPHASIS * wave[:-1])
         signal = np.pad(signal, N_FFT // 2, mode="reflect" if len(signal) > 1 else "edge")
-        spectrum = torch.stft(torch.from_numpy(signal).to(device), N_FFT, HOP, WINDOW, torch.hamming_window(WINDOW, device=device, dtype=torch.float64),
+        window = torch.hamming_window(WINDOW, device=device, dtype=torch.float64)
+        spectrum = torch.stft(torch.from_numpy(signal).to(device), N_FFT, HOP, WINDOW, window,
                               center=False, return_complex=True).abs()
         if self.bins == MELS:
             strength, least, factor = mel_bands().to(spectrum) @ spectrum.square(), 1e-10, 10.0

@@ -69,14 +69,16 @@ class DomainConfig:
 
 
 # default: tools/da_mldg_tuning.py, without any target corpus. The others: method_facts §4.2, §4.4, §4.5. 50 epochs of 7600 utterances (scenarios 1, 3
-# and 6) are 12 000 batches of 32 and 3000 of 128; three sources share a batch. `code` is what the released code sets out to do, with an inner step that works; its RSC used Adam at 0.01.
+# and 6) are 12 000 batches of 32 and 3000 of 128; three sources share a batch. `code` is what the released code
+# sets out to do, with an inner step that works; its RSC used Adam at 0.01.
 PRESETS = {
     "default": DomainConfig(),
     "paper": DomainConfig(network="resnet18", width=64, start="speakers", norm="batch", crop_frames=198, augment=True, per_domain=11, steps=12_000,
                           optimiser="sgd", learning_rate=0.05, momentum=0.9, weight_decay=0.0, inner_rate=0.01, order="second", classes="none",
                           validate_every=240),
     "code": DomainConfig(network="resnet18", width=64, standardise=False, start="speakers", norm="batch", crop_frames=348, per_domain=43,
-                         steps=3000, optimiser="sgd", learning_rate=0.01, momentum=0.85, weight_decay=0.0, decay=0.96, inner_rate=0.01, order="second", loss="sample-mean",
+                         steps=3000, optimiser="sgd", learning_rate=0.01, momentum=0.85, weight_decay=0.0, decay=0.96, inner_rate=0.01,
+                         order="second", loss="sample-mean",
                          batches="proportional", classes="none", padding="zeros", validate_every=60),
 }
 _OF_ALGORITHM = {"erm": (), "mldg": ("order", "inner_rate"), "da-mldg": ("order", "inner_rate", "gamma_rule", "clamp_low", "clamp_high"),

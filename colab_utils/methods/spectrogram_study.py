@@ -1,0 +1,231 @@
+"""AlexNet on spectrograms as a study: a network for each fold and seed, tested on clean and on worse recordings of speakers never heard."""
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from colab_utils import files, settings
+from colab_utils.corpora.audio import load_audio
+from colab_utils.corpora.manifest import manifest_hash
+from colab_utils.features.alexnet import RATE, AlexNetSpectrogram
+from colab_utils.features.degrade import TRAINING_NOISES
+from colab_utils.features.extract import extract
+from colab_utils.features.store import FeatureStore
+from colab_utils.methods.spectrogram_cnn import VERSION, SpectrogramConfig, SpectrogramLearner, check, preset_name
+from colab_utils.methods.spectrogram_images import Images, Range, fit_range, make_images, utterance_probabilities
+from colab_utils.methods.trained import train_or_load
+from colab_utils.methods.training import History
+from colab_utils.models.alexnet import spectrogram_net
+from colab_utils.protocols.folds import check_disjoint, speaker_independence
+from colab_utils.results.predictions import predictions_table
+from colab_utils.results.runs import Run, open_run
+
+STABILITY_CONDITIONS = (*(f"{kind}@10" for kind in TRAINING_NOISES), "reverb")
+TEST_CONDITIONS = ("clean", "pink@20", "pink@10", "pink@5", "pink@0", "machine@10", "hum@10", "reverb@0.9", "8khz")
+_ONLY_TEST = ("decision", "test_hop", "n_boot", "n_seeds")
+
+
+class SpectrogramStudy:
+    """One task of a protocol (roles train, valid, test in folds of speakers) on spectrogram pictures.
+
+    rows, split: from `protocols.build.build_task`; labels: the emotions in a fixed order. Features are extracted into `root`/features, a store for
+    each feature set and condition, when they are first needed. conditions: how the copies of stability training are made worse; no test
+    condition may be among them, but "reverb" with another decay. Everything is kept below `root`. Raises LeakError.
+    """
+
+    def __init__(self, name: str, rows: pd.DataFrame, split: pd.DataFrame, labels: Sequence[str], root: str | os.PathLike, *,
+                 merge: Mapping[str, str | None] | None = None, device: str = "cpu", progress: bool = True,
+                 conditions: Sequence[str] = STABILITY_CONDITIONS):
+        check_disjoint(split)
+        if "valid" not in set(split["role"]):
+            raise settings.SettingError(f"task {name} has no validation speakers: choose a protocol whose folds have some")
+        self.name, self.rows, self.split, self.labels, self.root = name, rows.reset_index(drop=True), split, list(labels), pathlib.Path(root)
+        self.merge, self.device, self.progress, self.conditions = dict(merge or {}), device, progress, tuple(conditions)
+        self.folds = sorted(set(split["fold"]))
+        self._stores: dict[tuple[str, str], FeatureStore] = {}
+        self._learners: dict[Any, tuple[SpectrogramLearner, History, Range, pathlib.Path]] = {}
+
+    def store(self, features: str, condition: str = "clean") -> FeatureStore:
+        """Cached features of all utterances in one condition."""
+        if (features, condition) not in self._stores:
+            spec = AlexNetSpectrogram(feature_set=features, condition=condition)
+            self._stores[features, condition] = extract(self.rows, spec, self.root / "features", device=self.device, progress=self.progress)
+        return self._stores[features, condition]
+
+    def part(self, fold: str, role: str) -> pd.DataFrame:
+        """The rows of one role in one fold."""
+        mine = self.split.loc[(self.split["fold"] == fold) & (self.split["role"] == role), "utt_id"]
+        return self.rows[self.rows["utt_id"].isin(mine)].reset_index(drop=True)
+
+    def images(self, rows: pd.DataFrame, config: SpectrogramConfig, limits: Range, condition: str = "clean", hop: int = 300) -> Images:
+        """Pictures of `rows` as the network sees them."""
+        spec = AlexNetSpectrogram(feature_set=config.features)
+        return make_images(self.store(config.features, condition), rows, self.labels, spec, limits, hop=hop, padding=config.padding,
+                           size=(config.image_height, config.image_width), eight_bit=config.eight_bit, device=self.device)
+
+    # --- training ------------------------------------------------------------------------------------------------------------------------
+
+    def train(self, config: SpectrogramConfig, fold: str = "", on_record: Callable[[list[dict]], None] | None = None) -> History:
+        """Train one fold (default: the first) with the first seed, or load it; returns its history.
+
+        Raises SettingError, TrainingError, Interrupted.
+        """
+        check(config)
+        return self.learner(config, fold or self.folds[0], on_record, self.progress)[1]
+
+    def learner(self, config: SpectrogramConfig, fold: str, on_record: Callable | None = None,
+                progress: bool = False) -> tuple[SpectrogramLearner, History, Range, pathlib.Path]:
+        """The trained learner of a fold and seed, its history, the range of its bins, and its folder: from memory, from disk, or trained now."""
+        config = dataclasses.replace(config, **{name: getattr(SpectrogramConfig(), name) for name in _ONLY_TEST[1:]})
+        key = config, fold
+        if key not in self._learners:
+            train, valid = (self.part(fold, role) for role in ("train", "valid"))
+            store = self.store(config.features)
+            limits = fit_range(store, train["utt_id"], AlexNetSpectrogram(feature_set=config.features))
+            worse = self.conditions if config.stability or config.noisy_loss else ()
+            true = pd.Index(self.labels).get_indexer(valid["emotion"])
+            learner = SpectrogramLearner(self.images(train, config, limits), self.images(valid, config, limits), true, len(self.labels), config,
+                                         [self.images(train, config, limits, condition) for condition in worse])
+            split = self.split[(self.split["fold"] == fold) & self.split["role"].isin(["train", "valid"])]
+            facts = {"version": VERSION, "labels": self.labels, "merge": self.merge, "features": store.key, "started": learner.started,
+                     "conditions": list(worse), "manifest": manifest_hash(pd.concat([train, valid]))}
+            name = f"{self.name}-{config.ser_model}-{config.features}-fold{fold}-seed{config.seed}"
+            folder, history = train_or_load(self.root, "spectrograms", name, config, facts, split, learner, learner.steps,
+                                            every=learner.steps_per_epoch, patience=config.patience or None, progress=progress,
+                                            on_record=on_record)
+            self._learners[key] = learner, history, limits, folder
+        return self._learners[key]
+
+    # --- testing -------------------------------------------------------------------------------------------------------------------------
+
+    def evaluate(self, configs: Mapping[str, SpectrogramConfig], conditions: Sequence[str] = ("clean",),
+                 pictures: bool = True) -> dict[tuple[str, str], Run]:
+        """Test every named setting in every condition on the folds' test speakers: finished runs by (name, condition).
+
+        A network is trained once and tested in all conditions. pictures: draw the confusion matrix of each run, too. What was finished before is
+        loaded. Raises SettingError (also for a test condition that stability training has heard), TrainingError, Interrupted.
+        """
+        for config in configs.values():
+            check(config)
+            heard = set(conditions) & set(self.conditions) if config.stability or config.noisy_loss else set()
+            if heard:
+                raise settings.SettingError(f"condition {sorted(heard)[0]} was heard in stability training: test on another, such as pink@10")
+        return {(name, condition): self._run(name, config, condition, pictures) for name, config in configs.items() for condition in conditions}
+
+    def _run(self, name: str, config: SpectrogramConfig, condition: str, pictures: bool) -> Run:
+        """One setting in one condition, all folds and seeds: a finished run."""
+        facts = {"version": VERSION, "preset": preset_name(config), "labels": self.labels, "merge": self.merge, "condition": condition,
+                 "features": self.store(config.features).key, "manifest": manifest_hash(self.rows), "task": self.name, "model": name,
+                 "conditions": list(self.conditions if config.stability or config.noisy_loss else ())}
+        seeds = range(config.seed, config.seed + config.n_seeds)
+        split = pd.concat([self.split.assign(seed=seed, task=0) for seed in seeds], ignore_index=True)
+        run = open_run(self.root, "alexnet", f"{self.name}-{name}-{condition}", config, facts, split)
+        if not run.done:
+            tables = []
+            for seed in seeds:
+                for fold in self.folds:
+                    part = run.part(f"seed{seed}-fold{fold}")
+                    table = part.load()
+                    if table is None:
+                        table = self._predictions(name, dataclasses.replace(config, seed=seed), fold, condition)
+                        part.save(table)
+                    tables.append(table)
+            notes = [f"started from: {self.learner(config, self.folds[0])[0].started}", f"condition: {condition}",
+                     f"the epoch was picked by the {config.select.upper()} of validation speakers"]
+            run.finish(pd.concat(tables, ignore_index=True), self.labels, n_boot=config.n_boot, notes=notes,
+                       speaker_independence=speaker_independence(split))
+            run.mark_done()
+        if pictures and not (run.path / "confusion_matrix.csv").exists():
+            from colab_utils.display.figures import save_confusion_matrix  # late: matplotlib is needed only here
+            save_confusion_matrix(run)
+        return run
+
+    def _predictions(self, name: str, config: SpectrogramConfig, fold: str, condition: str) -> pd.DataFrame:
+        """Predictions of the test speakers of one fold."""
+        learner, _, limits, _ = self.learner(config, fold)
+        rows = self.part(fold, "test")
+        images = self.images(rows, config, limits, condition, config.test_hop)
+        scores = utterance_probabilities(learner.probabilities(images), images, config.decision)
+        pred = np.array(self.labels, dtype=object)[scores.argmax(axis=1)]
+        return predictions_table(rows, pred, self.labels, scores, method=name, rule="inductive", seed=config.seed, fold=fold)
+
+    def measured(self, configs: Mapping[str, SpectrogramConfig], steps: int = 3) -> pd.DataFrame:
+        """Parameters and seconds an epoch of each setting, from a few steps of a fresh network on the first fold."""
+        rows = []
+        for name, config in configs.items():
+            train = self.part(self.folds[0], "train")
+            limits = fit_range(self.store(config.features), train["utt_id"], AlexNetSpectrogram(feature_set=config.features))
+            images = self.images(train, config, limits)
+            noisy = [images] if config.stability or config.noisy_loss else []
+            learner = SpectrogramLearner(images, images, np.zeros(images.n, dtype=int), len(self.labels), config, noisy)
+            learner.step(0)
+            begin = time.perf_counter()
+            for step in range(1, steps + 1):
+                learner.step(step)
+            seconds = (time.perf_counter() - begin) / steps * learner.steps_per_epoch
+            rows.append({"model": name, "parameters": sum(p.numel() for p in learner.module.parameters()), "segments": len(images.y),
+                         "seconds an epoch": round(seconds, 2), "started from": learner.started})
+        return pd.DataFrame(rows).set_index("model")
+
+    # --- a model to keep -----------------------------------------------------------------------------------------------------------------
+
+    def save(self, config: SpectrogramConfig, save_label: str, fold: str = "") -> pathlib.Path:
+        """Keep the best network of a fold below `root`/models/`save_label`, with all that labelling new audio needs; `Labeller` loads it."""
+        learner, history, limits, _ = self.learner(config, fold or self.folds[0])
+        folder = self.root / "models" / save_label
+        weights = {name: value.detach().cpu().contiguous() for name, value in learner.module.state_dict().items()}
+        ends = {"range.low": limits.low.contiguous(), "range.high": limits.high.contiguous()}
+        files.write_bytes(folder / "model.safetensors", save(weights | ends))
+        files.write_json(folder / "model.json", {"settings": settings.as_dict(config), "labels": self.labels, "task": self.name, "version": VERSION,
+                                                 "fold": fold or self.folds[0], "best_score": history.best_score, "started": learner.started})
+        return folder
+
+
+class Labeller:
+    """A kept network: `Labeller(folder).label(files)` gives each file's probabilities. Raises SettingError for a folder that `save` did not write."""
+
+    def __init__(self, folder: str | os.PathLike, device: str = "cpu"):
+        folder = pathlib.Path(folder)
+        try:
+            kept = files.read_json(folder / "model.json")
+            weights = load_file(folder / "model.safetensors")
+            self.limits = Range(weights.pop("range.low"), weights.pop("range.high"))
+            self.labels, self.device = list(kept["labels"]), device
+            self.config = SpectrogramConfig(**kept["settings"])
+            self.module = spectrogram_net(self.config.ser_model, len(self.labels))
+            self.module.load_state_dict(weights)
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+            raise settings.SettingError(f"{folder} holds no model that save() wrote ({str(error).splitlines()[0][:200]})") from error
+        self.module.to(device).eval()
+
+    @torch.no_grad()
+    def label(self, paths: Sequence[str | os.PathLike]) -> pd.DataFrame:
+        """A row for each audio file: `file`, `emotion` (the likeliest), and p_<emotion>. Raises AudioError for a file that cannot be read."""
+        spec, frames = AlexNetSpectrogram(feature_set=self.config.features), _Frames()
+        for path in paths:
+            frames[str(path)], = spec.compute([load_audio(path, RATE)], self.device)
+        rows = pd.DataFrame({"utt_id": [str(path) for path in paths], "emotion": self.labels[0]})
+        images = make_images(frames, rows, self.labels, spec, self.limits, size=(self.config.image_height, self.config.image_width),
+                             hop=self.config.test_hop, padding=self.config.padding, eight_bit=self.config.eight_bit, device=self.device)
+        scores = utterance_probabilities(torch.softmax(self.module(images.values.float(), images.valid), dim=1), images, self.config.decision)
+        table = pd.DataFrame({"file": rows["utt_id"], "emotion": np.array(self.labels)[scores.argmax(axis=1)]})
+        return pd.concat([table, pd.DataFrame(scores, columns=[f"p_{label}" for label in self.labels])], axis=1)
+
+
+class _Frames(dict):
+    """Frames by name, as a store has them."""
+
+    @property
+    def ids(self) -> list[str]:
+        """The names."""
+        return list(self)
