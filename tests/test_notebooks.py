@@ -198,3 +198,28 @@ def test_a_wrong_setting_of_notebook_04_is_one_sentence(embedded_workspace, tmp_
     assert done.returncode != 0 and "ProtocolError: no corpus 'emodb' is here" in done.stderr.splitlines()[-1]
     done = run("04_da_mldg.ipynb", tmp_path, "SETTINGS={'norm': 'batch'}")
     assert done.returncode != 0 and "SettingError: norm = 'batch' with the mlp" in done.stderr.splitlines()[-1]
+
+
+def test_notebook_05_on_the_embedded_corpus_and_on_emodb(embedded_workspace, real_corpora, tmp_path):
+    """Made, and spoken; the second run of the first loads everything, and the kept model labels audio."""
+    shutil.copytree(embedded_workspace[0] / "corpora", tmp_path / "corpora")
+    for _ in range(2):
+        done = run("05_alexnet_spectrogram.ipynb", tmp_path, "NUM_EPOCHS=2")
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "trained before, loaded" in done.stdout and done.stdout.count("nothing is computed again") >= 13
+    metrics = json.loads(only(tmp_path, "runs/alexnet/synthetic-studio-2-folds-alexnet-gap-clean-*/metrics.json").read_text())
+    assert metrics["n_speakers"] == 8 and metrics["speaker_independence"] == "independent" and metrics["notes"][0] == "started from: scratch"
+    assert (tmp_path / "models" / "mine" / "model.safetensors").exists() and "Synthetic" in (tmp_path / "index.html").read_text()
+    done = run("05_alexnet_spectrogram.ipynb", tmp_path, "CORPUS=emodb", f"AUDIO={real_corpora / 'emodb'}", "TEST_ID=03", "VAL_ID=08", "NUM_EPOCHS=1",
+               "FEATURES=logmeldeltaspec", "MIXUP=True", "OVERSAMPLING=True", "SETTINGS={'n_boot': 50}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    metrics = json.loads(only(tmp_path, "runs/alexnet/emodb-2-folds-alexnet-gap-clean-*/metrics.json").read_text())
+    assert metrics["n"] == 49 and metrics["n_speakers"] == 1
+
+
+def test_a_wrong_setting_of_notebook_05_is_one_sentence(embedded_workspace, tmp_path):
+    shutil.copytree(embedded_workspace[0] / "corpora", tmp_path / "corpora")
+    done = run("05_alexnet_spectrogram.ipynb", tmp_path, "TEST_ID=nobody", "VAL_ID=f1")
+    assert done.returncode != 0 and "FoldError: test_id = 'nobody': no such speaker" in done.stderr.splitlines()[-1]
+    done = run("05_alexnet_spectrogram.ipynb", tmp_path, "PRETRAINED=weights.npz")
+    assert done.returncode != 0 and "SettingError: pretrained = 'weights.npz'" in done.stderr.splitlines()[-1]

@@ -51,7 +51,8 @@ def main() -> None:
                "ImageNet + stability": dataclasses.replace(imagenet, stability=0.5),
                "ImageNet + noisy copies": dataclasses.replace(imagenet, noisy_loss=True)}
     protocol = load_protocol("alexnet")
-    task = dataclasses.replace(protocol.tasks["emodb-speakers"], name=f"emodb-{arguments.folds}-folds", folds={"by": "speaker", "number": arguments.folds})
+    folds = {"by": "speaker", "number": arguments.folds}
+    task = dataclasses.replace(protocol.tasks["emodb-speakers"], name=f"emodb-{arguments.folds}-folds", folds=folds)
     manifest = corpora.open_corpora(["emodb"], arguments.audio, arguments.out)
     rows, split = build_task(dataclasses.replace(protocol, tasks={task.name: task}), task.name, manifest)
     study = SpectrogramStudy(task.name, rows, split, task.emotions, arguments.out, device=session.device(), progress=sys.stderr.isatty())

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,16 +92,18 @@ class SpectrogramLearner:
     """One network in training, for `training.train`: step i takes the batch that follows from (config.seed, i).
 
     train: pictures of the training speakers; noisy: the same segments recorded worse, one Images for each condition; valid: pictures of other
-    speakers, whose utterances' UAR (or WA, config.select) picks the epoch. `started` says in words what the weights started from.
+    speakers, whose utterances' UAR (or WA, config.select) picks the epoch. own: makes another network from the number of classes,
+    called with (images, valid) as those of models.alexnet. `started` says in words what the weights started from.
     """
 
-    def __init__(self, train: Images, valid: Images, true: np.ndarray, n_labels: int, config: SpectrogramConfig, noisy: Sequence[Images] = ()):
+    def __init__(self, train: Images, valid: Images, true: np.ndarray, n_labels: int, config: SpectrogramConfig, noisy: Sequence[Images] = (),
+                 own: Callable[[int], torch.nn.Module] | None = None):
         check(config)
         if (config.stability or config.noisy_loss) and not noisy:
             raise settings.SettingError("stability training needs noisy copies of the training clips: give conditions such as babble@10")
         torch.manual_seed(config.seed)
-        self.module = spectrogram_net(config.ser_model, n_labels)
-        self.started = start_from(self.module, config.pretrained)
+        self.module = spectrogram_net(config.ser_model, n_labels) if own is None else own(n_labels)
+        self.started = start_from(self.module, config.pretrained) if own is None else "scratch (a network of one's own)"
         self.module.to(train.values.device)
         self.optimiser = torch.optim.AdamW(self.module.parameters(), lr=config.lr, weight_decay=config.weight_decay)
         self.train_images, self.valid, self.true, self.noisy, self.config, self.n_labels = train, valid, true, list(noisy), config, n_labels

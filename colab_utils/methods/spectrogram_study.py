@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 import pathlib
 import time
@@ -25,13 +26,14 @@ from colab_utils.methods.spectrogram_cnn import VERSION, SpectrogramConfig, Spec
 from colab_utils.methods.spectrogram_images import Images, Range, fit_range, make_images, utterance_probabilities
 from colab_utils.methods.trained import train_or_load
 from colab_utils.methods.training import History
-from colab_utils.models.alexnet import spectrogram_net
+from colab_utils.models.alexnet import spectrogram_net, valid_columns
 from colab_utils.protocols.folds import check_disjoint, speaker_independence
 from colab_utils.results.predictions import predictions_table
 from colab_utils.results.runs import Run, open_run
 
 STABILITY_CONDITIONS = (*(f"{kind}@10" for kind in TRAINING_NOISES), "reverb")
 TEST_CONDITIONS = ("clean", "pink@20", "pink@10", "pink@5", "pink@0", "machine@10", "hum@10", "reverb@0.9", "8khz")
+Own = Callable[[int], torch.nn.Module]
 _ONLY_TEST = ("decision", "test_hop", "n_boot", "n_seeds")
 
 
@@ -83,11 +85,11 @@ class SpectrogramStudy:
         check(config)
         return self.learner(config, fold or self.folds[0], on_record, self.progress)[1]
 
-    def learner(self, config: SpectrogramConfig, fold: str, on_record: Callable | None = None,
-                progress: bool = False) -> tuple[SpectrogramLearner, History, Range, pathlib.Path]:
+    def learner(self, config: SpectrogramConfig, fold: str, on_record: Callable | None = None, progress: bool = False,
+                own: Own | None = None) -> tuple[SpectrogramLearner, History, Range, pathlib.Path]:
         """The trained learner of a fold and seed, its history, the range of its bins, and its folder: from memory, from disk, or trained now."""
         config = dataclasses.replace(config, **{name: getattr(SpectrogramConfig(), name) for name in _ONLY_TEST[1:]})
-        key = config, fold
+        key = config, fold, own
         if key not in self._learners:
             train, valid = (self.part(fold, role) for role in ("train", "valid"))
             store = self.store(config.features)
@@ -95,10 +97,10 @@ class SpectrogramStudy:
             worse = self.conditions if config.stability or config.noisy_loss else ()
             true = pd.Index(self.labels).get_indexer(valid["emotion"])
             learner = SpectrogramLearner(self.images(train, config, limits), self.images(valid, config, limits), true, len(self.labels), config,
-                                         [self.images(train, config, limits, condition) for condition in worse])
+                                         [self.images(train, config, limits, condition) for condition in worse], own)
             split = self.split[(self.split["fold"] == fold) & self.split["role"].isin(["train", "valid"])]
             facts = {"version": VERSION, "labels": self.labels, "merge": self.merge, "features": store.key, "started": learner.started,
-                     "conditions": list(worse), "manifest": manifest_hash(pd.concat([train, valid]))}
+                     "conditions": list(worse), "manifest": manifest_hash(pd.concat([train, valid])), **_code(own)}
             name = f"{self.name}-{config.ser_model}-{config.features}-fold{fold}-seed{config.seed}"
             folder, history = train_or_load(self.root, "spectrograms", name, config, facts, split, learner, learner.steps,
                                             every=learner.steps_per_epoch, patience=config.patience or None, progress=progress,
@@ -108,11 +110,12 @@ class SpectrogramStudy:
 
     # --- testing -------------------------------------------------------------------------------------------------------------------------
 
-    def evaluate(self, configs: Mapping[str, SpectrogramConfig], conditions: Sequence[str] = ("clean",),
-                 pictures: bool = True) -> dict[tuple[str, str], Run]:
+    def evaluate(self, configs: Mapping[str, SpectrogramConfig], conditions: Sequence[str] = ("clean",), pictures: bool = True,
+                 own: Mapping[str, Own] | None = None) -> dict[tuple[str, str], Run]:
         """Test every named setting in every condition on the folds' test speakers: finished runs by (name, condition).
 
-        A network is trained once and tested in all conditions. pictures: draw the confusion matrix of each run, too. What was finished before is
+        A network is trained once and tested in all conditions. own: functions from the number of classes to a network of one's own, for some of the
+        names. pictures: draw the confusion matrix of each run, too. What was finished before is
         loaded. Raises SettingError (also for a test condition that stability training has heard), TrainingError, Interrupted.
         """
         for config in configs.values():
@@ -120,13 +123,14 @@ class SpectrogramStudy:
             heard = set(conditions) & set(self.conditions) if config.stability or config.noisy_loss else set()
             if heard:
                 raise settings.SettingError(f"condition {sorted(heard)[0]} was heard in stability training: test on another, such as pink@10")
-        return {(name, condition): self._run(name, config, condition, pictures) for name, config in configs.items() for condition in conditions}
+        return {(name, condition): self._run(name, config, condition, pictures, (own or {}).get(name))
+                for name, config in configs.items() for condition in conditions}
 
-    def _run(self, name: str, config: SpectrogramConfig, condition: str, pictures: bool) -> Run:
+    def _run(self, name: str, config: SpectrogramConfig, condition: str, pictures: bool, own: Own | None) -> Run:
         """One setting in one condition, all folds and seeds: a finished run."""
         facts = {"version": VERSION, "preset": preset_name(config), "labels": self.labels, "merge": self.merge, "condition": condition,
                  "features": self.store(config.features).key, "manifest": manifest_hash(self.rows), "task": self.name, "model": name,
-                 "conditions": list(self.conditions if config.stability or config.noisy_loss else ())}
+                 "conditions": list(self.conditions if config.stability or config.noisy_loss else ()), **_code(own)}
         seeds = range(config.seed, config.seed + config.n_seeds)
         split = pd.concat([self.split.assign(seed=seed, task=0) for seed in seeds], ignore_index=True)
         run = open_run(self.root, "alexnet", f"{self.name}-{name}-{condition}", config, facts, split)
@@ -137,10 +141,10 @@ class SpectrogramStudy:
                     part = run.part(f"seed{seed}-fold{fold}")
                     table = part.load()
                     if table is None:
-                        table = self._predictions(name, dataclasses.replace(config, seed=seed), fold, condition)
+                        table = self._predictions(name, dataclasses.replace(config, seed=seed), fold, condition, own)
                         part.save(table)
                     tables.append(table)
-            notes = [f"started from: {self.learner(config, self.folds[0])[0].started}", f"condition: {condition}",
+            notes = [f"started from: {self.learner(config, self.folds[0], own=own)[0].started}", f"condition: {condition}",
                      f"the epoch was picked by the {config.select.upper()} of validation speakers"]
             run.finish(pd.concat(tables, ignore_index=True), self.labels, n_boot=config.n_boot, notes=notes,
                        speaker_independence=speaker_independence(split))
@@ -150,9 +154,9 @@ class SpectrogramStudy:
             save_confusion_matrix(run)
         return run
 
-    def _predictions(self, name: str, config: SpectrogramConfig, fold: str, condition: str) -> pd.DataFrame:
+    def _predictions(self, name: str, config: SpectrogramConfig, fold: str, condition: str, own: Own | None) -> pd.DataFrame:
         """Predictions of the test speakers of one fold."""
-        learner, _, limits, _ = self.learner(config, fold)
+        learner, _, limits, _ = self.learner(config, fold, own=own)
         rows = self.part(fold, "test")
         images = self.images(rows, config, limits, condition, config.test_hop)
         scores = utterance_probabilities(learner.probabilities(images), images, config.decision)
@@ -176,6 +180,31 @@ class SpectrogramStudy:
             rows.append({"model": name, "parameters": sum(p.numel() for p in learner.module.parameters()), "segments": len(images.y),
                          "seconds an epoch": round(seconds, 2), "started from": learner.started})
         return pd.DataFrame(rows).set_index("model")
+
+    def views(self, config: SpectrogramConfig, number: int = 4, fold: str = "") -> list[dict[str, Any]]:
+        """What the network of a fold sees and looks at, for `display.spectrograms.views_figure`: the first segment of up to `number` test
+        utterances, of different emotions as far as there are."""
+        fold = fold or self.folds[0]
+        learner, _, limits, _ = self.learner(config, fold)
+        rows = self.part(fold, "test")
+        rows = rows.loc[sorted(rows.groupby("emotion").head(1).index[:number])].reset_index(drop=True)
+        images = self.images(rows, config, limits)
+        probabilities = learner.probabilities(images).cpu().numpy()
+        spec, found = AlexNetSpectrogram(feature_set=config.features), []
+        low, high = float(images.values[:, 0].min()), float(images.values[:, 0].max())
+        for row in rows.itertuples():
+            at = int((images.utterance == row.Index).nonzero()[0])
+            best = int(probabilities[at].argmax())
+            activation = None
+            if hasattr(learner.module, "activation_map"):
+                with torch.no_grad():
+                    activation = learner.module.activation_map(images.values[at:at + 1].float())[0, best].cpu().numpy()
+                activation[:, ~valid_columns(images.valid[at:at + 1], activation.shape[1])[0].cpu().numpy()] = np.nan       # padding has no say
+            picture = (images.values[at, 0].float().cpu().numpy() - low) / max(high - low, 1e-9)
+            found.append({"picture": picture, "activation": activation, "seconds": 3.0, "valid": float(images.valid[at]),
+                          "hertz": (0.0, 8000.0 if spec.bins == 128 else 20.0 * spec.bins), "scale": "mel" if spec.bins == 128 else "Hz",
+                          "true": row.emotion, "predicted": self.labels[best], "name": row.utt_id})
+        return found
 
     # --- a model to keep -----------------------------------------------------------------------------------------------------------------
 
@@ -220,6 +249,11 @@ class Labeller:
         scores = utterance_probabilities(torch.softmax(self.module(images.values.float(), images.valid), dim=1), images, self.config.decision)
         table = pd.DataFrame({"file": rows["utt_id"], "emotion": np.array(self.labels)[scores.argmax(axis=1)]})
         return pd.concat([table, pd.DataFrame(scores, columns=[f"p_{label}" for label in self.labels])], axis=1)
+
+
+def _code(own: Own | None) -> dict[str, str]:
+    """What identifies a network of one's own: the source of the function that makes it."""
+    return {} if own is None else {"code": files.short_hash(inspect.getsource(own))}
 
 
 class _Frames(dict):

@@ -1,0 +1,41 @@
+"""Notebook 05 as a reader uses it in a browser: run all, choose the other network and mixup, Run, and see figures that name it."""
+import os
+import pathlib
+import shutil
+import time
+
+import nbformat
+from browser import notebook_page, run_all, wait_until
+
+REPO = pathlib.Path(__file__).resolve().parent.parent
+
+
+def test_notebook_05_in_a_browser(tmp_path, embedded_workspace):
+    notebook = nbformat.read(REPO / "notebooks" / "05_alexnet_spectrogram.ipynb", as_version=4)
+    for cell in notebook.cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            cell.source += "\nNUM_EPOCHS = 2"
+    work, shots = tmp_path / "out", pathlib.Path(os.environ.get("BROWSER_SHOTS", tmp_path))
+    shutil.copytree(embedded_workspace[0] / "corpora", work / "corpora")          # what is costly comes from the cache; every training is real
+    with notebook_page(tmp_path, notebook, {"SER_WORKSPACE": str(work), "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}) as page:
+        run_all(page, seconds=400)
+        page.locator(".cell").filter(has_text="views_figure").last.scroll_into_view_if_needed()
+        page.screenshot(path=shots / "notebook-05-views.png")
+        panel = page.locator(".suite-panel")
+        code, run, picture = panel.locator(".widget-html pre").first, panel.locator("button", has_text="Run"), page.locator(".suite-output img")
+        run.click()
+        wait_until(lambda: picture.count() == 1, "the matrices of the first settings are drawn", seconds=120)
+        before = picture.first.get_attribute("src")
+        panel.locator("select").nth(1).select_option(label="alexnet")
+        panel.locator("input[type=checkbox]").first.click()                        # mixup
+        wait_until(lambda: "ser_model='alexnet'" in code.inner_text() and "mixup=True" in code.inner_text(), "the settings to paste name both")
+        begin = time.monotonic()
+        run.click()
+        wait_until(lambda: picture.count() == 1 and picture.first.get_attribute("src") != before, "other matrices, alone", seconds=180)
+        print(f"answered in {time.monotonic() - begin:.1f} s")
+        assert [path for path in (work / "runs" / "alexnet").iterdir() if "-fold-0-alexnet-clean" in path.name]
+        page.locator(".suite-output").last.scroll_into_view_if_needed()
+        page.screenshot(path=shots / "notebook-05-panel.png")
+        panel.locator("button", has_text="Download").click()
+        wait_until(lambda: list((work / "downloads").glob("*.zip")), "the zip is saved", seconds=60)
+        assert not page.errors, page.errors
