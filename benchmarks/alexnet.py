@@ -95,6 +95,7 @@ def epoch_published(data: Published, order: np.ndarray, batch: int, model: torch
 
 
 def epoch_ours(images: Images, order: np.ndarray, batch: int, model: torch.nn.Module) -> list[float]:
+    model = model.to(memory_format=torch.channels_last)
     optimiser, losses = torch.optim.AdamW(model.parameters(), lr=1e-4), []
     for first in range(0, len(order), batch):
         rows = torch.as_tensor(order[first:first + batch], device=images.values.device)
@@ -112,7 +113,8 @@ def duel(store: Store, number: int, batch: int, repetitions: int, device: str) -
     data, order = Published(eight_bit(store, limits), images.y.cpu().numpy()), np.random.default_rng(0).permutation(len(images.y))[:number]
     there = torch.stack([data[int(i)][0] for i in order[:batch]])
     apart = float((there - images.values[torch.as_tensor(order[:batch], device=device)].float().cpu()).abs().max())
-    print(f"\n{device}: {len(order)} segments of {SIZE[0]} x {SIZE[1]}, batches of {batch}; first batch differs by {apart:.3f} at most (bound {BOUND})")
+    print(f"\n{device}: {len(order)} segments of {SIZE[0]} x {SIZE[1]}, batches of {batch}; first batch differs by {apart:.3f} at most "
+          f"(bound {BOUND})")
     if not apart < BOUND:
         raise SystemExit("the two do not train on the same pictures, so their times cannot be compared")
     torch.manual_seed(0)
@@ -140,7 +142,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--repetitions", type=int, default=3)
     arguments = parser.parse_args()
-    print(f"{platform.processor() or platform.machine()}, {workers()} of {os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    print(f"{platform.processor() or platform.machine()}, {workers()} of {os.cpu_count()} cores, torch {torch.__version__}, "
+          f"{torch.get_num_threads()} threads")
     store = frames(arguments.audio, arguments.segments)
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     ratios = {device: duel(store, arguments.segments, arguments.batch, arguments.repetitions, device) for device in devices}

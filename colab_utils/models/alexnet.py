@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
+from torch.nn import functional
 from torchvision.models import AlexNet_Weights
 from torchvision.models import alexnet as torchvision_alexnet
 
@@ -33,7 +34,7 @@ class AlexNet(nn.Module):
 
         Three fully connected layers look at all of a picture, padding included (it is silence); `valid` is not used.
         """
-        return self.classifier(torch.flatten(self.avgpool(self.features(_three(images))), 1))
+        return self.classifier(torch.flatten(self.avgpool(convolved(self.features, images)), 1))
 
 
 class AlexNetGap(nn.Module):
@@ -56,7 +57,7 @@ class AlexNetGap(nn.Module):
 
     def activation_map(self, images: torch.Tensor) -> torch.Tensor:
         """What each place of the picture says for each class, float (n, n_classes, rows, columns): a class activation map (Zhou et al. 2016)."""
-        return self.head(self.features(_three(images)))
+        return self.head(convolved(self.features, images))
 
 
 def valid_columns(valid: torch.Tensor, columns: int) -> torch.Tensor:
@@ -96,14 +97,19 @@ def start_from(model: nn.Module, source: str) -> str:
     return f"{'ImageNet (torchvision)' if source == 'imagenet' else os.path.basename(source)}: {what}; the rest is random"
 
 
-def _three(images: torch.Tensor) -> torch.Tensor:
-    """One channel stands for all three colours; three are taken as they are. Raises SettingError for another number.
+def convolved(features: nn.Sequential, images: torch.Tensor) -> torch.Tensor:
+    """AlexNet's convolutions of pictures with one or three channels. Raises SettingError for another number.
 
-    The published system repeats the channels three times whatever there are, which makes nine of three and fails (method_facts §3.7).
+    One channel stands for all three colours, which is the first convolution with its colours added up: the same numbers and gradients as of three
+    equal channels at a third of the work. The published system repeats the channels three times whatever there are, which makes nine of three
+    and fails (method_facts §3.7).
     """
-    if images.shape[1] not in (1, 3):
+    if images.shape[1] == 3:
+        return features(images)
+    if images.shape[1] != 1:
         raise SettingError(f"pictures with {images.shape[1]} channels: 1 or 3 are needed")
-    return images.expand(-1, 3, -1, -1)
+    first = features[0]
+    return features[1:](functional.conv2d(images, first.weight.sum(1, keepdim=True), first.bias, first.stride, first.padding))
 
 
 def _fresh(layer: nn.Module) -> None:
