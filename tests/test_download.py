@@ -311,7 +311,7 @@ def test_an_interrupt_says_what_was_kept(server, tmp_path, monkeypatch, capsys):
             if self.pieces == 3:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(transfer, "tqdm", Pressed)
+    monkeypatch.setattr(transfer, "progress_bar", Pressed)
     with pytest.raises(KeyboardInterrupt):
         fetch(server, tmp_path)
     part = tmp_path / ".emodb.zip.download/emodb.zip.part"

@@ -104,6 +104,9 @@ class SpectrogramLearner:
         torch.manual_seed(config.seed)
         self.module = spectrogram_net(config.ser_model, n_labels) if own is None else own(n_labels)
         self.started = start_from(self.module, config.pretrained) if own is None else "scratch (a network of one's own)"
+        if own is not None:                                     # lazy layers learn their sizes here
+            with torch.no_grad():
+                self.module.eval()(train.values[:2].float().cpu(), train.valid[:2].cpu())
         self.module.to(train.values.device, memory_format=torch.channels_last)           # a fifth faster on a CPU
         self.optimiser = torch.optim.AdamW(self.module.parameters(), lr=config.lr, weight_decay=config.weight_decay)
         self.train_images, self.valid, self.true, self.noisy, self.config, self.n_labels = train, valid, true, list(noisy), config, n_labels
