@@ -132,7 +132,8 @@ def test_egemaps_without_opensmile_says_what_to_do(monkeypatch):
 
 
 def test_front_ends_by_name():
-    assert list(FRONT_ENDS) == ["logmel", "prosody", "acoustic", "egemaps", "paper-logmel", "paper-mfcc", "da-mldg", "alexnet", "moonshine", "distillmos"]
+    assert list(FRONT_ENDS) == ["logmel", "prosody", "acoustic", "egemaps", "paper-logmel", "paper-mfcc", "da-mldg", "alexnet", "moonshine",
+                                "distillmos"]
     assert all(front_end(name) is spec and name == spec.NAME for name, spec in FRONT_ENDS.items())
     with pytest.raises(ValueError, match=r"wav2vec.*choose from logmel, prosody, acoustic, egemaps"):
         front_end("wav2vec")

@@ -220,6 +220,18 @@ class SpectrogramStudy:
         return folder
 
 
+def panel_settings(config: SpectrogramConfig, folds: Sequence[str]) -> SpectrogramConfig:
+    """The start of a panel: the settings, and a drop-down of the fold to train and test."""
+    fold = settings.setting(folds[0], "which fold's speakers are tested", options=tuple(folds))
+    kind = dataclasses.make_dataclass("Network", [("fold", str, fold)], bases=(SpectrogramConfig,), frozen=True)
+    return kind(**{field.name: getattr(config, field.name) for field in dataclasses.fields(SpectrogramConfig)})
+
+
+def config_of(panel: Any) -> SpectrogramConfig:
+    """The settings of a panel without the fold."""
+    return SpectrogramConfig(**{field.name: getattr(panel, field.name) for field in dataclasses.fields(SpectrogramConfig)})
+
+
 class Labeller:
     """A kept network: `Labeller(folder).label(files)` gives each file's probabilities. Raises SettingError for a folder that `save` did not write."""
 
