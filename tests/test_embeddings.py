@@ -1,52 +1,20 @@
 """Speech encoders on tiny random checkpoints in the Hub's format: clips alone and together, layers, pooling, keys, errors, tuning."""
-import copy
 import dataclasses
 import json
 import shutil
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from transformers import (
-    BertConfig,
-    BertModel,
-    HubertConfig,
-    HubertModel,
-    Wav2Vec2Config,
-    Wav2Vec2FeatureExtractor,
-    Wav2Vec2Model,
-    WavLMConfig,
-    WavLMModel,
-)
+from tiny_encoders import KINDS, TINY, clips, save
+from transformers import BertConfig, BertModel, Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
-from colab_utils.corpora.manifest import empty_row
 from colab_utils.features import front_end
 from colab_utils.features.embeddings import SpeechEncoder, buckets, load_encoder, load_upper_layers
 from colab_utils.features.encoders_checkpoints import EncoderError, describe
 from colab_utils.features.encoders_packaged import MissingPackageError, Moonshine
 from colab_utils.features.front_end import identity
-from colab_utils.methods.encoder_tuning import TuningConfig, TuningLearner
-from colab_utils.methods.training import train
 from colab_utils.settings import SettingError
-
-TINY = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24, "conv_dim": (8, 8), "conv_kernel": (10, 3),
-        "conv_stride": (5, 2), "num_feat_extract_layers": 2, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
-KINDS = {"wav2vec2": (Wav2Vec2Config, Wav2Vec2Model, {}), "hubert": (HubertConfig, HubertModel, {}), "wavlm": (WavLMConfig, WavLMModel, {}),
-         "wav2vec2-stable": (Wav2Vec2Config, Wav2Vec2Model, {"do_stable_layer_norm": True, "feat_extract_norm": "layer"})}
-
-
-def save(folder, kind="wav2vec2", seed=0, normalise=True):
-    config, model, more = KINDS[kind]
-    torch.manual_seed(seed)
-    model(config(**TINY, **more)).save_pretrained(folder)
-    Wav2Vec2FeatureExtractor(do_normalize=normalise).save_pretrained(folder)
-    return str(folder)
-
-
-def clips(*lengths):
-    rng = np.random.default_rng(0)
-    return [rng.normal(0, 0.1, length).astype(np.float32) for length in lengths]
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
@@ -176,77 +144,12 @@ def test_the_last_layers_on_stored_frames_give_what_the_whole_encoder_gives(tmp_
         assert np.abs(found[row, :len(frames)].numpy() - frames).max() < 1e-4
 
 
-class Frames(dict):
-    pooled, key = False, "abc"
-
-    def __init__(self, spec, rows, waves):
-        super().__init__(zip(rows["utt_id"], spec.compute(waves), strict=True))
-        self.spec, self.ids = {"name": "ssl", "settings": {}}, list(rows["utt_id"])
-
-
-def source(speakers=4, each=3):
-    """Low and high hums: what even a random encoder can be tuned to tell apart."""
-    rows, waves, rng = [], [], np.random.default_rng(0)
-    for who in range(speakers):
-        for label, hertz in (("anger", 300), ("sadness", 2500)):
-            for i in range(each):
-                rows.append({**empty_row("aa", f"{who}-{label}-{i}"), "speaker": f"s{who}", "emotion": label, "emotion_raw": label})
-                t = np.arange(int(rng.integers(1200, 2400))) / 16000
-                waves.append((0.3 * np.sin(2 * np.pi * hertz * rng.uniform(0.9, 1.1) * t) + 0.02 * rng.normal(size=len(t))).astype(np.float32))
-    return pd.DataFrame(rows), waves
-
-
-def learner_of(spec, config):
-    rows, waves = source()
-    store = Frames(spec.below(config.layers), rows, waves)
-    held = rows["speaker"] == "s3"
-    return TuningLearner(spec, store, rows[~held], rows[held], ["anger", "sadness"], config)
-
-
-@pytest.mark.parametrize("kind", list(KINDS))
-def test_tuning_moves_the_last_layers_alone_and_its_checkpoint_is_read_back(tmp_path, kind):
-    spec = SpeechEncoder(checkpoint=save(tmp_path / "before", kind), pooling="frames")
-    config = TuningConfig(layers=1, steps=30, batch=8, learning_rate=3e-3, most_frames=200)
-    learner = learner_of(spec, config)
-    history = train(learner, config.steps, tmp_path / "work", every=10, progress=False)
-    losses = [record["loss"] for record in history.records]
-    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
-    folder = learner.save(tmp_path / "after")
-    old, new = (KINDS[kind][1].from_pretrained(one).state_dict() for one in (tmp_path / "before", folder))
-    moved = {name for name in old if not torch.equal(old[name], new[name])}
-    stable = {"encoder.layer_norm.weight", "encoder.layer_norm.bias"} if kind.endswith("stable") else set()
-    assert moved and all(name.startswith("encoder.layers.2.") or name in stable for name in moved), moved
-    wave = source()[1][0]
-    tuned, = dataclasses.replace(spec, checkpoint=str(folder)).compute([wave])
-    below = torch.from_numpy(spec.below(1).compute([wave])[0])[None]
-    with torch.no_grad():
-        expected = learner.module["upper"](below, torch.ones(below.shape[:2], dtype=torch.bool))[0]
-    assert np.abs(tuned - expected.numpy()).max() < 1e-4
-    assert identity(dataclasses.replace(spec, checkpoint=str(folder))) != identity(spec)
-
-
-def test_an_interrupted_tuning_ends_like_an_uninterrupted_one(tmp_path):
-    spec, config = SpeechEncoder(checkpoint=save(tmp_path / "model"), pooling="frames"), TuningConfig(layers=2, steps=8, batch=4, most_frames=100)
-    whole, first, again = (learner_of(spec, config) for _ in range(3))
-
-    class Killed(Exception):
-        pass
-
-    def stop(records):
-        if len(records) == 5:
-            raise Killed
-    train(whole, 8, tmp_path / "whole", every=1, progress=False, save_seconds=0)
-    with pytest.raises(Killed):
-        train(first, 8, tmp_path / "part", every=1, progress=False, save_seconds=0, on_record=stop)
-    assert train(again, 8, tmp_path / "part", every=1, progress=False, save_seconds=0).resumed_from == 4
-    assert all(torch.equal(value, again.module.state_dict()[name]) for name, value in copy.deepcopy(whole.module.state_dict()).items())
-
-
 def test_only_the_last_layers_can_be_tuned(tmp_path):
     spec = SpeechEncoder(checkpoint=save(tmp_path / "model"))
     with pytest.raises(SettingError, match="4 layers below"):
         spec.below(4)
-    with pytest.raises(SettingError, match="choose 'last'"):
-        TuningLearner(dataclasses.replace(spec, layer=1), None, None, None, [], TuningConfig())
+    for layer in ("mean", "all"):
+        with pytest.raises(SettingError, match="of one layer"):
+            dataclasses.replace(spec, layer=layer).below(1)
     module = load_encoder(spec)
     assert not any(p.requires_grad for p in module.convolutions.parameters()) and all(p.requires_grad for p in module.encoder.parameters())

@@ -13,9 +13,10 @@ from sklearn.covariance import ShrunkCovariance, ledoit_wolf_shrinkage
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch.nn import functional
 
-from colab_utils.methods import emofsl, training
+from colab_utils.methods import training
 from colab_utils.methods.circumplex import coordinates_from_annotations, pair_levels
-from colab_utils.methods.emofsl import METHODS, PRESETS, EmofslConfig, SourceLearner, decide, fine_tune, metric_loss, preset_name, scale_of
+from colab_utils.methods.emofsl import decide, fine_tune, metric_loss, scale_of, source_learner
+from colab_utils.methods.emofsl_config import DECISIONS, METHODS, PRESETS, EmofslConfig, check, preset_name
 from colab_utils.methods.episode_baselines import logistic_regression, nearest_prototype
 from colab_utils.methods.frozen_baselines import as_tasks, lda, within_class_covariance
 from colab_utils.methods.pair_losses import distances, emotion_distance, pair_masks
@@ -224,14 +225,14 @@ def test_a_query_of_each_draw_and_a_class_without_support():
     config, query = config_with(epochs=2, width=6), torch.as_tensor(world(4, 5)[0])
     parameters = fine_tune(net(), support, y, config, None)
     once, each = (decide(parameters, one, support, y, config) for one in (query, query.expand(2, *query.shape)))
-    assert all(torch.equal(once[rule], each[rule]) for rule in emofsl.DECISIONS)
+    assert all(torch.equal(once[rule], each[rule]) for rule in DECISIONS)
     scores = decide(parameters, query, support[:, 3:], y[3:], config)["prototype"]
     assert (scores[..., 0] == 0).all() and torch.allclose(scores.sum(dim=-1), torch.ones(2, 16, dtype=torch.float64))
 
 
 def source(tmp_path, config, steps=None, seed=1):
     (x, y), valid = world(30, seed), world(10, seed + 50)
-    learner = SourceLearner(x, y, valid, 4, config)
+    learner = source_learner(x, y, valid, 4, config)
     return learner, train(learner, steps or learner.steps, tmp_path, every=learner.steps_per_epoch, patience=config.source_patience)
 
 
@@ -259,7 +260,7 @@ def test_the_metric_loss_of_the_source_makes_its_classes_compact_and_is_off_by_d
     same, spread = pair_masks(true)[0], {}
     for weight in (0.0, 5.0):
         config = config_with(width=16, source_epochs=12, source_rate=1e-2, source_loss_weight=weight)
-        learner = SourceLearner(x, y, valid, 4, config, metric_loss(config, FOUR))
+        learner = source_learner(x, y, valid, 4, config, metric_loss(config, FOUR))
         batch = learner.batches(0)
         logits, embedding = (part.detach() for part in learner.module(*batch.inputs))
         plain = functional.cross_entropy(logits, batch.y)           # the source is balanced here
@@ -278,7 +279,7 @@ def test_centring_on_the_support_removes_a_shift_of_the_target(tmp_path):
         support, y = draws(3, 5, seed=100, dtype=torch.float32, shift=shift)
         parameters = fine_tune(learner.module, support, y, config, None)
         scores.append(decide(parameters, torch.as_tensor(x + shift, dtype=torch.float32), support, y, config))
-    for rule in emofsl.DECISIONS:
+    for rule in DECISIONS:
         assert torch.allclose(scores[0][rule], scores[1][rule], atol=1e-4)
     assert float((scores[0]["head"].argmax(dim=-1) == torch.as_tensor(true)).float().mean()) > 0.9
 
@@ -291,7 +292,7 @@ def test_source_training_resumes_to_the_same_weights(tmp_path):
         pass
 
     (x, y), valid = world(30, 1), world(10, 51)
-    killed = SourceLearner(x, y, valid, 4, config)
+    killed = source_learner(x, y, valid, 4, config)
     step = killed.step
     killed.step = lambda i: step(i) if i < 10 else (_ for _ in ()).throw(Killed)
     with pytest.raises(Killed):
@@ -304,7 +305,7 @@ def test_source_training_resumes_to_the_same_weights(tmp_path):
 def test_the_scale_is_that_of_the_training_utterances_and_ignores_constants(tmp_path):
     x, y = world(30, 1)
     x[:, 3] = 123.456
-    learner = SourceLearner(x, y, world(10, 51), 4, config_with(width=8))
+    learner = source_learner(x, y, world(10, 51), 4, config_with(width=8))
     varies = np.arange(DIM) != 3
     assert np.allclose(learner.module.mean, x.mean(axis=0)) and learner.module.factor[3] == 0
     assert np.allclose(learner.module.factor[varies], 1 / x[:, varies].std(axis=0))
@@ -312,7 +313,7 @@ def test_the_scale_is_that_of_the_training_utterances_and_ignores_constants(tmp_
 
 def test_the_rate_of_the_source_decays_by_epoch():
     config = config_with(width=8, source_rate=1e-2, decay=0.5)
-    learner = SourceLearner(*world(30, 1), world(10, 51), 4, config)
+    learner = source_learner(*world(30, 1), world(10, 51), 4, config)
     rates = []
     for i in (0, 3, 4, 9):
         learner.step(i)
@@ -327,7 +328,7 @@ def test_the_paper_preset_has_table_1():
     assert preset_name(paper) == preset_name(dataclasses.replace(paper, method="FSTL", shots=15)) == "paper"
     assert preset_name(dataclasses.replace(paper, alpha=1.1)) == "changed"
     for config in PRESETS.values():
-        emofsl.check(config)
+        check(config)
     with pytest.raises(SettingError, match="choose from default, paper"):
         EmofslConfig.preset("best")
 
@@ -342,7 +343,7 @@ def test_settings_that_cannot_work_are_refused(changes, message):
     config = config_with(**changes)
     support, y = draws(1, 2)
     for act in (lambda: metric_loss(config, FOUR), lambda: fine_tune(net(), support, y, config, None),
-                lambda: SourceLearner(*world(5, 1), world(2, 2), 4, config)):
+                lambda: source_learner(*world(5, 1), world(2, 2), 4, config)):
         with pytest.raises(SettingError, match=message):
             act()
 

@@ -12,8 +12,9 @@ import torch
 
 from colab_utils.corpora.manifest import empty_row
 from colab_utils.methods import emofsl
-from colab_utils.methods.emofsl import EmofslConfig, SourceLearner
-from colab_utils.methods.emofsl_study import BASELINES, TransferStudy, relevant
+from colab_utils.methods.emofsl import source_learner
+from colab_utils.methods.emofsl_config import EmofslConfig, relevant
+from colab_utils.methods.emofsl_study import BASELINES, TransferStudy
 from colab_utils.methods.training import TrainingError
 from colab_utils.protocols.build import build_task
 from colab_utils.protocols.draws import pair_task
@@ -124,7 +125,7 @@ def test_predictions_are_those_of_the_three_stages_done_by_hand_for_one_draw(man
     x = study.store.matrix(rows["utt_id"])
     y = np.array([LABELS.index(emotion) for emotion in rows["emotion"]])
     train, valid, test = (roles == role for role in ("train", "valid", "test"))
-    learner = SourceLearner(x[train], y[train], (x[valid], y[valid]), 4, CONFIG)
+    learner = source_learner(x[train], y[train], (x[valid], y[valid]), 4, CONFIG)
     best, state = -1.0, None
     for i in range(learner.steps):
         learner.step(i)

@@ -7,7 +7,8 @@ import pytest
 
 from colab_utils import corpora
 from colab_utils.display.controls import Panel
-from colab_utils.methods.emofsl import EmofslConfig, levels_and_margins
+from colab_utils.methods.emofsl import levels_and_margins
+from colab_utils.methods.emofsl_config import EmofslConfig
 from colab_utils.methods.transfers import Transfers, config_of, panel_settings
 from colab_utils.protocols.published import load_protocol
 from colab_utils.results.published import PUBLISHED_COLUMNS, published_table

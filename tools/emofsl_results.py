@@ -22,7 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from run_notebook import read_value  # noqa: E402
 
 from colab_utils import corpora, session  # noqa: E402
-from colab_utils.methods.emofsl import EmofslConfig  # noqa: E402
+from colab_utils.methods.emofsl_config import EmofslConfig  # noqa: E402
 from colab_utils.methods.emofsl_study import BASELINES  # noqa: E402
 from colab_utils.methods.transfers import Transfers  # noqa: E402
 from colab_utils.protocols.published import load_protocol  # noqa: E402

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
+import pathlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,7 +13,7 @@ import numpy as np
 import torch
 
 from colab_utils.features.encoders_checkpoints import find
-from colab_utils.features.encoders_module import SAMPLE_RATE, EncoderModule, UpperLayers, load_model
+from colab_utils.features.encoders_module import SAMPLE_RATE, EncoderModule, UpperLayers, load_model, quiet
 from colab_utils.features.front_end import FrontEnd
 from colab_utils.settings import SettingError, setting
 
@@ -141,6 +143,25 @@ def load_upper_layers(spec: SpeechEncoder, n_layers: int, device: str = "cpu") -
     """The last `n_layers` layers of `spec`, to be tuned on the frames of `spec.below(n_layers)`. Raises EncoderError, SettingError."""
     spec.below(n_layers)
     return UpperLayers(load_encoder(spec, device).encoder, n_layers)
+
+
+def save_encoder(spec: SpeechEncoder, upper: UpperLayers, folder: str | os.PathLike) -> pathlib.Path:
+    """Write the encoder of `spec` with `upper` (of `load_upper_layers`, tuned) in the place of its layers, in the Hub's format; returns the folder.
+
+    `SpeechEncoder(checkpoint=<folder>)` reads it like any other. Raises EncoderError.
+    """
+    from transformers import AutoFeatureExtractor
+    source, folder, tuned = find(spec.checkpoint, spec.revision), pathlib.Path(folder), upper.encoder.layers
+    model, _ = load_model(source)
+    top = spec.layer if isinstance(spec.layer, int) else spec.depth
+    for mine, other in zip(model.encoder.layers[top - len(tuned):top], tuned, strict=True):
+        mine.load_state_dict({name: value.cpu() for name, value in other.state_dict().items()}, strict=False)     # WavLM's first holds more
+    if getattr(model.config, "do_stable_layer_norm", False) and top == spec.depth:        # stands behind the last layer
+        model.encoder.layer_norm.load_state_dict(upper.encoder.layer_norm.state_dict())
+    with quiet():
+        model.save_pretrained(folder)
+    AutoFeatureExtractor.from_pretrained(source.folder).save_pretrained(folder)
+    return folder
 
 
 @functools.lru_cache(maxsize=1)

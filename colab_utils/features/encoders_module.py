@@ -136,7 +136,7 @@ def load_model(source: Source) -> tuple[Any, bool]:
         raise EncoderError(f"{name} has no {PREPROCESSOR}, which says how waveforms are normalised: save the feature extractor beside the model")
     try:
         extractor = AutoFeatureExtractor.from_pretrained(source.folder)
-        with _quiet():
+        with quiet():
             model, report = AutoModel.from_pretrained(source.folder, config=config, weights_only=True, output_loading_info=True)
     except Exception as error:          # safetensors, pickle, zip, JSON and shape errors, each with its own class
         raise EncoderError(f"{name}: its weights or its {PREPROCESSOR} are damaged or of another model ({first_line(error)}); "
@@ -150,8 +150,8 @@ def load_model(source: Source) -> tuple[Any, bool]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' bar and its list of unused heads meanwhile; what counts, missing weights, is an error here."""
+def quiet() -> Iterator[None]:
+    """Without transformers' bars and its list of unused heads meanwhile; what counts, missing weights, is an error here."""
     from transformers.utils import logging
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

@@ -111,6 +111,10 @@ class FeatureStore:
             raise StoreError(f"{self.spec['name']} gives frames, not one vector an utterance: use padded(ids), or a pooled front end")
         return np.concatenate([np.zeros((0, self.dim), np.float32), *(self[utt_id] for utt_id in ids)])
 
+    def lengths(self, ids: Sequence[str]) -> np.ndarray:
+        """Frames of each of `ids`, int64 (n,); nothing is read. Raises KeyError."""
+        return np.array([stop - start for _, start, stop in map(self._find, ids)], dtype=np.int64)
+
     def padded(self, ids: Sequence[str], max_frames: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Frames of `ids` as values (n, frames, dim) float32 and a mask (n, frames), True where there is speech.
 
@@ -120,7 +124,7 @@ class FeatureStore:
         if max_frames is not None and max_frames < 1:
             raise ValueError(f"max_frames = {max_frames}: at least 1 is needed")
         places = [self._find(utt_id) for utt_id in ids]
-        lengths = np.array([min(stop - start, max_frames or stop) for _, start, stop in places], dtype=int)
+        lengths = np.minimum(self.lengths(ids), max_frames or np.iinfo(np.int64).max)
         mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
         values = np.zeros((*mask.shape, self.dim), dtype=np.float32)
         for row, length, (shard, start, _) in zip(values, lengths, places, strict=True):

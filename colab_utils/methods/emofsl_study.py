@@ -1,6 +1,7 @@
 """Few-shot transfer from a source corpus to a target: train on the source, fine-tune on k-shot support of the target, test its other speakers."""
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import os
@@ -17,12 +18,23 @@ from colab_utils.corpora.manifest import manifest_hash
 from colab_utils.features.store import FeatureStore
 from colab_utils.methods import circumplex, emofsl, episode_baselines, frozen_baselines
 from colab_utils.methods.baselines import pooled_features
-from colab_utils.methods.emofsl import DECISIONS, METHODS, VERSION, EmofslConfig, Metric, SourceLearner
+from colab_utils.methods.emofsl import Metric, SourceLearner, source_learner
+from colab_utils.methods.emofsl_config import (
+    DECISIONS,
+    METHODS,
+    VERSION,
+    EmofslConfig,
+    baseline_settings,
+    check,
+    preset_name,
+    relevant,
+    source_settings,
+)
 from colab_utils.methods.tasks import Tasks
 from colab_utils.methods.threads import single_thread
 from colab_utils.methods.trained import train_or_load
 from colab_utils.methods.training import History
-from colab_utils.models.emofsl_net import forward
+from colab_utils.models.emofsl_net import EmofslNet, forward
 from colab_utils.progress import bar as progress_bar
 from colab_utils.protocols.draws import draws_table, support_draws
 from colab_utils.protocols.folds import check_disjoint, speaker_independence
@@ -30,11 +42,6 @@ from colab_utils.results.predictions import validate
 from colab_utils.results.runs import Part, Run, open_run
 
 BASELINES = ("source only", "nearest prototype", "logistic regression", "LDA")
-_SOURCE = ("seed", "source_epochs", "source_rate", "source_batch", "source_patience", "source_loss_weight", "decay", "width", "activation")
-_EVERY = ("shots", "n_draws", "seed", "n_seeds", "n_boot")
-_TUNING = ("learning_rate", "epochs", "tune", "centre", "normalise", "similarity", "decision", "method")
-_METRIC = {"BTL": (), "FSTL": ("loss_weight", "kappa", "cap", "reduction"),
-           "EMOFSL": ("loss_weight", "alpha", "beta", "kappa1", "kappa2", "margins", "valence", "far", "reduction")}
 
 
 class Embeddings(NamedTuple):
@@ -46,7 +53,7 @@ class Embeddings(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Tested:
+class Tested:
     """A method in a test: its name, its kind ("tuned" or a baseline's name), its settings, and the metric loss of one's own."""
     name: str
     kind: str
@@ -71,6 +78,8 @@ class TransferStudy:
         self.root, self.merge, self.device, self.progress = root, dict(merge or {}), device, progress
         self.folds = sorted(set(split["fold"]))
         self.y = pd.Index(self.labels).get_indexer(self.rows["emotion"])
+        self.layers = len({name.split("_")[1] for name in store.feature_names if name.startswith("layer_")}) or 1
+        self.front = store.spec["name"]         # the features, in names of runs
         self.note = ""
         self._learners: dict[Any, tuple[SourceLearner, History]] = {}
         self._scores: dict[Any, dict[str, torch.Tensor]] = {}
@@ -80,7 +89,7 @@ class TransferStudy:
 
     def train(self, config: EmofslConfig, on_record: Callable[[list[dict]], None] | None = None) -> History:
         """Train the source model of the first seed, or load it; returns its history. The target is not read. Raises TrainingError, Interrupted."""
-        emofsl.check(config)
+        self._check(config)
         return self._source(config, self.folds[0], on_record, self.progress)[1]
 
     def _source(self, config: EmofslConfig, fold: str, on_record: Callable | None = None, progress: bool = False) -> tuple[SourceLearner, History]:
@@ -93,17 +102,32 @@ class TransferStudy:
             if not len(valid):
                 raise settings.SettingError(f"task {self.name}: no speaker of the source validates (it has one for training): take another source")
             metric = self._metric(own, fold) if own.source_loss_weight else None
-            learner = SourceLearner(self._features("source", train), self.y[train], (self._features("source", valid), self.y[valid]),
-                                    len(self.labels), own, metric, self.device)
+            learner = self._learner(train, valid, own, metric)
             facts = {"version": VERSION, "labels": self.labels, "merge": self.merge, "features": self.store.key,
                      "manifest": manifest_hash(self.rows[self.rows["utt_id"].isin(split["utt_id"])])}
-            name = f"{self.name.split('-')[0]}-{self.store.spec['name']}-seed{own.seed}"
-            with single_thread():
+            name = f"{self.name.split('-')[0]}-{self.front}-seed{own.seed}"
+            with self._threads():
                 history = train_or_load(self.root, "emofsl-source", name, own, facts, split.assign(fold="source", seed=0, task=""), learner,
                                         learner.steps, every=learner.steps_per_epoch, patience=own.source_patience, progress=progress,
                                         on_record=on_record)[1]
             self._learners[key] = learner, history
         return self._learners[key]
+
+    def _learner(self, train: np.ndarray, valid: np.ndarray, config: EmofslConfig, metric: Metric | None) -> SourceLearner:
+        """What trains the source model on these rows."""
+        return source_learner(self._features("source", train).cpu().numpy(), self.y[train], (self._features("source", valid).cpu().numpy(),
+                              self.y[valid]), len(self.labels), config, metric, self.device, self.layers)
+
+    def _check(self, config: EmofslConfig) -> None:
+        """Raise SettingError for settings that this study cannot follow."""
+        check(config)
+        if config.tune_layers:
+            raise settings.SettingError(f"tune_layers = {config.tune_layers}: {self.front} as it is cached here has no layers that could learn; make "
+                                        "the study by Transfers.study(..., tune_layers=...) with a speech encoder, or set tune_layers = 0")
+
+    def _threads(self) -> contextlib.AbstractContextManager:
+        """How many threads torch may use meanwhile."""
+        return single_thread()
 
     def _numbers(self, fold: str, role: str) -> np.ndarray:
         """Row numbers of one role in one fold."""
@@ -115,11 +139,15 @@ class TransferStudy:
         if side not in self._values:
             training = self.split["role"].isin(["train", "valid"])
             mine = self.rows["utt_id"].isin(self.split.loc[training if side == "source" else ~training, "utt_id"]).to_numpy()
-            values, self.note = pooled_features(self.store, self.rows["utt_id"][mine])
+            values, self.note = self._vectors(np.flatnonzero(mine))
             table = np.full((len(self.rows), values.shape[1]), np.nan, dtype=np.float32)
             table[mine] = values
             self._values[side] = torch.from_numpy(table).to(self.device)
         return self._values[side][torch.as_tensor(numbers, device=self.device)]
+
+    def _vectors(self, numbers: np.ndarray) -> tuple[np.ndarray, str]:
+        """One vector for each of `rows[numbers]`, float32 (n, dim), and a note on how it was made, or ""."""
+        return pooled_features(self.store, self.rows["utt_id"].iloc[numbers])
 
     def _metric(self, config: EmofslConfig, fold: str) -> Metric | None:
         """The metric loss; with margins "annotated" the emotions stand where the ratings of the source's training utterances put them."""
@@ -152,7 +180,7 @@ class TransferStudy:
         """Every method at one number of shots."""
         tested = self._tested(config, methods, decisions, baselines, own)
         for one in tested:
-            emofsl.check(one.config)
+            self._check(one.config)
         drawn = {(seed, fold): self.draws(config, fold, seed) for seed in _seeds(config) for fold in self.folds}
         split = pd.concat([draws_table(self.rows, self.split[self.split["fold"] == fold], draws, seed) for (seed, fold), draws in drawn.items()],
                           ignore_index=True)
@@ -165,26 +193,26 @@ class TransferStudy:
         return found
 
     def _tested(self, config: EmofslConfig, methods: Sequence[str], decisions: Sequence[str], baselines: Sequence[str],
-                own: Mapping[str, Metric]) -> list[_Tested]:
+                own: Mapping[str, Metric]) -> list[Tested]:
         """What is tested at one number of shots."""
-        tuned = [_Tested(f"{method}, {decision}", "tuned", relevant(dataclasses.replace(config, method=method, decision=decision)))
+        tuned = [Tested(f"{method}, {decision}", "tuned", relevant(dataclasses.replace(config, method=method, decision=decision)))
                  for method in methods for decision in decisions]
-        mine = [_Tested(f"{name}, {decision}", "tuned", dataclasses.replace(config, decision=decision), metric)
+        mine = [Tested(f"{name}, {decision}", "tuned", dataclasses.replace(config, decision=decision), metric)
                 for name, metric in own.items() for decision in decisions]
-        return [*(_Tested(name, name, baseline_settings(config)) for name in baselines), *tuned, *mine]
+        return [*(Tested(name, name, baseline_settings(config)) for name in baselines), *tuned, *mine]
 
     def draws(self, config: EmofslConfig, fold: str, seed: int) -> np.ndarray:
         """The support draws of a fold: row numbers, int64 (draws, classes, shots). Raises FoldError where a class has too few utterances."""
         return support_draws(self.rows, self.split[self.split["fold"] == fold], self.labels, config.shots, config.n_draws, seed)
 
-    def _run(self, tested: _Tested, drawn: Mapping[tuple[int, str], np.ndarray], split: pd.DataFrame, pictures: bool) -> Run:
+    def _run(self, tested: Tested, drawn: Mapping[tuple[int, str], np.ndarray], split: pd.DataFrame, pictures: bool) -> Run:
         """One method on all draws: a finished run."""
         config = tested.config
-        facts = {"version": VERSION, "preset": emofsl.preset_name(config) if tested.kind == "tuned" and not tested.metric else "",
+        facts = {"version": VERSION, "preset": preset_name(config) if tested.kind == "tuned" and not tested.metric else "",
                  "labels": self.labels, "merge": self.merge, "features": self.store.key, "feature_spec": self.store.spec,
                  "manifest": manifest_hash(self.rows), "task": self.name, "model": tested.name,
                  **({"code": files.short_hash(inspect.getsource(tested.metric))} if tested.metric else {})}
-        run = open_run(self.root, "emofsl", f"{self.name}-{self.store.spec['name']}-{tested.name}-{config.shots}shot", config, facts, split)
+        run = open_run(self.root, "emofsl", f"{self.name}-{self.front}-{tested.name}-{config.shots}shot", config, facts, split)
         if not run.done:
             self._compute(tested, drawn, run, speaker_independence(split))
         if pictures and not (run.path / "confusion_matrix.csv").exists():
@@ -192,7 +220,7 @@ class TransferStudy:
             save_confusion_matrix(run)
         return run
 
-    def _compute(self, tested: _Tested, drawn: Mapping[tuple[int, str], np.ndarray], run: Run, independence: str) -> None:
+    def _compute(self, tested: Tested, drawn: Mapping[tuple[int, str], np.ndarray], run: Run, independence: str) -> None:
         """Predictions and metrics of a run that is not done."""
         tables = []
         for (seed, fold), draws in drawn.items():
@@ -203,15 +231,15 @@ class TransferStudy:
                    notes=self._notes(tested))
         run.mark_done()
 
-    def _part(self, tested: _Tested, part: Part, draws: np.ndarray, seed: int, fold: str) -> pd.DataFrame:
+    def _part(self, tested: Tested, part: Part, draws: np.ndarray, seed: int, fold: str) -> pd.DataFrame:
         """Predictions of all draws of one seed and fold."""
         config = dataclasses.replace(tested.config, seed=seed)
         learner, numbers = self._source(config, fold)[0], self._numbers(fold, "test")
         if tested.kind == "tuned":
             scores = self.scores(config, fold, draws, tested.metric)[config.decision]
         else:
-            with single_thread():
-                tasks = frozen_baselines.as_tasks(learner.module, *self._support(draws), self._features("target", numbers))
+            with self._threads():
+                tasks = frozen_baselines.as_tasks(self._frozen(learner), *self._support(draws), self._features("target", numbers))
                 scores = self._baseline(tested.kind, learner, tasks, numbers, fold)
         table = draw_predictions(scores.cpu().double().numpy(), self.rows.iloc[numbers], self.labels, method=tested.name, seed=seed, fold=fold)
         part.save(table)
@@ -230,31 +258,47 @@ class TransferStudy:
         """
         key = metric, dataclasses.replace(config, decision=DECISIONS[0]), fold
         if key not in self._scores:
-            with single_thread():
-                (support, y), module = self._support(draws), self._source(config, fold)[0].module
-                parameters = emofsl.fine_tune(module, support, y, config, metric or self._metric(config, fold))
-                self._scores[key] = emofsl.decide(parameters, self._features("target", self._numbers(fold, "test")), support, y, config)
+            with self._threads():
+                self._scores[key] = self._decided(self._source(config, fold)[0], draws, self._numbers(fold, "test"), config,
+                                                  metric or self._metric(config, fold))
         return self._scores[key]
+
+    def _decided(self, learner: SourceLearner, draws: np.ndarray, numbers: np.ndarray, config: EmofslConfig,
+                 metric: Metric | None) -> dict[str, torch.Tensor]:
+        """Stages 2 and 3: scores of `rows[numbers]` by either decision."""
+        support, y = self._support(draws)
+        parameters = emofsl.fine_tune(learner.module, support, y, config, metric)
+        return emofsl.decide(parameters, self._features("target", numbers), support, y, config)
 
     def _baseline(self, kind: str, learner: SourceLearner, tasks: Tasks, numbers: np.ndarray, fold: str) -> torch.Tensor:
         """Probabilities (draws, n_query, classes) of a baseline."""
         if kind == "source only":
-            with torch.no_grad():
-                logits = learner.module(self._features("target", numbers))[0]
+            logits = self._through(learner.module, numbers)[0]
             return torch.softmax(logits, dim=-1).expand(len(tasks.support.y), *logits.shape)
         if kind == "LDA":        # one shot says nothing of the spread within a class, so that of the source serves all k
             train = self._numbers(fold, "train")
-            scaled = (self._features("source", train) - learner.module.mean) * learner.module.factor
-            return frozen_baselines.lda(tasks, frozen_baselines.within_class_covariance(scaled.cpu().numpy(), self.y[train]))
+            scaled = self._frozen(learner).scaled(self._features("source", train)).detach().cpu().numpy()
+            return frozen_baselines.lda(tasks, frozen_baselines.within_class_covariance(scaled, self.y[train]))
         return {"nearest prototype": episode_baselines.nearest_prototype, "logistic regression": episode_baselines.logistic_regression}[kind](tasks)
 
-    def _notes(self, tested: _Tested) -> list[str]:
+    def _frozen(self, learner: SourceLearner) -> EmofslNet:
+        """The network whose standardisation and layer weights the baselines share."""
+        return learner.module
+
+    @torch.no_grad()
+    def _through(self, module: torch.nn.Module, numbers: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (n, classes) and projections (n, width) that the source's network gives `rows[numbers]` of the target."""
+        return module(self._features("target", numbers))
+
+    def _notes(self, tested: Tested) -> list[str]:
         """What a reader of the numbers has to know."""
         config = tested.config
         notes = [f"{len(self.labels)}-way {config.shots}-shot, {config.n_draws} support draws a fold from speakers of other folds",
-                 f"features: {self.store.spec['name']}", *([self.note] if self.note else [])]
+                 f"features: {self.front}", *([self.note] if self.note else [])]
         if tested.kind == "source only":
             notes.append("looks at no support: the source's model as it is")
+        if self.layers > 1:
+            notes.append(f"{self.layers} layers of the encoder under weights that the source's training learned")
         return notes
 
     def embeddings(self, config: EmofslConfig, fold: str = "", draw: int = 0) -> Embeddings:
@@ -262,41 +306,30 @@ class TransferStudy:
         fold = fold or self.folds[0]
         chosen = self.draws(config, fold, config.seed)[draw:draw + 1]
         learner, numbers = self._source(config, fold)[0], self._numbers(fold, "test")
-        support, y = self._support(chosen)
-        with single_thread():
-            parameters = emofsl.fine_tune(learner.module, support, y, config, self._metric(config, fold))
-            everyone = np.concatenate([numbers, chosen.ravel()])
-            values = self._features("target", everyone)
-            with torch.no_grad():
-                before, after = learner.module(values)[1], forward(parameters, values, config.activation)[1][0]
+        everyone = np.concatenate([numbers, chosen.ravel()])
+        with self._threads():
+            before, after = self._through(learner.module, everyone)[1], self._projected(learner, chosen, everyone, config, self._metric(config, fold))
         rows = self.rows.iloc[everyone].assign(role=np.repeat(["test", "support"], [len(numbers), chosen.size])).reset_index(drop=True)
         return Embeddings(rows, before.cpu().numpy(), after.cpu().numpy())
+
+    def _projected(self, learner: SourceLearner, draw: np.ndarray, numbers: np.ndarray, config: EmofslConfig, metric: Metric | None) -> torch.Tensor:
+        """Projections (n, width) of `rows[numbers]` after the fine-tuning on one draw (1, classes, shots)."""
+        parameters = emofsl.fine_tune(learner.module, *self._support(draw), config, metric)
+        with torch.no_grad():
+            return forward(parameters, self._features("target", numbers), config.activation)[1][0]
+
+    def layer_weights(self, config: EmofslConfig) -> np.ndarray:
+        """Weights that the source's training gave the encoder's layers, float (layers,) that sum to 1, the input of the first layer first.
+
+        Raises SettingError where the features hold one layer.
+        """
+        if self.layers == 1:
+            raise settings.SettingError(f"{self.front} holds one layer: take a speech encoder with layer = 'all'")
+        return torch.softmax(self._source(config, self.folds[0])[0].module.layer_weights.detach(), dim=0).cpu().numpy()
 
 
 def _seeds(config: EmofslConfig) -> range:
     return range(config.seed, config.seed + config.n_seeds)
-
-
-def _only(config: EmofslConfig, names: Sequence[str]) -> EmofslConfig:
-    """The settings of these names, all others as in the defaults: what a method does not look at does not name its run."""
-    return dataclasses.replace(EmofslConfig(), **{name: getattr(config, name) for name in names})
-
-
-def source_settings(config: EmofslConfig) -> EmofslConfig:
-    """What decides the source's training; with source_loss_weight 0 the same for all methods."""
-    if not config.source_loss_weight:
-        return dataclasses.replace(_only(config, _SOURCE), method="BTL")
-    return dataclasses.replace(_only(config, (*_SOURCE, *_METRIC[config.method], "method", "normalise")))
-
-
-def relevant(config: EmofslConfig) -> EmofslConfig:
-    """What decides the result of config.method: a margin does not make BTL anew."""
-    return _only(config, (*_EVERY, *_SOURCE, *_TUNING, *_METRIC[config.method]))
-
-
-def baseline_settings(config: EmofslConfig) -> EmofslConfig:
-    """What decides the result of the baselines, which share the source model's standardisation."""
-    return dataclasses.replace(_only(config, (*_EVERY, *_SOURCE)), method="BTL", source_loss_weight=0.0)
 
 
 def draw_predictions(scores: np.ndarray, rows: pd.DataFrame, labels: Sequence[str], *, method: str, seed: int, fold: str) -> pd.DataFrame:

@@ -14,14 +14,16 @@ from colab_utils.settings import SettingError
 
 
 def as_tasks(module: EmofslNet, support: torch.Tensor, y: torch.Tensor, query: torch.Tensor) -> Tasks:
-    """Support draws of one fold as Tasks, for the functions of `episode_baselines` and `lda`: features standardised as the source was.
+    """Support draws of one fold as Tasks, for the functions of `episode_baselines` and `lda`: features as the source's projection sees them.
 
     support: float (draws, n, dim), y: class ids (draws, n) or (n,), query: (n_query, dim) for all draws. The query's labels are not known (0).
     """
     y = torch.as_tensor(y, device=support.device).expand(support.shape[:2])
     active = torch.nn.functional.one_hot(y, module.head.out_features).any(dim=1)
-    scaled = [(values - module.mean) * module.factor for values in (support, query.expand(len(support), *query.shape))]
-    return Tasks(Batch((scaled[0],), y, active), Batch((scaled[1],), torch.zeros(scaled[1].shape[:2], dtype=torch.int64, device=y.device), active))
+    with torch.no_grad():
+        support, query = module.scaled(support), module.scaled(query)
+    query = query.expand(len(support), *query.shape)
+    return Tasks(Batch((support,), y, active), Batch((query,), torch.zeros(query.shape[:2], dtype=torch.int64, device=y.device), active))
 
 
 def within_class_covariance(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -10,30 +10,35 @@ import pandas as pd
 
 from colab_utils import settings
 from colab_utils.features import front_end
+from colab_utils.features.embeddings import SpeechEncoder
 from colab_utils.features.extract import extract
+from colab_utils.features.front_end import FrontEnd
 from colab_utils.features.store import FeatureStore
-from colab_utils.methods.emofsl import EmofslConfig
+from colab_utils.methods.emofsl_config import EmofslConfig
+from colab_utils.methods.emofsl_layers_study import LayersStudy
 from colab_utils.methods.emofsl_study import TransferStudy
 from colab_utils.protocols.build import build_task
 from colab_utils.protocols.draws import pair_task
 from colab_utils.protocols.published import Protocol, Task
 
 _IN_PANEL = ("shots", "n_draws", "alpha", "beta", "kappa1", "kappa2", "kappa", "loss_weight", "margins", "decision", "learning_rate", "epochs",
-             "seed")
+             "tune_layers", "seed")
 
 
 class Transfers:
     """Studies from one corpus (or domain) to another, of the corpora in `manifest`, in the manner of `protocol`.
 
     A pair that the protocol has as a task is built as published, with its folds and counts; any other one by `draws.pair_task`. root: features,
-    trained models and runs go there. merge: what emotions are renamed to besides the protocol's own. Raises what `build_task` raises.
+    trained models and runs go there. merge: what emotions are renamed to besides the protocol's own; front_ends: front ends with settings of
+    one's own by name, before those of `features.front_end`. Raises what `build_task` raises.
     """
 
     def __init__(self, protocol: Protocol, manifest: pd.DataFrame, root: str | pathlib.Path, *, merge: Mapping[str, str | None] | None = None,
-                 device: str = "cpu", progress: bool = True, check_counts: bool = True):
+                 front_ends: Mapping[str, FrontEnd] | None = None, device: str = "cpu", progress: bool = True, check_counts: bool = True):
+        self.front_ends = dict(front_ends or {})
         self.protocol, self.manifest, self.root, self.merge = protocol, manifest, pathlib.Path(root), dict(merge or {})
         self.device, self.progress, self.check_counts = device, progress, check_counts
-        self._stores: dict[str, FeatureStore] = {}
+        self._stores: dict[FrontEnd, FeatureStore] = {}
         self._studies: dict[tuple, TransferStudy] = {}
 
     @property
@@ -51,28 +56,47 @@ class Transfers:
         task = pair_task(self.protocol, source, target, max(2, min(5, speakers)))
         return dataclasses.replace(task, emotions=tuple(emotions), merge={**task.merge, **self.merge})
 
-    def study(self, source: str, target: str, features: str, emotions: Sequence[str]) -> TransferStudy:
-        """The study of one pair; features of all corpora are extracted once for each front end. Raises SettingError for a single emotion."""
+    def study(self, source: str, target: str, features: str, emotions: Sequence[str], tune_layers: int = 0) -> TransferStudy:
+        """The study of one pair; features of all corpora are extracted once for each front end.
+
+        tune_layers: of a speech encoder, to learn in the study (`EmofslConfig.tune_layers`). Raises SettingError for a single emotion, and for
+        layers that there are not.
+        """
         if len(set(emotions)) < 2:
             raise settings.SettingError(f"emotions = {', '.join(emotions) or 'none'}: choose two or more to tell apart")
-        key = source, target, features, tuple(emotions)
+        spec, key = self.front_end(features), (source, target, features, tuple(emotions), tune_layers)
+        if tune_layers and not isinstance(spec, SpeechEncoder):
+            raise settings.SettingError(f"tune_layers = {tune_layers}: {features} has no transformer layers that could learn; choose a speech "
+                                        "encoder (owner/name of the Hub, or a folder), or tune_layers = 0")
         if key not in self._studies:
             task = self.task(source, target, emotions)
             protocol = dataclasses.replace(self.protocol, tasks={task.name: task})
             rows, split = build_task(protocol, task.name, self.manifest, check_counts=self.check_counts)
-            self._studies[key] = TransferStudy(task.name, rows, split, self.store(features), task.emotions, self.root, merge=task.merge,
-                                               device=self.device, progress=self.progress)
+            common = {"merge": task.merge, "device": self.device, "progress": self.progress}
+            if tune_layers:
+                store = self._extracted(spec.below(tune_layers))
+                self._studies[key] = LayersStudy(task.name, rows, split, store, task.emotions, self.root, encoder=spec, n_layers=tune_layers,
+                                                 **common)
+            else:
+                self._studies[key] = TransferStudy(task.name, rows, split, self.store(features), task.emotions, self.root, **common)
         return self._studies[key]
+
+    def front_end(self, features: str) -> FrontEnd:
+        """The front end of that name."""
+        return self.front_ends.get(features) or front_end(features)
 
     def store(self, features: str) -> FeatureStore:
         """The features of all corpora."""
-        if features not in self._stores:
-            self._stores[features] = extract(self.manifest, front_end(features), self.root / "features", device=self.device)
-        return self._stores[features]
+        return self._extracted(self.front_end(features))
+
+    def _extracted(self, spec: FrontEnd) -> FeatureStore:
+        if spec not in self._stores:
+            self._stores[spec] = extract(self.manifest, spec, self.root / "features", device=self.device)
+        return self._stores[spec]
 
     def chosen(self, panel: Any) -> TransferStudy:
         """The study that a panel's settings (of `panel_settings`) ask for."""
-        return self.study(panel.source, panel.target, panel.features, panel.emotions)
+        return self.study(panel.source, panel.target, panel.features, panel.emotions, panel.tune_layers)
 
 
 def panel_settings(config: EmofslConfig, source: str, target: str, features: str, emotions: Sequence[str], *, corpora: Sequence[str],

@@ -1,4 +1,4 @@
-"""The network of EMOFSL on frozen features: one projection and one head, callable with the parameters of many support draws at once."""
+"""The network of EMOFSL on frozen features: layer weights, one projection and one head, callable with the parameters of many draws at once."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from colab_utils.models.normalisation import kaiming
+from colab_utils.settings import SettingError
 
 
 class EmofslNet(nn.Module):
@@ -17,27 +18,47 @@ class EmofslNet(nn.Module):
     not said. Default: nothing, as in the usual classifier on wav2vec 2.0. The projection then commutes with the mean over frames, so that it
     may act on pooled features as well as on frames; F keeps its signs, which prototypes use; activation="relu" is the other choice.
     The head sees F itself, the metric loss F of length 1. mean, factor: of the source's training utterances, kept with the weights.
+
+    layers: how many layers of an encoder stand side by side in `values` (`SpeechEncoder(layer="all")`): the projection then sees their mean
+    under learned weights, softmax of `layer_weights` (SUPERB, Yang et al. 2021), at first all alike; standardised, so that a layer of large
+    numbers does not count more. Raises SettingError where dim is no multiple of it.
     """
 
     vmappable: ClassVar[bool] = True
 
-    def __init__(self, mean: torch.Tensor, factor: torch.Tensor, n_classes: int, *, width: int = 256, activation: str = "none"):
+    def __init__(self, mean: torch.Tensor, factor: torch.Tensor, n_classes: int, *, width: int = 256, activation: str = "none", layers: int = 1):
         super().__init__()
+        if layers < 1 or len(mean) % layers:
+            raise SettingError(f"layers = {layers}: {len(mean)} features are not so many layers of equal size")
         self.embedding_dim, self.activation = width, activation
         self.register_buffer("mean", mean)
         self.register_buffer("factor", factor)
-        self.projection = kaiming(nn.Linear(len(mean), width))
+        if layers > 1:
+            self.layer_weights = nn.Parameter(torch.zeros(layers))
+        self.projection = kaiming(nn.Linear(len(mean) // layers, width))
         self.head = kaiming(nn.Linear(width, n_classes))
 
     def forward(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits (..., n, classes) and the projection F (..., n, width), not normalised."""
         return forward(self.state_dict(keep_vars=True), values, self.activation)
 
+    def scaled(self, values: torch.Tensor) -> torch.Tensor:
+        """What the projection sees of values (..., n, dim): standardised, layers weighed: (..., n, dim / layers)."""
+        return scaled(self.state_dict(keep_vars=True), values)
+
+
+def scaled(parameters: Mapping[str, torch.Tensor], values: torch.Tensor) -> torch.Tensor:
+    """`EmofslNet.scaled` with `parameters` of its names, which may have leading dimensions (draws, ...)."""
+    values = (values - parameters["mean"].unsqueeze(-2)) * parameters["factor"].unsqueeze(-2)
+    if "layer_weights" not in parameters:
+        return values
+    weights = torch.softmax(parameters["layer_weights"], dim=-1)
+    return torch.einsum("...nld,...l->...nd", values.unflatten(-1, (weights.shape[-1], -1)), weights)
+
 
 def forward(parameters: Mapping[str, torch.Tensor], values: torch.Tensor, activation: str = "none") -> tuple[torch.Tensor, torch.Tensor]:
     """EmofslNet with `parameters` of its names, which may have leading dimensions (draws, ...): values (n, dim) or (draws, n, dim)."""
-    scaled = (values - parameters["mean"].unsqueeze(-2)) * parameters["factor"].unsqueeze(-2)
-    embedding = _linear(scaled, parameters, "projection")
+    embedding = _linear(scaled(parameters, values), parameters, "projection")
     return _linear(embedding.relu() if activation == "relu" else embedding, parameters, "head"), embedding
 
 
