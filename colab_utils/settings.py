@@ -5,7 +5,10 @@ The widget panel, the papermill parameters, the run hash and the results table a
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+import difflib
+from typing import Any, TypeVar
+
+Config = TypeVar("Config")
 
 
 class SettingError(ValueError):
@@ -36,6 +39,19 @@ def check(config: Any) -> None:
             raise SettingError(f"{field.name} = {value}: must be at least {low}")
         if high is not None and not value <= high:
             raise SettingError(f"{field.name} = {value}: must be at most {high}")
+
+
+def with_settings(config: Config, **values: Any) -> Config:
+    """`config` with other values. Raises SettingError for a setting that there is not, and for one outside its range."""
+    names = [field.name for field in dataclasses.fields(config)]
+    for name in values:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            raise SettingError(f"{type(config).__name__} has no setting {name!r}: " + (f"did you mean {near[0]!r}? " if near else "") +
+                               f"There are {', '.join(names)}")
+    config = dataclasses.replace(config, **values)
+    check(config)
+    return config
 
 
 def as_dict(config: Any) -> dict:

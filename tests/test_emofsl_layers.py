@@ -165,7 +165,7 @@ def test_a_study_with_layers_runs_on_the_same_draws_and_is_not_computed_twice(sp
     for (name, _), run in runs.items():
         assert run.metrics == recompute(run.path)
         learns = not name.startswith(("nearest", "logistic", "LDA"))
-        assert ("the last 2 layers of the encoder learn, too" in run.metrics["notes"]) == learns, name
+        assert ("the encoder's last layers learn, too: 2" in run.metrics["notes"]) == learns, name
     capsys.readouterr()
     again = transfers_of(speech, tmp_path).study("aa", "bb", "tiny", LABELS, tune_layers=2)
     again.evaluate(CONFIG, shots=(1, 2), pictures=False)

@@ -9,6 +9,7 @@ import sys
 
 import nbformat
 import pytest
+from tiny_encoders import TWENTY_MS, save
 
 REPO = pathlib.Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
@@ -161,11 +162,30 @@ def test_notebook_03_on_the_embedded_corpus_and_between_real_corpora(embedded_wo
     assert metrics["n_speakers"] == 6 and metrics["n"] == 3 * 336
 
 
+def test_notebook_03_with_a_speech_encoder_that_learns_and_with_weights_of_its_layers(embedded_workspace, tmp_path):
+    """A tiny encoder of random weights in the Hub's format: last layers tuned and written back, then all layers under learned weights."""
+    shutil.copytree(embedded_workspace[0] / "corpora", tmp_path / "corpora")
+    few = [f"FEATURES={save(tmp_path / 'tiny', **TWENTY_MS)}", "EMOTIONS=['anger', 'sadness']", "COMPARED=[1]", "SHOTS=1", "DRAWS=2"]
+    done = run("03_emofsl_finetuning.ipynb", tmp_path, *few, "TUNE_LAYERS=1", "SETTINGS={'epochs': 3, 'source_epochs': 1}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "tiny: 0 MB on this machine" in done.stdout and "the encoder as the source left it" in done.stdout
+    assert (tmp_path / "encoders" / "synthetic-studio-synthetic-phone" / "model.safetensors").is_file()
+    metrics = json.loads(only(tmp_path, "runs/emofsl/*ssl-1tuned-EMOFSL-head-1shot*/metrics.json").read_text())
+    assert "the encoder's last layers learn, too: 1" in metrics["notes"]
+    done = run("03_emofsl_finetuning.ipynb", tmp_path, *few, "FEATURE_SETTINGS={'layer': 'all'}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list(tmp_path.glob("runs/emofsl/*ssl-EMOFSL-head-1shot*/metrics.json"))) == 1
+
+
 def test_a_wrong_setting_of_notebook_03_is_one_sentence(embedded_workspace, tmp_path):
     for part in ("corpora", "features"):
         shutil.copytree(embedded_workspace[0] / part, tmp_path / part)
     done = run("03_emofsl_finetuning.ipynb", tmp_path, "SETTINGS={'beta': 1.9}")
     assert done.returncode != 0 and "SettingError: alpha = " in done.stderr.splitlines()[-1]
+    done = run("03_emofsl_finetuning.ipynb", tmp_path, "SETTINGS={'alhpa': 1.9}")
+    assert done.returncode != 0 and "EmofslConfig has no setting 'alhpa': did you mean 'alpha'?" in done.stderr.splitlines()[-1]
+    done = run("03_emofsl_finetuning.ipynb", tmp_path, "TUNE_LAYERS=2")
+    assert done.returncode != 0 and "logmel has no transformer layers" in done.stderr.splitlines()[-1]
     done = run("03_emofsl_finetuning.ipynb", tmp_path, "TARGET=synthetic-studio")
     assert done.returncode != 0 and "choose two different corpora" in done.stderr.splitlines()[-1]
 

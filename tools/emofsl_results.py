@@ -119,7 +119,7 @@ def main() -> None:
     for source, target in itertools.permutations(CORPORA, 2):
         if source not in arguments.sources:
             continue
-        study = transfers.study(source, target, arguments.features, emotions)
+        study = transfers.study(source, target, arguments.features, emotions, config.tune_layers)
         runs = study.evaluate(config, shots=arguments.shots)
         found += described(study.name, runs)
         for decision in ("prototype", "head"):

@@ -56,7 +56,7 @@ class LayersStudy(TransferStudy):
 
     def _notes(self, tested: Tested) -> list[str]:
         learns = tested.kind in ("tuned", "source only")
-        return [*super()._notes(tested), f"the last {self.n_layers} layers of the encoder learn, too" if learns else "the encoder as it comes"]
+        return [*super()._notes(tested), f"the encoder's last layers learn, too: {self.n_layers}" if learns else "the encoder as it comes"]
 
     def _learner(self, train: np.ndarray, valid: np.ndarray, config: EmofslConfig, metric: Metric | None) -> SourceLearner:
         mean, factor = scale_of(self._features("source", train).cpu().numpy())
