@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 from test_curves import assert_nothing_is_cut_off, line, records, words
 
-from colab_utils.display import circumplex, curves, domains, matrices, shots, style
+from colab_utils.display import circumplex, curves, domains, layers, matrices, shots, style
 from colab_utils.results import draws
 from colab_utils.results.metrics import summarise
 from colab_utils.results.predictions import PREDICTION_COLUMNS, PredictionError
@@ -355,6 +355,18 @@ def test_gamma_is_drawn_as_it_was_recorded():
     for nothing, message in (([], "no records: nothing to draw"), (records(), "no gamma among step, query_loss")):
         with pytest.raises(ValueError, match=message):
             curves.gamma_figure(nothing)
+
+
+def test_bars_of_the_layers_are_their_weights():
+    weights = np.array([0.1, 0.6, 0.3])
+    figure = layers.layer_weights_figure(weights, title="a-b", marks=["Mark."])
+    axes, = figure.axes
+    assert [bar.get_height() for bar in axes.patches] == weights.tolist() and axes.lines[0].get_ydata()[0] == pytest.approx(1 / 3)
+    assert "Mark." in words(figure) and "all alike" in words(figure)
+    assert_nothing_is_cut_off(figure)
+    for wrong in ([1.0], [0.5, 0.6], [1.5, -0.5], [[0.5, 0.5]]):
+        with pytest.raises(ValueError, match="weights of two layers"):
+            layers.layer_weights_figure(wrong)
 
 
 @pytest.mark.parametrize("make", [lambda: shots.uar_by_shots_figure(SHOTS, 0.25), lambda: circumplex.circumplex_figure(PLACES, levels()),

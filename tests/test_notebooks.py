@@ -17,6 +17,8 @@ sys.path.insert(0, str(REPO / "tools"))
 
 import setup_cell  # noqa: E402
 
+from colab_utils.features.export import load_export  # noqa: E402
+
 
 def read(path):
     return nbformat.read(path, as_version=4)
@@ -231,8 +233,9 @@ def test_notebook_05_on_the_embedded_corpus_and_on_emodb(embedded_workspace, rea
     assert metrics["n_speakers"] == 8 and metrics["speaker_independence"] == "independent" and metrics["notes"][0] == "started from: scratch"
     assert (tmp_path / "models" / "mine" / "model.safetensors").exists() and "Synthetic" in (tmp_path / "index.html").read_text()
     done = run("05_alexnet_spectrogram.ipynb", tmp_path, "CORPUS=emodb", f"AUDIO={real_corpora / 'emodb'}", "TEST_ID=03", "VAL_ID=08", "NUM_EPOCHS=1",
-               "FEATURES=logmeldeltaspec", "MIXUP=True", "OVERSAMPLING=True", "SETTINGS={'n_boot': 50}")
+               "FEATURES=logmeldeltaspec", "MIXUP=True", "OVERSAMPLING=True", "EXPORT=True", "SETTINGS={'n_boot': 50}")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert set(load_export(only(tmp_path, "exports/emodb-2-folds-logmeldeltaspec.npz"))) >= {"03", "08"}
     metrics = json.loads(only(tmp_path, "runs/alexnet/emodb-2-folds-alexnet-gap-clean-*/metrics.json").read_text())
     assert metrics["n"] == 49 and metrics["n_speakers"] == 1
 

@@ -104,6 +104,7 @@ def test_padded_equals_a_naive_loop(tmp_path, table):
         assert values.shape == (4, max(map(len, pieces)), 2) and values.dtype == np.float32 and mask.dtype == bool
         for row, valid, piece in zip(values, mask, pieces, strict=True):
             assert np.array_equal(row[valid], piece) and valid[:len(piece)].all() and not row[~valid].any()
+    assert store.lengths(ids).tolist() == [len(store[utt_id]) for utt_id in ids] and store.lengths([]).dtype == np.int64
     assert store.padded([])[0].shape == (0, 0, 2)
     with pytest.raises(ValueError, match="max_frames = 0"):
         store.padded(ids, max_frames=0)

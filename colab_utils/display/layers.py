@@ -22,7 +22,7 @@ def layer_weights_figure(weights: Sequence[float], title: str = "", marks: Seque
         axes = figure.subplots()
         axes.bar(np.arange(len(weights)), weights, color=COLOURS[0], width=0.72)
         axes.axhline(1 / len(weights), color=style.QUIET, lw=0.8, ls=":")
-        axes.text(len(weights) - 0.45, 1 / len(weights), "all alike", fontsize=6.3, color=style.QUIET, ha="right", va="bottom")
+        axes.text(1.01, 1 / len(weights), "all alike", fontsize=6.3, color=style.QUIET, va="center", transform=axes.get_yaxis_transform())
         axes.set(xlabel="Transformer layer (0: what goes into the first)", ylabel="Weight", xlim=(-0.6, len(weights) - 0.4))
         axes.xaxis.get_major_locator().set_params(integer=True)
         finish(figure, axes, title, ["Softmax of the learned weights, on standardised layers."], marks)
