@@ -24,6 +24,7 @@ import pytest
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
          "--disable-sync", "--disable-dev-shm-usage"]
+REPO = pathlib.Path(__file__).resolve().parent.parent
 IDLE = "#kernel_indicator_icon.kernel_idle_icon"
 
 
@@ -126,6 +127,27 @@ def notebook_page(folder: pathlib.Path, notebook: nbformat.NotebookNode, environ
         page.wait_for_selector(IDLE, timeout=60_000)
         page.wait_for_timeout(1500)                  # the widget manager still talks to the kernel, which no selector shows
         yield page
+
+
+def shipped(name: str, more: str = "") -> nbformat.NotebookNode:
+    """A notebook of the repository, with lines behind its parameters."""
+    notebook = nbformat.read(REPO / "notebooks" / name, as_version=4)
+    for cell in notebook.cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            cell.source += f"\n{more}"
+    return notebook
+
+
+def workspace(folder: pathlib.Path, embedded: pathlib.Path, *parts: str) -> tuple[pathlib.Path, dict[str, str]]:
+    """A workspace that holds `parts` of an embedded one (what is costly comes from the cache), and the environment of its server."""
+    for part in parts:
+        shutil.copytree(embedded / part, folder / part)
+    return folder, {"SER_WORKSPACE": str(folder), "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
+
+
+def shots_folder(default: pathlib.Path) -> pathlib.Path:
+    """Where screenshots go: BROWSER_SHOTS, or `default`."""
+    return pathlib.Path(os.environ.get("BROWSER_SHOTS", default))
 
 
 def run_all(page, seconds: float = 120) -> None:

@@ -1,23 +1,13 @@
 """Notebook 05 as a reader uses it in a browser: run all, choose the other network and mixup, Run, and see figures that name it."""
-import os
-import pathlib
-import shutil
 import time
 
-import nbformat
-from browser import notebook_page, run_all, wait_until
-
-REPO = pathlib.Path(__file__).resolve().parent.parent
+from browser import notebook_page, run_all, shipped, shots_folder, wait_until, workspace
 
 
 def test_notebook_05_in_a_browser(tmp_path, embedded_workspace):
-    notebook = nbformat.read(REPO / "notebooks" / "05_alexnet_spectrogram.ipynb", as_version=4)
-    for cell in notebook.cells:
-        if "parameters" in cell.metadata.get("tags", []):
-            cell.source += "\nNUM_EPOCHS = 2"
-    work, shots = tmp_path / "out", pathlib.Path(os.environ.get("BROWSER_SHOTS", tmp_path))
-    shutil.copytree(embedded_workspace[0] / "corpora", work / "corpora")          # what is costly comes from the cache; every training is real
-    with notebook_page(tmp_path, notebook, {"SER_WORKSPACE": str(work), "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}) as page:
+    work, environment = workspace(tmp_path / "out", embedded_workspace[0], "corpora")
+    shots = shots_folder(tmp_path)
+    with notebook_page(tmp_path, shipped("05_alexnet_spectrogram.ipynb", "NUM_EPOCHS = 2"), environment) as page:
         run_all(page, seconds=400)
         page.locator(".cell").filter(has_text="views_figure").last.scroll_into_view_if_needed()
         page.screenshot(path=shots / "notebook-05-views.png")

@@ -1,24 +1,13 @@
 """Notebook 04 as a reader uses it in a browser: run all, choose other algorithms, Run, and see figures that name them."""
-import os
-import pathlib
-import shutil
 import time
 
-import nbformat
-from browser import notebook_page, run_all, wait_until
-
-REPO = pathlib.Path(__file__).resolve().parent.parent
+from browser import notebook_page, run_all, shipped, shots_folder, wait_until, workspace
 
 
 def test_notebook_04_in_a_browser(tmp_path, embedded_workspace):
-    notebook = nbformat.read(REPO / "notebooks" / "04_da_mldg.ipynb", as_version=4)
-    for cell in notebook.cells:
-        if "parameters" in cell.metadata.get("tags", []):
-            cell.source += '\nTASKS = ["synthetic-street"]\nSETTINGS = {"steps": 100}'
-    work, shots = tmp_path / "out", pathlib.Path(os.environ.get("BROWSER_SHOTS", tmp_path))
-    for part in ("corpora", "features"):          # what is costly comes from the cache; every cell and every training is real
-        shutil.copytree(embedded_workspace[0] / part, work / part)
-    with notebook_page(tmp_path, notebook, {"SER_WORKSPACE": str(work), "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}) as page:
+    work, environment = workspace(tmp_path / "out", embedded_workspace[0], "corpora", "features")
+    shots = shots_folder(tmp_path)
+    with notebook_page(tmp_path, shipped("04_da_mldg.ipynb", 'TASKS = ["synthetic-street"]\nSETTINGS = {"steps": 100}'), environment) as page:
         run_all(page, seconds=400)
         page.locator(".cell").filter(has_text="readable_targets(table)").last.scroll_into_view_if_needed()
         page.screenshot(path=shots / "notebook-04-test.png")

@@ -1,24 +1,13 @@
 """Notebook 03 as a reader uses it in a browser: run all, move the slider for shots, leave an emotion out, Run, and see figures that say so."""
-import os
-import pathlib
-import shutil
 import time
 
-import nbformat
-from browser import notebook_page, run_all, wait_until
-
-REPO = pathlib.Path(__file__).resolve().parent.parent
+from browser import notebook_page, run_all, shipped, shots_folder, wait_until, workspace
 
 
 def test_notebook_03_in_a_browser(tmp_path, embedded_workspace):
-    notebook = nbformat.read(REPO / "notebooks" / "03_emofsl_finetuning.ipynb", as_version=4)
-    for cell in notebook.cells:
-        if "parameters" in cell.metadata.get("tags", []):
-            cell.source += "\nCOMPARED = [1, 5]"
-    work, shots = tmp_path / "out", pathlib.Path(os.environ.get("BROWSER_SHOTS", tmp_path))
-    for part in ("corpora", "features"):          # what is costly comes from the cache; every cell and every training is real
-        shutil.copytree(embedded_workspace[0] / part, work / part)
-    with notebook_page(tmp_path, notebook, {"SER_WORKSPACE": str(work), "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}) as page:
+    work, environment = workspace(tmp_path / "out", embedded_workspace[0], "corpora", "features")
+    shots = shots_folder(tmp_path)
+    with notebook_page(tmp_path, shipped("03_emofsl_finetuning.ipynb", "COMPARED = [1, 5]"), environment) as page:
         run_all(page, seconds=400)
         nearest = page.locator(".cell").filter(has_text="hear_nearest").locator("audio").first
         nearest.scroll_into_view_if_needed()

@@ -1,14 +1,8 @@
 """Notebook 01 as a reader uses it in a browser: run all, change a setting with the keyboard, Run, Download."""
 import hashlib
-import os
-import pathlib
-import shutil
 import zipfile
 
-import nbformat
-from browser import notebook_page, run_all, wait_until
-
-REPO = pathlib.Path(__file__).resolve().parent.parent
+from browser import notebook_page, run_all, shipped, shots_folder, wait_until, workspace
 
 
 def matrix(page) -> str:
@@ -17,11 +11,9 @@ def matrix(page) -> str:
 
 
 def test_notebook_01_in_a_browser(tmp_path, embedded_workspace):
-    notebook = nbformat.read(REPO / "notebooks" / "01_feature_extraction.ipynb", as_version=4)
-    work, shots = tmp_path / "out", pathlib.Path(os.environ.get("BROWSER_SHOTS", tmp_path))
-    for part in ("corpora", "features"):          # what is costly comes from the cache; every cell and every run is real
-        shutil.copytree(embedded_workspace[0] / part, work / part)
-    with notebook_page(tmp_path, notebook, {"SER_WORKSPACE": str(work), "PYTHONPATH": str(REPO)}) as page:
+    work, environment = workspace(tmp_path / "out", embedded_workspace[0], "corpora", "features")
+    shots = shots_folder(tmp_path)
+    with notebook_page(tmp_path, shipped("01_feature_extraction.ipynb"), environment) as page:
         run_all(page, seconds=400)
         panel = page.locator(".suite-panel")
         run = panel.locator("button", has_text="Run")

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from toy_store import Features, toy_corpus
 
-from colab_utils.corpora.manifest import empty_row
 from colab_utils.methods import emofsl
 from colab_utils.methods.emofsl import source_learner
 from colab_utils.methods.emofsl_config import EmofslConfig, relevant
@@ -28,30 +28,8 @@ CONFIG = EmofslConfig(margins="paper", alpha=1.0, beta=0.6, source_loss_weight=0
                       source_epochs=6, width=8, n_boot=20, learning_rate=0.01, source_rate=0.02)
 
 
-class Features:
-    """A store of vectors in memory that notes whose features were read."""
-    pooled, key, dim, feature_names = True, "abc", 6, [f"f{i}" for i in range(6)]
-    spec = {"name": "toy", "version": 1, "settings": {}, "parts": []}
-
-    def __init__(self, rows, seed=0):
-        rng = np.random.default_rng(seed)
-        centres = {corpus: rng.normal(size=6) for corpus in sorted(set(rows["corpus"]))}
-        places = {label: 1.5 * rng.normal(size=6) for label in LABELS}
-        self.values = {row.utt_id: (centres[row.corpus] + places[row.emotion] + rng.normal(size=6)).astype(np.float32) for row in rows.itertuples()}
-        self.ids, self.read = list(self.values), set()
-        self.skipped = pd.DataFrame(columns=["utt_id", "reason"])
-
-    def __getitem__(self, utt_id):
-        self.read.add(utt_id)
-        return self.values[utt_id][None]
-
-    def matrix(self, ids):
-        return np.concatenate([self[utt_id] for utt_id in ids])
-
-
 def corpus(name, speakers=6, each=4):
-    return pd.DataFrame([{**empty_row(name, f"{who}-{label}-{i}"), "speaker": f"s{who}", "emotion": label, "emotion_raw": label}
-                         for who in range(speakers) for label in LABELS for i in range(each)])
+    return toy_corpus(name, LABELS, speakers, each)
 
 
 def task_of(rows, n_folds=3):
@@ -67,7 +45,7 @@ def manifest():
 
 def make_study(manifest, root, store=None):
     rows, split = task_of(manifest)
-    return TransferStudy("aa-bb", rows, split, store or Features(rows), LABELS, root, progress=False)
+    return TransferStudy("aa-bb", rows, split, store or Features(rows, LABELS, spread=1.5), LABELS, root, progress=False)
 
 
 def test_the_source_is_trained_once_for_all_folds_without_a_look_at_the_target(manifest, tmp_path):
@@ -97,7 +75,7 @@ def test_a_leak_between_support_and_test_is_refused(manifest, tmp_path):
     rows, split = task_of(manifest)
     tested = split[(split["role"] == "test") & (split["fold"] == split["fold"].iloc[0])].iloc[:1]
     with pytest.raises(LeakError, match="bb/"):
-        TransferStudy("aa-bb", rows, pd.concat([split, tested.assign(role="support")]), Features(rows), LABELS, tmp_path)
+        TransferStudy("aa-bb", rows, pd.concat([split, tested.assign(role="support")]), Features(rows, LABELS, spread=1.5), LABELS, tmp_path)
 
 
 def test_every_method_answers_the_same_queries_on_the_same_draws_and_metrics_follow_from_predictions(manifest, tmp_path):
@@ -224,7 +202,7 @@ def test_bad_settings_are_one_sentence(manifest, tmp_path, change, error, told):
 
 def test_broken_features_and_a_source_with_one_speaker_are_one_sentence(manifest, tmp_path):
     rows, _ = task_of(manifest)
-    store = Features(rows)
+    store = Features(rows, LABELS, spread=1.5)
     store.values[rows.loc[rows["corpus"] == "bb", "utt_id"].iloc[0]][:] = np.nan
     with pytest.raises((TrainingError, ValueError), match="not finite|NaN|nan"):
         make_study(manifest, tmp_path, store).evaluate(CONFIG)
@@ -236,4 +214,4 @@ def test_broken_features_and_a_source_with_one_speaker_are_one_sentence(manifest
 def test_a_task_without_support_is_refused(manifest, tmp_path):
     rows, split = task_of(manifest)
     with pytest.raises(SettingError, match="no support side"):
-        TransferStudy("aa-bb", rows, split[split["role"] != "support"], Features(rows), LABELS, tmp_path)
+        TransferStudy("aa-bb", rows, split[split["role"] != "support"], Features(rows, LABELS, spread=1.5), LABELS, tmp_path)

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from toy_store import Features, toy_corpus
 
-from colab_utils.corpora.manifest import empty_row
 from colab_utils.methods.few_shot import BASELINES, EpisodeConfig, Study, needs_retraining
 from colab_utils.methods.maml import PRESETS, MamlConfig
 from colab_utils.methods.training import TrainingError
@@ -25,31 +25,8 @@ CONFIG = MamlConfig(ways=4, shots=2, queries=3, steps=2, iterations=30, meta_bat
 EPISODES = EpisodeConfig(ways=4, shots=2, queries=3, steps=3, n_tasks=20, n_boot=50)
 
 
-class Features:
-    """A store of vectors in memory that notes whose features were read."""
-    pooled, key, dim, feature_names = True, "abc", 6, [f"f{i}" for i in range(6)]
-    spec = {"name": "toy", "version": 1, "settings": {}, "parts": []}
-
-    def __init__(self, rows, seed=0):
-        rng = np.random.default_rng(seed)
-        centres = {corpus: rng.normal(size=6) for corpus in sorted(set(rows["corpus"]))}
-        places = {label: 2 * rng.normal(size=6) for label in LABELS}
-        self.values = {row.utt_id: (centres[row.corpus] + places[row.emotion] + rng.normal(size=6)).astype(np.float32) for row in rows.itertuples()}
-        self.ids, self.read = list(self.values), set()
-        self.skipped = pd.DataFrame(columns=["utt_id", "reason"])
-
-    def __getitem__(self, utt_id):
-        self.read.add(utt_id)
-        return self.values[utt_id][None]
-
-    def matrix(self, ids):
-        return np.concatenate([self[utt_id] for utt_id in ids])
-
-
 def corpus(name, speakers=4, each=6):
-    rows = [{**empty_row(name, f"{who}-{label}-{i}"), "speaker": f"s{who}",
-             "emotion": label, "emotion_raw": label} for who in range(speakers) for label in LABELS for i in range(each)]
-    return pd.DataFrame(rows)
+    return toy_corpus(name, LABELS, speakers, each)
 
 
 @pytest.fixture
@@ -59,7 +36,7 @@ def rows():
 
 def make_study(rows, root, **more):
     split = cross_corpus_split(rows, ["aa", "bb"], ["cc"], n_valid_speakers=4)
-    return Study("toy", rows, split, Features(rows), LABELS, root, progress=False, **more)
+    return Study("toy", rows, split, Features(rows, LABELS), LABELS, root, progress=False, **more)
 
 
 def test_training_never_reads_the_target_and_the_test_does(rows, tmp_path):

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from toy_store import Features, toy_corpus
 
-from colab_utils.corpora.manifest import ManifestError, empty_row
+from colab_utils.corpora.manifest import ManifestError
 from colab_utils.methods.domain_config import PRESETS, DomainConfig, check, make_algorithm, preset_name, relevant
 from colab_utils.methods.domain_data import DomainData, predict_table, shifted, stretched
 from colab_utils.methods.generalisation import ALGORITHMS, Erm
@@ -27,27 +28,8 @@ LABELS = ["anger", "fear", "sadness"]
 CONFIG = DomainConfig(steps=30, per_domain=6, width=8, validate_every=10, n_seeds=1, n_boot=20, learning_rate=0.01)
 
 
-class Features:
-    """A store in memory, vectors or frames, that notes whose features were read."""
-    key, dim, feature_names = "abc", 6, [f"f{i}" for i in range(6)]
-
-    def __init__(self, rows, frames=False, seed=0):
-        rng = np.random.default_rng(seed)
-        self.pooled, self.spec = not frames, {"name": "toy", "version": 1, "settings": {"floor": 1e-6}, "parts": []}
-        centres = {corpus: rng.normal(size=6) for corpus in sorted(set(rows["corpus"]))}
-        places = {label: 2 * rng.normal(size=6) for label in LABELS}
-        self.values = {row.utt_id: (centres[row.corpus] + places[row.emotion] + rng.normal(size=(int(rng.integers(5, 40)) if frames else 1, 6)))
-                       .astype(np.float32) for row in rows.itertuples()}
-        self.ids, self.read = list(self.values), set()
-
-    def __getitem__(self, utt_id):
-        self.read.add(utt_id)
-        return self.values[utt_id]
-
-
 def corpus(name, speakers=4, each=4, labels=LABELS):
-    return pd.DataFrame([{**empty_row(name, f"{who}-{label}-{i}"), "speaker": f"s{who}", "emotion": label, "emotion_raw": label}
-                         for who in range(speakers) for label in labels for i in range(each)])
+    return toy_corpus(name, labels, speakers, each)
 
 
 @pytest.fixture
@@ -58,13 +40,13 @@ def rows():
 def make_study(rows, root, frames=False, target="cc", **more):
     sources = sorted(set(rows["corpus"]) - {target})
     split = cross_corpus_split(rows, sources, [target], n_valid_speakers=2 * len(sources))
-    return DomainStudy(f"to-{target}", rows, split, Features(rows, frames), LABELS, root, progress=False, **more)
+    return DomainStudy(f"to-{target}", rows, split, Features(rows, LABELS, frames=frames), LABELS, root, progress=False, **more)
 
 
 # --- batches ---------------------------------------------------------------------------------------------------------------------------
 
 def test_batches_follow_from_seed_and_step_and_take_every_utterance_once_before_any_twice(rows):
-    data = DomainData(Features(rows), rows, LABELS)
+    data = DomainData(Features(rows, LABELS), rows, LABELS)
     seen = {name: [] for name in data.domains}
     for step in range(8):
         batch = data.batches(3, step, 6)
@@ -81,15 +63,15 @@ def test_batches_follow_from_seed_and_step_and_take_every_utterance_once_before_
 def test_class_balance_takes_each_emotion_of_a_domain_equally_often_even_where_one_is_rare(rows):
     rare = pd.concat([rows[~((rows["corpus"] == "aa") & (rows["emotion"] == "fear"))],
                       rows[(rows["corpus"] == "aa") & (rows["emotion"] == "fear")].iloc[:1]], ignore_index=True)
-    y = DomainData(Features(rows), rare, LABELS).batches(0, 0, 9, balance="class")["aa"][1]
+    y = DomainData(Features(rows, LABELS), rare, LABELS).batches(0, 0, 9, balance="class")["aa"][1]
     assert torch.bincount(y).tolist() == [3, 3, 3]
     without = rows[~((rows["corpus"] == "aa") & (rows["emotion"] == "fear"))].reset_index(drop=True)
-    y = DomainData(Features(rows), without, LABELS).batches(0, 0, 8, balance="class")["aa"][1]
+    y = DomainData(Features(rows, LABELS), without, LABELS).batches(0, 0, 8, balance="class")["aa"][1]
     assert torch.bincount(y, minlength=3).tolist() == [4, 0, 4]
 
 
 def test_proportional_batches_follow_the_sizes_of_the_corpora(rows):
-    data = DomainData(Features(rows), rows, LABELS)
+    data = DomainData(Features(rows, LABELS), rows, LABELS)
     drawn = [data.batches(0, step, 12, domain_balanced=False) for step in range(40)]
     sizes = pd.DataFrame([{name: len(y) for name, (_, y) in batch.items()} for batch in drawn]).fillna(0)
     assert (sizes.sum(axis=1) == 36).all()
@@ -97,7 +79,7 @@ def test_proportional_batches_follow_the_sizes_of_the_corpora(rows):
 
 
 def test_scale_counts_domains_alike_and_is_a_naive_mean(rows):
-    store = Features(rows, frames=True)
+    store = Features(rows, LABELS, frames=True)
     data = DomainData(store, rows, LABELS)
     scale = data.fit_scale()
     by_domain = [np.concatenate([store[utt] for utt in rows.loc[rows["corpus"] == name, "utt_id"]]) for name in data.domains]
@@ -107,7 +89,7 @@ def test_scale_counts_domains_alike_and_is_a_naive_mean(rows):
 
 
 def test_crops_are_pieces_of_clips_and_padding_is_masked_or_silence(rows):
-    store = Features(rows, frames=True)
+    store = Features(rows, LABELS, frames=True)
     data = DomainData(store, rows, LABELS, crop_frames=20)
     numbers = np.arange(30)
     values, mask = data.crops(numbers, np.random.default_rng(0))
@@ -137,7 +119,7 @@ def test_stretch_and_shift():
 
 
 def test_windows_cover_a_clip_and_their_mean_is_weighted_by_frames(rows):
-    store = Features(rows, frames=True)
+    store = Features(rows, LABELS, frames=True)
     data = DomainData(store, rows, LABELS)
 
     def mean_of_frames(inputs):
@@ -154,7 +136,7 @@ def test_windows_cover_a_clip_and_their_mean_is_weighted_by_frames(rows):
 
 
 def test_data_that_cannot_be_held_is_refused(rows):
-    store = Features(rows)
+    store = Features(rows, LABELS)
     with pytest.raises(ManifestError, match="no utterances"):
         DomainData(store, rows.iloc[:0], LABELS)
     with pytest.raises(ManifestError, match="'sadness', which the labels lack"):
@@ -233,7 +215,7 @@ def test_frames_through_resnet_with_windows_and_speakers_first(rows, tmp_path):
 
 def test_pretraining_tells_speakers_apart_and_starts_the_network(rows, tmp_path):
     table = rows[rows["corpus"] == "aa"].reset_index(drop=True)
-    store = Features(table, frames=True)
+    store = Features(table, LABELS, frames=True)
     for row in table.itertuples():                 # each speaker has an offset
         store.values[row.utt_id] = store.values[row.utt_id] + 4 * int(row.speaker[1])
     file, told = pretrain(table, store, SpeakerConfig(steps=25, batch=12, crop_frames=16, norm="group", width=8), tmp_path, progress=False)
@@ -243,7 +225,7 @@ def test_pretraining_tells_speakers_apart_and_starts_the_network(rows, tmp_path)
     with pytest.raises(SettingError, match="two of them or more"):
         pretrain(table[table["speaker"] == "s1"], store, SpeakerConfig(), tmp_path)
     with pytest.raises(SettingError, match="needs frames"):
-        pretrain(table, Features(table), SpeakerConfig(), tmp_path)
+        pretrain(table, Features(table, LABELS), SpeakerConfig(), tmp_path)
 
 
 def train_in_a_child(rows, root):
@@ -327,7 +309,8 @@ def test_a_file_of_weights_that_is_torn_or_of_another_width_is_one_sentence(rows
     torn.write_bytes(b"x" * 100)
     with pytest.raises(SettingError, match="torn.safetensors cannot be used"):
         make_study(rows, tmp_path, frames=True).train(dataclasses.replace(config, start=str(torn)))
-    file, _ = pretrain(rows, Features(rows, frames=True), SpeakerConfig(steps=1, width=16, crop_frames=16, norm="group"), tmp_path, progress=False)
+    small = SpeakerConfig(steps=1, width=16, crop_frames=16, norm="group")
+    file, _ = pretrain(rows, Features(rows, LABELS, frames=True), small, tmp_path, progress=False)
     with pytest.raises(SettingError, match="give those of a ResNet18 of this width"):
         make_study(rows, tmp_path, frames=True).train(dataclasses.replace(config, start=str(file)))
 

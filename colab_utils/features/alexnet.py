@@ -10,7 +10,7 @@ import scipy.signal
 import torch
 
 from colab_utils.features.degrade import degraded, own_seed
-from colab_utils.features.front_end import FrontEnd
+from colab_utils.features.front_end import FrontEnd, check_waveforms
 from colab_utils.features.spectrograms import one_thread
 from colab_utils.settings import setting
 
@@ -70,12 +70,11 @@ class AlexNetSpectrogram(FrontEnd):
     @torch.inference_mode()
     def compute(self, waveforms: list[np.ndarray], device: str = "cpu") -> list[np.ndarray]:
         """Each waveform's frames: a list of float32 (1 + samples // 160, channels * bins). Raises ValueError for a waveform without samples."""
+        check_waveforms(waveforms)
         with one_thread():
-            return [self._one(number, wave, device) for number, wave in enumerate(waveforms)]
+            return [self._one(wave, device) for wave in waveforms]
 
-    def _one(self, number: int, wave: np.ndarray, device: str) -> np.ndarray:
-        if wave.ndim != 1 or len(wave) == 0:
-            raise ValueError(f"waveform {number} has shape {wave.shape}: one channel with at least one sample is needed")
+    def _one(self, wave: np.ndarray, device: str) -> np.ndarray:
         wave = degraded(wave.astype(np.float32, copy=False), RATE, self.condition)
         level = self._level(wave, device)
         if self.feature_set in _WIDTHS:

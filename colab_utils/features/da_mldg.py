@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from colab_utils.features.front_end import FrontEnd
+from colab_utils.features.front_end import FrontEnd, check_waveforms
 from colab_utils.features.spectrograms import one_thread
 from colab_utils.settings import setting
 
@@ -42,12 +42,11 @@ class DaMldgLogMel(FrontEnd):
     @torch.inference_mode()
     def compute(self, waveforms: list[np.ndarray], device: str = "cpu") -> list[np.ndarray]:
         """Log-mel frames of each waveform: a list of float32 (frames, 64). Raises ValueError for a waveform without samples."""
+        check_waveforms(waveforms)
         with one_thread():
-            return [self._one(number, wave, device) for number, wave in enumerate(waveforms)]
+            return [self._one(wave, device) for wave in waveforms]
 
-    def _one(self, number: int, wave: np.ndarray, device: str) -> np.ndarray:
-        if wave.ndim != 1 or len(wave) == 0:
-            raise ValueError(f"waveform {number} has shape {wave.shape}: one channel with at least one sample is needed")
+    def _one(self, wave: np.ndarray, device: str) -> np.ndarray:
         signal = torch.from_numpy(np.pad(wave.astype(np.float32, copy=False), (0, max(0, WINDOW - len(wave))))).to(device)
         window = {"hann": torch.hann_window, "hamming": torch.hamming_window}[self.window](WINDOW, device=device)
         amplitude = torch.fft.rfft(signal.unfold(0, WINDOW, HOP) * window, N_FFT).abs()

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from colab_utils.features.front_end import FrontEnd, workers
+from colab_utils.features.front_end import FrontEnd, check_waveforms, workers
 
 _local = threading.local()
 
@@ -44,14 +44,13 @@ class EGeMAPS(FrontEnd):
 
     def compute(self, waveforms: list[np.ndarray], device: str = "cpu") -> list[np.ndarray]:
         """Functionals of each waveform: a list of float32 (1, 88). `device` is not used: openSMILE runs on the processor's cores."""
+        check_waveforms(waveforms)
         _opensmile()
         with ThreadPoolExecutor(workers()) as pool:
             return list(pool.map(self._one, waveforms))
 
     def _one(self, wave: np.ndarray) -> np.ndarray:
         """One waveform's functionals; each thread has its own extractor, since one must not be shared."""
-        if wave.ndim != 1 or len(wave) == 0:
-            raise ValueError(f"a waveform has shape {wave.shape}: one channel with at least one sample is needed")
         if not hasattr(_local, "smile"):
             _local.smile = _extractor()
         values = _local.smile.process_signal(wave, self.sample_rate).to_numpy(dtype=np.float32).reshape(1, -1)

@@ -14,7 +14,7 @@ import torch
 
 from colab_utils.features.encoders_checkpoints import find
 from colab_utils.features.encoders_module import SAMPLE_RATE, EncoderModule, UpperLayers, load_model, quiet
-from colab_utils.features.front_end import FrontEnd
+from colab_utils.features.front_end import FrontEnd, check_waveforms
 from colab_utils.settings import SettingError, setting
 
 POOLINGS = ("mean", "mean-std", "frames")
@@ -55,9 +55,7 @@ class Encoder(FrontEnd):
     @torch.inference_mode()
     def compute(self, waveforms: list[np.ndarray], device: str = "cpu") -> list[np.ndarray]:
         """Features of each waveform: a list of float32 (frames, dim), or (1, dim) where `pooled`. Raises ValueError for an empty waveform."""
-        for number, wave in enumerate(waveforms):
-            if wave.ndim != 1 or len(wave) == 0:
-                raise ValueError(f"waveform {number} has shape {wave.shape}: one channel with at least one sample is needed")
+        check_waveforms(waveforms)
         stop = round(self.max_seconds * self.sample_rate) or None
         return [self._pool(clip).cpu().numpy() for clip in self.frames([wave[:stop] for wave in waveforms], device)]
 

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
 from colab_utils.features.encoders_checkpoints import PREPROCESSOR, EncoderError, Source, first_line
+from colab_utils.features.front_end import check_waveforms
 
 SAMPLE_RATE = 16000
 _UNTRAINED = "masked_spec_embed"        # stands in for masked frames in pre-training; checkpoints may lack it, and nothing here uses it
@@ -47,6 +48,7 @@ class EncoderModule(nn.Module):
 
     def forward(self, waveforms: Sequence[np.ndarray | torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Frames and mask of `waveforms`, as above. A clip under 25 ms is filled with zeros to one frame. Raises ValueError for an empty one."""
+        check_waveforms(waveforms)
         device = next(self.encoder.parameters()).device
         exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)         # TF32 rounds at 1e-3, not alike for every shape of batch
         with exact, torch.autocast(device.type, torch.float16, enabled=self.half and device.type == "cuda"):
@@ -60,8 +62,6 @@ class EncoderModule(nn.Module):
     @torch.no_grad()
     def _local(self, wave: np.ndarray | torch.Tensor, device: torch.device) -> torch.Tensor:
         """What the convolutions make of one clip: (frames, channels)."""
-        if wave.ndim != 1 or len(wave) == 0:
-            raise ValueError(f"a waveform has shape {tuple(wave.shape)}: one channel with at least one sample is needed")
         wave = torch.as_tensor(wave, dtype=torch.float32).to(device)
         if self.normalise:
             wave = (wave - wave.mean()) / (wave.var(correction=0) + 1e-7).sqrt()

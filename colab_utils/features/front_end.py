@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -45,6 +46,13 @@ class FrontEnd:
     def resolved(self) -> dict:
         """Settings that name something outside, such as a checkpoint, by what it is now: they replace the settings of the same name in `identity`."""
         return {}
+
+
+def check_waveforms(waveforms: Sequence[np.ndarray]) -> None:
+    """Raise ValueError unless each waveform has one channel and a sample at least."""
+    for number, wave in enumerate(waveforms):
+        if wave.ndim != 1 or len(wave) == 0:
+            raise ValueError(f"waveform {number} has shape {tuple(wave.shape)}: one channel with at least one sample is needed")
 
 
 def identity(spec: FrontEnd) -> dict:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import pyworld
 
-from colab_utils.features.front_end import FrontEnd, workers
+from colab_utils.features.front_end import FrontEnd, check_waveforms, workers
 from colab_utils.settings import SettingError, setting
 
 ENERGY_FLOOR_DB = -100.0                # under the rounding noise of 16-bit audio (-98 dB)
@@ -46,13 +46,12 @@ class Prosody(FrontEnd):
 
     def compute(self, waveforms: list[np.ndarray], device: str = "cpu") -> list[np.ndarray]:
         """Prosody of each waveform: a list of float32 (1 + samples // 160, 4). `device` is not used: WORLD runs on the processor's cores."""
+        check_waveforms(waveforms)
         with ThreadPoolExecutor(workers()) as pool:                 # pyworld lets go of Python's lock: two cores halve the time
             return list(pool.map(self._one, waveforms))
 
     def _one(self, wave: np.ndarray) -> np.ndarray:
         """One waveform's frames."""
-        if wave.ndim != 1 or len(wave) == 0:
-            raise ValueError(f"a waveform has shape {wave.shape}: one channel with at least one sample is needed")
         samples, rate = wave.astype(np.float64), self.sample_rate
         f0, times = pyworld.dio(samples, rate, f0_floor=self.low_hz, f0_ceil=self.high_hz, frame_period=1000.0 * self.hop / rate)
         f0 = pyworld.stonemask(samples, f0, times, rate)

@@ -85,13 +85,17 @@ def fine_tune_layers(module: EncoderNet, support: tuple[torch.Tensor, torch.Tens
             module.net.mean.lerp_(centre, config.centre)
     optimiser = adam(module, config, config.learning_rate)
     decay = torch.optim.lr_scheduler.ExponentialLR(optimiser, config.decay)
-    for _ in range(config.epochs):
-        logits, embedding = module(*support)
-        loss = loss_of(logits[None], embedding[None], y, config, metric).sum()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        decay.step()
+    try:
+        for _ in range(config.epochs):
+            logits, embedding = module(*support)
+            loss = loss_of(logits[None], embedding[None], y, config, metric).sum()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            decay.step()
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(f"out of memory with {len(y)} support clips of up to {support[0].shape[1]} frames: fewer shots, a smaller "
+                            "tune_layers, or a front end with fewer max_seconds") from error
     if not all(bool(torch.isfinite(value).all()) for value in module.parameters()):
         raise TrainingError("fine-tuning ended in numbers that are not finite: lower learning_rate or layers_rate, or look for broken features")
     return module

@@ -18,6 +18,7 @@ from colab_utils.corpora.manifest import manifest_hash
 from colab_utils.features.store import FeatureStore
 from colab_utils.methods import circumplex, emofsl, episode_baselines, frozen_baselines
 from colab_utils.methods.baselines import pooled_features
+from colab_utils.methods.complete import complete
 from colab_utils.methods.emofsl import Metric, SourceLearner, source_learner
 from colab_utils.methods.emofsl_config import (
     DECISIONS,
@@ -37,9 +38,9 @@ from colab_utils.methods.training import History
 from colab_utils.models.emofsl_net import EmofslNet, forward
 from colab_utils.progress import bar as progress_bar
 from colab_utils.protocols.draws import draws_table, support_draws
-from colab_utils.protocols.folds import check_disjoint, speaker_independence
+from colab_utils.protocols.folds import check_disjoint
 from colab_utils.results.predictions import validate
-from colab_utils.results.runs import Part, Run, open_run
+from colab_utils.results.runs import Run, open_run
 
 BASELINES = ("source only", "nearest prototype", "logistic regression", "LDA")
 
@@ -213,25 +214,11 @@ class TransferStudy:
                  "manifest": manifest_hash(self.rows), "task": self.name, "model": tested.name,
                  **({"code": files.short_hash(inspect.getsource(tested.metric))} if tested.metric else {})}
         run = open_run(self.root, "emofsl", f"{self.name}-{self.front}-{tested.name}-{config.shots}shot", config, facts, split)
-        if not run.done:
-            self._compute(tested, drawn, run, speaker_independence(split))
-        if pictures and not (run.path / "confusion_matrix.csv").exists():
-            from colab_utils.display.figures import save_confusion_matrix  # late: matplotlib is needed only here
-            save_confusion_matrix(run)
-        return run
+        parts = {f"seed{seed}-fold{fold}": lambda part, seed=seed, fold=fold, draws=draws: self._predictions(tested, draws, seed, fold)
+                 for (seed, fold), draws in drawn.items()}
+        return complete(run, parts, self.labels, n_boot=config.n_boot, notes=lambda: self._notes(tested), pictures=pictures)
 
-    def _compute(self, tested: Tested, drawn: Mapping[tuple[int, str], np.ndarray], run: Run, independence: str) -> None:
-        """Predictions and metrics of a run that is not done."""
-        tables = []
-        for (seed, fold), draws in drawn.items():
-            part = run.part(f"seed{seed}-fold{fold}")
-            table = part.load()
-            tables.append(self._part(tested, part, draws, seed, fold) if table is None else table)
-        run.finish(pd.concat(tables, ignore_index=True), self.labels, n_boot=tested.config.n_boot, speaker_independence=independence,
-                   notes=self._notes(tested))
-        run.mark_done()
-
-    def _part(self, tested: Tested, part: Part, draws: np.ndarray, seed: int, fold: str) -> pd.DataFrame:
+    def _predictions(self, tested: Tested, draws: np.ndarray, seed: int, fold: str) -> pd.DataFrame:
         """Predictions of all draws of one seed and fold."""
         config = dataclasses.replace(tested.config, seed=seed)
         learner, numbers = self._source(config, fold)[0], self._numbers(fold, "test")
@@ -241,9 +228,7 @@ class TransferStudy:
             with self._threads():
                 tasks = frozen_baselines.as_tasks(self._frozen(learner), *self._support(draws), self._features("target", numbers))
                 scores = self._baseline(tested.kind, learner, tasks, numbers, fold)
-        table = draw_predictions(scores.cpu().double().numpy(), self.rows.iloc[numbers], self.labels, method=tested.name, seed=seed, fold=fold)
-        part.save(table)
-        return table
+        return draw_predictions(scores.cpu().double().numpy(), self.rows.iloc[numbers], self.labels, method=tested.name, seed=seed, fold=fold)
 
     def _support(self, draws: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Support features (draws, n, dim) and class ids (n,) of support draws (draws, classes, shots)."""

@@ -17,6 +17,7 @@ from colab_utils import files, settings
 from colab_utils.corpora.manifest import manifest_hash
 from colab_utils.features.store import FeatureStore
 from colab_utils.methods import starting_weights
+from colab_utils.methods.complete import complete
 from colab_utils.methods.domain_config import VERSION, DomainConfig, check, make_algorithm, preset_name, relevant, training_settings
 from colab_utils.methods.domain_data import DomainData, predict_table
 from colab_utils.methods.generalisation import Algorithm
@@ -24,7 +25,7 @@ from colab_utils.methods.speaker_pretraining import SpeakerConfig, pretrain
 from colab_utils.methods.threads import single_thread
 from colab_utils.methods.trained import train_or_load
 from colab_utils.methods.training import History
-from colab_utils.protocols.folds import check_disjoint, speaker_independence
+from colab_utils.protocols.folds import check_disjoint
 from colab_utils.results.predictions import predictions_table
 from colab_utils.results.rates import confusion, uar
 from colab_utils.results.runs import Run, open_run
@@ -173,23 +174,10 @@ class DomainStudy:
         seeds = range(config.seed, config.seed + config.n_seeds)
         split = pd.concat([self.split.assign(seed=seed, task=0) for seed in seeds], ignore_index=True)
         run = open_run(self.root, "domains", f"{self.name}-{self.store.spec['name']}-{name}", config, facts, split)
-        if not run.done:
-            parts = []
-            for seed in seeds:
-                for fold in self.folds:
-                    part = run.part(f"seed{seed}-fold{fold}")
-                    table = part.load()
-                    if table is None:
-                        table = self._predictions(name, dataclasses.replace(config, seed=seed), fold, own)
-                        part.save(table)
-                    parts.append(table)
-            run.finish(pd.concat(parts, ignore_index=True), self.labels, n_boot=config.n_boot, notes=self._notes(config),
-                       speaker_independence=speaker_independence(split))
-            run.mark_done()
-        if pictures and not (run.path / "confusion_matrix.csv").exists():
-            from colab_utils.display.figures import save_confusion_matrix  # late: matplotlib is needed only here
-            save_confusion_matrix(run)
-        return run
+        parts = {f"seed{seed}-fold{fold}": lambda part, seed=seed, fold=fold: self._predictions(name, dataclasses.replace(config, seed=seed), fold,
+                                                                                               own)
+                 for seed in seeds for fold in self.folds}
+        return complete(run, parts, self.labels, n_boot=config.n_boot, notes=lambda: self._notes(config), pictures=pictures)
 
     def _predictions(self, name: str, config: DomainConfig, fold: str, own: type[Algorithm] | None) -> pd.DataFrame:
         """Predictions of the target by one trained model."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
 from torch import nn
@@ -18,7 +17,7 @@ from colab_utils.methods.inner_loop import adapted_scores, best_tasks_at_once, m
 from colab_utils.methods.losses import CONTRASTIVE, episode_loss
 from colab_utils.methods.multi_step import MULTI_STEP, ORDERS, first_order_at, step_weights
 from colab_utils.methods.tasks import Tasks, accuracy
-from colab_utils.methods.training import TrainingError
+from colab_utils.methods.training import ModuleLearner, TrainingError
 from colab_utils.models import NETWORKS, network
 from colab_utils.models.projection import WithProjection
 
@@ -146,7 +145,7 @@ def make_model(config: MamlConfig, dim: int, n_labels: int) -> MetaModel:
     return MetaModel(net, adapted, config.inner_rate, config.steps, config.learn_rates)
 
 
-class MamlLearner:
+class MamlLearner(ModuleLearner):
     """Meta-training, one meta-update a step, for `training.train`.
 
     sample(i): the Tasks of meta-update i (all randomness of the episodes comes from i); valid: fixed Tasks of held-out speakers, whose
@@ -160,15 +159,6 @@ class MamlLearner:
         self.optimiser = torch.optim.Adam([p for p in self.module.parameters() if p.requires_grad], lr=config.meta_rate)
         at_once = best_tasks_at_once(self.module.network, device, config.meta_batch)
         self.tasks_at_once = 1 if config.contrastive != "none" else at_once
-
-    def state(self) -> dict[str, Any]:
-        """Weights, rates and optimiser."""
-        return {"model": self.module.state_dict(), "optimiser": self.optimiser.state_dict()}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Put back what `state` gave."""
-        self.module.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
 
     def step(self, i: int) -> dict[str, float]:
         """One meta-update; the mean query loss and accuracy after the last inner step."""

@@ -1,16 +1,15 @@
 """A small multi-layer perceptron on one vector per utterance, trained by the one training loop."""
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import nn
 
+from colab_utils.methods.training import ModuleLearner
 from colab_utils.results.rates import uar
 
 
-class MlpLearner:
+class MlpLearner(ModuleLearner):
     """One hidden layer with ReLU and dropout, AdamW, cross-entropy with classes weighted to equal mass.
 
     x: float (n, dim); y: label indices (n,); valid: (x, y) whose UAR selects the epoch. A step is a batch; the order of an epoch
@@ -22,8 +21,8 @@ class MlpLearner:
         self.x, self.y = torch.as_tensor(x, dtype=torch.float32), torch.as_tensor(y, dtype=torch.int64)
         self.valid, self.n_labels, self.batch, self.seed = valid, n_labels, batch, seed
         torch.manual_seed(seed)
-        self.model = nn.Sequential(nn.Linear(x.shape[1], hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, n_labels))
-        self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=learning_rate, weight_decay=weight_decay)
+        self.module = nn.Sequential(nn.Linear(x.shape[1], hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, n_labels))
+        self.optimiser = torch.optim.AdamW(self.module.parameters(), lr=learning_rate, weight_decay=weight_decay)
         counts = np.bincount(y, minlength=n_labels)
         weights = np.divide(len(y), n_labels * counts, out=np.zeros(n_labels), where=counts > 0)
         self.loss = nn.CrossEntropyLoss(weight=torch.as_tensor(weights, dtype=torch.float32))
@@ -33,22 +32,13 @@ class MlpLearner:
         """Batches in one pass over the training utterances."""
         return -(-len(self.x) // self.batch)
 
-    def state(self) -> dict[str, Any]:
-        """Weights and optimiser."""
-        return {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Put back what `state` gave."""
-        self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
-
     def step(self, i: int) -> dict[str, float]:
         """One update on batch i of the endless row of epochs; returns its loss."""
         epoch, position = divmod(i, self.steps_per_epoch)
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.x))
         rows = torch.as_tensor(order[position * self.batch:(position + 1) * self.batch])
-        self.model.train()
-        loss = self.loss(self.model(self.x[rows]), self.y[rows])
+        self.module.train()
+        loss = self.loss(self.module(self.x[rows]), self.y[rows])
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
@@ -63,5 +53,5 @@ class MlpLearner:
     @torch.no_grad()
     def scores(self, x: np.ndarray) -> np.ndarray:
         """Softmax probabilities, float64 (n, n_labels)."""
-        self.model.eval()
-        return torch.softmax(self.model(torch.as_tensor(x, dtype=torch.float32)).double(), dim=1).numpy()
+        self.module.eval()
+        return torch.softmax(self.module(torch.as_tensor(x, dtype=torch.float32)).double(), dim=1).numpy()

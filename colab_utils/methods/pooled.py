@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from torch import nn
 
 from colab_utils.methods.inner_loop import adapted_scores, best_tasks_at_once
 from colab_utils.methods.tasks import Batch, Tasks, accuracy, cross_entropy
+from colab_utils.methods.training import ModuleLearner
 from colab_utils.results.rates import uar
 from colab_utils.settings import SettingError
 
@@ -18,7 +18,7 @@ PARTS = ("all", "head")
 _TASKS_AT_ONCE = 64          # each holds its own weights after every step
 
 
-class PooledLearner:
+class PooledLearner(ModuleLearner):
     """Supervised training with fixed class ids, one batch a step, for `training.train`.
 
     module: a network with one output a label. batches(i): the Batch of step i; weights: of the classes (labels,), for equal mass; valid:
@@ -29,15 +29,6 @@ class PooledLearner:
         self.module, self.batches, self.valid = module, batches, valid
         self.loss = nn.CrossEntropyLoss(weight=weights)
         self.optimiser = torch.optim.Adam(module.parameters(), lr=rate)
-
-    def state(self) -> dict[str, Any]:
-        """Weights and optimiser."""
-        return {"model": self.module.state_dict(), "optimiser": self.optimiser.state_dict()}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Put back what `state` gave."""
-        self.module.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
 
     def step(self, i: int) -> dict[str, float]:
         """One update; the loss."""

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import nn
@@ -11,11 +10,12 @@ from torch.nn import functional
 from colab_utils.methods.episode_baselines import class_means
 from colab_utils.methods.inner_loop import best_tasks_at_once, some_tasks
 from colab_utils.methods.tasks import Batch, Tasks, accuracy, probabilities
+from colab_utils.methods.training import ModuleLearner
 
 _TASKS_AT_ONCE = 64          # when nothing is trained: what is held in memory
 
 
-class ProtoNetLearner:
+class ProtoNetLearner(ModuleLearner):
     """Episodic training of an embedding, one meta-batch a step, for `training.train`.
 
     module: a network, of which the embedding is used and the head is not. sample(i): the Tasks of step i; valid: fixed Tasks whose mean query
@@ -25,15 +25,6 @@ class ProtoNetLearner:
     def __init__(self, module: nn.Module, sample: Callable[[int], Tasks], valid: Tasks, rate: float = 1e-3):
         self.module, self.sample, self.valid = module, sample, valid
         self.optimiser = torch.optim.Adam(module.parameters(), lr=rate)
-
-    def state(self) -> dict[str, Any]:
-        """Weights and optimiser."""
-        return {"model": self.module.state_dict(), "optimiser": self.optimiser.state_dict()}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Put back what `state` gave."""
-        self.module.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
 
     def step(self, i: int) -> dict[str, float]:
         """One update on a meta-batch; the mean query loss."""

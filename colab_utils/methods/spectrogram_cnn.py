@@ -4,7 +4,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch.nn import functional
 from colab_utils import settings
 from colab_utils.features.alexnet import FEATURE_SETS
 from colab_utils.methods.spectrogram_images import Images, utterance_probabilities
+from colab_utils.methods.training import ModuleLearner
 from colab_utils.models.alexnet import MODELS, SMALLEST, spectrogram_net, start_from
 from colab_utils.results.rates import confusion, uar, wa
 
@@ -88,7 +88,7 @@ def check(config: SpectrogramConfig) -> None:
         raise settings.SettingError("noisy_loss with mixup but without stability: noisy copies of mixed pictures are not made; choose one")
 
 
-class SpectrogramLearner:
+class SpectrogramLearner(ModuleLearner):
     """One network in training, for `training.train`: step i takes the batch that follows from (config.seed, i).
 
     train: pictures of the training speakers; noisy: the same segments recorded worse, one Images for each condition; valid: pictures of other
@@ -177,15 +177,6 @@ class SpectrogramLearner:
         parts = [self.module(images.values[first:first + _TEST_BATCH].float(), images.valid[first:first + _TEST_BATCH])
                  for first in range(0, len(images.values), _TEST_BATCH)]
         return torch.softmax(torch.cat(parts), dim=1)
-
-    def state(self) -> dict[str, Any]:
-        """All that the next step depends on besides torch's own random state, which the checkpoint holds (dropout)."""
-        return {"module": self.module.state_dict(), "optimiser": self.optimiser.state_dict()}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Put back what `state` gave."""
-        self.module.load_state_dict(state["module"])
-        self.optimiser.load_state_dict(state["optimiser"])
 
 
 def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

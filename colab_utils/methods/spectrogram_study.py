@@ -22,12 +22,13 @@ from colab_utils.features.alexnet import RATE, AlexNetSpectrogram
 from colab_utils.features.degrade import TRAINING_NOISES
 from colab_utils.features.extract import extract
 from colab_utils.features.store import FeatureStore
+from colab_utils.methods.complete import complete
 from colab_utils.methods.spectrogram_cnn import VERSION, SpectrogramConfig, SpectrogramLearner, check, preset_name
 from colab_utils.methods.spectrogram_images import Images, Range, fit_range, make_images, utterance_probabilities
 from colab_utils.methods.trained import train_or_load
 from colab_utils.methods.training import History
 from colab_utils.models.alexnet import spectrogram_net, valid_columns
-from colab_utils.protocols.folds import check_disjoint, speaker_independence
+from colab_utils.protocols.folds import check_disjoint
 from colab_utils.results.predictions import predictions_table
 from colab_utils.results.runs import Run, open_run
 
@@ -134,25 +135,12 @@ class SpectrogramStudy:
         seeds = range(config.seed, config.seed + config.n_seeds)
         split = pd.concat([self.split.assign(seed=seed, task=0) for seed in seeds], ignore_index=True)
         run = open_run(self.root, "alexnet", f"{self.name}-{name}-{condition}", config, facts, split)
-        if not run.done:
-            tables = []
-            for seed in seeds:
-                for fold in self.folds:
-                    part = run.part(f"seed{seed}-fold{fold}")
-                    table = part.load()
-                    if table is None:
-                        table = self._predictions(name, dataclasses.replace(config, seed=seed), fold, condition, own)
-                        part.save(table)
-                    tables.append(table)
-            notes = [f"started from: {self.learner(config, self.folds[0], own=own)[0].started}", f"condition: {condition}",
-                     f"the epoch was picked by the {config.select.upper()} of validation speakers"]
-            run.finish(pd.concat(tables, ignore_index=True), self.labels, n_boot=config.n_boot, notes=notes,
-                       speaker_independence=speaker_independence(split))
-            run.mark_done()
-        if pictures and not (run.path / "confusion_matrix.csv").exists():
-            from colab_utils.display.figures import save_confusion_matrix  # late: matplotlib is needed only here
-            save_confusion_matrix(run)
-        return run
+        parts = {f"seed{seed}-fold{fold}": lambda part, seed=seed, fold=fold: self._predictions(name, dataclasses.replace(config, seed=seed), fold,
+                                                                                               condition, own)
+                 for seed in seeds for fold in self.folds}
+        return complete(run, parts, self.labels, n_boot=config.n_boot, pictures=pictures, notes=lambda: [
+            f"started from: {self.learner(config, self.folds[0], own=own)[0].started}", f"condition: {condition}",
+            f"the epoch was picked by the {config.select.upper()} of validation speakers"])
 
     def _predictions(self, name: str, config: SpectrogramConfig, fold: str, condition: str, own: Own | None) -> pd.DataFrame:
         """Predictions of the test speakers of one fold."""

@@ -46,6 +46,22 @@ class Learner(Protocol):
     def step(self, i: int) -> dict[str, float]: ...
 
 
+class ModuleLearner:
+    """A learner whose state is that of `module` and `optimiser`, which a subclass sets."""
+
+    module: torch.nn.Module
+    optimiser: torch.optim.Optimizer
+
+    def state(self) -> dict[str, Any]:
+        """Weights and optimiser: with torch's own random state, which the checkpoint holds, all that the next step depends on."""
+        return {"module": self.module.state_dict(), "optimiser": self.optimiser.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Put back what `state` gave."""
+        self.module.load_state_dict(state["module"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+
 @dataclasses.dataclass
 class History:
     """What happened: `records` (one dict a step: step from 1, the step's values, `validation` where it was measured), steps made,
