@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -15,9 +16,12 @@ _in_panel: ContextVar[bool] = ContextVar("in_panel", default=False)
 def bar(*arguments: Any, **settings: Any) -> plain_tqdm.tqdm:
     """A tqdm bar with these arguments; inside `plain()` one of text.
 
-    A bar that is a widget, drawn into an output that is itself a widget and was just cleared, makes classic Notebook report errors.
+    A bar that is a widget, drawn into an output that is itself a widget and was just cleared, makes classic Notebook report errors. One of text
+    goes to stdout there: what is written to stderr stands on red.
     """
-    return (plain_tqdm.tqdm if _in_panel.get() else fitting_tqdm)(*arguments, **settings)
+    if _in_panel.get():
+        return plain_tqdm.tqdm(*arguments, **{"file": sys.stdout, **settings})
+    return fitting_tqdm(*arguments, **settings)
 
 
 @contextlib.contextmanager

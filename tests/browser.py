@@ -167,3 +167,19 @@ def wait_until(condition, what: str, seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < end, f"waited {seconds} s in vain for: {what}"
         time.sleep(0.1)
+
+
+def run_panel(page, before: str | None = None, seconds: float = 120) -> str:
+    """Press Run and wait until the panel's picture is another than `before` and the panel says that it is done; returns the new picture."""
+    begin, picture = time.monotonic(), page.locator(".suite-output img")
+    page.locator(".suite-panel button", has_text="Run").click()
+    wait_until(lambda: picture.count() == 1 and picture.first.get_attribute("src") != before, "another picture, alone", seconds)
+    wait_until(lambda: page.locator(".suite-panel [role=status]").first.inner_text().startswith("Done"), "the panel says that it is done")
+    print(f"answered in {time.monotonic() - begin:.1f} s")
+    return picture.first.get_attribute("src")
+
+
+def press(handle, key: str, times: int) -> None:
+    """Press a key on a control, which gets the focus each time."""
+    for _ in range(times):
+        handle.press(key)

@@ -1,7 +1,6 @@
 """Notebook 05 as a reader uses it in a browser: run all, choose the other network and mixup, Run, and see figures that name it."""
-import time
 
-from browser import notebook_page, run_all, shipped, shots_folder, wait_until, workspace
+from browser import notebook_page, run_all, run_panel, shipped, shots_folder, wait_until, workspace
 
 
 def test_notebook_05_in_a_browser(tmp_path, embedded_workspace):
@@ -12,17 +11,12 @@ def test_notebook_05_in_a_browser(tmp_path, embedded_workspace):
         page.locator(".cell").filter(has_text="views_figure").last.scroll_into_view_if_needed()
         page.screenshot(path=shots / "notebook-05-views.png")
         panel = page.locator(".suite-panel")
-        code, run, picture = panel.locator(".widget-html pre").first, panel.locator("button", has_text="Run"), page.locator(".suite-output img")
-        run.click()
-        wait_until(lambda: picture.count() == 1, "the matrices of the first settings are drawn", seconds=120)
-        before = picture.first.get_attribute("src")
+        code = panel.locator(".widget-html pre").first
+        before = run_panel(page)
         panel.locator("select").nth(1).select_option(label="alexnet")
         panel.locator("input[type=checkbox]").first.click()                        # mixup
         wait_until(lambda: "ser_model='alexnet'" in code.inner_text() and "mixup=True" in code.inner_text(), "the settings to paste name both")
-        begin = time.monotonic()
-        run.click()
-        wait_until(lambda: picture.count() == 1 and picture.first.get_attribute("src") != before, "other matrices, alone", seconds=180)
-        print(f"answered in {time.monotonic() - begin:.1f} s")
+        run_panel(page, before, seconds=180)
         assert [path for path in (work / "runs" / "alexnet").iterdir() if "-fold-0-alexnet-clean" in path.name]
         page.locator(".suite-output").last.scroll_into_view_if_needed()
         page.screenshot(path=shots / "notebook-05-panel.png")

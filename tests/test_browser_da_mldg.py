@@ -1,7 +1,6 @@
 """Notebook 04 as a reader uses it in a browser: run all, choose other algorithms, Run, and see figures that name them."""
-import time
 
-from browser import notebook_page, run_all, shipped, shots_folder, wait_until, workspace
+from browser import notebook_page, run_all, run_panel, shipped, shots_folder, wait_until, workspace
 
 
 def test_notebook_04_in_a_browser(tmp_path, embedded_workspace):
@@ -12,18 +11,13 @@ def test_notebook_04_in_a_browser(tmp_path, embedded_workspace):
         page.locator(".cell").filter(has_text="readable_targets(table)").last.scroll_into_view_if_needed()
         page.screenshot(path=shots / "notebook-04-test.png")
         panel = page.locator(".suite-panel")
-        code, run, picture = panel.locator(".widget-html pre").first, panel.locator("button", has_text="Run"), page.locator(".suite-output img")
-        run.click()
-        wait_until(lambda: picture.count() == 1, "the matrices of the first settings are drawn", seconds=120)
-        before = picture.first.get_attribute("src")
+        code = panel.locator(".widget-html pre").first
+        before = run_panel(page)
         for name in ("da-mldg", "coral"):         # erm, da-mldg -> erm, coral
             panel.locator("label").filter(has_text=name).locator("input[type=checkbox]").first.click()
         panel.locator("select").first.select_option(label="scenario 6")
         wait_until(lambda: "('erm', 'coral')" in code.inner_text() and "scenario 6" in code.inner_text(), "the settings to paste name them")
-        begin = time.monotonic()
-        run.click()
-        wait_until(lambda: picture.count() == 1 and picture.first.get_attribute("src") != before, "other matrices, alone", seconds=120)
-        print(f"answered in {time.monotonic() - begin:.1f} s")
+        run_panel(page, before, seconds=120)
         assert [path for path in (work / "runs" / "domains").iterdir() if path.name.startswith("scenario-6") and "coral" in path.name]
         page.locator(".suite-output").last.scroll_into_view_if_needed()
         page.screenshot(path=shots / "notebook-04-panel.png")

@@ -1,7 +1,6 @@
 """Notebook 03 as a reader uses it in a browser: run all, move the slider for shots, leave an emotion out, Run, and see figures that say so."""
-import time
 
-from browser import notebook_page, run_all, shipped, shots_folder, wait_until, workspace
+from browser import notebook_page, press, run_all, run_panel, shipped, shots_folder, wait_until, workspace
 
 
 def test_notebook_03_in_a_browser(tmp_path, embedded_workspace):
@@ -13,19 +12,12 @@ def test_notebook_03_in_a_browser(tmp_path, embedded_workspace):
         nearest.scroll_into_view_if_needed()
         page.screenshot(path=shots / "notebook-03-nearest.png")
         panel = page.locator(".suite-panel")
-        code, run, picture = panel.locator(".widget-html pre").first, panel.locator("button", has_text="Run"), page.locator(".suite-output img")
-        run.click()
-        wait_until(lambda: picture.count() == 1, "the matrices of the first settings are drawn", seconds=120)
-        before = picture.first.get_attribute("src")
-        panel.locator(".ui-slider-handle, .noUi-handle").first.focus()
-        for _ in range(2):                        # shots 5 -> 3
-            page.keyboard.press("ArrowLeft")
+        code = panel.locator(".widget-html pre").first
+        before = run_panel(page)
+        press(panel.locator(".ui-slider-handle, .noUi-handle").first, "ArrowLeft", 2)          # shots 5 -> 3
         panel.locator("label", has_text="happiness").locator("input").click()
         wait_until(lambda: "shots=3" in code.inner_text() and "happiness" not in code.inner_text(), "the settings to paste name shots and emotions")
-        begin = time.monotonic()
-        run.click()
-        wait_until(lambda: picture.count() == 1 and picture.first.get_attribute("src") != before, "other matrices, alone", seconds=120)
-        print(f"answered in {time.monotonic() - begin:.1f} s")
+        run_panel(page, before, seconds=120)
         found = [path for path in (work / "runs" / "emofsl").iterdir() if "EMOFSL-prototype-3shot" in path.name or "EMOFSL-head-3shot" in path.name]
         assert len(found) == 1 and '"labels": ["anger", "neutral", "sadness"]' in " ".join((found[0] / "config.json").read_text().split())\
             .replace("[ ", "[").replace(" ]", "]")

@@ -1,13 +1,7 @@
 """Notebook 01 as a reader uses it in a browser: run all, change a setting with the keyboard, Run, Download."""
-import hashlib
 import zipfile
 
-from browser import notebook_page, run_all, shipped, shots_folder, wait_until, workspace
-
-
-def matrix(page) -> str:
-    """A hash of the picture below the panel's buttons."""
-    return hashlib.sha256(page.locator(".suite-output img").first.get_attribute("src").encode()).hexdigest()
+from browser import notebook_page, press, run_all, run_panel, shipped, shots_folder, wait_until, workspace
 
 
 def test_notebook_01_in_a_browser(tmp_path, embedded_workspace):
@@ -16,20 +10,12 @@ def test_notebook_01_in_a_browser(tmp_path, embedded_workspace):
     with notebook_page(tmp_path, shipped("01_feature_extraction.ipynb"), environment) as page:
         run_all(page, seconds=400)
         panel = page.locator(".suite-panel")
-        run = panel.locator("button", has_text="Run")
-        run.click()
-        wait_until(lambda: page.locator(".suite-output img").count() == 1, "the matrix of the first settings is drawn", seconds=120)
-        before = matrix(page)
-
-        handle = panel.locator(".ui-slider-handle, .noUi-handle").first       # C, on a logarithmic scale
-        handle.focus()
-        for _ in range(3):
-            page.keyboard.press("ArrowLeft")
+        before = run_panel(page)
+        press(panel.locator(".ui-slider-handle, .noUi-handle").first, "ArrowLeft", 3)          # C, on a logarithmic scale
         code = panel.locator(".widget-html pre").first
         wait_until(lambda: "C=" in code.inner_text(), "the settings to paste name the new C")
         value = code.inner_text().split("C=")[1].split(",")[0].rstrip(")")
-        run.click()
-        wait_until(lambda: page.locator(".suite-output img").count() == 1 and matrix(page) != before, "another matrix, alone", seconds=120)
+        run_panel(page, before)
         names = [path.name for path in (work / "runs" / "baselines").iterdir()]
         assert len([name for name in names if "logistic-inductive" in name]) == 2, "the new setting has a run of its own"
         out = page.locator(".suite-output").last
