@@ -194,6 +194,16 @@ def test_predictions_are_those_of_the_stages_done_by_hand(speech, tmp_path):
     assert np.allclose(table[[f"p_{label}" for label in LABELS]], torch.softmax(logits, dim=1), atol=1e-4)
 
 
+def test_another_pooling_of_the_same_frames_is_another_model_and_another_run(speech, tmp_path):
+    found = []
+    for pooling in ("mean", "mean-std"):
+        study = transfers_of(speech, tmp_path, pooling=pooling).study("aa", "bb", "tiny", LABELS, tune_layers=1)
+        config = dataclasses.replace(CONFIG, tune_layers=1)
+        found.append(study.evaluate(config, methods=["BTL"], decisions=["head"], baselines=["logistic regression"], pictures=False))
+    assert all(found[0][name].path != found[1][name].path for name in found[0])
+    assert len(list((tmp_path / "trained" / "emofsl-source").iterdir())) == 2
+
+
 def test_the_source_is_trained_without_a_look_at_the_target(speech, tmp_path):
     study = transfers_of(speech, tmp_path).study("aa", "bb", "tiny", LABELS, tune_layers=1)
     read = set()

@@ -13,7 +13,9 @@ import torch
 
 from colab_utils import settings
 from colab_utils.features.embeddings import SpeechEncoder, load_upper_layers, save_encoder
+from colab_utils.features.front_end import identity
 from colab_utils.features.store import FeatureStore
+from colab_utils.files import short_hash
 from colab_utils.methods import emofsl
 from colab_utils.methods.emofsl import Metric, SourceLearner, scale_of
 from colab_utils.methods.emofsl_config import EmofslConfig, check
@@ -38,6 +40,8 @@ class LayersStudy(TransferStudy):
         if not encoder.pooled:
             raise settings.SettingError(f"pooling = {encoder.pooling!r}: EMOFSL wants one vector an utterance; choose mean or mean-std")
         self.encoder, self.n_layers, self.front = encoder, n_layers, f"{self.front}-{n_layers}tuned"
+        self.feature_spec = identity(encoder)              # the frames that are stored do not say what is made of them
+        self.feature_key = short_hash([store.key, self.feature_spec])
         self.frames = Frames(store, self.rows["utt_id"], self.device)
         self.upper = load_upper_layers(encoder, n_layers, self.device)          # as it comes; what learns is a new one
 

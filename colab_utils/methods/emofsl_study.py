@@ -80,7 +80,7 @@ class TransferStudy:
         self.folds = sorted(set(split["fold"]))
         self.y = pd.Index(self.labels).get_indexer(self.rows["emotion"])
         self.layers = len({name.split("_")[1] for name in store.feature_names if name.startswith("layer_")}) or 1
-        self.front = store.spec["name"]         # the features, in names of runs
+        self.front, self.feature_spec, self.feature_key = store.spec["name"], store.spec, store.key        # they name what is kept
         self.note = ""
         self._learners: dict[Any, tuple[SourceLearner, History]] = {}
         self._scores: dict[Any, dict[str, torch.Tensor]] = {}
@@ -104,7 +104,7 @@ class TransferStudy:
                 raise settings.SettingError(f"task {self.name}: no speaker of the source validates (it has one for training): take another source")
             metric = self._metric(own, fold) if own.source_loss_weight else None
             learner = self._learner(train, valid, own, metric)
-            facts = {"version": VERSION, "labels": self.labels, "merge": self.merge, "features": self.store.key,
+            facts = {"version": VERSION, "labels": self.labels, "merge": self.merge, "features": self.feature_key,
                      "manifest": manifest_hash(self.rows[self.rows["utt_id"].isin(split["utt_id"])])}
             name = f"{self.name.split('-')[0]}-{self.front}-seed{own.seed}"
             with self._threads():
@@ -210,7 +210,7 @@ class TransferStudy:
         """One method on all draws: a finished run."""
         config = tested.config
         facts = {"version": VERSION, "preset": preset_name(config) if tested.kind == "tuned" and not tested.metric else "",
-                 "labels": self.labels, "merge": self.merge, "features": self.store.key, "feature_spec": self.store.spec,
+                 "labels": self.labels, "merge": self.merge, "features": self.feature_key, "feature_spec": self.feature_spec,
                  "manifest": manifest_hash(self.rows), "task": self.name, "model": tested.name,
                  **({"code": files.short_hash(inspect.getsource(tested.metric))} if tested.metric else {})}
         run = open_run(self.root, "emofsl", f"{self.name}-{self.front}-{tested.name}-{config.shots}shot", config, facts, split)
