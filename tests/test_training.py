@@ -308,3 +308,17 @@ def test_in_a_thread_it_trains_without_touching_signals(tmp_path, whole):
     thread.start()
     thread.join()
     assert learner.bits() == whole[0].bits() and signal.getsignal(signal.SIGINT) is handler
+
+
+def test_checkpoints_that_take_long_are_written_seldom(tmp_path, monkeypatch):
+    written, save = [], training.checkpoints.save
+
+    def slow(folder, content):
+        written.append(content["step"])
+        time.sleep(0.02)
+        return save(folder, content)
+    monkeypatch.setattr(training.checkpoints, "save", slow)
+    begin = time.monotonic()
+    train(Noisy(delay=0.005), 60, tmp_path, every=1, save_seconds=0.001)
+    took = time.monotonic() - begin
+    assert written[-1] == 60 and 2 <= len(written) <= 2 + took / 0.2, written

@@ -4,6 +4,8 @@ import pandas as pd
 import soundfile
 import torch
 from transformers import (
+    Data2VecAudioConfig,
+    Data2VecAudioModel,
     HubertConfig,
     HubertModel,
     Wav2Vec2Config,
@@ -19,6 +21,7 @@ from colab_utils.files import file_sha256
 TINY = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24, "conv_dim": (8, 8), "conv_kernel": (10, 3),
         "conv_stride": (5, 2), "num_feat_extract_layers": 2, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
 KINDS = {"wav2vec2": (Wav2Vec2Config, Wav2Vec2Model, {}), "hubert": (HubertConfig, HubertModel, {}), "wavlm": (WavLMConfig, WavLMModel, {}),
+         "data2vec": (Data2VecAudioConfig, Data2VecAudioModel, {"num_conv_pos_embeddings": 2, "conv_pos_kernel_size": 5}),
          "wav2vec2-stable": (Wav2Vec2Config, Wav2Vec2Model, {"do_stable_layer_norm": True, "feat_extract_norm": "layer"})}
 TWENTY_MS = {"conv_dim": (8,) * 7, "conv_kernel": (10, 3, 3, 3, 3, 2, 2), "conv_stride": (5, 2, 2, 2, 2, 2, 2), "num_feat_extract_layers": 7}
 

@@ -82,9 +82,9 @@ def train(learner: Learner, steps: int, folder: str | os.PathLike, *, validate: 
 
     validate: score to maximise (default: the learner's own validate(), if it has one), measured every `every` steps and after the last;
     the learner ends with the best state. patience: stop after so many validations without a better score. settings: plain JSON values
-    that decide the result; a checkpoint made with others is refused. save_seconds: a checkpoint is written after each `every` steps,
-    but not sooner than so many seconds after the last one: what a kill can cost. on_record: called with all records so far after each
-    `every` steps, such as a live curve.
+    that decide the result; a checkpoint made with others is refused. save_seconds: a checkpoint is written after each `every` steps, but not
+    sooner than so many seconds after the last one, nor than ten times what writing that took: what a kill can cost. on_record: called with
+    all records so far after each `every` steps, such as a live curve.
     On the CPU an interrupted and resumed training ends bit for bit like an uninterrupted one.
     Raises Interrupted, TrainingError (a value that is not finite, other settings), CheckpointError, files.DiskFullError.
     """
@@ -101,7 +101,7 @@ def train(learner: Learner, steps: int, folder: str | os.PathLike, *, validate: 
                 bar.set_postfix(session.shown())
                 if on_record is not None:
                     on_record(session.records)
-                if session.finished or time.monotonic() - session.saved_at >= save_seconds:
+                if session.finished or session.due(save_seconds):
                     session.save()
             if interrupted.is_set() and not session.finished:
                 session.save()
@@ -120,7 +120,11 @@ class _Session:
         self.records: list[dict] = []
         self.unwritten = 0
         self.checked = False
-        self.saved_at = time.monotonic()
+        self.saved_at, self.saving_took = time.monotonic(), 0.0
+
+    def due(self, seconds: float) -> bool:
+        """Whether a checkpoint is to be written; a large network's takes a tenth of the time at most."""
+        return time.monotonic() - self.saved_at >= (max(seconds, 10 * self.saving_took) if seconds else 0.0)
 
     @property
     def stopped_early(self) -> bool:
@@ -182,6 +186,7 @@ class _Session:
 
     def save(self) -> None:
         """Append the new records to history.jsonl, then write the checkpoint that vouches for them."""
+        begin = time.monotonic()
         for record in self.records[len(self.records) - self.unwritten:]:
             files.append_jsonl(self.folder / "history.jsonl", record)
         self.unwritten = 0
@@ -192,6 +197,7 @@ class _Session:
             checkpoints.check_loadable(path)
             self.checked = True
         self.saved_at = time.monotonic()
+        self.saving_took = self.saved_at - begin
 
     def shown(self) -> dict[str, str]:
         """The newest values, as the progress bar shows them."""
