@@ -8,8 +8,7 @@ from scipy import stats
 from sklearn.metrics import balanced_accuracy_score
 
 from colab_utils.results import bootstrap, comparison
-from colab_utils.results.comparison import UnpairedError, compare, comparison_table
-from colab_utils.results.predictions import PredictionError
+from colab_utils.results.comparison import UnpairedError, compare
 
 LABELS = ["anger", "neutral", "sadness"]
 
@@ -107,14 +106,3 @@ def test_few_and_unknown_speakers_are_said(pair):
     assert one["difference_ci95"] is None and one["test"] == "" and "no test" in one["notes"][0]
     unknown = compare(*[table.assign(speaker="") for table in pair], LABELS, n_boot=10)
     assert unknown["unit"] == "utterance" and unknown["p_wilcoxon"] is None and "Wilcoxon" not in unknown["test"]
-
-
-def test_table_of_comparisons(pair):
-    found = comparison_table({"better": pair[0], "base": pair[1]}, LABELS, "base", n_boot=50)
-    expected = compare(*pair, LABELS, n_boot=50)
-    assert list(found["method"]) == ["better"] and found.loc[0, "difference"] == expected["difference"]
-    assert [found.loc[0, "low"], found.loc[0, "high"]] == expected["difference_ci95"]
-    with pytest.raises(PredictionError, match="'nobody'"):
-        comparison_table({"a": pair[0]}, LABELS, "nobody")
-    with pytest.raises(UnpairedError, match="better against base"):
-        comparison_table({"better": pair[0].iloc[1:], "base": pair[1]}, LABELS, "base")

@@ -9,7 +9,7 @@ from scipy import stats
 
 from colab_utils.results import bootstrap
 from colab_utils.results.metrics import FEW_SPEAKERS, cell_counts, per_speaker
-from colab_utils.results.predictions import PredictionError, validate
+from colab_utils.results.predictions import validate
 from colab_utils.results.rates import uar
 
 
@@ -81,24 +81,3 @@ def _over_speakers(a: pd.DataFrame, b: pd.DataFrame, labels: Sequence[str]) -> d
         return {"speakers": speakers}
     test = stats.wilcoxon(gain)
     return {"statistic_wilcoxon": float(test.statistic), "p_wilcoxon": float(test.pvalue), "speakers": speakers}
-
-
-def comparison_table(tables: dict[str, pd.DataFrame], labels: Sequence[str], baseline: str, n_boot: int = 2000, ci_seed: int = 0) -> pd.DataFrame:
-    """Each named table of predictions against `baseline`: method, uar, difference, low, high, p_bootstrap, p_wilcoxon, test.
-
-    Raises UnpairedError naming the method that cannot be compared, PredictionError where `baseline` is not among `tables`.
-    """
-    if baseline not in tables:
-        raise PredictionError(f"no predictions named {baseline!r}: choose from {', '.join(tables)}")
-    rows = []
-    for name, table in tables.items():
-        if name == baseline:
-            continue
-        try:
-            found = compare(table, tables[baseline], labels, n_boot, ci_seed)
-        except UnpairedError as error:
-            raise UnpairedError(f"{name} against {baseline}: {error}") from error
-        low, high = found["difference_ci95"] or (np.nan, np.nan)
-        rows.append({"method": name, "uar": found["uar_a"], "difference": found["difference"], "low": low, "high": high,
-                     "p_bootstrap": found["p_bootstrap"], "p_wilcoxon": found["p_wilcoxon"], "test": found["test"]})
-    return pd.DataFrame(rows)
