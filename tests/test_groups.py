@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from colab_utils.display import captions
 from colab_utils.display.controls import Panel
 from colab_utils.results import groups
 from colab_utils.results.methods import methods_table
@@ -89,3 +90,10 @@ def test_the_comparison_is_that_of_methods_table(root):
     panel.set(against="nobody")
     with pytest.raises(PredictionError, match="no run named 'nobody'"):
         groups.compared(questions, panel.config)
+
+
+def test_stamps_that_not_all_runs_have_name_theirs():
+    one, two = table(0.9), table(0.8).assign(rule="transductive: speaker-normalised")
+    metrics = {"speaker_independence": "unknown", "notes": []}
+    shared, own = captions.stamps_of_all({"one": (one, metrics), "two": (two, metrics)})
+    assert shared.startswith("Speaker independence unknown") and own.startswith("two: Transductive")

@@ -32,6 +32,15 @@ def stamps(predictions: pd.DataFrame, metrics: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def stamps_of_all(shown: Mapping[str, tuple[pd.DataFrame, Mapping[str, Any]]]) -> list[str]:
+    """The stamps of several runs (predictions and metrics by name): those of all as they are, others with the names that they belong to."""
+    found: dict[str, list[str]] = {}
+    for name, (predictions, metrics) in shown.items():
+        for stamp in stamps(predictions, metrics):
+            found.setdefault(stamp, []).append(name)
+    return [stamp if len(names) == len(shown) else f"{', '.join(names)}: {stamp}" for stamp, names in found.items()]
+
+
 def interval_unit(metrics: Mapping[str, Any]) -> str:
     """What the 95 % interval resamples, in the plural: `speakers`, `films`, `utterances`."""
     return f"{str(metrics.get('ci_unit', 'speaker')).removesuffix('s')}s"

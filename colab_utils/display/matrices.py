@@ -49,7 +49,7 @@ def confusion_matrices_figure(results: Mapping[str, tuple[pd.DataFrame, Mapping[
             axes.set_visible(False)
         if title:
             figure.suptitle("\n".join(captions.wrap(title, width, 8)), fontsize=8)
-        style.caption_below(figure, _below(shown), _marks(shown))
+        style.caption_below(figure, _below(shown), captions.stamps_of_all(shown))
     return figure
 
 
@@ -99,8 +99,3 @@ def _below(shown: Mapping[str, tuple[pd.DataFrame, Mapping[str, Any]]]) -> list[
         for note in captions.notes(metrics):
             noted.setdefault(note, []).append(name)
     return lines + [note if len(names) == len(shown) else f"{', '.join(names)}: {note}" for note, names in noted.items()]
-
-
-def _marks(shown: Mapping[str, tuple[pd.DataFrame, Mapping[str, Any]]]) -> list[str]:
-    """The stamps of any of the matrices, each once."""
-    return list(dict.fromkeys(mark for predictions, metrics in shown.values() for mark in captions.stamps(predictions, metrics)))

@@ -32,11 +32,17 @@ def comparable_runs(root: str | os.PathLike, progress: bool = True) -> dict[str,
                              keep_default_na=False).drop_duplicates().sort_values("utt_id")
         labels = run.metrics["labels"]
         key = files.short_hash([labels, tested.to_numpy().tolist()])
-        title = f"{'+'.join(sorted(set(tested['corpus'])))}, {len(labels)} emotions, {tested['utt_id'].nunique()} utterances"
+        title = f"{_corpora(tested['corpus'])}, {len(labels)} emotions, {tested['utt_id'].nunique()} utterances"
         found.setdefault(key, []).append((run, title))
     questions = sorted(found.values(), key=lambda runs: (-len(runs), runs[0][1]))
     titles = _apart([runs[0][1] for runs in questions])
     return {title: _named([run for run, _ in runs]) for title, runs in zip(titles, questions, strict=True)}
+
+
+def _corpora(names: Iterable[str]) -> str:
+    """Corpora in one word; domains of one corpus (synthetic-phone, ...) go by its name where there are several."""
+    names = sorted(set(names))
+    return "+".join(names if len(names) < 3 else sorted({name.split("-")[0] for name in names}))
 
 
 def _apart(titles: list[str]) -> list[str]:
