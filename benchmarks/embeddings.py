@@ -21,7 +21,7 @@ import torch
 from transformers import AutoFeatureExtractor, AutoModel, Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from colab_utils.corpora.audio import EXTENSIONS, load_audio
-from colab_utils.features.embeddings import SpeechEncoder, buckets, seconds_at_once
+from colab_utils.features.encoders.embeddings import SpeechEncoder, buckets, seconds_at_once
 from colab_utils.features.front_end import workers
 
 RATE, MOST = 16000, 10 * 16000          # Hz; both use the first ten seconds

@@ -23,13 +23,13 @@ from embeddings import base, clips
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from colab_utils.features.embeddings import SpeechEncoder, load_encoder, load_upper_layers
+from colab_utils.features.encoders.embeddings import SpeechEncoder, load_encoder, load_upper_layers
 from colab_utils.features.front_end import workers
-from colab_utils.methods.emofsl import scale_of
-from colab_utils.methods.emofsl_config import EmofslConfig
-from colab_utils.methods.emofsl_layers import fine_tune_layers
-from colab_utils.models.emofsl_net import EmofslNet
-from colab_utils.models.encoder_net import EncoderNet, pooled
+from colab_utils.methods.emofsl.emofsl import scale_of
+from colab_utils.methods.emofsl.settings import EmofslConfig
+from colab_utils.methods.emofsl.layers.tuning import fine_tune_layers
+from colab_utils.methods.emofsl.network import EmofslNet
+from colab_utils.methods.emofsl.layers.network import EncoderNet, pooled
 
 BOUND = 1e-3            # of the logits, which are about 1
 

@@ -30,7 +30,7 @@ from torch import nn
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
-from colab_utils.methods.generalisation import Batches, Mldg
+from colab_utils.methods.da_mldg.algorithms import Batches, Mldg
 from colab_utils.models import network
 
 CLASSES, INNER_RATE, RATE, MOMENTUM = 5, 0.01, 1e-3, 0.9

@@ -15,9 +15,9 @@ from colab_utils.corpora.manifest import COLUMNS
 from colab_utils.corpora.scan import scan
 from colab_utils.display import figures
 from colab_utils.features import front_end
-from colab_utils.features.extract import extract
-from colab_utils.methods import baselines, classifiers
-from colab_utils.methods.baselines import BaselineConfig, BaselineError, run_baseline
+from colab_utils.features.store.extract import extract
+from colab_utils.methods.baselines import classifiers, study
+from colab_utils.methods.baselines.study import BaselineConfig, BaselineError, run_baseline
 from colab_utils.protocols import folds
 from colab_utils.protocols.domains import cross_corpus_split
 from colab_utils.protocols.folds import LeakError
@@ -117,19 +117,19 @@ def test_inductive_scaling_sees_training_only_and_speaker_scaling_sees_each_spea
     assert not own[:, 3].any() and np.isfinite(own).all()
 
 
-@pytest.mark.parametrize("classifier", baselines.CLASSIFIERS)
-@pytest.mark.parametrize("normalisation", baselines.NORMALISATIONS)
+@pytest.mark.parametrize("classifier", study.CLASSIFIERS)
+@pytest.mark.parametrize("normalisation", study.NORMALISATIONS)
 def test_every_baseline_runs_and_says_what_it_is(tmp_path, classifier, normalisation, drawn):
     config = dataclasses.replace(LOSO, classifier=classifier, normalisation=normalisation, epochs=8)
     done = run(tmp_path, config)
     table, found = done.predictions, done.metrics
-    assert done.done and len(table) == 72 and set(table["method"]) == {classifier} and set(table["rule"]) == {baselines.RULES[normalisation]}
+    assert done.done and len(table) == 72 and set(table["method"]) == {classifier} and set(table["rule"]) == {study.RULES[normalisation]}
     assert (normalisation == "speaker-normalised") == any("transductive" in note for note in found["notes"])
     assert (classifier in ("nearest-mean", "linear-svm")) == any("not calibrated" in note for note in found["notes"])
     assert found["speaker_independence"] == "independent" and found["labels"] == list(EMOTIONS) and found["n_speakers"] == 6
     assert drawn == [(done.path, False)]                          # drawn before DONE is written
     stored = json.loads((done.path / "config.json").read_text())
-    assert stored["features"] == "0123456789ab" and stored["settings"]["classifier"] == classifier and stored["version"] == baselines.VERSION
+    assert stored["features"] == "0123456789ab" and stored["settings"]["classifier"] == classifier and stored["version"] == study.VERSION
 
 
 def test_the_confusion_matrix_is_drawn(tmp_path, monkeypatch):
@@ -155,7 +155,7 @@ def test_a_run_equals_the_same_work_by_hand(tmp_path):
 
 
 def test_speaker_normalisation_helps_where_speakers_differ_much(tmp_path):
-    scores = [run(tmp_path, dataclasses.replace(LOSO, normalisation=how), corpus(offset=8.0)).metrics["uar"] for how in baselines.NORMALISATIONS]
+    scores = [run(tmp_path, dataclasses.replace(LOSO, normalisation=how), corpus(offset=8.0)).metrics["uar"] for how in study.NORMALISATIONS]
     assert scores[1] > scores[0] + 0.1
 
 
@@ -171,7 +171,7 @@ def test_same_settings_compute_nothing_again_and_others_do(tmp_path, monkeypatch
 def test_stopped_in_the_middle_it_keeps_its_folds_and_ends_the_same(tmp_path, monkeypatch, classifier):
     config = dataclasses.replace(LOSO, classifier=classifier, epochs=5, n_seeds=2)
     whole = run(tmp_path / "whole", config)
-    made, fold = [], baselines._fold
+    made, fold = [], study._fold
 
     def failing(*args):
         if len(made) == 4:
@@ -209,7 +209,7 @@ def test_frames_are_pooled_over_time_and_it_is_said(tmp_path):
     manifest, store = corpus()
     rng = np.random.default_rng(3)
     frames = {utt_id: (value + rng.normal(0, 0.1, (rng.integers(2, 9), 5))).astype(np.float32) for utt_id, value in store.values.items()}
-    values, note = baselines.pooled_features(Store(frames, pooled=False), manifest["utt_id"])
+    values, note = study.pooled_features(Store(frames, pooled=False), manifest["utt_id"])
     one = frames[manifest["utt_id"][7]]
     np.testing.assert_allclose(values[7], [*one.mean(axis=0), *one.std(axis=0)], rtol=1e-5)
     assert values.shape == (72, 10)
@@ -269,13 +269,13 @@ def test_what_cannot_be_run_is_said(tmp_path, capsys):
     ("emofilm", ("1", "2"), "one", "grouped"), ("synthetic-room", ("", ""), "", "leave-one-speaker-out")])
 def test_default_folds_are_those_that_can_be_made(name, speakers, film, expected):
     manifest = pd.DataFrame({"utt_id": [f"{name}/{n}" for n in range(len(speakers))], "corpus": name, "speaker": speakers, "film": film})
-    assert baselines.default_folds(manifest) == expected
+    assert study.default_folds(manifest) == expected
 
 
 def test_default_folds_of_two_corpora_are_frozen_only_where_both_are():
     rows = [("emodb", "03"), ("savee", "DC"), ("toy", "1")]
     manifest = pd.DataFrame(rows, columns=["corpus", "speaker"]).assign(utt_id=["emodb/a", "savee/a", "toy/a"], film="")
-    assert baselines.default_folds(manifest[:2]) == "frozen" and baselines.default_folds(manifest) == "leave-one-speaker-out"
+    assert study.default_folds(manifest[:2]) == "frozen" and study.default_folds(manifest) == "leave-one-speaker-out"
 
 
 def test_dubbed_films_are_never_on_both_sides(tmp_path):
@@ -283,7 +283,7 @@ def test_dubbed_films_are_never_on_both_sides(tmp_path):
     manifest["film"] = ["f" + str(int(speaker) // 2) for speaker in manifest["speaker"]]
     with pytest.raises(LeakError, match="film.*toy/f0, toy/f1, toy/f2"):
         run(tmp_path, data=(manifest, store))
-    config = dataclasses.replace(LOSO, folds=baselines.default_folds(manifest), n_folds=3)
+    config = dataclasses.replace(LOSO, folds=study.default_folds(manifest), n_folds=3)
     tested = run(tmp_path, config, (manifest, store)).split.query("role == 'test'")
     assert config.folds == "grouped"
     assert {frozenset(part) for _, part in tested.groupby("fold")["speaker"]} == {frozenset({f"toy/0{n}", f"toy/0{n + 1}"}) for n in (0, 2, 4)}
@@ -293,7 +293,7 @@ def test_dubbed_films_are_never_on_both_sides(tmp_path):
 
 
 def test_presets_are_named_in_the_run(tmp_path):
-    assert all(baselines.preset_name(config) == name for name, config in baselines.PRESETS.items())
+    assert all(study.preset_name(config) == name for name, config in study.PRESETS.items())
     assert run(tmp_path).metrics["preset"] == "changed" and BaselineConfig.preset("default") == BaselineConfig()
     assert set(runs.runs_table(tmp_path)["method"]) == {"baselines"}
 

@@ -8,7 +8,7 @@ import pytest
 
 from colab_utils.corpora.emotions import CANONICAL
 from colab_utils.corpora.synthetic.emotions_table import AFFECT
-from colab_utils.methods.circumplex import COORDINATES, FAR, WEIGHTS, coordinates_from_annotations, distances, graded_margins, pair_levels
+from colab_utils.methods.emofsl.circumplex import COORDINATES, FAR, WEIGHTS, coordinates_from_annotations, distances, graded_margins, pair_levels
 from colab_utils.settings import SettingError
 
 FOUR = ["anger", "happiness", "neutral", "sadness"]

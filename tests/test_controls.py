@@ -9,8 +9,8 @@ from browser import make_notebook
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colab_utils.display import fields
-from colab_utils.display.controls import Panel, error_html
+from colab_utils.panel import fields
+from colab_utils.panel.panel import Panel, error_html
 from colab_utils.settings import SettingError, setting
 
 

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from colab_utils.display import curves, source, style
+from colab_utils.display import curves, style
+from colab_utils.panel import source
 from colab_utils.display.hear import player_html
-from colab_utils.results.steps import StepsError, accuracy_by_step, steps_table
+from colab_utils.methods.maml.steps import StepsError, accuracy_by_step, steps_table
 
 
 def steps(level=0.5, n_steps=5, n_tasks=20, seeds=(0, 1), seed=0):

@@ -7,7 +7,7 @@ import torchaudio
 
 from colab_utils.corpora.audio import load_audio
 from colab_utils.features import FRONT_ENDS, front_end
-from colab_utils.features.da_mldg import DaMldgLogMel, mel_bands
+from colab_utils.features.published.da_mldg import DaMldgLogMel, mel_bands
 
 
 def by_hand(wave, hamming=False):

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from browser import make_notebook
 
-from colab_utils.display import captions, episodes, report, speakers, style
+from colab_utils.display import captions, report, speakers, style
+from colab_utils.methods.maml import figures
 from colab_utils.results.metrics import summarise
 from colab_utils.results.support import SUPPORT_COLUMNS
 
@@ -41,30 +42,30 @@ def cells(page):
 
 def test_rows_of_a_task_are_the_split_joined_with_the_manifest(corpus):
     manifest, split = corpus
-    rows = episodes.episode_rows(split, manifest.sample(frac=1, random_state=0), task=1)
-    assert list(rows.columns) == list(episodes.EPISODE_COLUMNS) and len(rows) == 12
+    rows = figures.episode_rows(split, manifest.sample(frac=1, random_state=0), task=1)
+    assert list(rows.columns) == list(figures.EPISODE_COLUMNS) and len(rows) == 12
     for row in rows.itertuples():
         clip = manifest.set_index("utt_id").loc[row.utt_id]
         assert (row.emotion, row.corpus, row.file) == (clip.emotion, clip.corpus, clip.file)
     assert list(rows["utt_id"]) == list(split.loc[split["task"] == 1, "utt_id"])
     with pytest.raises(ValueError, match="no task 7: the split holds tasks 0 to 1"):
-        episodes.episode_rows(split, manifest, task=7)
+        figures.episode_rows(split, manifest, task=7)
     with pytest.raises(ValueError, match="no task 0 of seed 3"):
-        episodes.episode_rows(split, manifest, seed=3)
+        figures.episode_rows(split, manifest, seed=3)
     with pytest.raises(ValueError, match="no task 0: the split holds no episodes"):
-        episodes.episode_rows(split[split["role"] == "train"], manifest)
+        figures.episode_rows(split[split["role"] == "train"], manifest)
     both = pd.concat([split, split.assign(seed=4)])
     with pytest.raises(ValueError, match="task 0 is there for the seeds 0, 4: choose one"):
-        episodes.episode_rows(both, manifest)
-    assert len(episodes.episode_rows(both, manifest, seed=4)) == 36
+        figures.episode_rows(both, manifest)
+    assert len(figures.episode_rows(both, manifest, seed=4)) == 36
     with pytest.raises(ValueError, match=r"x/35 \(and 0 more\) is in the split but not in the manifest"):
-        episodes.episode_rows(split, manifest.iloc[:35])
+        figures.episode_rows(split, manifest.iloc[:35])
 
 
 def test_every_clip_stands_once_in_its_class_and_on_its_side(corpus):
     manifest, split = corpus
-    rows = episodes.episode_rows(split, manifest)
-    found = cells(episodes.episode_html(rows))
+    rows = figures.episode_rows(split, manifest)
+    found = cells(figures.episode_html(rows))
     assert list(found) == ["anger", "fear", "joy &amp; &lt;bliss&gt;"]
     for emotion, sides in zip(LABELS, found.values(), strict=True):
         for role, cell in zip(("support", "query"), sides, strict=True):
@@ -74,7 +75,7 @@ def test_every_clip_stands_once_in_its_class_and_on_its_side(corpus):
 
 def test_players_are_few_and_shared_out_over_the_classes(corpus):
     manifest, split = corpus
-    many, few = (cells(episodes.episode_html(episodes.episode_rows(split, manifest, task))) for task in (0, 1))
+    many, few = (cells(figures.episode_html(figures.episode_rows(split, manifest, task))) for task in (0, 1))
     assert [[cell.count("<audio") for cell in sides] for sides in many.values()] == [[4, 1]] * 3, "24 support clips: 12 are played, 4 a class"
     assert [[cell.count("<audio") for cell in sides] for sides in few.values()] == [[2, 1]] * 3, "6 support clips: all of them"
     assert 'aria-label="fear, support, speaker 02"' in few["fear"][0]
@@ -82,59 +83,59 @@ def test_players_are_few_and_shared_out_over_the_classes(corpus):
 
 def test_sides_have_their_own_hue_and_speakers_their_own_shade(corpus):
     manifest, split = corpus
-    chips = episodes.speaker_chips(episodes.episode_rows(split, manifest))
+    chips = figures.speaker_chips(figures.episode_rows(split, manifest))
     assert set(chips) == {("x/00", "support"), ("x/01", "support"), ("x/02", "query")}
     assert [name for name, _ in chips.values()] == ["00", "01", "02"] and len({colour for _, colour in chips.values()}) == 3
     for (_, side), (_, colour) in chips.items():
         red, _, blue = matplotlib.colors.to_rgb(colour)
         assert (blue > red) == (side == "support") and style.contrast(style.ink_on(colour), colour) >= 4.5
-    several = episodes.speaker_chips(episodes.episode_rows(split, manifest).assign(corpus=["x", "y"] * 18))
+    several = figures.speaker_chips(figures.episode_rows(split, manifest).assign(corpus=["x", "y"] * 18))
     assert [name for name, _ in several.values()] == ["x/00", "x/01", "x/02"], "with several corpora the name says which"
-    assert all(colour in episodes.episode_html(episodes.episode_rows(split, manifest)) for _, colour in chips.values())
+    assert all(colour in figures.episode_html(figures.episode_rows(split, manifest)) for _, colour in chips.values())
 
 
 def test_the_sentence_says_what_it_is_and_who_is_on_both_sides(corpus):
     manifest, split = corpus
-    rows = episodes.episode_rows(split, manifest)
-    page = episodes.episode_html(rows)
+    rows = figures.episode_rows(split, manifest)
+    page = figures.episode_html(rows)
     assert "Task 0: 3-way, 8-shot</b>, 4 queries a class." in page and "Nobody is on both sides." in page and style.WARN not in page
     assert "24 clips, 2 speakers" in page and "12 clips, 1 speaker<" in page
-    overlap = episodes.episode_html(rows.assign(speaker=rows["speaker"].replace("x/01", "x/02")))
+    overlap = figures.episode_html(rows.assign(speaker=rows["speaker"].replace("x/01", "x/02")))
     assert "On both sides: x/02." in overlap and style.WARN in overlap and overlap.count("background:#b3261e") == 24
-    unknown = episodes.episode_html(rows.assign(speaker=""))
+    unknown = figures.episode_html(rows.assign(speaker=""))
     assert ">unknown</span>" in unknown and "Speakers unknown" in unknown and style.WARN in unknown and "speakers unknown" in unknown
-    uneven = episodes.episode_html(rows.drop(index=rows.index[0]))
+    uneven = figures.episode_html(rows.drop(index=rows.index[0]))
     assert "7 to 8-shot" in uneven
-    assert "Synthetic corpus: not human speech." in episodes.episode_html(rows.assign(corpus="synthetic-studio"))
+    assert "Synthetic corpus: not human speech." in figures.episode_html(rows.assign(corpus="synthetic-studio"))
 
 
 def test_labels_order_the_classes_and_foreign_ones_are_refused(corpus):
     manifest, split = corpus
-    rows = episodes.episode_rows(split, manifest)
-    assert list(cells(episodes.episode_html(rows, ["fear", "boredom", "joy & <bliss>", "anger"]))) == ["fear", "joy &amp; &lt;bliss&gt;", "anger"]
+    rows = figures.episode_rows(split, manifest)
+    assert list(cells(figures.episode_html(rows, ["fear", "boredom", "joy & <bliss>", "anger"]))) == ["fear", "joy &amp; &lt;bliss&gt;", "anger"]
     with pytest.raises(ValueError, match="holds fear, which is not among the labels anger, joy"):
-        episodes.episode_html(rows, ["anger", "joy & <bliss>"])
+        figures.episode_html(rows, ["anger", "joy & <bliss>"])
     for wrong, message in ((rows[rows["role"] == "query"], r"1 task\(s\) with query: choose one"), (rows.head(0), "with no rows"),
                            (rows.drop(columns="file"), "lacks the column.* file: make it with episode_rows"),
                            (pd.concat([rows, rows.assign(task=1)]), r"2 task\(s\)")):
         with pytest.raises(ValueError, match=message):
-            episodes.show_episode(wrong)
+            figures.show_episode(wrong)
 
 
 def test_an_unreadable_clip_is_named_and_the_others_play(corpus):
     manifest, split = corpus
-    rows = episodes.episode_rows(split, manifest, task=1)
-    page = episodes.episode_html(rows.assign(file=rows["file"].where(rows["utt_id"] != "x/24", "/nowhere/24.wav")))
+    rows = figures.episode_rows(split, manifest, task=1)
+    page = figures.episode_html(rows.assign(file=rows["file"].where(rows["utt_id"] != "x/24", "/nowhere/24.wav")))
     assert "cannot be played: no such file" in page and page.count("<audio") == 8
 
 
 def test_it_is_an_html_widget_or_without_ipywidgets_a_page(corpus, monkeypatch):
     manifest, split = corpus
-    rows = episodes.episode_rows(split, manifest)
-    widget = episodes.show_episode(rows)
-    assert type(widget) is ipywidgets.HTML and widget.value == episodes.episode_html(rows)
+    rows = figures.episode_rows(split, manifest)
+    widget = figures.show_episode(rows)
+    assert type(widget) is ipywidgets.HTML and widget.value == figures.episode_html(rows)
     monkeypatch.setitem(__import__("sys").modules, "ipywidgets", None)
-    assert episodes.show_episode(rows).data == widget.value
+    assert figures.show_episode(rows).data == widget.value
 
 
 HEADLESS = '''
@@ -176,7 +177,7 @@ def texts_of(figure):
 
 def test_support_figure_shows_the_numbers_of_its_table():
     table = support_table()
-    figure = episodes.support_speakers_figure(table, "MAML on EMOVO", marks=["Synthetic corpus: not a result on speech."])
+    figure = figures.support_speakers_figure(table, "MAML on EMOVO", marks=["Synthetic corpus: not a result on speech."])
     left, right = figure.axes
     by_label = {line.get_label(): line for line in left.lines}
     for name in ("with", "without"):
@@ -196,14 +197,14 @@ def test_support_figure_shows_the_numbers_of_its_table():
 def test_support_figure_of_many_speakers_keeps_the_extremes(tmp_path):
     table = support_table(speakers.MANY + 25)
     table.loc[table.index[-1], ["difference", "low", "high", "accuracy_without", "without_low", "without_high"]] = np.nan
-    figure = episodes.support_speakers_figure(table)
+    figure = figures.support_speakers_figure(table)
     shown = [t.get_text() for t in figure.axes[0].get_yticklabels()]
     assert len(shown) == speakers.MANY and f"Of {speakers.MANY + 25} speakers the 20 with the greatest gain" in texts_of(figure)
     kept = [*table["speaker"].head(20), *table["speaker"].iloc[-21:-1]]
     assert [name.split(" ")[0] for name in shown] == [name[2:] for name in kept]
     assert len(style.save_figure(figure, tmp_path / "support")) == 3
     with pytest.raises(ValueError, match="no support speakers: there is nothing to draw"):
-        episodes.support_speakers_figure(table.head(0))
+        figures.support_speakers_figure(table.head(0))
 
 
 def test_the_figure_over_test_speakers_takes_two_hundred_episodes():

@@ -9,8 +9,11 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 from test_curves import assert_nothing_is_cut_off, line, records, words
 
-from colab_utils.display import circumplex, curves, domains, layers, matrices, shots, style
-from colab_utils.results import draws
+from colab_utils.display import curves, matrices, style
+from colab_utils.methods.emofsl import circumplex_figure, figures
+from colab_utils.methods.da_mldg import figures
+from colab_utils.methods.emofsl.layers import figure
+from colab_utils.methods.emofsl import draws
 from colab_utils.results.metrics import summarise
 from colab_utils.results.predictions import PREDICTION_COLUMNS, PredictionError
 from colab_utils.results.rates import confusion
@@ -72,7 +75,7 @@ def test_draws_that_cannot_be_compared_are_refused():
 
 def test_points_of_the_draws_are_their_rates_and_lines_join_the_same_draw():
     tables = {name: predictions(name, right) for name, right in (("BTL", 0.3), ("nearest prototype", 0.4), ("EMOFSL", 0.5))}
-    figure = shots.draws_figure(tables, LABELS, 0.25, "EmoDB to RAVDESS", marks=["Synthetic corpus: x."])
+    figure = figures.draws_figure(tables, LABELS, 0.25, "EmoDB to RAVDESS", marks=["Synthetic corpus: x."])
     axes, table = figure.axes[0], 100 * draws.uar_by_draw(tables, LABELS)
     told = [text.get_text().replace("\n", " ") for text in axes.get_xticklabels()]
     for column, name in enumerate(tables):
@@ -89,9 +92,9 @@ def test_points_of_the_draws_are_their_rates_and_lines_join_the_same_draw():
 
 
 def test_one_draw_or_one_method_has_no_spread_and_no_lines():
-    one = shots.draws_figure({"EMOFSL": predictions(n_draws=1, folds=("0",))}, LABELS, 0.25)
+    one = figures.draws_figure({"EMOFSL": predictions(n_draws=1, folds=("0",))}, LABELS, 0.25)
     assert "±" not in words(one) and "Point: one support draw of 1." in words(one) and "Lines" not in words(one)
-    alone = shots.draws_figure({"EMOFSL": predictions()}, LABELS, 0.25, by=("seed", "fold", "draw"))
+    alone = figures.draws_figure({"EMOFSL": predictions()}, LABELS, 0.25, by=("seed", "fold", "draw"))
     assert "one support draw of 8." in words(alone) and "pooled" not in words(alone)
     assert_nothing_is_cut_off(alone)
 
@@ -103,7 +106,7 @@ PUBLISHED = pd.DataFrame([("BTL", 5, 0.4917), ("EMOFSL", 5, 0.5143), ("other", 1
 
 
 def test_curves_over_shots_show_rates_intervals_and_the_published_points():
-    figure = shots.uar_by_shots_figure(SHOTS, 0.25, "IEMOCAP to RAVDESS", PUBLISHED, grey=["LDA"], unit="films", marks=["Transductive: x."])
+    figure = figures.uar_by_shots_figure(SHOTS, 0.25, "IEMOCAP to RAVDESS", PUBLISHED, grey=["LDA"], unit="films", marks=["Transductive: x."])
     axes = figure.axes[0]
     for name, part in SHOTS.groupby("method"):
         curve = line(axes, name)
@@ -114,7 +117,7 @@ def test_curves_over_shots_show_rates_intervals_and_the_published_points():
     at_five = sorted(line(axes, name).get_xdata()[-2] for name in ("BTL", "EMOFSL", "LDA"))
     assert np.diff(at_five) == pytest.approx([at_five[1] - at_five[0]] * 2) and at_five[1] - at_five[0] > 0.1, "side by side"
     for row in PUBLISHED.itertuples():
-        point = line(axes, f"{row.method}, {shots.PUBLISHED}")
+        point = line(axes, f"{row.method}, {figures.PUBLISHED}")
         assert list(point.get_ydata()) == [pytest.approx(100 * row.uar)] and point.get_markerfacecolor() == "none"
         assert abs(point.get_xdata()[0] - row.k) < 0.8 and point.get_xdata()[0] > max(at_five) - 5 + row.k, "beside the bars"
         assert point.get_markeredgecolor() == (style.INK if row.method == "other" else line(axes, row.method).get_color())
@@ -133,10 +136,10 @@ def test_finished_runs_become_the_table_of_shots():
     table = draws.shots_table(runs)
     assert tuple(table.columns) == draws.SHOTS_COLUMNS and table.iloc[0].to_list() == ["BTL", 5, 0.4, 0.3, 0.5]
     assert table.loc[1, ["low", "high"]].isna().all()
-    axes = shots.uar_by_shots_figure(runs, 0.25).axes[0]
+    axes = figures.uar_by_shots_figure(runs, 0.25).axes[0]
     assert line(axes, "BTL").get_ydata() == pytest.approx([30, 40]), "in the order of k, whatever the order of runs"
     with pytest.raises(PredictionError, match="no runs"):
-        shots.uar_by_shots_figure({}, 0.25)
+        figures.uar_by_shots_figure({}, 0.25)
 
 
 def test_tables_of_shots_that_cannot_be_drawn_are_refused():
@@ -145,9 +148,9 @@ def test_tables_of_shots_that_cannot_be_drawn_are_refused():
                                  (pd.concat([SHOTS.assign(method=f"{i}", k=i) for i in range(7)]).drop_duplicates(["method", "k"]), {},
                                   "7 methods in colour and 0 in grey")):
         with pytest.raises(ValueError, match=message):
-            shots.uar_by_shots_figure(table, 0.25, **more)
+            figures.uar_by_shots_figure(table, 0.25, **more)
     twelve = pd.concat([SHOTS[SHOTS["method"] == "BTL"].assign(method=f"method {i:02d}") for i in range(12)])
-    figure = shots.uar_by_shots_figure(twelve, 0.25, grey=[f"method {i:02d}" for i in range(6, 12)])
+    figure = figures.uar_by_shots_figure(twelve, 0.25, grey=[f"method {i:02d}" for i in range(6, 12)])
     looks = {(one.get_color(), one.get_marker()) for one in figure.axes[0].lines if one.get_label().startswith("method")}
     assert len(looks) == 12
     assert_nothing_is_cut_off(figure)
@@ -236,7 +239,7 @@ def levels(emotions=LABELS):
 
 
 def test_lines_of_the_circumplex_join_the_pairs_of_their_level():
-    figure = circumplex.circumplex_figure(PLACES, levels(), {"PN": 1.0, "MN": 0.6}, "EMOFSL", weights=(0.25, 1.0, 0.0), marks=["Mark."])
+    figure = circumplex_figure.circumplex_figure(PLACES, levels(), {"PN": 1.0, "MN": 0.6}, "EMOFSL", weights=(0.25, 1.0, 0.0), marks=["Mark."])
     axes = figure.axes[0]
     pairs = {one.get_gid(): one for one in axes.lines if one.get_gid()}
     np.testing.assert_allclose(pairs.pop("emotions").get_xydata(), [PLACES[emotion][:2] for emotion in LABELS])
@@ -244,7 +247,7 @@ def test_lines_of_the_circumplex_join_the_pairs_of_their_level():
     for name, one in pairs.items():
         ends = name.split("-")
         np.testing.assert_allclose(one.get_xydata(), [PLACES[end][:2] for end in ends])
-        look = circumplex.LEVELS[levels().loc[ends[0], ends[1]]]
+        look = circumplex_figure.LEVELS[levels().loc[ends[0], ends[1]]]
         assert (one.get_color(), one.get_linewidth()) == (look["color"], look["lw"])
     assert {name for name, one in pairs.items() if one.get_linewidth() > 1.5} == {"anger-sadness", "happiness-sadness"}
     assert {text.get_text() for text in axes.texts} == set(LABELS), "fear has no level and is not drawn"
@@ -260,7 +263,7 @@ def test_lines_of_the_circumplex_join_the_pairs_of_their_level():
 def test_graded_margins_stand_on_the_lines_and_tables_and_arrays_are_the_same():
     graded = pd.DataFrame([[0, 0.62, 0.81, 1], [0.62, 0, 0.77, 1], [0.81, 0.77, 0, 0.6], [1, 1, 0.6, 0]], LABELS, LABELS)
     table = pd.DataFrame.from_dict(PLACES, orient="index", columns=["valence", "arousal", "dominance"])
-    figure = circumplex.circumplex_figure(table.loc[LABELS], levels().to_numpy(), graded)
+    figure = circumplex_figure.circumplex_figure(table.loc[LABELS], levels().to_numpy(), graded)
     axes = figure.axes[0]
     for one, other in itertools.combinations(LABELS, 2):
         middle = [text for text in axes.texts if text.get_position() == pytest.approx(tuple(table.loc[[one, other], ["valence", "arousal"]].mean()))
@@ -268,14 +271,14 @@ def test_graded_margins_stand_on_the_lines_and_tables_and_arrays_are_the_same():
         assert [text.get_text() for text in middle] == [f"{graded.loc[one, other]:.2f}"]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["PN: far, at least 1.00 apart (2 pairs)",
                                                                           "MN: nearer, at least 0.60 to 0.81 apart (4 pairs)"]
-    plain = circumplex.circumplex_figure(PLACES, levels(["anger", "fear"])).axes[0]
+    plain = circumplex_figure.circumplex_figure(PLACES, levels(["anger", "fear"])).axes[0]
     assert [text.get_text() for text in plain.get_legend().get_texts()] == ["MN: nearer (1 pair)"]
 
 
 def test_names_of_near_emotions_do_not_touch_each_other():
     at = {f"emotion {i}": (-0.6 + 0.02 * i, 0.5 + 0.01 * i) for i in range(4)} | {f"other {i}": (0.5 - 0.1 * i, 0.3 + 0.02 * i) for i in range(4)}
     table = pd.DataFrame("MN", list(at), list(at))
-    figure = circumplex.circumplex_figure(at, table)
+    figure = circumplex_figure.circumplex_figure(at, table)
     figure.canvas.draw()
     boxes = [matplotlib.text.Text.get_window_extent(text) for text in figure.axes[0].texts]
     assert len(boxes) == 8 and not any(one.shrunk(0.98, 0.9).overlaps(other.shrunk(0.98, 0.9)) for one, other in itertools.combinations(boxes, 2))
@@ -291,7 +294,7 @@ def test_a_circumplex_that_cannot_be_drawn_is_refused():
                                    ({**PLACES, "anger": (np.nan, 0.5)}, levels(), "anger has no valence"), (PLACES, uneven, "above the diagonal"),
                                    (PLACES, levels().replace("MN", "XN"), r"levels hold \['XN'\]: each pair is one of PN, MN")):
         with pytest.raises(ValueError, match=message):
-            circumplex.circumplex_figure(places, table)
+            circumplex_figure.circumplex_figure(places, table)
 
 
 DOMAINS = pd.DataFrame([(algorithm, target, u + d, u + d - 0.05, u + d + 0.06, 0.2, u + d + 0.03, m) for target, u, m in
@@ -300,7 +303,7 @@ DOMAINS = pd.DataFrame([(algorithm, target, u + d, u + d - 0.05, u + d + 0.06, 0
 
 
 def test_points_of_the_domains_are_the_rates_of_their_target():
-    figure = domains.domains_figure(DOMAINS, "Leave one corpus out", unit="speakers", marks=["Synthetic corpus: x."])
+    figure = figures.domains_figure(DOMAINS, "Leave one corpus out", unit="speakers", marks=["Synthetic corpus: x."])
     left, right = figure.axes
     assert [text.get_text() for text in left.get_yticklabels()] == ["EmoDB", "SAVEE", "ShEMO"]
     centres = left.get_yticks()
@@ -324,7 +327,7 @@ def test_points_of_the_domains_are_the_rates_of_their_target():
 def test_domains_without_accuracy_have_one_panel_and_gaps_stay_gaps():
     plain = DOMAINS.drop(columns=["wa", "majority", "chance"]).drop(index=1)
     plain.loc[0, ["low", "high"]] = np.nan
-    figure = domains.domains_figure(plain)
+    figure = figures.domains_figure(plain)
     assert len(figure.axes) == 1 and len(line(figure.axes[0], "DA-MLDG").get_xdata()) == 2 and figure.get_figwidth() == style.WIDE_COLUMN
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ERM", "DA-MLDG"]
     assert_nothing_is_cut_off(figure)
@@ -334,7 +337,7 @@ def test_domains_without_accuracy_have_one_panel_and_gaps_stay_gaps():
     for table, message in ((DOMAINS.head(0), "no results"), (twice, "ERM stands twice for EmoDB"), (many, "7 algorithms: at most 6"),
                            (apart, "EmoDB has several values of majority")):
         with pytest.raises(ValueError, match=message):
-            domains.domains_figure(table)
+            figures.domains_figure(table)
 
 
 def test_gamma_is_drawn_as_it_was_recorded():
@@ -359,18 +362,18 @@ def test_gamma_is_drawn_as_it_was_recorded():
 
 def test_bars_of_the_layers_are_their_weights():
     weights = np.array([0.1, 0.6, 0.3])
-    figure = layers.layer_weights_figure(weights, title="a-b", marks=["Mark."])
+    figure = figure.layer_weights_figure(weights, title="a-b", marks=["Mark."])
     axes, = figure.axes
     assert [bar.get_height() for bar in axes.patches] == weights.tolist() and axes.lines[0].get_ydata()[0] == pytest.approx(1 / 3)
     assert "Mark." in words(figure) and "all alike" in words(figure)
     assert_nothing_is_cut_off(figure)
     for wrong in ([1.0], [0.5, 0.6], [1.5, -0.5], [[0.5, 0.5]]):
         with pytest.raises(ValueError, match="weights of two layers"):
-            layers.layer_weights_figure(wrong)
+            figure.layer_weights_figure(wrong)
 
 
-@pytest.mark.parametrize("make", [lambda: shots.uar_by_shots_figure(SHOTS, 0.25), lambda: circumplex.circumplex_figure(PLACES, levels()),
-                                  lambda: domains.domains_figure(DOMAINS), lambda: shots.draws_figure({"EMOFSL": predictions()}, LABELS, 0.25)])
+@pytest.mark.parametrize("make", [lambda: figures.uar_by_shots_figure(SHOTS, 0.25), lambda: circumplex_figure.circumplex_figure(PLACES, levels()),
+                                  lambda: figures.domains_figure(DOMAINS), lambda: figures.draws_figure({"EMOFSL": predictions()}, LABELS, 0.25)])
 def test_figures_are_saved_exactly_and_leave_no_trace_in_pyplot(make, tmp_path):
     import matplotlib.pyplot as plt
     before = dict(matplotlib.rcParams)

@@ -10,9 +10,9 @@ from tiny_encoders import KINDS, TINY, clips, save
 from transformers import BertConfig, BertModel, Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from colab_utils.features import front_end
-from colab_utils.features.embeddings import SpeechEncoder, buckets, load_encoder, load_upper_layers
-from colab_utils.features.encoders_checkpoints import EncoderError, describe
-from colab_utils.features.encoders_packaged import MissingPackageError, Moonshine
+from colab_utils.features.encoders.embeddings import SpeechEncoder, buckets, load_encoder, load_upper_layers
+from colab_utils.features.encoders.checkpoints import EncoderError, describe
+from colab_utils.features.encoders.packaged import MissingPackageError, Moonshine
 from colab_utils.features.front_end import identity
 from colab_utils.settings import SettingError
 
@@ -96,8 +96,8 @@ def test_checkpoints_that_cannot_be_used_are_one_sentence(tmp_path, spoil, told)
 def test_a_hub_that_cannot_be_reached_is_told_and_nothing_is_put_in_its_place(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda *a, **k: (_ for _ in ()).throw(ConnectionError("no route")))
-    from colab_utils.features import encoders_checkpoints
-    encoders_checkpoints._on_hub.cache_clear()
+    from colab_utils.features.encoders import checkpoints
+    checkpoints._on_hub.cache_clear()
     with pytest.raises(EncoderError, match="the Hub cannot be reached and this machine holds no copy") as found:
         front_end("nobody/never-there").compute(clips(1600))
     assert "choose another front end" in str(found.value)

@@ -7,11 +7,12 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestCentroid
 
-from colab_utils.methods import episode_baselines, episode_methods, pooled
-from colab_utils.methods.inner_loop import adapted_scores
-from colab_utils.methods.protonet import ProtoNetLearner
-from colab_utils.methods.tasks import Batch, Tasks, accuracy, cross_entropy
-from colab_utils.methods.training import train
+from colab_utils.learning import heads
+from colab_utils.methods.maml import fine_tuning, rivals
+from colab_utils.methods.maml.inner_loop import adapted_scores
+from colab_utils.methods.maml.protonet import ProtoNetLearner
+from colab_utils.learning.tasks import Batch, Tasks, accuracy, cross_entropy
+from colab_utils.learning.training import train
 from colab_utils.models import network
 from colab_utils.settings import SettingError
 
@@ -41,7 +42,7 @@ def make_framed_tasks(number, frames=18, dim=8):
 
 def test_nearest_prototype_is_scikit_learns_nearest_centroid():
     tasks = make_tasks()
-    scores = episode_baselines.nearest_prototype(tasks)
+    scores = heads.nearest_prototype(tasks)
     assert torch.allclose(scores.sum(-1), torch.ones(5, 21)) and (scores[..., [1, 2, 5]] == 0).all()
     for i in range(5):
         model = NearestCentroid().fit(tasks.support.inputs[0][i], tasks.support.y[i])
@@ -50,7 +51,7 @@ def test_nearest_prototype_is_scikit_learns_nearest_centroid():
 
 def test_cosine_prototypes_are_the_softmax_of_cosines_to_the_means():
     tasks = make_tasks(2)
-    scores = episode_baselines.nearest_prototype(tasks, "cosine")
+    scores = heads.nearest_prototype(tasks, "cosine")
     for i in range(2):
         x, y, queries = tasks.support.inputs[0][i], tasks.support.y[i], tasks.query.inputs[0][i]
         for n, query in enumerate(queries):
@@ -58,20 +59,20 @@ def test_cosine_prototypes_are_the_softmax_of_cosines_to_the_means():
             powers = np.exp([float(query @ mean / (query.norm() * mean.norm())) for mean in means])
             assert np.allclose(scores[i, n, [0, 3, 4]], powers / powers.sum(), atol=1e-6)
     with pytest.raises(SettingError, match="'manhattan': choose from euclidean, cosine"):
-        episode_baselines.nearest_prototype(tasks, "manhattan")
+        heads.nearest_prototype(tasks, "manhattan")
 
 
 def test_prototypes_do_not_care_where_the_features_lie():
     tasks = make_tasks(20, queries=15)              # enough rows for torch's fast distances, which cancel
     far = Tasks(*(batch._replace(inputs=(batch.inputs[0] + 1000,)) for batch in tasks))
-    assert torch.allclose(episode_baselines.nearest_prototype(far), episode_baselines.nearest_prototype(tasks), atol=5e-3)
+    assert torch.allclose(heads.nearest_prototype(far), heads.nearest_prototype(tasks), atol=5e-3)
 
 
 @pytest.mark.parametrize(("dim", "shots", "scale", "c"), [(8, 3, 1.0, 0.5), (40, 3, 1.0, 0.1), (40, 1, 1.0, 10.0), (8, 6, 20.0, 0.1)])
 def test_logistic_regression_is_at_scikit_learns_optimum(dim, shots, scale, c):
     tasks = make_tasks(dim=dim, shots=shots)
     tasks = Tasks(*(batch._replace(inputs=(batch.inputs[0] * scale,)) for batch in tasks))
-    scores = episode_baselines.logistic_regression(tasks, c=c)
+    scores = heads.logistic_regression(tasks, c=c)
     assert scores.dtype == torch.float64 and (scores[..., [1, 2, 5]] == 0).all()
     for i in range(5):
         model = LogisticRegression(C=c, max_iter=500, tol=1e-12, solver="newton-cholesky")
@@ -81,15 +82,15 @@ def test_logistic_regression_is_at_scikit_learns_optimum(dim, shots, scale, c):
 
 def test_guessing_is_at_chance_and_repeatable():
     tasks = make_tasks(number=300)
-    scores = episode_baselines.chance(tasks, seed=1)
-    assert torch.equal(scores, episode_baselines.chance(tasks, seed=1)) and not torch.equal(scores, episode_baselines.chance(tasks, seed=2))
+    scores = heads.chance(tasks, seed=1)
+    assert torch.equal(scores, heads.chance(tasks, seed=1)) and not torch.equal(scores, heads.chance(tasks, seed=2))
     assert abs(float(accuracy(scores, tasks.query.y).mean()) - 1 / 3) < 0.03
 
 
 def test_frames_are_pooled_over_valid_frames_only():
     rng = np.random.default_rng(0)
     values, mask = rng.normal(size=(1, 2, 9, 4)), np.arange(9) < np.array([[[9], [4]]])
-    pooled_vectors = episode_baselines.vectors(Batch((torch.tensor(values), torch.tensor(mask)), torch.zeros(1, 2), torch.ones(1, 1)))
+    pooled_vectors = heads.vectors(Batch((torch.tensor(values), torch.tensor(mask)), torch.zeros(1, 2), torch.ones(1, 1)))
     for n, length in enumerate((9, 4)):
         clip = values[0, n, :length]
         assert np.allclose(pooled_vectors[0, n], np.concatenate([clip.mean(0), clip.std(0)]))
@@ -97,8 +98,8 @@ def test_frames_are_pooled_over_valid_frames_only():
 
 def test_baselines_on_frames_are_those_on_their_means_and_deviations():
     framed = make_framed_tasks(3)
-    flat = Tasks(*(batch._replace(inputs=(episode_baselines.vectors(batch),)) for batch in framed))
-    for baseline in (episode_baselines.nearest_prototype, episode_baselines.logistic_regression):
+    flat = Tasks(*(batch._replace(inputs=(heads.vectors(batch),)) for batch in framed))
+    for baseline in (heads.nearest_prototype, heads.logistic_regression):
         assert torch.equal(baseline(framed), baseline(flat))
 
 
@@ -162,7 +163,7 @@ def make_pooled():
     torch.manual_seed(0)
     net, data = network("mlp", 8, 6, width=16), make_tasks(1, chosen=tuple(range(6)), shots=30, queries=30)
     flat = [Batch((side.inputs[0][0],), side.y[0], side.active[0]) for side in data]
-    return pooled.PooledLearner(net, lambda i: flat[0], pooled.class_weights(flat[0].y, 6), flat[1], rate=0.01)
+    return fine_tuning.PooledLearner(net, lambda i: flat[0], fine_tuning.class_weights(flat[0].y, 6), flat[1], rate=0.01)
 
 
 @pytest.mark.parametrize("kill", [0, 9, 10, 23, 39])
@@ -187,35 +188,35 @@ def test_pooled_training_learns_and_resumes_bit_for_bit(kill, tmp_path):
 
 def test_fine_tuning_starts_at_the_pooled_answer_and_its_choice_is_the_best_of_the_grid():
     learner, tasks = make_pooled(), make_tasks(30, shift=0.7)
-    rates = pooled.fine_tune_rates(learner.module, 0.1, 5, "all")
+    rates = fine_tuning.fine_tune_rates(learner.module, 0.1, 5, "all")
     scores = adapted_scores(learner.module, cross_entropy, rates, tasks, tasks_at_once=30)
     with torch.no_grad():
         logits = learner.module(tasks.query.inputs[0].flatten(0, 1))[0].unflatten(0, tasks.query.y.shape)
     expected = torch.softmax(logits.masked_fill(~tasks.query.active.unsqueeze(1), float("-inf")), -1)
     assert torch.allclose(scores[:, 0], expected, atol=1e-6)
-    without = adapted_scores(learner.module, cross_entropy, pooled.fine_tune_rates(learner.module, 0.1, 0), tasks, tasks_at_once=30)
+    without = adapted_scores(learner.module, cross_entropy, fine_tuning.fine_tune_rates(learner.module, 0.1, 0), tasks, tasks_at_once=30)
     assert without.shape[1] == 1 and torch.allclose(without[:, 0], expected, atol=1e-6)
-    rate, part, steps, best = pooled.choose_fine_tuning(learner.module, tasks, (0.0, 0.1, 0.5), 5)
+    rate, part, steps, best = fine_tuning.choose_fine_tuning(learner.module, tasks, (0.0, 0.1, 0.5), 5)
     grid = []
-    for r, p, k in itertools.product((0.0, 0.1, 0.5), pooled.PARTS, range(1, 6)):
-        last = adapted_scores(learner.module, cross_entropy, pooled.fine_tune_rates(learner.module, r, k, p), tasks, tasks_at_once=30)[:, -1]
+    for r, p, k in itertools.product((0.0, 0.1, 0.5), fine_tuning.PARTS, range(1, 6)):
+        last = adapted_scores(learner.module, cross_entropy, fine_tuning.fine_tune_rates(learner.module, r, k, p), tasks, tasks_at_once=30)[:, -1]
         grid.append(float(accuracy(last, tasks.query.y).mean()))
-    assert best == pytest.approx(max(grid)) and rate > 0 and part in pooled.PARTS and 1 <= steps <= 5
-    assert set(pooled.fine_tune_rates(learner.module, 0.1, 2, "head")) == {"head.weight", "head.bias"}
+    assert best == pytest.approx(max(grid)) and rate > 0 and part in fine_tuning.PARTS and 1 <= steps <= 5
+    assert set(fine_tuning.fine_tune_rates(learner.module, 0.1, 2, "head")) == {"head.weight", "head.bias"}
 
 
 def test_fine_tuning_is_chosen_before_any_test_task_is_seen(monkeypatch):
     class Source:
         def valid_tasks(self, config, regime, outputs):
             return make_tasks(20, shift=0.7)
-    chosen, choose = [], pooled.choose_fine_tuning
+    chosen, choose = [], fine_tuning.choose_fine_tuning
 
     def watched(module, valid, *arguments, **named):
         chosen.append(valid)
         return choose(module, valid, *arguments, **named)
     monkeypatch.setattr(pooled, "choose_fine_tuning", watched)
     learner = make_pooled()
-    answer = episode_methods.answers("pooled, fine-tuned", learner, Source(), None, steps=5, rate=0.0, seed=0, n_labels=6)
+    answer = rivals.answers("pooled, fine-tuned", learner, Source(), None, steps=5, rate=0.0, seed=0, n_labels=6)
     assert len(chosen) == 1 and torch.equal(chosen[0].query.inputs[0], Source().valid_tasks(None, "fixed", 6).query.inputs[0])
     test = make_tasks(6, shift=-0.7, seed=77)
     secret = Tasks(test.support, test.query._replace(y=test.query.y.flip(1)))
@@ -228,15 +229,15 @@ def test_a_choice_between_nothing_and_an_unknown_part_are_refused():
     learner, tasks = make_pooled(), make_tasks(2)
     for rates, steps in (((), 5), ((0.1,), 0)):
         with pytest.raises(SettingError, match="fine-tuning needs a rate, a part and a step at least"):
-            pooled.choose_fine_tuning(learner.module, tasks, rates, steps)
+            fine_tuning.choose_fine_tuning(learner.module, tasks, rates, steps)
     with pytest.raises(SettingError, match="'body': fine-tune 'all' or 'head'"):
-        pooled.fine_tune_rates(learner.module, 0.1, 3, "body")
+        fine_tuning.fine_tune_rates(learner.module, 0.1, 3, "body")
 
 
 def test_a_new_head_guesses_until_it_is_tuned():
     learner, tasks = make_pooled(), make_tasks(40, chosen=(0, 1, 2), classes=3)
-    drawn, net = torch.random.get_rng_state(), pooled.with_new_head(learner.module, 3)
-    scores = adapted_scores(net, cross_entropy, pooled.fine_tune_rates(net, 0.5, 10), tasks, tasks_at_once=40)
+    drawn, net = torch.random.get_rng_state(), fine_tuning.with_new_head(learner.module, 3)
+    scores = adapted_scores(net, cross_entropy, fine_tuning.fine_tune_rates(net, 0.5, 10), tasks, tasks_at_once=40)
     assert torch.allclose(scores[:, 0], torch.full_like(scores[:, 0], 1 / 3))
     assert float(accuracy(scores[:, 0], tasks.query.y).mean()) == pytest.approx(1 / 3) and accuracy(scores[:, -1], tasks.query.y).mean() > 0.6
     assert learner.module.head.weight.shape[0] == 6 and torch.equal(torch.random.get_rng_state(), drawn)
@@ -244,5 +245,5 @@ def test_a_new_head_guesses_until_it_is_tuned():
 
 def test_class_weights_give_equal_mass():
     y = torch.tensor([0, 0, 0, 2])
-    weights = pooled.class_weights(y, 4)
+    weights = fine_tuning.class_weights(y, 4)
     assert weights[1] == weights[3] == 0 and weights[0] * 3 == pytest.approx(float(weights[2]))

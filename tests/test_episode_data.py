@@ -9,11 +9,11 @@ import torch
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
-from colab_utils.features.shards import write_shard
-from colab_utils.features.store import INDEX, FeatureStore
+from colab_utils.features.store.shards import write_shard
+from colab_utils.features.store.store import FeatureStore, INDEX
 from colab_utils.files import write_json
-from colab_utils.methods.episode_data import EpisodeData, episode_predictions, label_scores
-from colab_utils.methods.tasks import probabilities
+from colab_utils.learning.clips import EpisodeData, episode_predictions, label_scores
+from colab_utils.learning.tasks import probabilities
 from colab_utils.protocols.episodes import EpisodeError, EpisodePlan, EpisodePool
 from colab_utils.results.predictions import PREDICTION_COLUMNS, PredictionError
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 from toy_store import Features, toy_corpus
 
-from colab_utils.methods.few_shot import BASELINES, EpisodeConfig, Study, needs_retraining
-from colab_utils.methods.maml import PRESETS, MamlConfig
-from colab_utils.methods.training import TrainingError
+from colab_utils.methods.maml.study import BASELINES, EpisodeConfig, Study, needs_retraining
+from colab_utils.methods.maml.maml import MamlConfig, PRESETS
+from colab_utils.learning.training import TrainingError
 from colab_utils.protocols.domains import cross_corpus_split
 from colab_utils.protocols.episodes import EpisodeError
 from colab_utils.results.metrics import recompute
@@ -112,7 +112,7 @@ def train_in_a_child(rows, root):
 
 @pytest.mark.parametrize("delay", [0.2, 0.6, 1.1])
 def test_killed_at_any_moment_training_ends_bit_for_bit_like_an_uninterrupted_one(rows, tmp_path, delay, monkeypatch):
-    monkeypatch.setattr("colab_utils.methods.training.train.__kwdefaults__", {**_train_defaults(), "save_seconds": 0.0}, raising=False)
+    monkeypatch.setattr("colab_utils.learning.training.train.__kwdefaults__", {**_train_defaults(), "save_seconds": 0.0}, raising=False)
     context = multiprocessing.get_context("fork")
     whole = context.Process(target=train_in_a_child, args=(rows, tmp_path / "whole"))
     whole.start()
@@ -133,7 +133,7 @@ def test_killed_at_any_moment_training_ends_bit_for_bit_like_an_uninterrupted_on
 
 
 def _train_defaults():
-    from colab_utils.methods import training
+    from colab_utils.learning import training
     return dict(training.train.__kwdefaults__)
 
 
@@ -168,7 +168,7 @@ def test_an_inner_rate_that_breaks_the_loss_is_one_sentence(rows, tmp_path):
 def test_running_out_of_memory_is_one_sentence(rows, tmp_path, monkeypatch):
     def full(*_args, **_kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory")
-    monkeypatch.setattr("colab_utils.methods.maml.meta_gradient", full)
+    monkeypatch.setattr("colab_utils.methods.maml.maml.meta_gradient", full)
     with pytest.raises(TrainingError, match="memory.*meta_batch"):
         make_study(rows, tmp_path).train(CONFIG)
 

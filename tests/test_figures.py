@@ -13,7 +13,8 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix, recall_score
 
 from colab_utils import files
-from colab_utils.display import captions, figures, gallery, speakers, style
+from colab_utils.display import captions, figures, speakers, style
+from colab_utils.methods.baselines import gallery
 from colab_utils.results.metrics import summarise
 from colab_utils.results.predictions import write_predictions
 

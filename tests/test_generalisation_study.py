@@ -12,14 +12,14 @@ import torch
 from toy_store import Features, toy_corpus
 
 from colab_utils.corpora.manifest import ManifestError
-from colab_utils.methods.domain_config import PRESETS, DomainConfig, check, make_algorithm, preset_name, relevant
-from colab_utils.methods.domain_data import DomainData, predict_table, shifted, stretched
-from colab_utils.methods.generalisation import ALGORITHMS, Erm
-from colab_utils.methods.generalisation_study import DomainStudy
-from colab_utils.methods.speaker_pretraining import SpeakerConfig, pretrain
-from colab_utils.methods.training import TrainingError
+from colab_utils.methods.da_mldg.settings import DomainConfig, PRESETS, check, make_algorithm, preset_name, relevant
+from colab_utils.methods.da_mldg.batches import DomainData, predict_table, shifted, stretched
+from colab_utils.methods.da_mldg.algorithms import ALGORITHMS, Erm
+from colab_utils.methods.da_mldg.study import DomainStudy
+from colab_utils.methods.da_mldg.speaker_pretraining import SpeakerConfig, pretrain
+from colab_utils.learning.training import TrainingError
 from colab_utils.protocols.domains import cross_corpus_split
-from colab_utils.results.domains import means_table, readable_targets, targets_table
+from colab_utils.methods.da_mldg.tables import means_table, readable_targets, targets_table
 from colab_utils.results.metrics import recompute
 from colab_utils.results.predictions import PredictionError
 from colab_utils.settings import SettingError
@@ -236,7 +236,7 @@ def train_in_a_child(rows, root):
 
 @pytest.mark.parametrize("delay", [0.3, 0.8])
 def test_killed_at_any_moment_training_ends_bit_for_bit_like_an_uninterrupted_one(rows, tmp_path, delay, monkeypatch):
-    from colab_utils.methods import training
+    from colab_utils.learning import training
     monkeypatch.setitem(training.train.__kwdefaults__, "save_seconds", 0.0)
     context = multiprocessing.get_context("fork")
     for name, wait in (("whole", None), ("killed", delay), ("killed", None)):

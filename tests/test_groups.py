@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from colab_utils.display import captions
-from colab_utils.display.controls import Panel
+from colab_utils.panel.panel import Panel
 from colab_utils.results import groups
 from colab_utils.results.methods import methods_table
 from colab_utils.results.predictions import PredictionError

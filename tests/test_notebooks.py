@@ -17,7 +17,7 @@ sys.path.insert(0, str(REPO / "tools"))
 
 import setup_cell  # noqa: E402
 
-from colab_utils.features.export import load_export  # noqa: E402
+from colab_utils.methods.alexnet.export import load_export  # noqa: E402
 
 
 def read(path):

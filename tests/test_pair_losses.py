@@ -9,8 +9,8 @@ from pytorch_metric_learning.distances import LpDistance
 from pytorch_metric_learning.losses import ContrastiveLoss
 from pytorch_metric_learning.reducers import MeanReducer
 
-from colab_utils.methods.circumplex import COORDINATES, graded_margins, pair_levels
-from colab_utils.methods.pair_losses import EPS, distances, emotion_distance, graded_distance, pair_masks, siamese
+from colab_utils.methods.emofsl.circumplex import COORDINATES, graded_margins, pair_levels
+from colab_utils.methods.emofsl.pair_losses import EPS, distances, emotion_distance, graded_distance, pair_masks, siamese
 
 FOUR = ["anger", "happiness", "neutral", "sadness"]
 SETS = [FOUR, ["anger", "sadness"], list(COORDINATES), ["fear", "calm", "disgust"]]

@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colab_utils.display import retrieval as pages
-from colab_utils.methods import retrieval
-from colab_utils.results.retrieval import MEASURES, quality_table
+from colab_utils.methods.emofsl import hear_nearest as pages
+from colab_utils.methods.emofsl import retrieval
+from colab_utils.methods.emofsl.retrieval_tables import MEASURES, quality_table
 
 
 def naive(x, y, queries, references):

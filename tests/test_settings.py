@@ -3,8 +3,8 @@ import dataclasses
 
 import pytest
 
-from colab_utils.features.spectrograms import LogMel
-from colab_utils.methods.emofsl_config import EmofslConfig
+from colab_utils.features.acoustic.log_mel import LogMel
+from colab_utils.methods.emofsl.settings import EmofslConfig
 from colab_utils.settings import SettingError, with_settings
 
 

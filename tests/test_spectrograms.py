@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from colab_utils.corpora.audio import load_audio
-from colab_utils.features.spectrograms import LogMel
+from colab_utils.features.acoustic.log_mel import LogMel
 from colab_utils.settings import SettingError
 
 DB = 10 / np.log(10)

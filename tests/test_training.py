@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from colab_utils import files
-from colab_utils.methods import checkpoints, training
-from colab_utils.methods.checkpoints import CheckpointError
-from colab_utils.methods.training import Interrupted, TrainingError
+from colab_utils.learning import checkpoints, training
+from colab_utils.learning.checkpoints import CheckpointError
+from colab_utils.learning.training import Interrupted, TrainingError
 
 STEPS, EVERY = 60, 7
 TESTS = pathlib.Path(__file__).resolve().parent

@@ -17,9 +17,9 @@ import numpy as np
 
 from colab_utils import corpora
 from colab_utils.features import front_end
-from colab_utils.features.extract import extract
-from colab_utils.methods.domain_config import DomainConfig, relevant
-from colab_utils.methods.generalisation_study import DomainStudy
+from colab_utils.features.store.extract import extract
+from colab_utils.methods.da_mldg.settings import DomainConfig, relevant
+from colab_utils.methods.da_mldg.study import DomainStudy
 from colab_utils.protocols.build import build_task
 from colab_utils.protocols.domains import leave_one_out, with_tasks
 from colab_utils.protocols.published import load_protocol

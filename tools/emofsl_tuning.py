@@ -20,9 +20,9 @@ from numpy.random import default_rng
 
 from colab_utils import corpora
 from colab_utils.features import front_end
-from colab_utils.features.extract import extract
-from colab_utils.methods.emofsl_config import DECISIONS, EmofslConfig
-from colab_utils.methods.emofsl_study import TransferStudy
+from colab_utils.features.store.extract import extract
+from colab_utils.methods.emofsl.settings import DECISIONS, EmofslConfig
+from colab_utils.methods.emofsl.study import TransferStudy
 from colab_utils.protocols.build import build_task
 from colab_utils.protocols.draws import pair_task
 from colab_utils.protocols.published import load_protocol

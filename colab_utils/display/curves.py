@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from colab_utils.display import captions, style
-from colab_utils.results.steps import STEP_INTERVAL, accuracy_by_step, validate_steps
+from colab_utils.methods.maml.steps import STEP_INTERVAL, accuracy_by_step, validate_steps
 
 # Blue, vermilion, green, purple, ochre (after Okabe and Ito 2008), darkened until words in them read on white (contrast 4.5); each has a
 # marker and a dash of its own besides, for colour-blind readers and grey print.

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from colab_utils.display import captions, style
 from colab_utils.display.figures import summary
-from colab_utils.results.draws import check_one_rule
+from colab_utils.methods.emofsl.draws import check_one_rule
 from colab_utils.results.metrics import summarise
 from colab_utils.results.rates import confusion
 

@@ -1,0 +1,17 @@
+"""Domain generalisation: train on several corpora, test on one never seen (method_facts §4).
+
+One contract (`algorithm.Algorithm`): `ALGORITHMS[name](network, optimiser, seed=..., ...)` has `update({domain: (inputs, y)})`, one
+training step, `predict(inputs)`, probabilities, and `state()` and `load(state)` to go on exactly where a training stopped.
+"""
+from __future__ import annotations
+
+from colab_utils.methods.da_mldg.algorithm import Algorithm, Batches, Joined, LOSSES, cross_entropy
+from colab_utils.methods.da_mldg.coral import Coral
+from colab_utils.methods.da_mldg.erm import Erm
+from colab_utils.methods.da_mldg.mldg import DaMldg, GAMMA_RULES, Mldg, ORDERS
+from colab_utils.methods.da_mldg.rsc import Rsc
+
+ALGORITHMS: dict[str, type[Algorithm]] = {"erm": Erm, "mldg": Mldg, "da-mldg": DaMldg, "rsc": Rsc, "coral": Coral}
+
+__all__ = ["ALGORITHMS", "GAMMA_RULES", "LOSSES", "ORDERS", "Algorithm", "Batches", "Coral", "DaMldg", "Erm", "Joined", "Mldg", "Rsc",
+           "cross_entropy"]

@@ -1,0 +1,104 @@
+"""Telling speakers apart first: the pretraining of DA-MLDG, on any manifest with speakers (method_facts §4.2).
+
+The paper takes VoxCeleb1 (1251 speakers) and has not released its weights. Whoever has VoxCeleb gives its manifest and features; otherwise the
+speakers of the source corpora serve, which are few: the result says which it was.
+"""
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+
+import numpy as np
+import pandas as pd
+import torch
+
+from colab_utils import settings
+from colab_utils.corpora.manifest import manifest_hash, speaker_keys
+from colab_utils.features.store.store import FeatureStore
+from colab_utils.methods.da_mldg.batches import DomainData, predict_table
+from colab_utils.methods.da_mldg.algorithms import Erm
+from colab_utils.learning.trained import WEIGHTS, train_or_load
+from colab_utils.models import network
+from colab_utils.settings import SettingError
+
+VERSION = 1                  # raised when the same settings would give other weights
+_VALID = 0.1                 # of each speaker's utterances
+
+
+@dataclasses.dataclass(frozen=True)
+class SpeakerConfig:
+    """Settings of the pretraining; the defaults are the paper's but for `steps` (its 50 epochs of VoxCeleb are 117 000)."""
+    steps: int = settings.setting(600, "updates", low=1, high=1000000, step=1)
+    batch: int = settings.setting(64, "utterances in a batch", low=2, high=4096, step=1)
+    learning_rate: float = settings.setting(0.01, "learning rate of SGD", low=1e-6, high=1.0)
+    momentum: float = settings.setting(0.9, "of SGD", low=0.0, high=0.999)
+    crop_frames: int = settings.setting(198, "frames of a crop (198: 2 s)", low=8, high=3000, step=1)
+    width: int = settings.setting(64, "first channels of resnet18", low=4, high=1024, step=4)
+    norm: str = settings.setting("batch", "normalisation", options=("group", "batch"))
+    seed: int = settings.setting(0, "seed of weights, batches and crops", low=0, high=100000, step=1)
+
+
+class SpeakerLearner:
+    """A ResNet18 that tells speakers apart, as a learner for `training.train`; the score is the accuracy on utterances held out of each speaker."""
+
+    def __init__(self, train: DomainData, valid: DomainData, config: SpeakerConfig):
+        torch.manual_seed(config.seed)
+        self.module = network("resnet18", train.dim, len(train.labels), norm=config.norm, width=config.width).to(train.device)
+        self.algorithm = Erm(self.module, lambda p: torch.optim.SGD(p, lr=config.learning_rate, momentum=config.momentum), seed=config.seed)
+        self.train_data, self.valid, self.config = train, valid, config
+
+    def step(self, i: int) -> dict[str, float]:
+        """One update; the loss."""
+        return self.algorithm.update(self.train_data.batches(self.config.seed, i, self.config.batch))
+
+    def validate(self) -> float:
+        """Share of held-out utterances whose speaker is found."""
+        return float((predict_table(self.algorithm.predict, self.valid).argmax(axis=1) == self.valid.classes).mean())
+
+    def state(self) -> dict:
+        """The algorithm's."""
+        return self.algorithm.state()
+
+    def load(self, state: dict) -> None:
+        """Put it back."""
+        self.algorithm.load(state)
+
+
+def pretrain(rows: pd.DataFrame, store: FeatureStore, config: SpeakerConfig, root: str | os.PathLike, *, device: str = "cpu",
+             progress: bool = True) -> tuple[pathlib.Path, str]:
+    """Train on the speakers of `rows` (frames in `store`), or load what was trained on them before; nobody else's speech is read.
+
+    Returns the file of weights, for `ResNet18.start_from`, and in words what they were trained on. A tenth of each speaker's utterances (at
+    least one) picks the step. Raises SettingError for fewer than two speakers with two utterances, and for vectors instead of frames.
+    """
+    settings.check(config)
+    if store.pooled:
+        raise SettingError(f"{store.spec['name']} gives one vector an utterance: pretraining on speakers needs frames (logmel, da-mldg)")
+    table = rows.assign(emotion=speaker_keys(rows), corpus="speakers")
+    many = table.groupby("emotion")["utt_id"].transform("size") > 1
+    table = table[many & (table["emotion"] != "")].reset_index(drop=True)
+    speakers = sorted(set(table["emotion"]))
+    if len(speakers) < 2:
+        raise SettingError(f"{len(speakers)} speaker(s) with two utterances: telling speakers apart needs two of them or more")
+    held = _held_out(table, config.seed)
+    train = DomainData(store, table[~held], speakers, device=device, crop_frames=config.crop_frames)
+    train = train.scaled(train.fit_scale())
+    valid = DomainData(store, table[held], speakers, device=device, scale=train.scale, crop_frames=config.crop_frames)
+    split = pd.DataFrame({"utt_id": table["utt_id"], "role": np.where(held, "valid", "train")})
+    corpora = sorted({key.split("/")[0] for key in speakers})
+    folder, history = train_or_load(root, "speakers", f"{'+'.join(corpora)}-{store.spec['name']}-seed{config.seed}", config,
+                                    {"version": VERSION, "features": store.key, "manifest": manifest_hash(rows)}, split,
+                                    SpeakerLearner(train, valid, config), config.steps, every=max(1, config.steps // 10), patience=None,
+                                    progress=progress)
+    return folder / WEIGHTS, (f"{len(speakers)} speakers of {', '.join(corpora)} ({len(table)} utterances, {config.steps} updates; "
+                              f"{100 * history.best_score:.0f} % of held-out utterances are given to the right one)")
+
+
+def _held_out(table: pd.DataFrame, seed: int) -> np.ndarray:
+    """A tenth of each speaker's utterances, at least one, bool (rows,)."""
+    held = np.zeros(len(table), dtype=bool)
+    for number, (_, places) in enumerate(sorted(table.groupby("emotion").indices.items())):
+        chosen = np.random.default_rng((seed, 67, number)).permutation(places)
+        held[chosen[:max(1, round(_VALID * len(places)))]] = True
+    return held

@@ -1,0 +1,208 @@
+"""The panel of a notebook: sliders and choices made from a config dataclass, with Run, Reset and Download."""
+from __future__ import annotations
+
+import dataclasses
+import html
+import importlib.util
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from colab_utils import progress
+from colab_utils.settings import as_code, check
+
+_RED = "background:#fdecea;color:#7a1410;border-left:4px solid #b3261e;padding:.4em .8em;margin:.3em 0"
+_CODE = "margin:0;padding:.4em .6em;border:1px solid rgba(128,128,128,.4);white-space:pre-wrap;user-select:all;line-height:1.3"
+
+
+def error_html(error: BaseException) -> str:
+    """An error for a person: its name and message in one red sentence, the traceback folded away beneath."""
+    sentence = "Interrupted: press Run to start again." if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+    trace = "".join(traceback.format_exception(error))
+    return (f'<div role="alert" style="{_RED}"><b>{html.escape(sentence)}</b><details>'
+            f'<summary style="display:list-item;cursor:pointer">Details for a bug report</summary>'
+            f'<pre style="font-size:80%;overflow-x:auto;color:#333;background:#fff">{html.escape(trace)}</pre></details></div>')
+
+
+class Panel:
+    """Settings as widgets, and buttons that act on them.
+
+    config_class: a frozen dataclass made with `settings.setting` (the class, or an object whose values are the start).
+    run(config): does the work; all it prints and displays goes below the buttons, after clearing what was there. Its return value is
+    kept in `.result`.
+    download(result): called by the Download button with the last `.result`; without it there is no such button.
+    Works on ipywidgets 7.7 and 8. Where ipywidgets is missing the panel prints the settings and how to change them in code;
+    `.config`, `.set(...)` and `.run_once()` work all the same.
+    """
+
+    def __init__(self, config_class: Any, run: Callable[[Any], Any], start: Any = None, download: Callable[[Any], Any] | None = None,
+                 title: str = ""):
+        self.start = start if start is not None else config_class() if isinstance(config_class, type) else config_class
+        check(self.start)
+        self.title, self.result, self._run, self._download = title, None, run, download
+        self._plain, self._fields, self._changing = self.start, {}, False
+        self.output = self.box = None
+        if importlib.util.find_spec("ipywidgets") is not None:
+            self._build()
+
+    @property
+    def config(self) -> Any:
+        """The current settings, checked. Raises settings.SettingError, in one sentence, when they cannot work."""
+        values = {name: field.value for name, field in self._fields.items()}
+        config = dataclasses.replace(self._plain, **values)
+        check(config)
+        return config
+
+    def set(self, **values: Any) -> None:
+        """Change settings from code, as if by hand: `panel.set(n_shot=5)`. Raises settings.SettingError and changes nothing if invalid."""
+        wanted = dataclasses.replace(self.config, **values)
+        check(wanted)
+        self._show_config(wanted)
+
+    def reset(self) -> None:
+        """Put every setting back to where the panel started."""
+        self._show_config(self.start)
+
+    def run_once(self) -> Any:
+        """Run with the current settings, output below the buttons (or straight to the page without widgets); returns the run's result.
+
+        An error is shown in the panel and raised, so that a notebook without a reader does not pass over it.
+        """
+        if self.output is None:
+            self.result = self._run(self.config)
+            return self.result
+        error = self._on_run()
+        if error is not None:
+            raise error
+        return self.result
+
+    def _build(self) -> None:
+        import ipywidgets
+
+        from colab_utils.panel import fields
+        self._fields = {field.name: field for field in fields.make_fields(self.start)}
+        self.output, self._messages = ipywidgets.Output(), ipywidgets.Output()
+        self.output.add_class("suite-output")
+        self._messages.add_class("suite-messages")
+        self._status, self._code = ipywidgets.HTML(), ipywidgets.HTML(layout=ipywidgets.Layout(width="99%"))
+        self.run_button = self._button("Run", "play", "primary", "Run with these settings", self._on_run)
+        self.reset_button = self._button("Reset", "undo", "", "Put every setting back to its start", self._on_reset)
+        self.download_button = self._button("Download", "download", "", "One zip of the last result", self._on_download)
+        self._buttons = [self.run_button, self.reset_button, *([self.download_button] if self._download else [])]
+        heading = [ipywidgets.HTML(f"<b>{html.escape(self.title)}</b>")] if self.title else []
+        kept = {f.name for f in dataclasses.fields(self.start)} - set(self._fields)
+        fixed = [ipywidgets.HTML(f'<span style="{fields.QUIET_TEXT}">Set in code only: {", ".join(sorted(kept))}</span>')] if kept else []
+        actions = ipywidgets.HBox([*self._buttons, self._status], layout=ipywidgets.Layout(flex_flow="row wrap", align_items="center"))
+        rows = self._rows()
+        self.box = ipywidgets.VBox([*heading, *rows, *fixed, self._code, actions, self._messages, self.output])
+        self.box.add_class("suite-panel")
+        for field in self._fields.values():
+            field.observe(self._on_change)
+        self._on_change()
+
+    def _rows(self) -> list:
+        """The rows of settings; those marked `more` in one folded section at the end."""
+        import ipywidgets
+        seldom = {field.name for field in dataclasses.fields(self.start) if field.metadata.get("more")}
+        rows = [field.box for name, field in self._fields.items() if name not in seldom]
+        folded = [field.box for name, field in self._fields.items() if name in seldom]
+        if folded:
+            section = ipywidgets.Accordion(children=[ipywidgets.VBox(folded)], selected_index=None)
+            section.set_title(0, "More settings")
+            rows.append(section)
+        return rows
+
+    def _button(self, text: str, icon: str, style: str, tooltip: str, action: Callable) -> Any:
+        import ipywidgets
+        button = ipywidgets.Button(description=text, icon=icon, button_style=style, tooltip=tooltip)
+        button.on_click(action)
+        return button
+
+    def _show_config(self, config: Any) -> None:
+        self._plain, self._changing = config, True
+        try:
+            for name, field in self._fields.items():
+                field.value = getattr(config, name)
+        finally:
+            self._changing = False
+        if self._fields:
+            self._on_change()
+
+    def _on_change(self, _change: Any = None) -> None:
+        """Show the settings as code to paste, or what is wrong with them (Run is then off)."""
+        if self._changing:
+            return
+        try:
+            self._code.value = f'<pre style="{_CODE}">CONFIG = {html.escape(as_code(self.config))}</pre>'
+            self.run_button.disabled = False
+        except (ValueError, TypeError) as error:
+            self._code.value = f'<div role="alert" style="{_RED}">{html.escape(str(error))}</div>'
+            self.run_button.disabled = True
+
+    def _on_run(self, _button: Any = None) -> BaseException | None:
+        self._messages.clear_output()
+        return self._act(self._run_now, self.output, "Running")
+
+    def _on_reset(self, _button: Any) -> None:
+        self._messages.clear_output()
+        self.reset()
+
+    def _on_download(self, _button: Any) -> None:
+        self._act(self._download_now, self._messages, "Packing")
+
+    def _run_now(self) -> None:
+        self.result = self._run(self.config)
+
+    def _download_now(self) -> None:
+        if self.result is None:
+            print("Nothing to download yet: press Run first.")
+        else:
+            self._download(self.result)
+
+    def _act(self, action: Callable[[], None], output: Any, doing: str) -> BaseException | None:
+        """Do `action` with everything greyed out and its output in `output`, cleared first; shows and returns the error, if any."""
+        from IPython.display import HTML, display
+        error, begin = None, time.perf_counter()
+        self._busy(True, f"{doing}…")
+        output.clear_output()
+        try:
+            with output, progress.plain():                     # errors are caught inside: Output would print a bare traceback and swallow them
+                try:
+                    action()
+                except (Exception, KeyboardInterrupt) as caught:
+                    error = caught
+                    display(HTML(error_html(caught)))
+        finally:
+            seconds = time.perf_counter() - begin
+            self._busy(False, "Stopped by an error." if error is not None else f"Done in {seconds:.1f} s.")
+        return error
+
+    def _busy(self, busy: bool, words: str) -> None:
+        for widget in self._buttons:
+            widget.disabled = busy
+        for field in self._fields.values():
+            field.disable(busy)
+        self.run_button.icon, self.run_button.description = ("hourglass", "Running…") if busy else ("play", "Run")
+        self._status.value = f'<span role="status" style="padding-left:.6em">{words}</span>'
+        if not busy:
+            self._on_change()
+
+    def _ipython_display_(self) -> None:
+        """Show the panel as a cell's last value."""
+        from IPython.display import display
+        if self.box is not None:
+            display(self.box)
+        else:
+            print(self.how_to())
+
+    def how_to(self) -> str:
+        """The settings with their help and how to change them in code: what is shown where ipywidgets is missing."""
+        lines = [self.title or "Settings", "ipywidgets is not installed here, so there are no sliders; change a setting and run so:",
+                 "    panel.set(name=value); panel.run_once()", f"now: {as_code(self.config)}"]
+        for field in dataclasses.fields(self.start):
+            meta = field.metadata
+            span = f" [{meta['low']} to {meta['high']}]" if meta.get("low") is not None and meta.get("high") is not None else ""
+            span = f" {{{', '.join(map(str, meta['options']))}}}" if meta.get("options") else span
+            lines.append(f"    {field.name} = {getattr(self.config, field.name)!r}{span}  {meta.get('help') or ''}")
+        return "\n".join(lines)
