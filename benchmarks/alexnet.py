@@ -25,10 +25,10 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision import transforms
 
 from colab_utils.corpora.audio import EXTENSIONS, load_audio
-from colab_utils.features.published.alexnet import AlexNetSpectrogram, segments
 from colab_utils.features.front_end import workers
-from colab_utils.methods.alexnet.pictures import Images, fit_range, make_images
+from colab_utils.features.published.alexnet import AlexNetSpectrogram, segments
 from colab_utils.methods.alexnet.network import AlexNetGap
+from colab_utils.methods.alexnet.pictures import Images, fit_range, make_images
 
 SIZE, CLASSES = (256, 384), 4
 BOUND = 0.05                 # of a normalised picture: two levels of 255, which PIL and torch round apart

@@ -26,10 +26,10 @@ from torch.nn.utils.rnn import pad_sequence
 from colab_utils.features.encoders.embeddings import SpeechEncoder, load_encoder, load_upper_layers
 from colab_utils.features.front_end import workers
 from colab_utils.methods.emofsl.emofsl import scale_of
-from colab_utils.methods.emofsl.settings import EmofslConfig
+from colab_utils.methods.emofsl.layers.network import EncoderNet, pooled
 from colab_utils.methods.emofsl.layers.tuning import fine_tune_layers
 from colab_utils.methods.emofsl.network import EmofslNet
-from colab_utils.methods.emofsl.layers.network import EncoderNet, pooled
+from colab_utils.methods.emofsl.settings import EmofslConfig
 
 BOUND = 1e-3            # of the logits, which are about 1
 

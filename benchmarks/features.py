@@ -21,9 +21,9 @@ import pandas as pd
 import soundfile
 
 from colab_utils.corpora.audio import EXTENSIONS, read_audio
-from colab_utils.features.store.extract import extract
-from colab_utils.features.front_end import workers
 from colab_utils.features.acoustic.log_mel import LogMel
+from colab_utils.features.front_end import workers
+from colab_utils.features.store.extract import extract
 from colab_utils.features.store.store import FeatureStore
 
 SPEC = LogMel()

@@ -22,9 +22,9 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from colab_utils.learning.tasks import Batch, Tasks, cross_entropy
 from colab_utils.methods.maml.inner_loop import best_tasks_at_once, meta_gradient, some_tasks
 from colab_utils.methods.maml.multi_step import step_weights
-from colab_utils.learning.tasks import Batch, Tasks, cross_entropy
 from colab_utils.models import network
 
 WAYS, SHOTS, QUERIES, RATE = 5, 5, 15, 0.01

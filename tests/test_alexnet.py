@@ -13,12 +13,12 @@ from torch.nn import functional
 
 from colab_utils.corpora.manifest import empty_row
 from colab_utils.features.published.alexnet import AlexNetSpectrogram
+from colab_utils.learning.training import train
 from colab_utils.methods.alexnet import training as cnn
-from colab_utils.methods.alexnet.training import PRESETS, SpectrogramLearner, check, preset_name
+from colab_utils.methods.alexnet.network import AlexNet, AlexNetGap, spectrogram_net, start_from, valid_columns
 from colab_utils.methods.alexnet.pictures import Images, Range, fit_range, make_images, utterance_probabilities
 from colab_utils.methods.alexnet.study import Labeller, SpectrogramStudy
-from colab_utils.learning.training import train
-from colab_utils.methods.alexnet.network import AlexNet, AlexNetGap, spectrogram_net, start_from, valid_columns
+from colab_utils.methods.alexnet.training import PRESETS, SpectrogramLearner, check, preset_name
 from colab_utils.protocols.folds import grouped_folds, make_split
 from colab_utils.settings import SettingError
 

@@ -9,7 +9,7 @@ import pytest
 from colab_utils.corpora.audio import load_audio
 from colab_utils.features import front_end
 from colab_utils.features.published import degrade
-from colab_utils.features.published.alexnet import AlexNetSpectrogram, FEATURE_SETS, deltas, segments
+from colab_utils.features.published.alexnet import FEATURE_SETS, AlexNetSpectrogram, deltas, segments
 from colab_utils.methods.alexnet.export import load_export, save_export, speaker_export
 from colab_utils.settings import SettingError
 

@@ -1,4 +1,5 @@
 """Baselines: each against its own definition, no test information in the scaler, folds kept over a kill, and real speech in range."""
+
 import dataclasses
 import json
 
@@ -16,6 +17,7 @@ from colab_utils.corpora.scan import scan
 from colab_utils.display import figures
 from colab_utils.features import front_end
 from colab_utils.features.store.extract import extract
+from colab_utils.learning import clips
 from colab_utils.methods.baselines import classifiers, study
 from colab_utils.methods.baselines.study import BaselineConfig, BaselineError, run_baseline
 from colab_utils.protocols import folds
@@ -161,7 +163,7 @@ def test_speaker_normalisation_helps_where_speakers_differ_much(tmp_path):
 
 def test_same_settings_compute_nothing_again_and_others_do(tmp_path, monkeypatch, capsys):
     first = run(tmp_path)
-    monkeypatch.setattr(baselines, "_fold", lambda *a: pytest.fail("computed again"))
+    monkeypatch.setattr(study, "_fold", lambda *a: pytest.fail("computed again"))
     assert run(tmp_path).path == first.path and "done before" in capsys.readouterr().out
     monkeypatch.undo()
     assert run(tmp_path, dataclasses.replace(LOSO, C=0.2)).path != first.path
@@ -178,10 +180,10 @@ def test_stopped_in_the_middle_it_keeps_its_folds_and_ends_the_same(tmp_path, mo
             raise KeyboardInterrupt
         made.append(args[-1])
         return fold(*args)
-    monkeypatch.setattr(baselines, "_fold", failing)
+    monkeypatch.setattr(study, "_fold", failing)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "stopped", config)
-    monkeypatch.setattr(baselines, "_fold", lambda *args: made.append(args[-1]) or fold(*args))
+    monkeypatch.setattr(study, "_fold", lambda *args: made.append(args[-1]) or fold(*args))
     again = run(tmp_path / "stopped", config)
     assert len(made) == 12 and len({(cell["seed"], cell["fold"]) for cell in made}) == 12
     for name in ("predictions.csv", "metrics.json", "config.json", "split.csv"):
@@ -209,7 +211,7 @@ def test_frames_are_pooled_over_time_and_it_is_said(tmp_path):
     manifest, store = corpus()
     rng = np.random.default_rng(3)
     frames = {utt_id: (value + rng.normal(0, 0.1, (rng.integers(2, 9), 5))).astype(np.float32) for utt_id, value in store.values.items()}
-    values, note = study.pooled_features(Store(frames, pooled=False), manifest["utt_id"])
+    values, note = clips.pooled_features(Store(frames, pooled=False), manifest["utt_id"])
     one = frames[manifest["utt_id"][7]]
     np.testing.assert_allclose(values[7], [*one.mean(axis=0), *one.std(axis=0)], rtol=1e-5)
     assert values.shape == (72, 10)

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from colab_utils.display import curves, style
-from colab_utils.panel import source
 from colab_utils.display.hear import player_html
+from colab_utils.methods.maml import figures
 from colab_utils.methods.maml.steps import StepsError, accuracy_by_step, steps_table
+from colab_utils.panel import source
 
 
 def steps(level=0.5, n_steps=5, n_tasks=20, seeds=(0, 1), seed=0):
@@ -52,7 +53,7 @@ def assert_nothing_is_cut_off(figure):
 
 
 def test_lines_and_bands_are_the_mean_and_its_interval():
-    figure = curves.accuracy_by_step_figure(STUDY, 0.2, "EMOVO, 5-way 5-shot")
+    figure = figures.accuracy_by_step_figure(STUDY, 0.2, "EMOVO, 5-way 5-shot")
     axes = figure.axes[0]
     for band, name in zip(axes.collections, ("MAML", "fine-tuning"), strict=True):
         found = accuracy_by_step(STUDY[name])
@@ -75,7 +76,7 @@ def test_lines_and_bands_are_the_mean_and_its_interval():
 
 def test_names_of_lines_that_end_together_do_not_touch():
     near = {f"method {i}": steps(0.5, 4, seed=i) for i in range(5)} | {f"baseline {i}": steps(0.62 + 0.001 * i, 0, seed=i) for i in range(6)}
-    figure = curves.accuracy_by_step_figure(near, 0.2, "A long title that tells the corpus and the protocol of the study " * 2,
+    figure = figures.accuracy_by_step_figure(near, 0.2, "A long title that tells the corpus and the protocol of the study " * 2,
                                             marks=["Synthetic corpus: not a result on speech."])
     assert_nothing_is_cut_off(figure)
     names = [text for text in figure.axes[0].texts if text.get_text()]
@@ -94,11 +95,11 @@ def test_colours_of_lines_read_as_words_and_styles_differ():
 
 def test_tables_without_curves_are_refused():
     with pytest.raises(ValueError, match="no methods"):
-        curves.accuracy_by_step_figure({}, 0.2)
+        figures.accuracy_by_step_figure({}, 0.2)
     with pytest.raises(ValueError, match="7 methods with inner steps and 0 without"):
-        curves.accuracy_by_step_figure({str(i): steps() for i in range(7)}, 0.2)
+        figures.accuracy_by_step_figure({str(i): steps() for i in range(7)}, 0.2)
     with pytest.raises(StepsError, match="empty"):
-        curves.accuracy_by_step_figure({"MAML": steps().head(0)}, 0.2)
+        figures.accuracy_by_step_figure({"MAML": steps().head(0)}, 0.2)
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=9), st.floats(0.5, 8))
@@ -236,7 +237,7 @@ def test_methods_figure_says_what_it_lacks():
     assert "interval over films" in words(marked) and "Transductive: x." in words(marked)
 
 
-@pytest.mark.parametrize("make", [lambda: curves.accuracy_by_step_figure(STUDY, 0.2), lambda: curves.learning_curve_figure(records()),
+@pytest.mark.parametrize("make", [lambda: figures.accuracy_by_step_figure(STUDY, 0.2), lambda: curves.learning_curve_figure(records()),
                                   lambda: curves.methods_figure(METHODS, 0.2)])
 def test_figures_are_saved_exactly_and_leave_no_trace_in_pyplot(make, tmp_path):
     import matplotlib.pyplot as plt

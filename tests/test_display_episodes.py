@@ -177,7 +177,7 @@ def texts_of(figure):
 
 def test_support_figure_shows_the_numbers_of_its_table():
     table = support_table()
-    figure = figures.support_speakers_figure(table, "MAML on EMOVO", marks=["Synthetic corpus: not a result on speech."])
+    figure = speakers.support_speakers_figure(table, "MAML on EMOVO", marks=["Synthetic corpus: not a result on speech."])
     left, right = figure.axes
     by_label = {line.get_label(): line for line in left.lines}
     for name in ("with", "without"):
@@ -197,14 +197,14 @@ def test_support_figure_shows_the_numbers_of_its_table():
 def test_support_figure_of_many_speakers_keeps_the_extremes(tmp_path):
     table = support_table(speakers.MANY + 25)
     table.loc[table.index[-1], ["difference", "low", "high", "accuracy_without", "without_low", "without_high"]] = np.nan
-    figure = figures.support_speakers_figure(table)
+    figure = speakers.support_speakers_figure(table)
     shown = [t.get_text() for t in figure.axes[0].get_yticklabels()]
     assert len(shown) == speakers.MANY and f"Of {speakers.MANY + 25} speakers the 20 with the greatest gain" in texts_of(figure)
     kept = [*table["speaker"].head(20), *table["speaker"].iloc[-21:-1]]
     assert [name.split(" ")[0] for name in shown] == [name[2:] for name in kept]
     assert len(style.save_figure(figure, tmp_path / "support")) == 3
     with pytest.raises(ValueError, match="no support speakers: there is nothing to draw"):
-        figures.support_speakers_figure(table.head(0))
+        speakers.support_speakers_figure(table.head(0))
 
 
 def test_the_figure_over_test_speakers_takes_two_hundred_episodes():

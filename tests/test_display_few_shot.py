@@ -9,11 +9,10 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 from test_curves import assert_nothing_is_cut_off, line, records, words
 
-from colab_utils.display import curves, matrices, style
-from colab_utils.methods.emofsl import circumplex_figure, figures
-from colab_utils.methods.da_mldg import figures
-from colab_utils.methods.emofsl.layers import figure
-from colab_utils.methods.emofsl import draws
+from colab_utils.display import matrices, style
+from colab_utils.methods.da_mldg import figures as domain_figures
+from colab_utils.methods.emofsl import circumplex_figure, draws, figures
+from colab_utils.methods.emofsl.layers import figure as layers_figure
 from colab_utils.results.metrics import summarise
 from colab_utils.results.predictions import PREDICTION_COLUMNS, PredictionError
 from colab_utils.results.rates import confusion
@@ -303,7 +302,7 @@ DOMAINS = pd.DataFrame([(algorithm, target, u + d, u + d - 0.05, u + d + 0.06, 0
 
 
 def test_points_of_the_domains_are_the_rates_of_their_target():
-    figure = figures.domains_figure(DOMAINS, "Leave one corpus out", unit="speakers", marks=["Synthetic corpus: x."])
+    figure = domain_figures.domains_figure(DOMAINS, "Leave one corpus out", unit="speakers", marks=["Synthetic corpus: x."])
     left, right = figure.axes
     assert [text.get_text() for text in left.get_yticklabels()] == ["EmoDB", "SAVEE", "ShEMO"]
     centres = left.get_yticks()
@@ -327,7 +326,7 @@ def test_points_of_the_domains_are_the_rates_of_their_target():
 def test_domains_without_accuracy_have_one_panel_and_gaps_stay_gaps():
     plain = DOMAINS.drop(columns=["wa", "majority", "chance"]).drop(index=1)
     plain.loc[0, ["low", "high"]] = np.nan
-    figure = figures.domains_figure(plain)
+    figure = domain_figures.domains_figure(plain)
     assert len(figure.axes) == 1 and len(line(figure.axes[0], "DA-MLDG").get_xdata()) == 2 and figure.get_figwidth() == style.WIDE_COLUMN
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ERM", "DA-MLDG"]
     assert_nothing_is_cut_off(figure)
@@ -337,43 +336,43 @@ def test_domains_without_accuracy_have_one_panel_and_gaps_stay_gaps():
     for table, message in ((DOMAINS.head(0), "no results"), (twice, "ERM stands twice for EmoDB"), (many, "7 algorithms: at most 6"),
                            (apart, "EmoDB has several values of majority")):
         with pytest.raises(ValueError, match=message):
-            figures.domains_figure(table)
+            domain_figures.domains_figure(table)
 
 
 def test_gamma_is_drawn_as_it_was_recorded():
     rng = np.random.default_rng(0)
     made = [{**record, "gamma": float(g)} for record, g in zip(records(), rng.uniform(0, 0.4, 60), strict=True)]
-    figure = curves.gamma_figure(made, "DA-MLDG", ["Mark."])
+    figure = domain_figures.gamma_figure(made, "DA-MLDG", ["Mark."])
     axes, raw = figure.axes[0], np.array([record["gamma"] for record in made])
     np.testing.assert_allclose(axes.lines[0].get_xydata(), np.stack([np.arange(1, 61), raw], axis=1))
     np.testing.assert_allclose(axes.lines[1].get_ydata()[2:], np.convolve(raw, np.ones(3) / 3, "valid"))
     assert (axes.get_xlabel(), axes.get_ylabel(), len(axes.lines)) == ("Training step", "Gamma", 2) and axes.get_ylim()[0] == 0
     assert f"mean {raw.mean():.3g}, largest {raw.max():.3g}" in words(figure) and "DA-MLDG" in words(figure) and "Mark." in words(figure)
     assert_nothing_is_cut_off(figure)
-    same = curves.gamma_figure([{**record, "weight": record["gamma"]} for record in made])
+    same = domain_figures.gamma_figure([{**record, "weight": record["gamma"]} for record in made])
     assert len(same.axes[0].lines) == 2, "a weight that is gamma is not drawn twice"
-    other = curves.gamma_figure([{**record, "weight": 1 + record["gamma"]} for record in made]).axes[0]
+    other = domain_figures.gamma_figure([{**record, "weight": 1 + record["gamma"]} for record in made]).axes[0]
     np.testing.assert_allclose(other.lines[2].get_ydata(), 1 + raw)
     assert [text.get_text() for text in other.get_legend().get_texts()] == ["gamma", "weight of the meta-test loss"]
     for nothing, message in (([], "no records: nothing to draw"), (records(), "no gamma among step, query_loss")):
         with pytest.raises(ValueError, match=message):
-            curves.gamma_figure(nothing)
+            domain_figures.gamma_figure(nothing)
 
 
 def test_bars_of_the_layers_are_their_weights():
     weights = np.array([0.1, 0.6, 0.3])
-    figure = figure.layer_weights_figure(weights, title="a-b", marks=["Mark."])
+    figure = layers_figure.layer_weights_figure(weights, title="a-b", marks=["Mark."])
     axes, = figure.axes
     assert [bar.get_height() for bar in axes.patches] == weights.tolist() and axes.lines[0].get_ydata()[0] == pytest.approx(1 / 3)
     assert "Mark." in words(figure) and "all alike" in words(figure)
     assert_nothing_is_cut_off(figure)
     for wrong in ([1.0], [0.5, 0.6], [1.5, -0.5], [[0.5, 0.5]]):
         with pytest.raises(ValueError, match="weights of two layers"):
-            figure.layer_weights_figure(wrong)
+            layers_figure.layer_weights_figure(wrong)
 
 
 @pytest.mark.parametrize("make", [lambda: figures.uar_by_shots_figure(SHOTS, 0.25), lambda: circumplex_figure.circumplex_figure(PLACES, levels()),
-                                  lambda: figures.domains_figure(DOMAINS), lambda: figures.draws_figure({"EMOFSL": predictions()}, LABELS, 0.25)])
+                                  lambda: domain_figures.domains_figure(DOMAINS), lambda: figures.draws_figure({"EMOFSL": predictions()}, LABELS, 0.25)])
 def test_figures_are_saved_exactly_and_leave_no_trace_in_pyplot(make, tmp_path):
     import matplotlib.pyplot as plt
     before = dict(matplotlib.rcParams)

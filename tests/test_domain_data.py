@@ -11,11 +11,11 @@ from colab_utils import corpora
 from colab_utils.corpora.audio import load_audio
 from colab_utils.corpora.manifest import empty_row
 from colab_utils.features import front_end
-from colab_utils.features.store.extract import extract
 from colab_utils.features.front_end import identity
-from colab_utils.methods.da_mldg.settings import PRESETS
-from colab_utils.methods.da_mldg.batches import DomainData, predict_table
+from colab_utils.features.store.extract import extract
 from colab_utils.methods.da_mldg.algorithms import ALGORITHMS
+from colab_utils.methods.da_mldg.batches import DomainData, predict_table
+from colab_utils.methods.da_mldg.settings import PRESETS
 from colab_utils.models import network
 from colab_utils.settings import SettingError
 

@@ -9,8 +9,8 @@ from colab_utils.corpora.manifest import empty_row
 from colab_utils.display.captions import stamps
 from colab_utils.features import front_end
 from colab_utils.features.store.extract import extract
-from colab_utils.methods.da_mldg.settings import DomainConfig
 from colab_utils.methods.da_mldg.algorithms import ALGORITHMS
+from colab_utils.methods.da_mldg.settings import DomainConfig
 from colab_utils.methods.da_mldg.study import DomainStudy
 from colab_utils.protocols.build import build_task
 from colab_utils.protocols.domains import in_domain, leave_one_out, stand_ins, to_target, with_tasks

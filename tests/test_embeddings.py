@@ -10,8 +10,8 @@ from tiny_encoders import KINDS, TINY, clips, save
 from transformers import BertConfig, BertModel, Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from colab_utils.features import front_end
-from colab_utils.features.encoders.embeddings import SpeechEncoder, buckets, load_encoder, load_upper_layers
 from colab_utils.features.encoders.checkpoints import EncoderError, describe
+from colab_utils.features.encoders.embeddings import SpeechEncoder, buckets, load_encoder, load_upper_layers
 from colab_utils.features.encoders.packaged import MissingPackageError, Moonshine
 from colab_utils.features.front_end import identity
 from colab_utils.settings import SettingError

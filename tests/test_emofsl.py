@@ -14,14 +14,14 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch.nn import functional
 
 from colab_utils.learning import training
+from colab_utils.learning.heads import logistic_regression, nearest_prototype
+from colab_utils.learning.training import TrainingError
 from colab_utils.methods.emofsl.circumplex import coordinates_from_annotations, pair_levels
 from colab_utils.methods.emofsl.emofsl import decide, fine_tune, metric_loss, scale_of, source_learner
-from colab_utils.methods.emofsl.settings import DECISIONS, EmofslConfig, METHODS, PRESETS, check, preset_name
-from colab_utils.learning.heads import logistic_regression, nearest_prototype
-from colab_utils.methods.emofsl.rivals import as_tasks, lda, within_class_covariance
-from colab_utils.methods.emofsl.pair_losses import distances, emotion_distance, pair_masks
-from colab_utils.learning.training import TrainingError
 from colab_utils.methods.emofsl.network import EmofslNet, forward
+from colab_utils.methods.emofsl.pair_losses import distances, emotion_distance, pair_masks
+from colab_utils.methods.emofsl.rivals import as_tasks, lda, within_class_covariance
+from colab_utils.methods.emofsl.settings import DECISIONS, METHODS, PRESETS, EmofslConfig, check, preset_name
 from colab_utils.settings import SettingError
 
 FOUR = ["anger", "happiness", "neutral", "sadness"]

@@ -10,14 +10,14 @@ from tiny_encoders import KINDS, hums, save
 
 from colab_utils.features.encoders.embeddings import SpeechEncoder, load_upper_layers
 from colab_utils.features.store.extract import extract
+from colab_utils.learning.training import TrainingError, train
 from colab_utils.methods.emofsl import emofsl
 from colab_utils.methods.emofsl.emofsl import metric_loss, scale_of
-from colab_utils.methods.emofsl.settings import EmofslConfig
-from colab_utils.methods.emofsl.layers.tuning import Frames, LayersLearner, fine_tune_layers
-from colab_utils.learning.training import TrainingError, train
-from colab_utils.methods.emofsl.transfers import Transfers
-from colab_utils.methods.emofsl.network import EmofslNet
 from colab_utils.methods.emofsl.layers.network import EncoderNet, pooled
+from colab_utils.methods.emofsl.layers.tuning import Frames, LayersLearner, fine_tune_layers
+from colab_utils.methods.emofsl.network import EmofslNet
+from colab_utils.methods.emofsl.settings import EmofslConfig
+from colab_utils.methods.emofsl.transfers import Transfers
 from colab_utils.protocols.published import load_protocol
 from colab_utils.results.metrics import recompute
 from colab_utils.settings import SettingError

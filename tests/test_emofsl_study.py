@@ -11,11 +11,11 @@ import pytest
 import torch
 from toy_store import Features, toy_corpus
 
+from colab_utils.learning.training import TrainingError
 from colab_utils.methods.emofsl import emofsl
 from colab_utils.methods.emofsl.emofsl import source_learner
 from colab_utils.methods.emofsl.settings import EmofslConfig, relevant
 from colab_utils.methods.emofsl.study import BASELINES, TransferStudy
-from colab_utils.learning.training import TrainingError
 from colab_utils.protocols.build import build_task
 from colab_utils.protocols.draws import pair_task
 from colab_utils.protocols.folds import FoldError, LeakError

@@ -1,4 +1,5 @@
 """Baselines inside episodes: each against its definition or scikit-learn, task by task."""
+
 import itertools
 
 import numpy as np
@@ -7,12 +8,12 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestCentroid
 
-from colab_utils.learning import heads
+from colab_utils.learning import heads, supervised
+from colab_utils.learning.tasks import Batch, Tasks, accuracy, cross_entropy
+from colab_utils.learning.training import train
 from colab_utils.methods.maml import fine_tuning, rivals
 from colab_utils.methods.maml.inner_loop import adapted_scores
 from colab_utils.methods.maml.protonet import ProtoNetLearner
-from colab_utils.learning.tasks import Batch, Tasks, accuracy, cross_entropy
-from colab_utils.learning.training import train
 from colab_utils.models import network
 from colab_utils.settings import SettingError
 
@@ -163,7 +164,7 @@ def make_pooled():
     torch.manual_seed(0)
     net, data = network("mlp", 8, 6, width=16), make_tasks(1, chosen=tuple(range(6)), shots=30, queries=30)
     flat = [Batch((side.inputs[0][0],), side.y[0], side.active[0]) for side in data]
-    return fine_tuning.PooledLearner(net, lambda i: flat[0], fine_tuning.class_weights(flat[0].y, 6), flat[1], rate=0.01)
+    return supervised.PooledLearner(net, lambda i: flat[0], supervised.class_weights(flat[0].y, 6), flat[1], rate=0.01)
 
 
 @pytest.mark.parametrize("kill", [0, 9, 10, 23, 39])
@@ -214,7 +215,7 @@ def test_fine_tuning_is_chosen_before_any_test_task_is_seen(monkeypatch):
     def watched(module, valid, *arguments, **named):
         chosen.append(valid)
         return choose(module, valid, *arguments, **named)
-    monkeypatch.setattr(pooled, "choose_fine_tuning", watched)
+    monkeypatch.setattr(fine_tuning, "choose_fine_tuning", watched)
     learner = make_pooled()
     answer = rivals.answers("pooled, fine-tuned", learner, Source(), None, steps=5, rate=0.0, seed=0, n_labels=6)
     assert len(chosen) == 1 and torch.equal(chosen[0].query.inputs[0], Source().valid_tasks(None, "fixed", 6).query.inputs[0])
@@ -245,5 +246,5 @@ def test_a_new_head_guesses_until_it_is_tuned():
 
 def test_class_weights_give_equal_mass():
     y = torch.tensor([0, 0, 0, 2])
-    weights = fine_tuning.class_weights(y, 4)
+    weights = supervised.class_weights(y, 4)
     assert weights[1] == weights[3] == 0 and weights[0] * 3 == pytest.approx(float(weights[2]))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
 from colab_utils.features.store.shards import write_shard
-from colab_utils.features.store.store import FeatureStore, INDEX
+from colab_utils.features.store.store import INDEX, FeatureStore
 from colab_utils.files import write_json
 from colab_utils.learning.clips import EpisodeData, episode_predictions, label_scores
 from colab_utils.learning.tasks import probabilities

@@ -13,8 +13,8 @@ from colab_utils.corpora.manifest import empty_row, validate
 from colab_utils.corpora.synthetic import DOMAINS
 from colab_utils.corpora.synthetic.corpus import plan as synthetic_plan
 from colab_utils.protocols.build import build_task
-from colab_utils.protocols.episodes import EpisodeError, EpisodePlan, EpisodePool, STREAMS, episodes_table
-from colab_utils.protocols.folds import FoldError, LeakError, SPLIT_COLUMNS, check_disjoint
+from colab_utils.protocols.episodes import STREAMS, EpisodeError, EpisodePlan, EpisodePool, episodes_table
+from colab_utils.protocols.folds import SPLIT_COLUMNS, FoldError, LeakError, check_disjoint
 from colab_utils.protocols.published import load_protocol
 
 EMOTIONS = ["anger", "disgust", "fear", "happiness", "sadness"]

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from colab_utils.features import EGeMAPS, FRONT_ENDS, Functionals, LogMel, Prosody
+from colab_utils.features import FRONT_ENDS, EGeMAPS, Functionals, LogMel, Prosody
 from colab_utils.features.store.extract import extract, store_key
 from colab_utils.features.store.store import FeatureStore, StoreError
 from colab_utils.files import DiskFullError

@@ -12,9 +12,9 @@ import pytest
 import torch
 from toy_store import Features, toy_corpus
 
-from colab_utils.methods.maml.study import BASELINES, EpisodeConfig, Study, needs_retraining
-from colab_utils.methods.maml.maml import MamlConfig, PRESETS
 from colab_utils.learning.training import TrainingError
+from colab_utils.methods.maml.maml import PRESETS, MamlConfig
+from colab_utils.methods.maml.study import BASELINES, EpisodeConfig, Study, needs_retraining
 from colab_utils.protocols.domains import cross_corpus_split
 from colab_utils.protocols.episodes import EpisodeError
 from colab_utils.results.metrics import recompute

@@ -6,7 +6,7 @@ import pytest
 import scipy.fft
 
 from colab_utils.corpora.audio import load_audio
-from colab_utils.features import EGeMAPS, FRONT_ENDS, Functionals, LogMel, Prosody, front_end
+from colab_utils.features import FRONT_ENDS, EGeMAPS, Functionals, LogMel, Prosody, front_end
 from colab_utils.features.acoustic.descriptors import band_centres, run_lengths, spectral
 from colab_utils.features.acoustic.egemaps import MissingOpensmileError
 from colab_utils.settings import SettingError

@@ -12,14 +12,14 @@ import torch
 from toy_store import Features, toy_corpus
 
 from colab_utils.corpora.manifest import ManifestError
-from colab_utils.methods.da_mldg.settings import DomainConfig, PRESETS, check, make_algorithm, preset_name, relevant
-from colab_utils.methods.da_mldg.batches import DomainData, predict_table, shifted, stretched
-from colab_utils.methods.da_mldg.algorithms import ALGORITHMS, Erm
-from colab_utils.methods.da_mldg.study import DomainStudy
-from colab_utils.methods.da_mldg.speaker_pretraining import SpeakerConfig, pretrain
 from colab_utils.learning.training import TrainingError
-from colab_utils.protocols.domains import cross_corpus_split
+from colab_utils.methods.da_mldg.algorithms import ALGORITHMS, Erm
+from colab_utils.methods.da_mldg.batches import DomainData, predict_table, shifted, stretched
+from colab_utils.methods.da_mldg.settings import PRESETS, DomainConfig, check, make_algorithm, preset_name, relevant
+from colab_utils.methods.da_mldg.speaker_pretraining import SpeakerConfig, pretrain
+from colab_utils.methods.da_mldg.study import DomainStudy
 from colab_utils.methods.da_mldg.tables import means_table, readable_targets, targets_table
+from colab_utils.protocols.domains import cross_corpus_split
 from colab_utils.results.metrics import recompute
 from colab_utils.results.predictions import PredictionError
 from colab_utils.settings import SettingError
@@ -327,7 +327,7 @@ def test_presets_are_sound_and_known_by_name():
 
 def test_means_are_those_of_the_paper_and_need_every_target():
     from colab_utils.protocols.published import load_protocol
-    from colab_utils.results.published import published_table
+    from colab_utils.results.methods import published_table
     sizes = {"1": 3865, "2": 960, "3": 2000, "4": 720, "5": 375, "6": 1747, "7": 1747}          # method_facts §4.7
     table = published_table(load_protocol("da_mldg").published).rename(columns={"task": "target", "method": "algorithm"})
     table["n"] = table["target"].map(sizes)

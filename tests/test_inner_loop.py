@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import nn
 
+from colab_utils.learning.tasks import Batch, Tasks, cross_entropy, probabilities
 from colab_utils.methods.maml.inner_loop import adapted_scores, meta_gradient
 from colab_utils.methods.maml.losses import episode_loss
 from colab_utils.methods.maml.multi_step import first_order_at, step_weights
-from colab_utils.learning.tasks import Batch, Tasks, cross_entropy, probabilities
-from colab_utils.models import network
 from colab_utils.methods.maml.projection import WithProjection
+from colab_utils.models import network
 
 WAYS, SHOTS, QUERIES, DIM, FRAMES = 3, 2, 4, 16, 20
 NAMES = ("mlp", "conv4", "lstm", "mlp-batch", "conv4-batch")

@@ -4,8 +4,8 @@ import math
 import pytest
 import torch
 
-from colab_utils.methods.maml.losses import CONTRASTIVE, contrastive, episode_loss
 from colab_utils.learning.tasks import Batch, cross_entropy
+from colab_utils.methods.maml.losses import CONTRASTIVE, contrastive, episode_loss
 from colab_utils.methods.maml.projection import WithProjection
 from colab_utils.settings import SettingError
 

@@ -12,8 +12,8 @@ from colab_utils.corpora.emotions import CANONICAL, chosen_emotions, select_emot
 from colab_utils.corpora.manifest import (
     COLUMNS,
     LOCAL_COLUMNS,
-    ManifestError,
     NUMBERS,
+    ManifestError,
     empty_row,
     manifest_hash,
     read_manifest,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from colab_utils.corpora.cards import corpus_names, frozen_folds, load_card, shipped_manifest
 from colab_utils.corpora.manifest import COLUMNS, NUMBERS, TEXTS, validate
-from colab_utils.corpora.parsers import ForeignNameError, PARSERS, belongs_to
+from colab_utils.corpora.parsers import PARSERS, ForeignNameError, belongs_to
 
 REAL = ("emodb", "emovo", "ravdess", "savee")
 

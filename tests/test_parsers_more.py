@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from colab_utils.corpora import ManifestError, frozen_folds, load_card, scan, select_emotions
 from colab_utils.corpora.cards import shipped_manifest
 from colab_utils.corpora.manifest import COLUMNS, NUMBERS, TEXTS, validate
-from colab_utils.corpora.parsers import ForeignNameError, PARSERS, belongs_to
+from colab_utils.corpora.parsers import PARSERS, ForeignNameError, belongs_to
 
 NINE = ("aesdd", "cafe", "crema_d", "emofilm", "esd", "iemocap", "msp_improv", "shemo", "tess")
 FOUR = ("emodb", "emovo", "ravdess", "savee")

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from colab_utils.corpora.audio import load_audio
-from colab_utils.features.acoustic.prosody import ENERGY_FLOOR_DB, Prosody, frame_energy_db
 from colab_utils.features.acoustic.log_mel import LogMel
+from colab_utils.features.acoustic.prosody import ENERGY_FLOOR_DB, Prosody, frame_energy_db
 from colab_utils.settings import SettingError
 
 RATE = 16000

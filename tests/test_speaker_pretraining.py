@@ -9,13 +9,13 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from colab_utils.corpora.manifest import empty_row
-from colab_utils.methods.da_mldg import starting_weights
 from colab_utils.learning import training
-from colab_utils.methods.da_mldg.settings import DomainConfig
-from colab_utils.methods.da_mldg.batches import DomainData
-from colab_utils.methods.da_mldg.study import DomainStudy
-from colab_utils.methods.da_mldg.speaker_pretraining import SpeakerConfig, SpeakerLearner, pretrain
 from colab_utils.learning.training import Interrupted
+from colab_utils.methods.da_mldg import starting_weights
+from colab_utils.methods.da_mldg.batches import DomainData
+from colab_utils.methods.da_mldg.settings import DomainConfig
+from colab_utils.methods.da_mldg.speaker_pretraining import SpeakerConfig, SpeakerLearner, pretrain
+from colab_utils.methods.da_mldg.study import DomainStudy
 from colab_utils.models import network
 from colab_utils.protocols.build import build_task
 from colab_utils.protocols.domains import in_domain, leave_one_out, with_tasks

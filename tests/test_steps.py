@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from colab_utils.methods.maml.steps import STEP_COLUMNS, StepsError, accuracy_by_step, read_steps, steps_table, validate_steps, write_steps
 from colab_utils.results import bootstrap, runs
 from colab_utils.results.comparison import UnpairedError, compare
 from colab_utils.results.methods import METHOD_COLUMNS, methods_table, readable
 from colab_utils.results.predictions import PredictionError
 from colab_utils.results.runs import RunError, open_run
-from colab_utils.methods.maml.steps import STEP_COLUMNS, StepsError, accuracy_by_step, read_steps, steps_table, validate_steps, write_steps
 from colab_utils.results.support import SUPPORT_COLUMNS, support_speakers
 from colab_utils.settings import setting
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from colab_utils.features.store.extract import extract
 from colab_utils.features.front_end import FrontEnd
+from colab_utils.features.store.extract import extract
 from colab_utils.features.store.shards import ShardHead, StoreError, read_shard, write_shard
 from colab_utils.features.store.store import FeatureStore
 from colab_utils.settings import setting

@@ -22,8 +22,8 @@ from colab_utils.corpora.synthetic import DOMAINS, EMOTIONS, MOVES, PARAMETERS, 
 from colab_utils.corpora.synthetic import corpus as making
 from colab_utils.corpora.synthetic.phones import CONSONANTS, SENTENCES, VOWELS, syllables
 from colab_utils.features import front_end
-from colab_utils.methods.baselines.study import BaselineConfig
 from colab_utils.methods.baselines.classifiers import scores_of
+from colab_utils.methods.baselines.study import BaselineConfig
 
 SEEDS = (0, 1, 2, 3, 4)
 MEL = librosa.filters.mel(sr=16000, n_fft=512, n_mels=32, fmin=60, fmax=7600)

@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 
 from colab_utils import corpora
-from colab_utils.panel.panel import Panel
 from colab_utils.methods.emofsl.emofsl import levels_and_margins
+from colab_utils.methods.emofsl.retrieval_tables import distance_table
 from colab_utils.methods.emofsl.settings import EmofslConfig
 from colab_utils.methods.emofsl.transfers import Transfers, config_of, panel_settings
+from colab_utils.panel.panel import Panel
 from colab_utils.protocols.published import load_protocol
-from colab_utils.results.published import PUBLISHED_COLUMNS, published_table
-from colab_utils.methods.emofsl.retrieval_tables import distance_table
+from colab_utils.results.methods import PUBLISHED_COLUMNS, published_table
 from colab_utils.settings import SettingError
 
 FOUR = ["anger", "happiness", "neutral", "sadness"]

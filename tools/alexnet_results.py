@@ -20,8 +20,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from run_notebook import read_value  # noqa: E402
 
 from colab_utils import corpora, session  # noqa: E402
+from colab_utils.methods.alexnet.study import TEST_CONDITIONS, SpectrogramStudy  # noqa: E402
 from colab_utils.methods.alexnet.training import SpectrogramConfig  # noqa: E402
-from colab_utils.methods.alexnet.study import SpectrogramStudy, TEST_CONDITIONS  # noqa: E402
 from colab_utils.protocols.build import build_task  # noqa: E402
 from colab_utils.protocols.published import load_protocol  # noqa: E402
 from colab_utils.results.comparison import compare  # noqa: E402

@@ -24,12 +24,12 @@ from colab_utils import corpora, session  # noqa: E402
 from colab_utils.features import front_end  # noqa: E402
 from colab_utils.features.store.extract import extract  # noqa: E402
 from colab_utils.methods.da_mldg.settings import DomainConfig  # noqa: E402
-from colab_utils.methods.da_mldg.study import DomainStudy  # noqa: E402
 from colab_utils.methods.da_mldg.speaker_pretraining import SpeakerConfig  # noqa: E402
+from colab_utils.methods.da_mldg.study import DomainStudy  # noqa: E402
+from colab_utils.methods.da_mldg.tables import means_table, targets_table  # noqa: E402
 from colab_utils.protocols.build import build_task  # noqa: E402
 from colab_utils.protocols.domains import in_domain, leave_one_out, with_tasks  # noqa: E402
 from colab_utils.protocols.published import load_protocol  # noqa: E402
-from colab_utils.methods.da_mldg.tables import means_table, targets_table  # noqa: E402
 
 CORPORA = ("emodb", "emovo", "ravdess", "savee")
 

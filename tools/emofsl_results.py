@@ -22,12 +22,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from run_notebook import read_value  # noqa: E402
 
 from colab_utils import corpora, session  # noqa: E402
+from colab_utils.methods.emofsl.draws import uar_by_draw  # noqa: E402
 from colab_utils.methods.emofsl.settings import EmofslConfig  # noqa: E402
 from colab_utils.methods.emofsl.study import BASELINES  # noqa: E402
 from colab_utils.methods.emofsl.transfers import Transfers  # noqa: E402
 from colab_utils.protocols.published import load_protocol  # noqa: E402
 from colab_utils.results.comparison import compare  # noqa: E402
-from colab_utils.methods.emofsl.draws import uar_by_draw  # noqa: E402
 
 CORPORA = ("emodb", "emovo", "ravdess", "savee")
 

@@ -23,8 +23,8 @@ from run_notebook import read_value  # noqa: E402
 from colab_utils import corpora, session  # noqa: E402
 from colab_utils.features import front_end  # noqa: E402
 from colab_utils.features.store.extract import extract  # noqa: E402
-from colab_utils.methods.maml.study import BASELINES, EpisodeConfig, Study  # noqa: E402
 from colab_utils.methods.maml.maml import MamlConfig  # noqa: E402
+from colab_utils.methods.maml.study import BASELINES, EpisodeConfig, Study  # noqa: E402
 from colab_utils.protocols.build import build_task  # noqa: E402
 from colab_utils.protocols.published import load_protocol  # noqa: E402
 from colab_utils.results.methods import methods_table, readable  # noqa: E402

@@ -11,7 +11,7 @@ import pandas as pd
 from colab_utils.corpora.audio import EXTENSIONS
 from colab_utils.corpora.decode import decode_files, find_audio, nfc, without_extension
 from colab_utils.corpora.emotions import WORDS
-from colab_utils.corpora.manifest import COLUMNS, ManifestError, NUMBERS, TEXTS, empty_row, numbers, read_table, refuse, speaker_keys
+from colab_utils.corpora.manifest import COLUMNS, NUMBERS, TEXTS, ManifestError, empty_row, numbers, read_table, refuse, speaker_keys
 from colab_utils.corpora.scan import Scan, existing_folder, problem_table, usable
 
 ROLES = ("train", "valid", "test")

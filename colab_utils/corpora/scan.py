@@ -12,7 +12,7 @@ from colab_utils.corpora.cards import CorpusCard, load_card, shipped_manifest
 from colab_utils.corpora.check import check_manifest
 from colab_utils.corpora.decode import Found, decode_files, find_audio, nfc, without_extension
 from colab_utils.corpora.manifest import COLUMNS, ManifestError, read_manifest, speaker_keys, validate
-from colab_utils.corpora.parsers import ANNOTATIONS, ForeignNameError, PARSERS, belongs_to
+from colab_utils.corpora.parsers import ANNOTATIONS, PARSERS, ForeignNameError, belongs_to
 from colab_utils.files import short_hash
 
 PROBLEM_COLUMNS = ("file", "utt_id", "reason")

@@ -9,7 +9,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from colab_utils.display import captions, style
-from colab_utils.methods.maml.steps import STEP_INTERVAL, accuracy_by_step, validate_steps
 
 # Blue, vermilion, green, purple, ochre (after Okabe and Ito 2008), darkened until words in them read on white (contrast 4.5); each has a
 # marker and a dash of its own besides, for colour-blind readers and grey print.
@@ -17,51 +16,6 @@ COLOURS = ("#0b4f8a", "#b84a00", "#00735a", "#8d2f6b", "#7a5c00", style.INK)
 MARKERS, DASHES = "osD^vP", ((), (4, 1.2), (1.2, 1.2), (6, 1.2, 1.2, 1.2), (2.5, 1.2), (8, 2))
 LEVEL_DASHES = ((6, 2), (9, 1.5, 2, 1.5), (3, 1.5), (6, 1.5, 2, 1.5, 2, 1.5), (12, 2), (2, 3))      # dots are kept for chance
 _LABEL = 6.3                        # points, of the words at the end of a line
-
-
-def accuracy_by_step_figure(steps: Mapping[str, pd.DataFrame], chance: float, title: str = "", marks: Sequence[str] = ()) -> style.SuiteFigure:
-    """Mean query accuracy after each inner step: a line with its interval band for each method, named at its end.
-
-    steps: a table of `results.steps` for each method, by the name to show; methods with one step only make no inner steps and are drawn as
-    horizontal lines. chance: a fraction; marks: stamps of the runs (`captions.stamps`). Raises ValueError without methods, for more than
-    there are colours, and StepsError for a table that cannot be used.
-    """
-    curves, tables = {name: accuracy_by_step(table) for name, table in steps.items()}, list(steps.values())
-    moving, level = ([name for name, curve in curves.items() if (len(curve) > 1) is several] for several in (True, False))
-    if not curves:
-        raise ValueError("no methods: there is nothing to draw; pass the steps of one method at least")
-    if len(moving) > len(COLOURS) or len(level) > len(LEVEL_DASHES):
-        raise ValueError(f"{len(moving)} methods with inner steps and {len(level)} without: at most {len(COLOURS)} of each can be told apart")
-    with style.suite_style():
-        figure = style.new_figure(style.WIDE_COLUMN, 2.7)
-        axes, ends = figure.subplots(), []
-        for name, colour, marker, dashes in zip(moving, COLOURS, MARKERS, DASHES, strict=False):
-            curve = curves[name]
-            axes.fill_between(curve["step"], 100 * curve["low"], 100 * curve["high"], color=colour, alpha=0.15, lw=0)
-            axes.plot(curve["step"], 100 * curve["accuracy"], color=colour, marker=marker, ms=2.8, lw=1.2, dashes=dashes, label=name,
-                      clip_on=False)
-            ends.append((curve["step"].iloc[-1], 100 * curve["accuracy"].iloc[-1], name, colour))
-        last = max((end[0] for end in ends), default=1)
-        for name, dashes in zip(level, LEVEL_DASHES, strict=False):
-            value = 100 * curves[name]["accuracy"].iloc[-1]
-            axes.axhline(value, color=style.QUIET, lw=0.9, dashes=dashes, label=name)
-            ends.append((last, value, name, style.QUIET))
-        axes.axhline(100 * chance, color=style.QUIET, lw=0.8, ls=":", label="chance")
-        ends.append((last, 100 * chance, "chance", style.QUIET))
-        axes.set(xlabel="Inner step", ylabel="Query accuracy (%)", xlim=(0, last))
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        finish(figure, axes, title, [_about_steps(tables, bool(level))], marks)
-        name_ends(axes, ends)
-    return figure
-
-
-def _about_steps(tables: Sequence[pd.DataFrame], level: bool) -> str:
-    """What the curves are means of, and what their bands are."""
-    tasks, seeds = (sorted({table[unit].nunique() for table in map(validate_steps, tables)}) for unit in ("task", "seed"))
-    of = " x ".join(f"{' to '.join(map(str, dict.fromkeys((number[0], number[-1]))))} {unit}{'s' * (number[-1] > 1)}"
-                    for number, unit in ((tasks, "task"), (seeds, "seed")))
-    flat = " Horizontal lines: methods that make no inner steps." if level else ""
-    return f"Mean over {of}; step 0: before adaptation. Bands: {STEP_INTERVAL}.{flat}"
 
 
 def finish(figure: style.SuiteFigure, axes: Axes, title: str, below: Sequence[str], marks: Sequence[str]) -> None:
@@ -114,10 +68,10 @@ def learning_curve_figure(records: Sequence[Mapping[str, float]], chance: float 
     with style.suite_style():
         figure = style.new_figure(style.WIDE_COLUMN, 2.1)
         left, right = figure.subplots(1, 2)
-        _running(left, table["step"], table[loss], style.ACCENT)
+        running_line(left, table["step"], table[loss], style.ACCENT)
         left.set(xlabel="Training step", ylabel=f"Training {loss.replace('_', ' ')}")
         if accuracy:
-            _running(right, table["step"], 100 * table[accuracy], COLOURS[1], "training tasks")
+            running_line(right, table["step"], 100 * table[accuracy], COLOURS[1], "training tasks")
         right.set(xlabel="Training step", ylabel="Accuracy (%)" if accuracy else "Validation score (%)", xlim=left.get_xlim())
         if len(measured):
             _validation(right, measured)
@@ -132,7 +86,7 @@ def learning_curve_figure(records: Sequence[Mapping[str, float]], chance: float 
     return figure
 
 
-def _running(axes: Axes, step: pd.Series, values: pd.Series, colour: str, label: str = "") -> None:
+def running_line(axes: Axes, step: pd.Series, values: pd.Series, colour: str, label: str = "") -> None:
     """Each value thin, and the mean of the last 1/20 of the steps thick."""
     if len(step) > 1:
         axes.plot(step, values, color=colour, lw=0.4, alpha=0.35)
@@ -147,29 +101,6 @@ def _validation(axes: Axes, measured: pd.DataFrame) -> None:
     axes.axvline(best["step"], color=style.QUIET, lw=0.7, ls=":")
     axes.plot(best["step"], 100 * best["validation"], "o", ms=7, mfc="none", mec=style.INK, mew=1,
               label=f"kept: step {best['step']:.0f}, {100 * best['validation']:.1f} %", ls="none")
-
-
-def gamma_figure(records: Sequence[Mapping[str, float]], title: str = "", marks: Sequence[str] = ()) -> style.SuiteFigure:
-    """The weight gamma of the meta-test loss over training: each step thin, the running mean thick, its largest value and mean in words.
-
-    records: `methods.training.History.records` with `step` and `gamma` (method_facts §4.4); where `weight` is there and another number (rules
-    other than "gamma") it is drawn beside it. Raises ValueError for records without a gamma.
-    """
-    table = pd.DataFrame(list(records))
-    if "gamma" not in table or table["gamma"].isna().all():
-        told = f"no gamma among {', '.join(table.columns)}" if len(table) else "no records"
-        raise ValueError(f"{told}: nothing to draw; train MLDG with a rule that has a gamma")
-    with style.suite_style():
-        figure = style.new_figure(style.ONE_COLUMN, 2.1)
-        axes = figure.subplots()
-        _running(axes, table["step"], table["gamma"], COLOURS[0], "gamma")
-        if "weight" in table and not np.allclose(table["weight"], table["gamma"], equal_nan=True):
-            _running(axes, table["step"], table["weight"], COLOURS[1], "weight of the meta-test loss")
-            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
-        axes.set(xlabel="Training step", ylabel="Gamma" if len(axes.get_lines()) <= 2 else "Value", ylim=(0, None))
-        said = f"Gamma: mean {table['gamma'].mean():.3g}, largest {table['gamma'].max():.3g}. Thin: each step; thick: running mean."
-        finish(figure, axes, title, [said], marks)
-    return figure
 
 
 class LiveCurve:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from colab_utils import files
 from colab_utils.display import captions
-from colab_utils.display.style import ONE_COLUMN, SuiteFigure, WIDE_COLUMN, caption_below, heat, new_figure, save_figure, suite_style
+from colab_utils.display.style import ONE_COLUMN, WIDE_COLUMN, SuiteFigure, caption_below, heat, new_figure, save_figure, suite_style
 from colab_utils.results import metrics as measures
 from colab_utils.results.predictions import probability_columns, read_predictions
 from colab_utils.results.rates import confusion

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 
 from colab_utils.display import captions, style
 from colab_utils.display.figures import summary
-from colab_utils.methods.emofsl.draws import check_one_rule
 from colab_utils.results.metrics import summarise
+from colab_utils.results.predictions import check_one_rule
 from colab_utils.results.rates import confusion
 
 IN_A_ROW, MOST = 4, 12              # matrices

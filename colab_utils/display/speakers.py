@@ -1,7 +1,7 @@
 """Figures about speakers: who spoke which emotion how often, and how well each test speaker was recognised."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 from colab_utils.corpora.manifest import speaker_keys
 from colab_utils.display import captions, style
 from colab_utils.display.figures import summary
+from colab_utils.results.bootstrap import STEP_INTERVAL
 from colab_utils.results.metrics import cell_counts
 from colab_utils.results.rates import uar
 
@@ -105,4 +106,43 @@ def speakers_by_emotion(manifest: pd.DataFrame, title: str = "") -> style.SuiteF
         style.heat(axes, shade, list(table.index), list(table.columns), [[f"{count:,}" for count in row] for row in table.to_numpy()])
         axes.set(xlabel="Emotion (number of utterances)", ylabel="Speaker")
         figure.suptitle("\n".join(captions.wrap(f"{title}: {size}" if title else size, figure.get_figwidth(), 7)), fontsize=7)
+    return figure
+
+
+def support_speakers_figure(table: pd.DataFrame, title: str = "", marks: Sequence[str] = ()) -> style.SuiteFigure:
+    """Task accuracy with and without each speaker in the support (left), and the difference with its interval (right), sorted.
+
+    table: what `results.support.support_speakers` gives; marks: stamps of the run (`captions.stamps`). Beyond MANY speakers the extremes
+    only. Raises ValueError for an empty table.
+    """
+    if table.empty:
+        raise ValueError("no support speakers: there is nothing to draw; run a few-shot method first")
+    below = [f"In brackets: tasks with this speaker in the support. Bars: {STEP_INTERVAL}. A speaker's own queries are left out. "
+             "About one interval in 20 misses 0 by chance alone."]
+    if len(table) > MANY:
+        below.append(f"Of {len(table)} speakers the {MANY // 2} with the greatest gain and the {MANY // 2} with the greatest loss are shown.")
+        told = table.dropna(subset="difference")
+        table = pd.concat([told.head(MANY // 2), told.tail(MANY // 2)], ignore_index=True)
+    rows = np.arange(len(table))[::-1]
+    with style.suite_style():
+        figure = style.new_figure(style.WIDE_COLUMN, 0.17 * len(table) + 0.85)
+        left, right = figure.subplots(1, 2, sharey=True)
+        for name, marker, face, shift in (("with", "o", style.ACCENT, 0.14), ("without", "o", "white", -0.14)):
+            left.hlines(rows + shift, 100 * table[f"{name}_low"], 100 * table[f"{name}_high"], color=style.ACCENT, lw=0.7)
+            left.plot(100 * table[f"accuracy_{name}"], rows + shift, marker, ms=3.4, mfc=face, mec=style.ACCENT, mew=0.8, label=f"{name} the speaker")
+        left.set(xlabel="Task accuracy (%)", ylabel="Support speaker", ylim=(-0.6, len(table) - 0.4))
+        names = [f"{name} ({number})" for name, number in zip(short_names(table["speaker"]), table["tasks_with"], strict=True)]
+        left.set_yticks(rows, names)
+        right.axvline(0, color=style.QUIET, lw=0.8, ls=":")
+        right.hlines(rows, 100 * table["low"], 100 * table["high"], color=style.INK, lw=0.8)
+        right.plot(100 * table["difference"], rows, "o", ms=3.4, color=style.INK)
+        right.set(xlabel="With minus without (points)")
+        right.tick_params(left=False)
+        for axes in (left, right):
+            axes.spines[["top", "right"]].set_visible(False)
+        right.spines["left"].set_visible(False)
+        if title:
+            figure.suptitle("\n".join(captions.wrap(title, style.WIDE_COLUMN, 8)), fontsize=8)
+        left.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, handlelength=1, columnspacing=1)
+        style.caption_below(figure, below, marks)
     return figure

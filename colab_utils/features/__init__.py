@@ -3,16 +3,16 @@ from __future__ import annotations
 
 import os
 
-from colab_utils.features.published.alexnet import AlexNetSpectrogram
-from colab_utils.features.published.da_mldg import DaMldgLogMel
 from colab_utils.features.acoustic.egemaps import EGeMAPS
+from colab_utils.features.acoustic.functionals import Functionals
+from colab_utils.features.acoustic.log_mel import LogMel
+from colab_utils.features.acoustic.prosody import Prosody
 from colab_utils.features.encoders.embeddings import SpeechEncoder
 from colab_utils.features.encoders.packaged import DistillMos, Moonshine
-from colab_utils.features.published.few_shot_ser import PaperLogMel, PaperMfcc
 from colab_utils.features.front_end import FrontEnd
-from colab_utils.features.acoustic.functionals import Functionals
-from colab_utils.features.acoustic.prosody import Prosody
-from colab_utils.features.acoustic.log_mel import LogMel
+from colab_utils.features.published.alexnet import AlexNetSpectrogram
+from colab_utils.features.published.da_mldg import DaMldgLogMel
+from colab_utils.features.published.few_shot_ser import PaperLogMel, PaperMfcc
 
 FRONT_ENDS: dict[str, FrontEnd] = {spec.NAME: spec for spec in (
     LogMel(), Prosody(), Functionals(), EGeMAPS(), PaperLogMel(), PaperMfcc(), DaMldgLogMel(), AlexNetSpectrogram(), Moonshine(), DistillMos())}

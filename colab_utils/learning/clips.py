@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 
 from colab_utils.features.store.store import FeatureStore
-from colab_utils.methods.baselines.study import pooled_features
 from colab_utils.learning.tasks import Batch, Tasks
 from colab_utils.protocols.episodes import Episode, EpisodeError
 from colab_utils.results.predictions import validate
@@ -186,3 +185,15 @@ def episode_predictions(scores: np.ndarray, episodes: Sequence[Episode], rows: p
     table = table.assign(method=method, rule=rule, seed=seed, fold=str(fold), draw=draw, task=task, pred=pred)
     probabilities = pd.DataFrame(scores.reshape(-1, len(labels)), columns=[f"p_{label}" for label in labels])
     return validate(pd.concat([table, probabilities], axis=1), labels)
+
+
+def pooled_features(store: FeatureStore, ids: Sequence[str]) -> tuple[np.ndarray, str]:
+    """One vector per utterance, float32 (utterances, dim), and how it was made: "" as stored, or the note for frames pooled over time.
+
+    Frames become the mean and the standard deviation of their valid frames, side by side (utterances, 2 dim).
+    """
+    if store.pooled:
+        return store.matrix(list(ids)), ""
+    frames = (store[utt_id] for utt_id in ids)
+    pooled = np.stack([np.concatenate([values.mean(axis=0), values.std(axis=0)]) for values in frames])
+    return pooled, "frames pooled to mean and standard deviation over time"

@@ -9,7 +9,7 @@ import pandas as pd
 from colab_utils.corpora.cards import frozen_folds
 from colab_utils.corpora.emotions import select_emotions
 from colab_utils.corpora.manifest import speaker_keys
-from colab_utils.protocols.folds import FoldError, SPLIT_COLUMNS, check_disjoint, folds_from_table, grouped_values, hold_out
+from colab_utils.protocols.folds import SPLIT_COLUMNS, FoldError, check_disjoint, folds_from_table, grouped_values, hold_out
 from colab_utils.protocols.published import Protocol, ProtocolError, Task
 
 

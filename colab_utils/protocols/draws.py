@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from colab_utils.corpora.manifest import speaker_keys
-from colab_utils.protocols.folds import FoldError, SPLIT_COLUMNS
+from colab_utils.protocols.folds import SPLIT_COLUMNS, FoldError
 from colab_utils.protocols.published import Protocol, ProtocolError, Task
 
 _STREAM = 23                 # apart from the streams of folds and episodes

@@ -8,7 +8,7 @@ import pandas as pd
 
 from colab_utils.corpora.manifest import speaker_keys
 from colab_utils.protocols.build import build_task
-from colab_utils.protocols.folds import FoldError, SPLIT_COLUMNS, check_disjoint
+from colab_utils.protocols.folds import SPLIT_COLUMNS, FoldError, check_disjoint
 from colab_utils.protocols.published import Protocol, Task
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from colab_utils.results import rates
+from colab_utils.results import bootstrap, rates
 
 FACTORS = ("unit", "task", "draw", "seed")      # each has a random stream of its own, so two methods share their speakers
 _BLOCK = 20_000_000                             # float64 values held at once (160 MB)
@@ -90,3 +90,21 @@ class _Cell:
             else:
                 pooled = (unit[:, self.unit] if tasks.shape[1] == 1 else task[:, self.task] * unit[:, self.unit]) @ of_answer
             yield pooled.reshape(-1, self.n_labels, self.n_labels)
+STEP_INTERVAL = "95 % interval over tasks: this corpus, these speakers"
+
+
+def row_weights(rows: pd.DataFrame, units: Sequence[str], n_boot: int, ci_seed: int) -> np.ndarray:
+    """How often each row counts in each bootstrap replicate: float64 (n_boot, rows), the product of the picks of its `units` (columns)."""
+    weights = np.ones((n_boot, len(rows)))
+    for unit in units:
+        codes, levels = rows[unit].factorize(sort=True)
+        weights *= bootstrap.resample_weights(len(levels), n_boot, ci_seed, unit)[:, codes]
+    return weights
+
+
+def interval(replicates: np.ndarray) -> np.ndarray:
+    """The 2.5th and 97.5th percentile of bootstrap replicates (n_boot, columns): float64 (2, columns); NaN where a column has no value."""
+    found = np.full((2, replicates.shape[1]), np.nan)
+    there = ~np.isnan(replicates).all(axis=0)
+    found[:, there] = np.nanpercentile(replicates[:, there], [2.5, 97.5], axis=0)
+    return found

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,3 +60,11 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
             "its 95 % interval": span(row.difference_low, row.difference_high, "+") if other else "",
             "p": "" if np.isnan(row.p) else "< 0.001" if row.p < 0.001 else f"{row.p:.3f}", "rule": row.rule}
     return pd.DataFrame.from_dict(rows, orient="index")
+PUBLISHED_COLUMNS = ("task", "method", "k", "rate")
+
+
+def published_table(published: Mapping[str, Any], task: str | None = None) -> pd.DataFrame:
+    """PUBLISHED_COLUMNS of `Protocol.published`, fractions; k is 0 where a figure has none. task: that one alone; no rows where it has no figures."""
+    rows = [(name, method, k, rate / 100) for name, methods in published.get("values", {}).items() if task in (None, name)
+            for method, figures in methods.items() for k, rate in (figures if isinstance(figures, Mapping) else {0: figures}).items()]
+    return pd.DataFrame(rows, columns=list(PUBLISHED_COLUMNS))

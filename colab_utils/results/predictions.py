@@ -104,3 +104,12 @@ def read_predictions(path: str | os.PathLike) -> pd.DataFrame:
         return validate(table)
     except (PredictionError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, ValueError) as error:
         raise PredictionError(f"{path}: {error}") from error
+
+
+def check_one_rule(predictions: pd.DataFrame, name: str = "the table") -> None:
+    """Raise PredictionError for a table without rows, and for one of several methods or decision rules, which have no rate in common."""
+    if predictions.empty:
+        raise PredictionError(f"{name} has no predictions: there is nothing to draw; run the method first")
+    kinds = predictions[["method", "rule"]].drop_duplicates().agg(" / ".join, axis=1)
+    if len(kinds) > 1:
+        raise PredictionError(f"{name} holds several methods or rules ({'; '.join(kinds)}): choose one, such as predictions[predictions.rule == ...]")

@@ -4,8 +4,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from colab_utils.results.bootstrap import interval, row_weights
 from colab_utils.results.predictions import PredictionError, validate
-from colab_utils.methods.maml.steps import interval, row_weights
 
 TASK = ["seed", "fold", "draw", "task"]
 SUPPORT_COLUMNS = ("speaker", "tasks_with", "tasks_without", "accuracy_with", "with_low", "with_high", "accuracy_without", "without_low",

@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from colab_utils.features.acoustic.descriptors import band_centres, loudness, run_lengths, spectral
-from colab_utils.features.front_end import FrontEnd, workers
-from colab_utils.features.acoustic.prosody import Prosody
 from colab_utils.features.acoustic.log_mel import LogMel
+from colab_utils.features.acoustic.prosody import Prosody
+from colab_utils.features.front_end import FrontEnd, workers
 from colab_utils.settings import SettingError, setting
 
 _LOWEST_NOTE_HZ = 27.5                  # eGeMAPS counts semitones from A0

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from colab_utils.features.encoders.checkpoints import find
-from colab_utils.features.encoders.module import EncoderModule, SAMPLE_RATE, UpperLayers, load_model, quiet
+from colab_utils.features.encoders.module import SAMPLE_RATE, EncoderModule, UpperLayers, load_model, quiet
 from colab_utils.features.front_end import FrontEnd, check_waveforms
 from colab_utils.settings import SettingError, setting
 

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from colab_utils.features.encoders.embeddings import Encoder
 from colab_utils.features.encoders.checkpoints import EncoderError
+from colab_utils.features.encoders.embeddings import Encoder
 from colab_utils.features.front_end import workers
 from colab_utils.files import file_sha256
 

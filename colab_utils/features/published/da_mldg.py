@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from colab_utils.features.front_end import FrontEnd, check_waveforms
 from colab_utils.features.acoustic.log_mel import one_thread
+from colab_utils.features.front_end import FrontEnd, check_waveforms
 from colab_utils.settings import setting
 
 RATE, WINDOW, HOP, N_FFT, BANDS, LOW_HZ, HIGH_HZ = 16000, 400, 160, 1024, 64, 60.0, 7800.0

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from colab_utils.corpora.audio import AudioError, load_audio
 from colab_utils.features.front_end import FrontEnd, identity, workers
 from colab_utils.features.store.shards import ShardHead, StoreError, read_shard, write_shard
-from colab_utils.features.store.store import FeatureStore, INDEX
+from colab_utils.features.store.store import INDEX, FeatureStore
 from colab_utils.files import read_json, short_hash, write_json
 from colab_utils.progress import bar as progress_bar
 

@@ -18,16 +18,16 @@ from safetensors.torch import load_file, save
 from colab_utils import files, settings
 from colab_utils.corpora.audio import load_audio
 from colab_utils.corpora.manifest import manifest_hash
-from colab_utils.features.published.alexnet import AlexNetSpectrogram, RATE
+from colab_utils.features.published.alexnet import RATE, AlexNetSpectrogram
 from colab_utils.features.published.degrade import TRAINING_NOISES
 from colab_utils.features.store.extract import extract
 from colab_utils.features.store.store import FeatureStore
 from colab_utils.learning.complete import complete
-from colab_utils.methods.alexnet.training import SpectrogramConfig, SpectrogramLearner, VERSION, check, preset_name
-from colab_utils.methods.alexnet.pictures import Images, Range, fit_range, make_images, utterance_probabilities
 from colab_utils.learning.trained import train_or_load
 from colab_utils.learning.training import History
 from colab_utils.methods.alexnet.network import spectrogram_net, valid_columns
+from colab_utils.methods.alexnet.pictures import Images, Range, fit_range, make_images, utterance_probabilities
+from colab_utils.methods.alexnet.training import VERSION, SpectrogramConfig, SpectrogramLearner, check, preset_name
 from colab_utils.protocols.folds import check_disjoint
 from colab_utils.results.predictions import predictions_table
 from colab_utils.results.runs import Run, open_run

@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from colab_utils import settings
 from colab_utils.features.published.alexnet import FEATURE_SETS
-from colab_utils.methods.alexnet.pictures import Images, utterance_probabilities
 from colab_utils.learning.training import ModuleLearner
 from colab_utils.methods.alexnet.network import MODELS, SMALLEST, spectrogram_net, start_from
+from colab_utils.methods.alexnet.pictures import Images, utterance_probabilities
 from colab_utils.results.rates import confusion, uar, wa
 
 VERSION = 1                  # raised when the same settings would give other predictions

@@ -14,9 +14,10 @@ from colab_utils.corpora import cards
 from colab_utils.corpora.manifest import ManifestError, manifest_hash, speaker_keys
 from colab_utils.features.store.store import FeatureStore
 from colab_utils.learning import checkpoints
+from colab_utils.learning.clips import pooled_features
+from colab_utils.learning.training import train
 from colab_utils.methods.baselines import classifiers
 from colab_utils.methods.baselines.mlp import MlpLearner
-from colab_utils.learning.training import train
 from colab_utils.progress import bar as progress_bar
 from colab_utils.protocols import folds
 from colab_utils.results.predictions import predictions_table
@@ -165,18 +166,6 @@ def _with_features(manifest: pd.DataFrame, store: FeatureStore) -> pd.DataFrame:
         print(f"{(~there).sum()} utterance(s) have no features and are left out (store.skipped says why), "
               f"such as {manifest.loc[~there, 'utt_id'].iloc[0]}")
     return manifest[there].reset_index(drop=True)
-
-
-def pooled_features(store: FeatureStore, ids: Sequence[str]) -> tuple[np.ndarray, str]:
-    """One vector per utterance, float32 (utterances, dim), and how it was made: "" as stored, or the note for frames pooled over time.
-
-    Frames become the mean and the standard deviation of their valid frames, side by side (utterances, 2 dim).
-    """
-    if store.pooled:
-        return store.matrix(list(ids)), ""
-    frames = (store[utt_id] for utt_id in ids)
-    pooled = np.stack([np.concatenate([values.mean(axis=0), values.std(axis=0)]) for values in frames])
-    return pooled, "frames pooled to mean and standard deviation over time"
 
 
 def _fold(manifest: pd.DataFrame, features: np.ndarray, rows: pd.DataFrame, labels: list[str], config: BaselineConfig, part: Part,

@@ -5,10 +5,10 @@ training step, `predict(inputs)`, probabilities, and `state()` and `load(state)`
 """
 from __future__ import annotations
 
-from colab_utils.methods.da_mldg.algorithm import Algorithm, Batches, Joined, LOSSES, cross_entropy
+from colab_utils.methods.da_mldg.algorithm import LOSSES, Algorithm, Batches, Joined, cross_entropy
 from colab_utils.methods.da_mldg.coral import Coral
 from colab_utils.methods.da_mldg.erm import Erm
-from colab_utils.methods.da_mldg.mldg import DaMldg, GAMMA_RULES, Mldg, ORDERS
+from colab_utils.methods.da_mldg.mldg import GAMMA_RULES, ORDERS, DaMldg, Mldg
 from colab_utils.methods.da_mldg.rsc import Rsc
 
 ALGORITHMS: dict[str, type[Algorithm]] = {"erm": Erm, "mldg": Mldg, "da-mldg": DaMldg, "rsc": Rsc, "coral": Coral}

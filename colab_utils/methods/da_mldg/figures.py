@@ -1,14 +1,14 @@
 """Every algorithm on every target corpus: rates with intervals, beside chance and the commonest class."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from colab_utils.display import captions, style
-from colab_utils.display.curves import COLOURS, MARKERS, finish
+from colab_utils.display.curves import COLOURS, MARKERS, running_line, finish
 
 _GAP = 0.7                          # between two targets, in rows
 
@@ -88,3 +88,26 @@ def _key(panels: Sequence[Axes]) -> tuple[list, list[str]]:
             found.setdefault(name, line)
     names = sorted(found, key=lambda name: name in ("chance", "always the commonest class"))
     return [found[name] for name in names], names
+
+
+def gamma_figure(records: Sequence[Mapping[str, float]], title: str = "", marks: Sequence[str] = ()) -> style.SuiteFigure:
+    """The weight gamma of the meta-test loss over training: each step thin, the running mean thick, its largest value and mean in words.
+
+    records: `methods.training.History.records` with `step` and `gamma` (method_facts §4.4); where `weight` is there and another number (rules
+    other than "gamma") it is drawn beside it. Raises ValueError for records without a gamma.
+    """
+    table = pd.DataFrame(list(records))
+    if "gamma" not in table or table["gamma"].isna().all():
+        told = f"no gamma among {', '.join(table.columns)}" if len(table) else "no records"
+        raise ValueError(f"{told}: nothing to draw; train MLDG with a rule that has a gamma")
+    with style.suite_style():
+        figure = style.new_figure(style.ONE_COLUMN, 2.1)
+        axes = figure.subplots()
+        running_line(axes, table["step"], table["gamma"], COLOURS[0], "gamma")
+        if "weight" in table and not np.allclose(table["weight"], table["gamma"], equal_nan=True):
+            running_line(axes, table["step"], table["weight"], COLOURS[1], "weight of the meta-test loss")
+            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
+        axes.set(xlabel="Training step", ylabel="Gamma" if len(axes.get_lines()) <= 2 else "Value", ylim=(0, None))
+        said = f"Gamma: mean {table['gamma'].mean():.3g}, largest {table['gamma'].max():.3g}. Thin: each step; thick: running mean."
+        finish(figure, axes, title, [said], marks)
+    return figure

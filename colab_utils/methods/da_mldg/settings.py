@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from colab_utils import settings
-from colab_utils.methods.da_mldg.algorithms import ALGORITHMS, Algorithm, GAMMA_RULES, LOSSES, ORDERS
+from colab_utils.methods.da_mldg.algorithms import ALGORITHMS, GAMMA_RULES, LOSSES, ORDERS, Algorithm
 from colab_utils.models import network
 
 VERSION = 1                  # raised when the same settings would give other predictions

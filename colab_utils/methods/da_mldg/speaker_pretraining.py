@@ -16,9 +16,9 @@ import torch
 from colab_utils import settings
 from colab_utils.corpora.manifest import manifest_hash, speaker_keys
 from colab_utils.features.store.store import FeatureStore
-from colab_utils.methods.da_mldg.batches import DomainData, predict_table
-from colab_utils.methods.da_mldg.algorithms import Erm
 from colab_utils.learning.trained import WEIGHTS, train_or_load
+from colab_utils.methods.da_mldg.algorithms import Erm
+from colab_utils.methods.da_mldg.batches import DomainData, predict_table
 from colab_utils.models import network
 from colab_utils.settings import SettingError
 

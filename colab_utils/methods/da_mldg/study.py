@@ -16,15 +16,15 @@ import torch
 from colab_utils import files, settings
 from colab_utils.corpora.manifest import manifest_hash
 from colab_utils.features.store.store import FeatureStore
-from colab_utils.methods.da_mldg import starting_weights
 from colab_utils.learning.complete import complete
-from colab_utils.methods.da_mldg.settings import DomainConfig, VERSION, check, make_algorithm, preset_name, relevant, training_settings
-from colab_utils.methods.da_mldg.batches import DomainData, predict_table
-from colab_utils.methods.da_mldg.algorithms import Algorithm
-from colab_utils.methods.da_mldg.speaker_pretraining import SpeakerConfig, pretrain
 from colab_utils.learning.threads import single_thread
 from colab_utils.learning.trained import train_or_load
 from colab_utils.learning.training import History
+from colab_utils.methods.da_mldg import starting_weights
+from colab_utils.methods.da_mldg.algorithms import Algorithm
+from colab_utils.methods.da_mldg.batches import DomainData, predict_table
+from colab_utils.methods.da_mldg.settings import VERSION, DomainConfig, check, make_algorithm, preset_name, relevant, training_settings
+from colab_utils.methods.da_mldg.speaker_pretraining import SpeakerConfig, pretrain
 from colab_utils.protocols.folds import check_disjoint
 from colab_utils.results.predictions import predictions_table
 from colab_utils.results.rates import confusion, uar

@@ -12,10 +12,10 @@ from colab_utils import settings
 from colab_utils.features import front_end
 from colab_utils.features.store.extract import extract
 from colab_utils.features.store.store import FeatureStore
-from colab_utils.methods.da_mldg.settings import DomainConfig
 from colab_utils.methods.da_mldg.algorithms import ALGORITHMS
-from colab_utils.methods.da_mldg.study import DomainStudy
+from colab_utils.methods.da_mldg.settings import DomainConfig
 from colab_utils.methods.da_mldg.speaker_pretraining import SpeakerConfig
+from colab_utils.methods.da_mldg.study import DomainStudy
 from colab_utils.protocols.build import build_task
 from colab_utils.protocols.domains import in_domain, leave_one_out, stand_ins, with_tasks
 from colab_utils.protocols.published import Protocol, ProtocolError

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from colab_utils.results.metrics import cell_counts
-from colab_utils.results.predictions import PredictionError, validate
+from colab_utils.results.predictions import PredictionError, check_one_rule, validate
 from colab_utils.results.rates import uar
 from colab_utils.results.runs import Run
 
@@ -28,15 +28,6 @@ def shots_table(runs: Mapping[tuple[str, int], Run]) -> pd.DataFrame:
         low, high = metrics["uar_ci95"] or (np.nan, np.nan)
         rows.append((method, int(k), metrics["uar"], low, high))
     return pd.DataFrame(rows, columns=list(SHOTS_COLUMNS))
-
-
-def check_one_rule(predictions: pd.DataFrame, name: str = "the table") -> None:
-    """Raise PredictionError for a table without rows, and for one of several methods or decision rules, which have no rate in common."""
-    if predictions.empty:
-        raise PredictionError(f"{name} has no predictions: there is nothing to draw; run the method first")
-    kinds = predictions[["method", "rule"]].drop_duplicates().agg(" / ".join, axis=1)
-    if len(kinds) > 1:
-        raise PredictionError(f"{name} holds several methods or rules ({'; '.join(kinds)}): choose one, such as predictions[predictions.rule == ...]")
 
 
 def uar_by_draw(predictions: Mapping[str, pd.DataFrame], labels: Sequence[str], by: Sequence[str] = ("seed", "draw")) -> pd.DataFrame:

@@ -17,14 +17,14 @@ from torch import nn
 from torch.nn import functional
 
 from colab_utils import settings
-from colab_utils.methods.emofsl import circumplex
-from colab_utils.methods.emofsl.settings import EmofslConfig, check
 from colab_utils.learning.heads import class_means
-from colab_utils.methods.emofsl.pair_losses import EPS, emotion_distance, graded_distance, siamese
-from colab_utils.methods.maml.fine_tuning import PooledLearner, class_weights
+from colab_utils.learning.supervised import PooledLearner, class_weights
 from colab_utils.learning.tasks import Batch, probabilities
 from colab_utils.learning.training import TrainingError
+from colab_utils.methods.emofsl import circumplex
 from colab_utils.methods.emofsl.network import EmofslNet, forward
+from colab_utils.methods.emofsl.pair_losses import EPS, emotion_distance, graded_distance, siamese
+from colab_utils.methods.emofsl.settings import EmofslConfig, check
 
 _MOST = 2 ** 26            # numbers of the query that are held at once, all draws together
 Parameters = dict[str, torch.Tensor]

@@ -16,27 +16,27 @@ from tqdm import tqdm
 from colab_utils import files, settings
 from colab_utils.corpora.manifest import manifest_hash
 from colab_utils.features.store.store import FeatureStore
-from colab_utils.methods.emofsl import circumplex, emofsl, rivals
 from colab_utils.learning import heads
-from colab_utils.methods.baselines.study import pooled_features
+from colab_utils.learning.clips import pooled_features
 from colab_utils.learning.complete import complete
+from colab_utils.learning.tasks import Tasks
+from colab_utils.learning.threads import single_thread
+from colab_utils.learning.trained import train_or_load
+from colab_utils.learning.training import History
+from colab_utils.methods.emofsl import circumplex, emofsl, rivals
 from colab_utils.methods.emofsl.emofsl import Metric, SourceLearner, source_learner
+from colab_utils.methods.emofsl.network import EmofslNet, forward
 from colab_utils.methods.emofsl.settings import (
     DECISIONS,
-    EmofslConfig,
     METHODS,
     VERSION,
+    EmofslConfig,
     baseline_settings,
     check,
     preset_name,
     relevant,
     source_settings,
 )
-from colab_utils.learning.tasks import Tasks
-from colab_utils.learning.threads import single_thread
-from colab_utils.learning.trained import train_or_load
-from colab_utils.learning.training import History
-from colab_utils.methods.emofsl.network import EmofslNet, forward
 from colab_utils.progress import bar as progress_bar
 from colab_utils.protocols.draws import draws_table, support_draws
 from colab_utils.protocols.folds import check_disjoint

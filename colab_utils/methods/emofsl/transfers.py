@@ -11,11 +11,11 @@ import pandas as pd
 from colab_utils import settings
 from colab_utils.features import front_end
 from colab_utils.features.encoders.embeddings import SpeechEncoder
-from colab_utils.features.store.extract import extract
 from colab_utils.features.front_end import FrontEnd
+from colab_utils.features.store.extract import extract
 from colab_utils.features.store.store import FeatureStore
-from colab_utils.methods.emofsl.settings import EmofslConfig
 from colab_utils.methods.emofsl.layers.study import LayersStudy
+from colab_utils.methods.emofsl.settings import EmofslConfig
 from colab_utils.methods.emofsl.study import TransferStudy
 from colab_utils.protocols.build import build_task
 from colab_utils.protocols.draws import pair_task

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -11,10 +11,11 @@ import pandas as pd
 from matplotlib.colors import to_hex
 
 from colab_utils.corpora.audio import AudioError, load_audio
-from colab_utils.display import captions, style
+from colab_utils.display import style
+from colab_utils.display.curves import COLOURS, DASHES, LEVEL_DASHES, MARKERS, finish, name_ends
 from colab_utils.display.hear import player_html
-from colab_utils.display.speakers import MANY, short_names
-from colab_utils.methods.maml.steps import STEP_INTERVAL
+from colab_utils.methods.maml.steps import accuracy_by_step, validate_steps
+from colab_utils.results.bootstrap import STEP_INTERVAL
 
 PLAYED_SUPPORT, PLAYED_QUERIES = 12, 1            # clips with a player: of the support in all (shared out evenly), of the query in each class
 SIDES = {"support": "Blues", "query": "Oranges"}  # a hue for each side, which no kind of colour blindness mixes up; a shade for each speaker
@@ -155,40 +156,46 @@ def _sentence(rows: pd.DataFrame, classes: Sequence[str]) -> str:
             f'<span style="{warned}">{html.escape(people)}</span>{stamp}</p>')
 
 
-def support_speakers_figure(table: pd.DataFrame, title: str = "", marks: Sequence[str] = ()) -> style.SuiteFigure:
-    """Task accuracy with and without each speaker in the support (left), and the difference with its interval (right), sorted.
+def accuracy_by_step_figure(steps: Mapping[str, pd.DataFrame], chance: float, title: str = "", marks: Sequence[str] = ()) -> style.SuiteFigure:
+    """Mean query accuracy after each inner step: a line with its interval band for each method, named at its end.
 
-    table: what `results.support.support_speakers` gives; marks: stamps of the run (`captions.stamps`). Beyond MANY speakers the extremes
-    only. Raises ValueError for an empty table.
+    steps: a table of `results.steps` for each method, by the name to show; methods with one step only make no inner steps and are drawn as
+    horizontal lines. chance: a fraction; marks: stamps of the runs (`captions.stamps`). Raises ValueError without methods, for more than
+    there are colours, and StepsError for a table that cannot be used.
     """
-    if table.empty:
-        raise ValueError("no support speakers: there is nothing to draw; run a few-shot method first")
-    below = [f"In brackets: tasks with this speaker in the support. Bars: {STEP_INTERVAL}. A speaker's own queries are left out. "
-             "About one interval in 20 misses 0 by chance alone."]
-    if len(table) > MANY:
-        below.append(f"Of {len(table)} speakers the {MANY // 2} with the greatest gain and the {MANY // 2} with the greatest loss are shown.")
-        told = table.dropna(subset="difference")
-        table = pd.concat([told.head(MANY // 2), told.tail(MANY // 2)], ignore_index=True)
-    rows = np.arange(len(table))[::-1]
+    curves, tables = {name: accuracy_by_step(table) for name, table in steps.items()}, list(steps.values())
+    moving, level = ([name for name, curve in curves.items() if (len(curve) > 1) is several] for several in (True, False))
+    if not curves:
+        raise ValueError("no methods: there is nothing to draw; pass the steps of one method at least")
+    if len(moving) > len(COLOURS) or len(level) > len(LEVEL_DASHES):
+        raise ValueError(f"{len(moving)} methods with inner steps and {len(level)} without: at most {len(COLOURS)} of each can be told apart")
     with style.suite_style():
-        figure = style.new_figure(style.WIDE_COLUMN, 0.17 * len(table) + 0.85)
-        left, right = figure.subplots(1, 2, sharey=True)
-        for name, marker, face, shift in (("with", "o", style.ACCENT, 0.14), ("without", "o", "white", -0.14)):
-            left.hlines(rows + shift, 100 * table[f"{name}_low"], 100 * table[f"{name}_high"], color=style.ACCENT, lw=0.7)
-            left.plot(100 * table[f"accuracy_{name}"], rows + shift, marker, ms=3.4, mfc=face, mec=style.ACCENT, mew=0.8, label=f"{name} the speaker")
-        left.set(xlabel="Task accuracy (%)", ylabel="Support speaker", ylim=(-0.6, len(table) - 0.4))
-        names = [f"{name} ({number})" for name, number in zip(short_names(table["speaker"]), table["tasks_with"], strict=True)]
-        left.set_yticks(rows, names)
-        right.axvline(0, color=style.QUIET, lw=0.8, ls=":")
-        right.hlines(rows, 100 * table["low"], 100 * table["high"], color=style.INK, lw=0.8)
-        right.plot(100 * table["difference"], rows, "o", ms=3.4, color=style.INK)
-        right.set(xlabel="With minus without (points)")
-        right.tick_params(left=False)
-        for axes in (left, right):
-            axes.spines[["top", "right"]].set_visible(False)
-        right.spines["left"].set_visible(False)
-        if title:
-            figure.suptitle("\n".join(captions.wrap(title, style.WIDE_COLUMN, 8)), fontsize=8)
-        left.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, handlelength=1, columnspacing=1)
-        style.caption_below(figure, below, marks)
+        figure = style.new_figure(style.WIDE_COLUMN, 2.7)
+        axes, ends = figure.subplots(), []
+        for name, colour, marker, dashes in zip(moving, COLOURS, MARKERS, DASHES, strict=False):
+            curve = curves[name]
+            axes.fill_between(curve["step"], 100 * curve["low"], 100 * curve["high"], color=colour, alpha=0.15, lw=0)
+            axes.plot(curve["step"], 100 * curve["accuracy"], color=colour, marker=marker, ms=2.8, lw=1.2, dashes=dashes, label=name,
+                      clip_on=False)
+            ends.append((curve["step"].iloc[-1], 100 * curve["accuracy"].iloc[-1], name, colour))
+        last = max((end[0] for end in ends), default=1)
+        for name, dashes in zip(level, LEVEL_DASHES, strict=False):
+            value = 100 * curves[name]["accuracy"].iloc[-1]
+            axes.axhline(value, color=style.QUIET, lw=0.9, dashes=dashes, label=name)
+            ends.append((last, value, name, style.QUIET))
+        axes.axhline(100 * chance, color=style.QUIET, lw=0.8, ls=":", label="chance")
+        ends.append((last, 100 * chance, "chance", style.QUIET))
+        axes.set(xlabel="Inner step", ylabel="Query accuracy (%)", xlim=(0, last))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        finish(figure, axes, title, [_about_steps(tables, bool(level))], marks)
+        name_ends(axes, ends)
     return figure
+
+
+def _about_steps(tables: Sequence[pd.DataFrame], level: bool) -> str:
+    """What the curves are means of, and what their bands are."""
+    tasks, seeds = (sorted({table[unit].nunique() for table in map(validate_steps, tables)}) for unit in ("task", "seed"))
+    of = " x ".join(f"{' to '.join(map(str, dict.fromkeys((number[0], number[-1]))))} {unit}{'s' * (number[-1] > 1)}"
+                    for number, unit in ((tasks, "task"), (seeds, "seed")))
+    flat = " Horizontal lines: methods that make no inner steps." if level else ""
+    return f"Mean over {of}; step 0: before adaptation. Bands: {STEP_INTERVAL}.{flat}"

@@ -5,8 +5,8 @@ import higher
 import torch
 from torch import nn
 
-from colab_utils.methods.maml.inner_loop import Loss, MetaGradient, Parameters, some_tasks
 from colab_utils.learning.tasks import Tasks, accuracy
+from colab_utils.methods.maml.inner_loop import Loss, MetaGradient, Parameters, some_tasks
 
 
 def meta_gradient(model: nn.Module, loss: Loss, rates: Parameters, tasks: Tasks, step_weights: torch.Tensor, *, query_loss: Loss | None = None,

@@ -13,13 +13,13 @@ import torch
 from torch import nn
 
 from colab_utils import settings
+from colab_utils.learning.tasks import Tasks, accuracy
+from colab_utils.learning.training import ModuleLearner, TrainingError
 from colab_utils.methods.maml.inner_loop import adapted_scores, best_tasks_at_once, meta_gradient
 from colab_utils.methods.maml.losses import CONTRASTIVE, episode_loss
 from colab_utils.methods.maml.multi_step import MULTI_STEP, ORDERS, first_order_at, step_weights
-from colab_utils.learning.tasks import Tasks, accuracy
-from colab_utils.learning.training import ModuleLearner, TrainingError
-from colab_utils.models import NETWORKS, network
 from colab_utils.methods.maml.projection import WithProjection
+from colab_utils.models import NETWORKS, network
 
 VERSION = 1                  # raised when the same settings would train other weights
 REGIMES = ("fixed", "permuted")

@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn import functional
 
 from colab_utils.learning.heads import class_means
-from colab_utils.methods.maml.inner_loop import best_tasks_at_once, some_tasks
 from colab_utils.learning.tasks import Batch, Tasks, accuracy, probabilities
 from colab_utils.learning.training import ModuleLearner
+from colab_utils.methods.maml.inner_loop import best_tasks_at_once, some_tasks
 
 _TASKS_AT_ONCE = 64          # when nothing is trained: what is held in memory
 

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from colab_utils.learning import heads
-from colab_utils.methods.maml import fine_tuning
+from colab_utils.learning import heads, supervised
 from colab_utils.learning.clips import EpisodeData
+from colab_utils.learning.tasks import Batch, Tasks, cross_entropy
+from colab_utils.methods.maml import fine_tuning
 from colab_utils.methods.maml.inner_loop import adapted_scores, best_tasks_at_once
 from colab_utils.methods.maml.maml import MamlConfig, MamlLearner
 from colab_utils.methods.maml.protonet import ProtoNetLearner
-from colab_utils.learning.tasks import Batch, Tasks, cross_entropy
 from colab_utils.models import network
 from colab_utils.protocols.episodes import EpisodePool
 
@@ -91,9 +91,9 @@ def _protonet(source: Source, config: MamlConfig, labels: list[str], device: str
                            source.valid_tasks(config, "permuted", config.ways), rate=config.meta_rate)
 
 
-def _pooled(source: Source, config: MamlConfig, labels: list[str], device: str) -> fine_tuning.PooledLearner:
-    weights = fine_tuning.class_weights(source.train.y, len(labels)).to(device)
-    return fine_tuning.PooledLearner(_network(config, source.train.dim, len(labels), device), source.batches(config), weights, source.valid_batch(),
+def _pooled(source: Source, config: MamlConfig, labels: list[str], device: str) -> supervised.PooledLearner:
+    weights = supervised.class_weights(source.train.y, len(labels)).to(device)
+    return supervised.PooledLearner(_network(config, source.train.dim, len(labels), device), source.batches(config), weights, source.valid_batch(),
                                 rate=config.meta_rate)
 
 

@@ -13,10 +13,9 @@ import numpy as np
 import pandas as pd
 
 from colab_utils import files
-from colab_utils.results import bootstrap
+from colab_utils.results.bootstrap import interval, row_weights
 
 STEP_COLUMNS = ("method", "seed", "task", "step", "accuracy")
-STEP_INTERVAL = "95 % interval over tasks: this corpus, these speakers"
 _CELL = ["seed", "task"]
 
 
@@ -108,20 +107,3 @@ def accuracy_by_step(steps: pd.DataFrame, units: Sequence[str] = ("task", "seed"
         weights = row_weights(cells.index.to_frame(), units, n_boot, ci_seed)
         low, high = interval(weights @ cells.to_numpy() / weights.sum(axis=1, keepdims=True))
     return pd.DataFrame({"step": cells.columns.to_numpy(), "accuracy": cells.to_numpy().mean(axis=0), "low": low, "high": high})
-
-
-def row_weights(rows: pd.DataFrame, units: Sequence[str], n_boot: int, ci_seed: int) -> np.ndarray:
-    """How often each row counts in each bootstrap replicate: float64 (n_boot, rows), the product of the picks of its `units` (columns)."""
-    weights = np.ones((n_boot, len(rows)))
-    for unit in units:
-        codes, levels = rows[unit].factorize(sort=True)
-        weights *= bootstrap.resample_weights(len(levels), n_boot, ci_seed, unit)[:, codes]
-    return weights
-
-
-def interval(replicates: np.ndarray) -> np.ndarray:
-    """The 2.5th and 97.5th percentile of bootstrap replicates (n_boot, columns): float64 (2, columns); NaN where a column has no value."""
-    found = np.full((2, replicates.shape[1]), np.nan)
-    there = ~np.isnan(replicates).all(axis=0)
-    found[:, there] = np.nanpercentile(replicates[:, there], [2.5, 97.5], axis=0)
-    return found

@@ -14,18 +14,18 @@ import torch
 from colab_utils import files, settings
 from colab_utils.corpora.manifest import manifest_hash
 from colab_utils.features.store.store import FeatureStore
-from colab_utils.methods.maml import rivals
 from colab_utils.learning.clips import EpisodeData, Scale, episode_predictions, label_scores
-from colab_utils.methods.maml.rivals import BASELINES, NEEDS, Source, shared_settings
-from colab_utils.methods.maml.maml import MamlConfig, VERSION, preset_name, rule_of
 from colab_utils.learning.tasks import Tasks
 from colab_utils.learning.threads import single_thread
 from colab_utils.learning.trained import train_or_load
 from colab_utils.learning.training import History
+from colab_utils.methods.maml import rivals
+from colab_utils.methods.maml.maml import VERSION, MamlConfig, preset_name, rule_of
+from colab_utils.methods.maml.rivals import BASELINES, NEEDS, Source, shared_settings
+from colab_utils.methods.maml.steps import read_steps, steps_table, write_steps
 from colab_utils.protocols.episodes import Episode, EpisodePlan, EpisodePool, episodes_table
 from colab_utils.protocols.folds import check_disjoint, speaker_independence
 from colab_utils.results.runs import Part, Run, open_run
-from colab_utils.methods.maml.steps import read_steps, steps_table, write_steps
 
 _TASKS_AT_ONCE = 50          # test episodes held in memory at a time
 

@@ -18,11 +18,11 @@ from colab_utils.features.store.store import FeatureStore
 from colab_utils.files import short_hash
 from colab_utils.methods.emofsl import emofsl
 from colab_utils.methods.emofsl.emofsl import Metric, SourceLearner, scale_of
-from colab_utils.methods.emofsl.settings import EmofslConfig, check
-from colab_utils.methods.emofsl.layers.tuning import Frames, LayersLearner, fine_tune_layers
-from colab_utils.methods.emofsl.study import Tested, TransferStudy
-from colab_utils.methods.emofsl.network import EmofslNet
 from colab_utils.methods.emofsl.layers.network import EncoderNet, pooled
+from colab_utils.methods.emofsl.layers.tuning import Frames, LayersLearner, fine_tune_layers
+from colab_utils.methods.emofsl.network import EmofslNet
+from colab_utils.methods.emofsl.settings import EmofslConfig, check
+from colab_utils.methods.emofsl.study import Tested, TransferStudy
 from colab_utils.progress import bar as progress_bar
 
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from colab_utils.features.store.store import FeatureStore
-from colab_utils.methods.emofsl.emofsl import Metric, SourceLearner, check_trained, loss_of
-from colab_utils.methods.emofsl.settings import EmofslConfig, check
 from colab_utils.learning.tasks import Batch
 from colab_utils.learning.training import TrainingError
+from colab_utils.methods.emofsl.emofsl import Metric, SourceLearner, check_trained, loss_of
 from colab_utils.methods.emofsl.layers.network import EncoderNet, pooled
+from colab_utils.methods.emofsl.settings import EmofslConfig, check
 from colab_utils.results.rates import confusion, uar
 
 _AT_ONCE = 32                # clips that go through the layers together, where nothing is learned
