@@ -1,71 +1,316 @@
-"""Settings of methods and front ends: dataclass fields that carry range, step, choices and help text.
+"""Settings of methods and front ends: dataclass fields that carry help, range, choices and scope.
 
-The widget panel, the papermill parameters, the run hash and the results table are all made from these fields.
+The widget panel, the form of a notebook's parameter cell, the run's hash and the results table are
+all made from these fields. The grammar of a parameter cell is `Settings.from_form`.
 """
 from __future__ import annotations
 
+import ast
 import dataclasses
 import difflib
-from typing import Any, TypeVar
+import math
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
 
 Config = TypeVar("Config")
+TRAINING, RESULT = "training", "result"
+_YES_NO = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
 class SettingError(ValueError):
     """A setting has a value that cannot work; the message says which, and what would."""
 
 
-def setting(default: Any, help: str, *, low: float | None = None, high: float | None = None, step: float | None = None,
-            options: tuple | None = None, more: bool = False) -> Any:
-    """A dataclass field with its help text and its range (`low` and `high` included) or its choices (`options`).
+def setting(default: Any, help: str, *, low: float | None = None, high: float | None = None,
+            step: float | None = None, options: tuple | None = None, more: bool = False,
+            scope: str = TRAINING, used: Mapping[str, tuple] | None = None, task: bool = False,
+            panel: bool = True) -> Any:
+    """A dataclass field with all that is known of a setting.
 
-    A field whose default is a tuple and that has `options` is a choice of several. `more`: seldom changed, folded away in a panel.
+    Args:
+        default: its value unless a preset or the user says otherwise.
+        help: one line for a person, shown beside the slider and in the form.
+        low, high, step: the range, both ends included, and a slider's step.
+        options: the choices. A field whose default is a tuple is a choice of several.
+        more: seldom changed: folded away in a panel.
+        scope: what it decides: the trained weights (and so the result), or the result alone
+            (`RESULT`). A method may have scopes of its own, see `Settings.only`.
+        used: {other setting: its values} with which this one is looked at; elsewhere it decides
+            nothing and names nothing.
+        task: it belongs to the question (ways, seeds, which method), not to a preset.
+        panel: whether a panel shows it.
     """
-    return dataclasses.field(default=default, metadata={"help": help, "low": low, "high": high, "step": step, "options": options, "more": more})
+    return dataclasses.field(default=default, metadata={
+        "help": help, "low": low, "high": high, "step": step, "options": options, "more": more,
+        "scope": scope, "used": used, "task": task, "panel": panel})
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What every method's settings have in common. A subclass adds fields made by `setting`.
+
+    `PRESETS`: {name: {field: value}}, what a preset changes of the defaults. `preset`: the name of
+    the one that this object started from; it stands in every result, and is no setting itself.
+    """
+
+    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {"default": {}}
+    preset: str = dataclasses.field(default="default", kw_only=True, metadata={"hidden": True})
+
+    @classmethod
+    def from_preset(cls: type[Config], name: str = "default", **values: Any) -> Config:
+        """The settings of a preset, with other `values` for some.
+
+        Raises:
+            SettingError: for a preset or a setting that there is not, and for what cannot work.
+        """
+        if name not in cls.PRESETS:
+            raise SettingError(f"no preset {name!r}: choose from {', '.join(cls.PRESETS)}")
+        config = dataclasses.replace(cls(preset=name), **cls.PRESETS[name])
+        return with_settings(config, **values)
+
+    @classmethod
+    def from_form(cls: type[Config], preset: str = "default",
+                  settings: Mapping[str, Any] | None = None, **values: Any) -> Config:
+        """The settings as a notebook's parameter cell gives them: the one grammar of all cells.
+
+        A value left empty (None, "", [], or 0 where a 0 is out of range) is as the preset says.
+        Texts are read where they can only mean one thing ("false", "3", "a,b"); a number of the
+        wrong kind, such as 2.5 steps, is refused.
+
+        Args:
+            preset: the name in PRESETS.
+            settings: any further settings by name; they win over `values`.
+            **values: settings that have a line of their own in the cell.
+
+        Example:
+            >>> EmofslConfig.from_form("default", {"margins": "paper"}, shots=0, n_draws=3).shots
+            5
+        """
+        start = cls.from_preset(preset)
+        by_name = {field.name: field for field in fields_of(start)}
+        filled = {}
+        for name, value in {**values, **(settings or {})}.items():
+            field = by_name.get(name)
+            if field is None or not is_empty(value, field):
+                filled[name] = value if field is None else read_as(field, value)
+        return with_settings(start, **filled)
+
+    def rules(self) -> None:
+        """Raise SettingError for settings that contradict each other."""
+
+    def only(self: Config, *scopes: str) -> Config:
+        """The settings of these scopes (none named: all) that the others make use of.
+
+        All the rest is as in the defaults, and so is the preset's name: what is not looked at
+        names nothing, and what differs in it alone is the same training, or the same result.
+        """
+        default, kept = type(self)(), {}
+        for field in fields_of(self):
+            inside = not scopes or field.metadata.get("scope", TRAINING) in scopes
+            used = field.metadata.get("used") or {}
+            looked_at = all(getattr(self, name) in values for name, values in used.items())
+            if inside and looked_at:
+                kept[field.name] = getattr(self, field.name)
+        return dataclasses.replace(default, **kept)
+
+    def changed(self) -> dict[str, Any]:
+        """{setting: value} in which this differs from its preset, the task's settings left out."""
+        task = {field.name: getattr(self, field.name) for field in fields_of(self)
+                if field.metadata.get("task")}
+        preset = dataclasses.replace(type(self).from_preset(self.preset), **task).only()
+        mine = self.only()
+        return {field.name: getattr(mine, field.name) for field in fields_of(self)
+                if getattr(mine, field.name) != getattr(preset, field.name)}
+
+
+def fields_of(config: Any) -> list[dataclasses.Field]:
+    """The fields of a dataclass (object or class) that are settings."""
+    return [field for field in dataclasses.fields(config) if not field.metadata.get("hidden")]
+
+
+def is_empty(value: Any, field: dataclasses.Field | None = None) -> bool:
+    """Whether a line of a parameter cell was left empty: None, "", [], or a 0 out of range."""
+    if value is None or (isinstance(value, (str, list, tuple, dict)) and not len(value)):
+        return True
+    if field is None or isinstance(value, (bool, str)) or not isinstance(value, numbers.Real):
+        return False
+    low = field.metadata.get("low")
+    return value == 0 and low is not None and low > 0
+
+
+def read_as(field: dataclasses.Field, value: Any) -> Any:
+    """`value` in the type of a setting, where it can only mean one thing; else as it is.
+
+    "false" is no, "3" and 3.0 are 3 where a whole number is needed, "a,b" and lists are tuples.
+    """
+    kind = _kind(field)
+    if kind is tuple:
+        return tuple(as_list(value))
+    if kind is bool and isinstance(value, str):
+        return _YES_NO.get(value.strip().lower(), value)
+    if kind in (int, float) and isinstance(value, str):
+        try:
+            value = ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError):
+            return value
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return value
+    if kind is int and float(value).is_integer():
+        return int(value)
+    return float(value) if kind is float else value
+
+
+def as_list(value: str | Sequence | None) -> list:
+    """A list of a parameter cell: "a, b,c" and ["a", "b", "c"] are the same; None and "" are []."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return list(value)
+
+
+def _kind(field: dataclasses.Field) -> type | None:
+    """The type of a field's values; None where its annotation allows several."""
+    several = isinstance(field.type, str) and "|" in field.type
+    known = isinstance(field.default, (bool, int, float, str, tuple))
+    return type(field.default) if known and not several else None
 
 
 def check(config: Any) -> None:
-    """Raise SettingError, in one sentence, for the first field of `config` outside its range or choices."""
-    for field in dataclasses.fields(config):
-        value, meta = getattr(config, field.name), field.metadata
-        if meta.get("options") is not None:
-            for one in value if isinstance(value, tuple) else (value,):
-                if one not in meta["options"]:
-                    raise SettingError(f"{field.name} = {one!r}: choose from {', '.join(map(repr, meta['options']))}")
-        low, high = meta.get("low"), meta.get("high")
-        if (low is not None or high is not None) and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise SettingError(f"{field.name} = {value!r}: a number is needed")
-        if low is not None and not value >= low:
-            raise SettingError(f"{field.name} = {value}: must be at least {low}")
-        if high is not None and not value <= high:
-            raise SettingError(f"{field.name} = {value}: must be at most {high}")
+    """Raise SettingError, in one sentence, for the first setting whose type or value cannot work.
+
+    Checked are types, choices and ranges of every field, then the settings' own `rules`.
+    """
+    for field in fields_of(config):
+        value = getattr(config, field.name)
+        _check_type(field, value)
+        _check_choice(field, value)
+        _check_range(field, value)
+    if isinstance(config, Settings):
+        config.rules()
+
+
+def _check_type(field: dataclasses.Field, value: Any) -> None:
+    """Raise SettingError for a value of another type than the field's."""
+    kind, name = _kind(field), field.name
+    if kind is bool and not isinstance(value, bool):
+        raise SettingError(f"{name} = {value!r}: choose True or False")
+    if kind is int and (isinstance(value, bool) or not isinstance(value, numbers.Integral)):
+        raise SettingError(f"{name} = {value!r}: a whole number is needed")
+    if kind is float:
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise SettingError(f"{name} = {value!r}: a number is needed")
+        if not math.isfinite(value):
+            raise SettingError(f"{name} = {value}: a finite number is needed")
+    if kind is str and not isinstance(value, str):
+        raise SettingError(f"{name} = {value!r}: a text is needed")
+    if kind is tuple and not isinstance(value, tuple):
+        raise SettingError(f"{name} = {value!r}: a tuple is needed, such as {field.default!r}")
+
+
+def _check_choice(field: dataclasses.Field, value: Any) -> None:
+    """Raise SettingError for a value that is not among the options."""
+    options = field.metadata.get("options")
+    if options is None:
+        return
+    for one in value if isinstance(value, tuple) else (value,):
+        if one not in options:
+            listed = ", ".join(map(repr, options))
+            raise SettingError(f"{field.name} = {one!r}: choose from {listed}")
+
+
+def _check_range(field: dataclasses.Field, value: Any) -> None:
+    """Raise SettingError for a number outside its range."""
+    low, high = field.metadata.get("low"), field.metadata.get("high")
+    if low is None and high is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise SettingError(f"{field.name} = {value!r}: a number is needed")
+    if low is not None and not value >= low:
+        raise SettingError(f"{field.name} = {value}: must be at least {low}")
+    if high is not None and not value <= high:
+        raise SettingError(f"{field.name} = {value}: must be at most {high}")
 
 
 def with_settings(config: Config, **values: Any) -> Config:
-    """`config` with other values. Raises SettingError for a setting that there is not, and for one outside its range."""
-    names = [field.name for field in dataclasses.fields(config)]
+    """`config` with other values.
+
+    Raises:
+        SettingError: for a setting that there is not, and for one that cannot work.
+    """
+    names = [field.name for field in fields_of(config)]
     for name in values:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
-            raise SettingError(f"{type(config).__name__} has no setting {name!r}: " + (f"did you mean {near[0]!r}? " if near else "") +
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise SettingError(f"{type(config).__name__} has no setting {name!r}: {hint}"
                                f"There are {', '.join(names)}")
     config = dataclasses.replace(config, **values)
     check(config)
     return config
 
 
+def for_panel(config: Any, choices: Mapping[str, Any] | None = None) -> Any:
+    """One object with all that a panel shows: its own `choices` first, then settings of `config`.
+
+    Args:
+        config: an object of a dataclass made with `setting`, or None for choices alone.
+        choices: {name: field made by `setting`}, such as a drop-down of corpora.
+
+    Returns:
+        An object of a frozen dataclass made for the purpose; `from_panel` takes it apart again.
+    """
+    fields = [(name, type(field.default), field) for name, field in (choices or {}).items()]
+    taken = {name for name, _, _ in fields}
+    for field in fields_of(config) if config is not None else ():
+        if field.metadata.get("panel", True) and field.init and field.name not in taken:
+            start = dataclasses.field(default=getattr(config, field.name), metadata=field.metadata)
+            fields.append((field.name, field.type, start))
+    name = type(config).__name__ if config is not None else "Choices"
+    return dataclasses.make_dataclass(name, fields, frozen=True)()
+
+
+def from_panel(panel: Any, config: Config, choices: Mapping[str, Any]) -> tuple[Config, dict]:
+    """The settings and the choices in an object of `for_panel`. Raises SettingError."""
+    check(panel)
+    chosen = {name: getattr(panel, name) for name in choices}
+    if config is None:
+        return None, chosen
+    values = {field.name: getattr(panel, field.name) for field in dataclasses.fields(panel)
+              if field.name not in choices}
+    return with_settings(config, **values), chosen
+
+
 def as_dict(config: Any) -> dict:
-    """The settings as plain JSON values (tuples become lists, nested dataclasses become dicts with their class name)."""
-    def plain(value: Any) -> Any:
-        if dataclasses.is_dataclass(value):
-            return {"type": type(value).__name__, **{f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}}
-        if isinstance(value, dict):
-            return {str(k): plain(v) for k, v in value.items()}
-        return [plain(v) for v in value] if isinstance(value, (tuple, list)) else value
-    return {field.name: plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
+    """The settings as plain JSON values: tuples become lists, nested dataclasses dicts with their
+    class name. The preset's name is not among them."""
+    return {field.name: plain(getattr(config, field.name)) for field in fields_of(config)}
+
+
+def plain(value: Any) -> Any:
+    """One value as JSON has it."""
+    if dataclasses.is_dataclass(value):
+        return {"type": type(value).__name__, **as_dict(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [plain(one) for one in value]
+    return value
 
 
 def as_code(config: Any) -> str:
-    """The settings as one line of Python that makes an equal object; fields at their default are left out."""
-    changed = [f"{f.name}={getattr(config, f.name)!r}" for f in dataclasses.fields(config) if getattr(config, f.name) != f.default]
-    return f"{type(config).__name__}({', '.join(changed)})"
+    """The settings as one line of Python that makes an equal object.
+
+    What is as in the preset (of a plain dataclass: as in the defaults) is left out.
+    """
+    if not isinstance(config, Settings):
+        changed = [f"{field.name}={getattr(config, field.name)!r}" for field in fields_of(config)
+                   if getattr(config, field.name) != field.default]
+        return f"{type(config).__name__}({', '.join(changed)})"
+    preset = type(config).from_preset(config.preset)
+    changed = [f"{field.name}={getattr(config, field.name)!r}" for field in fields_of(config)
+               if getattr(config, field.name) != getattr(preset, field.name)]
+    if config.preset == "default":
+        return f"{type(config).__name__}({', '.join(changed)})"
+    return f"{type(config).__name__}.from_preset({', '.join([repr(config.preset), *changed])})"

@@ -19,7 +19,9 @@ from colab_utils.features import front_end
 from colab_utils.features.store.extract import extract
 from colab_utils.learning import clips
 from colab_utils.methods.baselines import classifiers, study
-from colab_utils.methods.baselines.study import BaselineConfig, BaselineError, run_baseline
+from colab_utils.learning import study as contract
+from colab_utils.methods.baselines.settings import CLASSIFIERS, NORMALISATIONS, RULES, BaselineConfig
+from colab_utils.methods.baselines.study import BaselineError, BaselineStudy
 from colab_utils.protocols import folds
 from colab_utils.protocols.domains import cross_corpus_split
 from colab_utils.protocols.folds import LeakError
@@ -34,7 +36,7 @@ LOSO = BaselineConfig(folds="leave-one-speaker-out", n_boot=50)
 def drawn(monkeypatch):
     """The runs whose confusion matrix was asked for; drawing itself takes seconds and is done in one test."""
     asked = []
-    monkeypatch.setattr(figures, "save_confusion_matrix", lambda run: asked.append((run.path, run.done)))
+    monkeypatch.setattr(contract, "save_confusion_matrix", lambda run: asked.append((run.path, run.done)))
     return asked
 
 
@@ -71,7 +73,8 @@ def corpus(n_speakers=6, per_class=4, dim=5, separation=1.5, offset=3.0, seed=0,
 
 def run(tmp_path, config=LOSO, data=None, **options):
     manifest, store = data or corpus()
-    return run_baseline(manifest, store, config, tmp_path, progress=False, **options)
+    emotions = options.pop("emotions", None) or sorted(set(manifest["emotion"]))
+    return BaselineStudy(manifest, store, emotions, tmp_path, progress=False, **options).run(config)
 
 
 def blobs():
@@ -119,19 +122,20 @@ def test_inductive_scaling_sees_training_only_and_speaker_scaling_sees_each_spea
     assert not own[:, 3].any() and np.isfinite(own).all()
 
 
-@pytest.mark.parametrize("classifier", study.CLASSIFIERS)
-@pytest.mark.parametrize("normalisation", study.NORMALISATIONS)
+@pytest.mark.parametrize("classifier", CLASSIFIERS)
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
 def test_every_baseline_runs_and_says_what_it_is(tmp_path, classifier, normalisation, drawn):
     config = dataclasses.replace(LOSO, classifier=classifier, normalisation=normalisation, epochs=8)
     done = run(tmp_path, config)
     table, found = done.predictions, done.metrics
-    assert done.done and len(table) == 72 and set(table["method"]) == {classifier} and set(table["rule"]) == {study.RULES[normalisation]}
+    assert done.done and len(table) == 72 and set(table["method"]) == {classifier} and set(table["rule"]) == {RULES[normalisation]}
     assert (normalisation == "speaker-normalised") == any("transductive" in note for note in found["notes"])
     assert (classifier in ("nearest-mean", "linear-svm")) == any("not calibrated" in note for note in found["notes"])
     assert found["speaker_independence"] == "independent" and found["labels"] == list(EMOTIONS) and found["n_speakers"] == 6
-    assert drawn == [(done.path, False)]                          # drawn before DONE is written
+    assert drawn == [(done.path, True)]
     stored = json.loads((done.path / "config.json").read_text())
-    assert stored["features"] == "0123456789ab" and stored["settings"]["classifier"] == classifier and stored["version"] == study.VERSION
+    assert stored["features"] == "0123456789ab" and stored["settings"]["classifier"] == classifier and stored["version"] == BaselineStudy.VERSION
+    assert stored["contract"] == contract.CONTRACT and stored["corpora"] == {"test": ["toy"], "train": ["toy"], **({"valid": ["toy"]} if classifier == "mlp" else {})}
 
 
 def test_the_confusion_matrix_is_drawn(tmp_path, monkeypatch):
@@ -157,13 +161,13 @@ def test_a_run_equals_the_same_work_by_hand(tmp_path):
 
 
 def test_speaker_normalisation_helps_where_speakers_differ_much(tmp_path):
-    scores = [run(tmp_path, dataclasses.replace(LOSO, normalisation=how), corpus(offset=8.0)).metrics["uar"] for how in study.NORMALISATIONS]
+    scores = [run(tmp_path, dataclasses.replace(LOSO, normalisation=how), corpus(offset=8.0)).metrics["uar"] for how in NORMALISATIONS]
     assert scores[1] > scores[0] + 0.1
 
 
 def test_same_settings_compute_nothing_again_and_others_do(tmp_path, monkeypatch, capsys):
     first = run(tmp_path)
-    monkeypatch.setattr(study, "_fold", lambda *a: pytest.fail("computed again"))
+    monkeypatch.setattr(BaselineStudy, "predict", lambda *a: pytest.fail("computed again"))
     assert run(tmp_path).path == first.path and "done before" in capsys.readouterr().out
     monkeypatch.undo()
     assert run(tmp_path, dataclasses.replace(LOSO, C=0.2)).path != first.path
@@ -173,19 +177,19 @@ def test_same_settings_compute_nothing_again_and_others_do(tmp_path, monkeypatch
 def test_stopped_in_the_middle_it_keeps_its_folds_and_ends_the_same(tmp_path, monkeypatch, classifier):
     config = dataclasses.replace(LOSO, classifier=classifier, epochs=5, n_seeds=2)
     whole = run(tmp_path / "whole", config)
-    made, fold = [], study._fold
+    made, predict = [], BaselineStudy.predict
 
-    def failing(*args):
+    def failing(self, learner, tested, fold):
         if len(made) == 4:
             raise KeyboardInterrupt
-        made.append(args[-1])
-        return fold(*args)
-    monkeypatch.setattr(study, "_fold", failing)
+        made.append((tested.config.seed, fold))
+        return predict(self, learner, tested, fold)
+    monkeypatch.setattr(BaselineStudy, "predict", failing)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "stopped", config)
-    monkeypatch.setattr(study, "_fold", lambda *args: made.append(args[-1]) or fold(*args))
+    monkeypatch.setattr(BaselineStudy, "predict", lambda self, *args: made.append((args[1].config.seed, args[2])) or predict(self, *args))
     again = run(tmp_path / "stopped", config)
-    assert len(made) == 12 and len({(cell["seed"], cell["fold"]) for cell in made}) == 12
+    assert len(made) == 12 and len(set(made)) == 12
     for name in ("predictions.csv", "metrics.json", "config.json", "split.csv"):
         assert (again.path / name).read_bytes() == (whole.path / name).read_bytes()
     assert again.path.name == whole.path.name and metrics.recompute(again.path) == whole.metrics
@@ -198,20 +202,20 @@ def test_the_mlp_selects_on_training_speakers_and_depends_on_the_seed(tmp_path):
         who = rows.groupby("role")["speaker"].agg(set)
         assert len(who["valid"]) == 2 and who["test"] == {fold} and not who["valid"] & (who["test"] | who["train"])
     table = done.predictions
-    assert done.metrics["seeds"] == [0, 1] and len(list(done.path.glob("parts/*/history.jsonl"))) == 12
-    assert not list(done.path.rglob("*.pt"))
+    assert done.metrics["seeds"] == [0, 1] and len(list(tmp_path.glob("trained/baselines/*/model.safetensors"))) == 12
+    assert not list(tmp_path.rglob("*.pt"))
     assert not np.allclose(*(table.loc[table["seed"] == seed, "p_anger"] for seed in (0, 1)))
     manifest, store = corpus()
     split = folds.make_split(manifest, folds.leave_one_speaker_out(manifest))
     with pytest.raises(BaselineError, match="the split has none"):
-        run_baseline(manifest, store, config, tmp_path, split=split, progress=False)
+        run(tmp_path, config, (manifest, store), split=split)
 
 
 def test_frames_are_pooled_over_time_and_it_is_said(tmp_path):
     manifest, store = corpus()
     rng = np.random.default_rng(3)
     frames = {utt_id: (value + rng.normal(0, 0.1, (rng.integers(2, 9), 5))).astype(np.float32) for utt_id, value in store.values.items()}
-    values, note = clips.pooled_features(Store(frames, pooled=False), manifest["utt_id"])
+    values, note = clips.utterance_vectors(Store(frames, pooled=False), manifest["utt_id"])
     one = frames[manifest["utt_id"][7]]
     np.testing.assert_allclose(values[7], [*one.mean(axis=0), *one.std(axis=0)], rtol=1e-5)
     assert values.shape == (72, 10)
@@ -234,8 +238,8 @@ def test_an_overlap_is_refused_or_stamped(tmp_path):
         folds.make_split(manifest, table)
     split = folds.make_split(manifest, table, allow_speaker_overlap=True)
     with pytest.raises(LeakError, match="toy/00"):
-        run_baseline(manifest, store, LOSO, tmp_path, split=split, progress=False)
-    done = run_baseline(manifest, store, LOSO, tmp_path, split=split, allow_speaker_overlap=True, progress=False)
+        run(tmp_path, LOSO, (manifest, store), split=split)
+    done = run(tmp_path, LOSO, (manifest, store), split=split, allow_speaker_overlap=True)
     assert done.metrics["speaker_independence"] == "overlap allowed"
 
 
@@ -255,11 +259,11 @@ def test_what_cannot_be_run_is_said(tmp_path, capsys):
     with pytest.raises(BaselineError, match="no utterance of the manifest has features"):
         run(tmp_path, data=(manifest, Store({"x": np.zeros((1, 5))})))
     with pytest.raises(BaselineError, match="'leave-one-speaker-out'"):
-        run(tmp_path, BaselineConfig())
+        run(tmp_path, BaselineConfig(folds="frozen"))
     with pytest.raises(SettingError, match="classifier = 'forest'"):
         run(tmp_path, BaselineConfig(classifier="forest"))
     with pytest.raises(SettingError, match="no preset 'best'"):
-        BaselineConfig.preset("best")
+        BaselineConfig.from_preset("best")
     del store.values[manifest["utt_id"][0]]
     store.ids.remove(manifest["utt_id"][0])
     assert run(tmp_path, data=(manifest, store)).metrics["n"] == 71 and "1 utterance(s) have no features" in capsys.readouterr().out
@@ -295,8 +299,10 @@ def test_dubbed_films_are_never_on_both_sides(tmp_path):
 
 
 def test_presets_are_named_in_the_run(tmp_path):
-    assert all(study.preset_name(config) == name for name, config in study.PRESETS.items())
-    assert run(tmp_path).metrics["preset"] == "changed" and BaselineConfig.preset("default") == BaselineConfig()
+    svm = BaselineConfig.from_preset("linear-svm", folds="leave-one-speaker-out", n_boot=50, C=0.01)
+    found = run(tmp_path, svm)
+    assert found.metrics["preset"] == "linear-svm" and found.config["changed"] == {"C": 0.01}
+    assert run(tmp_path).config["changed"] == {} and BaselineConfig.from_preset("default") == BaselineConfig()
     assert set(runs.runs_table(tmp_path)["method"]) == {"baselines"}
 
 
@@ -313,6 +319,6 @@ def emodb(real_corpora, request):
 def test_emodb_is_where_it_should_be(emodb, tmp_path, preset, low, high):
     """Leave one speaker out, 7 emotions; the bounds are those of a separate measurement with scikit-learn pipelines, 68.5 and 75.3 %."""
     manifest, store = emodb
-    done = run_baseline(manifest, store, BaselineConfig.preset(preset), tmp_path, progress=False)
+    done = run(tmp_path, BaselineConfig.from_preset(preset), (manifest, store))
     assert done.metrics["n"] == 535 and done.metrics["n_speakers"] == done.metrics["n_folds"] == 10
     assert low < done.metrics["uar"] < high and done.metrics["preset"] == preset

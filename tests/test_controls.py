@@ -72,7 +72,7 @@ def test_ranges_reach_the_sliders():
 def test_an_untouched_panel_gives_its_start():
     start = Config(n_shot=7, learning_rate=0.00123456789, emotions=("fear",))
     assert Panel(Config, run=print).config == Config()
-    assert Panel(Config, run=print, start=start).config == start
+    assert Panel(start, run=print).config == start
 
 
 VALID = st.builds(Config, n_shot=st.integers(1, 20), patience=st.integers(1, 10 ** 6), rule=st.sampled_from(["nearest", "linear"]),
@@ -134,10 +134,10 @@ def test_set_refuses_what_cannot_work_and_changes_nothing():
     with pytest.raises(SettingError, match="n_shot = 99: must be at most 20"):
         panel.set(n_shot=99, rule="linear")
     assert panel.config == Config()
-    with pytest.raises(TypeError, match="n_shots"):
+    with pytest.raises(SettingError, match="has no setting 'n_shots': did you mean 'n_shot'"):
         panel.set(n_shots=3)
     with pytest.raises(SettingError, match="n_shot = 0"):
-        Panel(Config, run=print, start=Config(n_shot=0))
+        Panel(Config(n_shot=0), run=print)
 
 
 def test_run_gets_the_settings_and_everything_is_greyed_out_meanwhile():
@@ -206,6 +206,33 @@ def test_without_ipywidgets_the_settings_are_plain(monkeypatch, capsys):
     assert panel.config == Config()
 
 
+@pytest.mark.parametrize("widgets", [True, False])
+def test_choices_stand_before_the_settings_and_reach_the_run_by_name(monkeypatch, widgets):
+    if not widgets:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    seen = []
+    choices = {"target": setting("emodb", "which corpus is tested", options=("emodb", "emovo")),
+               "emotions": setting(("anger",), "the ways", options=("anger", "fear"))}
+    panel = Panel(Config(n_shot=3), run=lambda config, **chosen: seen.append((config, chosen)),
+                  choices=choices)
+    panel.set(target="emovo", n_shot=4)
+    panel.run_once()
+    assert seen == [(Config(n_shot=4), {"target": "emovo", "emotions": ("anger",)})]
+    assert list(panel.start.__dict__)[:3] == ["target", "emotions", "n_shot"]
+    with pytest.raises(SettingError, match="target = 'savee': choose from 'emodb', 'emovo'"):
+        panel.set(target="savee")
+    with pytest.raises(SettingError, match="n_shot = 2.5: a whole number is needed"):
+        panel.set(n_shot=2.5)
+    if widgets:
+        assert "target = &#x27;emovo&#x27;" in text_of(panel) and "CONFIG = Config(n_shot=4)" in text_of(panel)
+
+
+def test_a_panel_of_choices_alone():
+    panel = Panel(None, run=lambda **chosen: chosen, choices={"words": setting("", "words")})
+    panel.set(words="5shot")
+    assert panel.run_once() == {"words": "5shot"} and panel.config is None
+
+
 def test_every_widget_is_wide_enough_for_its_label():
     width = float(fields.make_fields(Config())[0]._parts[0].style.description_width.removesuffix("em"))
     assert width >= 0.55 * max(map(len, WIDGETS)), "an em is about twice the width of a letter"
@@ -214,7 +241,7 @@ def test_every_widget_is_wide_enough_for_its_label():
 CELLS = ("""
 import dataclasses
 from colab_utils.settings import setting
-from colab_utils.display.controls import Panel
+from colab_utils.panel.panel import Panel
 @dataclasses.dataclass(frozen=True)
 class C:
     n: int = setting(2, "a number", low=1, high=5)

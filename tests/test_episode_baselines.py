@@ -164,7 +164,7 @@ def make_pooled():
     torch.manual_seed(0)
     net, data = network("mlp", 8, 6, width=16), make_tasks(1, chosen=tuple(range(6)), shots=30, queries=30)
     flat = [Batch((side.inputs[0][0],), side.y[0], side.active[0]) for side in data]
-    return supervised.PooledLearner(net, lambda i: flat[0], supervised.class_weights(flat[0].y, 6), flat[1], rate=0.01)
+    return supervised.SupervisedLearner(net, lambda i: flat[0], supervised.class_weights(flat[0].y, 6), flat[1], rate=0.01)
 
 
 @pytest.mark.parametrize("kill", [0, 9, 10, 23, 39])

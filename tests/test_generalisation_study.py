@@ -12,9 +12,17 @@ import torch
 from toy_store import Features, toy_corpus
 
 from colab_utils.corpora.manifest import ManifestError
+from colab_utils.learning.clips import Clips
 from colab_utils.learning.training import TrainingError
 from colab_utils.methods.da_mldg.algorithms import ALGORITHMS, Erm
-from colab_utils.methods.da_mldg.batches import DomainData, predict_table, shifted, stretched
+from colab_utils.methods.da_mldg.batches import (
+    DomainBatches,
+    digital_silence,
+    predict_table,
+    shifted,
+    stretched,
+    windows,
+)
 from colab_utils.methods.da_mldg.settings import PRESETS, DomainConfig, check, make_algorithm, preset_name, relevant
 from colab_utils.methods.da_mldg.speaker_pretraining import SpeakerConfig, pretrain
 from colab_utils.methods.da_mldg.study import DomainStudy
@@ -46,33 +54,37 @@ def make_study(rows, root, frames=False, target="cc", **more):
 # --- batches ---------------------------------------------------------------------------------------------------------------------------
 
 def test_batches_follow_from_seed_and_step_and_take_every_utterance_once_before_any_twice(rows):
-    data = DomainData(Features(rows, LABELS), rows, LABELS)
-    seen = {name: [] for name in data.domains}
+    data = Clips(Features(rows, LABELS), rows, LABELS)
+    batches = DomainBatches(data)
+    seen = {name: [] for name in data.corpora}
     for step in range(8):
-        batch = data.batches(3, step, 6)
-        again = data.batches(3, step, 6)
+        batch = batches.batch(3, step, 6)
+        again = batches.batch(3, step, 6)
         for name, ((values,), y) in batch.items():
             assert values.shape == (6, 6) and torch.equal(values, again[name][0][0]) and torch.equal(y, again[name][1])
             numbers = [int((data.values == value).all(dim=1).nonzero()[0]) for value in values]
             assert set(data.corpus[numbers]) == {name} and data.y[numbers].tolist() == y.tolist()
             seen[name] += numbers
     assert sorted(seen["aa"]) == list(np.flatnonzero(data.corpus == "aa"))         # 48 utterances, 8 steps of 6
-    assert not torch.equal(data.batches(3, 1, 6)["aa"][0][0], data.batches(4, 1, 6)["aa"][0][0])
+    one, other = (batches.batch(seed, 1, 6)["aa"][0][0] for seed in (3, 4))
+    assert not torch.equal(one, other)
 
 
 def test_class_balance_takes_each_emotion_of_a_domain_equally_often_even_where_one_is_rare(rows):
     rare = pd.concat([rows[~((rows["corpus"] == "aa") & (rows["emotion"] == "fear"))],
                       rows[(rows["corpus"] == "aa") & (rows["emotion"] == "fear")].iloc[:1]], ignore_index=True)
-    y = DomainData(Features(rows, LABELS), rare, LABELS).batches(0, 0, 9, balance="class")["aa"][1]
+    batches = DomainBatches(Clips(Features(rows, LABELS), rare, LABELS))
+    y = batches.batch(0, 0, 9, balance="class")["aa"][1]
     assert torch.bincount(y).tolist() == [3, 3, 3]
     without = rows[~((rows["corpus"] == "aa") & (rows["emotion"] == "fear"))].reset_index(drop=True)
-    y = DomainData(Features(rows, LABELS), without, LABELS).batches(0, 0, 8, balance="class")["aa"][1]
+    batches = DomainBatches(Clips(Features(rows, LABELS), without, LABELS))
+    y = batches.batch(0, 0, 8, balance="class")["aa"][1]
     assert torch.bincount(y, minlength=3).tolist() == [4, 0, 4]
 
 
 def test_proportional_batches_follow_the_sizes_of_the_corpora(rows):
-    data = DomainData(Features(rows, LABELS), rows, LABELS)
-    drawn = [data.batches(0, step, 12, domain_balanced=False) for step in range(40)]
+    batches = DomainBatches(Clips(Features(rows, LABELS), rows, LABELS))
+    drawn = [batches.batch(0, step, 12, domain_balanced=False) for step in range(40)]
     sizes = pd.DataFrame([{name: len(y) for name, (_, y) in batch.items()} for batch in drawn]).fillna(0)
     assert (sizes.sum(axis=1) == 36).all()
     assert sizes["bb"].mean() / sizes["aa"].mean() == pytest.approx(1.5, rel=0.02)
@@ -80,9 +92,10 @@ def test_proportional_batches_follow_the_sizes_of_the_corpora(rows):
 
 def test_scale_counts_domains_alike_and_is_a_naive_mean(rows):
     store = Features(rows, LABELS, frames=True)
-    data = DomainData(store, rows, LABELS)
-    scale = data.fit_scale()
-    by_domain = [np.concatenate([store[utt] for utt in rows.loc[rows["corpus"] == name, "utt_id"]]) for name in data.domains]
+    data = Clips(store, rows, LABELS)
+    scale = data.fit_scale(by_corpus=True)
+    by_domain = [np.concatenate([store[utt] for utt in rows.loc[rows["corpus"] == name, "utt_id"]])
+                 for name in data.corpora]
     mean = np.mean([one.mean(0) for one in by_domain], axis=0)
     deviation = np.sqrt(np.mean([(one.astype(float) ** 2).mean(0) for one in by_domain], axis=0) - mean ** 2)
     assert np.allclose(scale.mean, mean, atol=1e-5) and np.allclose(1 / scale.factor, deviation, rtol=1e-4)
@@ -90,9 +103,9 @@ def test_scale_counts_domains_alike_and_is_a_naive_mean(rows):
 
 def test_crops_are_pieces_of_clips_and_padding_is_masked_or_silence(rows):
     store = Features(rows, LABELS, frames=True)
-    data = DomainData(store, rows, LABELS, crop_frames=20)
+    data = Clips(store, rows, LABELS)
     numbers = np.arange(30)
-    values, mask = data.crops(numbers, np.random.default_rng(0))
+    values, mask = DomainBatches(data, 20).crops(numbers, np.random.default_rng(0))
     for row, number in enumerate(numbers):
         clip = store[rows["utt_id"][number]]
         length = min(20, len(clip))
@@ -100,11 +113,12 @@ def test_crops_are_pieces_of_clips_and_padding_is_masked_or_silence(rows):
         piece = values[row, :length].numpy()
         assert any(np.array_equal(piece, clip[begin:begin + length]) for begin in range(len(clip) - length + 1))
         assert (values[row, length:] == 0).all()
-    values, mask = data.scaled(data.fit_scale()).crops(numbers, np.random.default_rng(0), padding="zeros")
+    scale = data.fit_scale(by_corpus=True)
+    batches = DomainBatches(data.scaled(scale), 20, digital_silence(store.spec))
+    values, mask = batches.crops(numbers, np.random.default_rng(0), padding="zeros")
     short = int(np.argmin(data.lengths[:30]))
     before = (20 - data.lengths[short]) // 2
     assert mask.all() and before > 0
-    scale = data.fit_scale()
     assert torch.allclose(values[short, 0], (np.log(1e-6) - scale.mean) * scale.factor)
     assert torch.allclose(values[short, before], (torch.from_numpy(store[rows["utt_id"][short]][0]) - scale.mean) * scale.factor, atol=1e-5)
 
@@ -120,30 +134,32 @@ def test_stretch_and_shift():
 
 def test_windows_cover_a_clip_and_their_mean_is_weighted_by_frames(rows):
     store = Features(rows, LABELS, frames=True)
-    data = DomainData(store, rows, LABELS)
+    data = Clips(store, rows, LABELS)
 
     def mean_of_frames(inputs):
         values, mask = inputs
         return (values * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-    whole, windows = predict_table(mean_of_frames, data), predict_table(mean_of_frames, data, 16)
+    whole, cut = predict_table(mean_of_frames, data), predict_table(mean_of_frames, data, 16)
     for number, utt_id in enumerate(rows["utt_id"]):
         clip = store[utt_id].astype(float)
         assert np.allclose(whole[number], clip.mean(0), atol=1e-5)
-        cuts = data.windows(number, 16)
-        assert set(np.concatenate([np.arange(cut.start, cut.stop) for cut in cuts])) == set(range(len(clip)))
-        total = sum(len(clip[cut]) * clip[cut].mean(0) for cut in cuts) / sum(len(clip[cut]) for cut in cuts)
-        assert np.allclose(windows[number], total, atol=1e-5)
+        pieces = [np.arange(begin, begin + count) for begin, count in windows(len(clip), 16)]
+        covered = np.concatenate(pieces)
+        assert set(covered) == set(range(len(clip)))
+        assert all(len(piece) == min(16, len(clip)) for piece in pieces)
+        total = sum(len(piece) * clip[piece].mean(0) for piece in pieces) / len(covered)
+        assert np.allclose(cut[number], total, atol=1e-5)
 
 
 def test_data_that_cannot_be_held_is_refused(rows):
     store = Features(rows, LABELS)
     with pytest.raises(ManifestError, match="no utterances"):
-        DomainData(store, rows.iloc[:0], LABELS)
+        Clips(store, rows.iloc[:0], LABELS)
     with pytest.raises(ManifestError, match="'sadness', which the labels lack"):
-        DomainData(store, rows, ["anger", "fear"])
+        Clips(store, rows, ["anger", "fear"])
     store.ids.remove(rows["utt_id"][5])
     with pytest.raises(ManifestError, match=f"no features, the first is {rows['utt_id'][5]}"):
-        DomainData(store, rows, LABELS)
+        Clips(store, rows, LABELS)
 
 
 # --- the study -------------------------------------------------------------------------------------------------------------------------
@@ -174,7 +190,7 @@ def test_the_score_is_the_mean_uar_of_the_source_domains(rows, tmp_path):
     study = make_study(rows, tmp_path)
     learner, history = study._learner(relevant(CONFIG), study.folds[0])
     valid = study.rows[study.rows["utt_id"].isin(study.split.loc[study.split["role"] == "valid", "utt_id"])].reset_index(drop=True)
-    scale = learner.train_data.scale
+    scale = learner.batches.clips.scale
     x = (torch.from_numpy(np.concatenate([study.store[utt] for utt in valid["utt_id"]])) - scale.mean) * scale.factor
     pred = np.array(LABELS)[learner.algorithm.predict((x,)).argmax(1)]
     right = (pred == valid["emotion"]).groupby([valid["corpus"], valid["emotion"]]).mean()

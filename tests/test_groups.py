@@ -79,17 +79,17 @@ def test_words_begin_a_part_of_a_name(root):
 
 def test_the_comparison_is_that_of_methods_table(root):
     questions = groups.comparable_runs(root, progress=False)
-    panel = Panel(groups.panel_settings(questions), run=lambda chosen: groups.compared(questions, chosen))
+    panel = Panel(None, run=lambda **chosen: groups.compared(questions, **chosen), choices=groups.choices(questions))
     runs, found = panel.run_once()
     best = next(iter(runs))
     assert best == "bb-aa-EMOFSL-head-5shot" and np.isnan(found.set_index("method").loc[best, "difference"])
     pd.testing.assert_frame_equal(found, methods_table(runs, best))
     panel.set(words="bb", against="bb-aa-EMOFSL-head-5shot")
-    runs, found = groups.compared(questions, panel.config)
+    runs, found = groups.compared(questions, **panel.chosen)
     assert list(runs)[0] == "5shot" and (found["difference"].dropna() < 0).all(), "what all names begin with is left out"
     panel.set(against="nobody")
     with pytest.raises(PredictionError, match="no run named 'nobody'"):
-        groups.compared(questions, panel.config)
+        groups.compared(questions, **panel.chosen)
 
 
 def test_stamps_that_not_all_runs_have_name_theirs():

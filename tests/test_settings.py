@@ -1,26 +1,169 @@
-"""Settings by name: those that are not there and those out of range are one sentence."""
+"""Settings: types, ranges, presets, scopes, and the one grammar of all parameter cells."""
 import dataclasses
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from colab_utils.features.acoustic.log_mel import LogMel
-from colab_utils.methods.emofsl.settings import EmofslConfig
-from colab_utils.settings import SettingError, with_settings
+from colab_utils.settings import (
+    RESULT,
+    SettingError,
+    Settings,
+    as_code,
+    as_dict,
+    as_list,
+    check,
+    fields_of,
+    for_panel,
+    from_panel,
+    setting,
+    with_settings,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Settings):
+    PRESETS = {"default": {}, "paper": {"rate": 0.5, "mixup": True, "shots": 3}}
+    method: str = setting("plain", "which", options=("plain", "pairs"), task=True)
+    shots: int = setting(5, "support utterances", low=1, high=50, step=1)
+    rate: float = setting(0.1, "learning rate", low=0.001, high=1.0)
+    weight: float = setting(0.0, "of the noise", low=0.0, high=2.0)
+    margin: float = setting(1.0, "between pairs", low=0.0, high=2.0,
+                            used={"method": ("pairs",)})
+    mixup: bool = setting(False, "mix pairs")
+    name: str = setting("", "a file")
+    parts: tuple = setting(("head",), "what learns", options=("head", "body"))
+    hop: int = setting(150, "of the test", low=30, high=300, scope=RESULT)
+    ways: int = setting(4, "classes", low=2, high=8, task=True)
+    panelless: int = setting(1, "in code only", low=1, high=9, panel=False)
+
+    def rules(self):
+        if self.mixup and self.weight:
+            raise SettingError("mixup with weight: choose one")
+
+
+def told(function, *arguments, **named):
+    with pytest.raises(SettingError) as found:
+        function(*arguments, **named)
+    assert "\n" not in str(found.value)
+    return str(found.value)
 
 
 def test_other_values_make_another_object_and_leave_the_first_as_it_was():
-    first = EmofslConfig()
-    assert with_settings(first, alpha=1.5, shots=3) == dataclasses.replace(first, alpha=1.5, shots=3)
-    assert first == EmofslConfig() == with_settings(first)
+    first = Config()
+    assert with_settings(first, rate=0.2, shots=3) == dataclasses.replace(first, rate=0.2, shots=3)
+    assert first == Config() == with_settings(first)
 
 
-@pytest.mark.parametrize(("config", "values", "told"), [
-    (EmofslConfig(), {"alhpa": 1.0}, "EmofslConfig has no setting 'alhpa': did you mean 'alpha'? There are method, shots, "),
-    (EmofslConfig(), {"colour": 1.0}, "EmofslConfig has no setting 'colour': There are method, "),
-    (EmofslConfig(), {"shots": 0}, "shots = 0: must be at least 1"),
+@pytest.mark.parametrize(("config", "values", "words"), [
+    (Config(), {"raet": 1.0}, "Config has no setting 'raet': did you mean 'rate'? There are method"),
+    (Config(), {"colour": 1.0}, "Config has no setting 'colour': There are method, shots"),
+    (Config(), {"preset": "paper"}, "Config has no setting 'preset'"),
+    (Config(), {"shots": 0}, "shots = 0: must be at least 1"),
+    (Config(), {"shots": 2.5}, "shots = 2.5: a whole number is needed"),
+    (Config(), {"shots": 3.0}, "shots = 3.0: a whole number is needed"),
+    (Config(), {"shots": True}, "shots = True: a whole number is needed"),
+    (Config(), {"rate": "fast"}, "rate = 'fast': a number is needed"),
+    (Config(), {"rate": float("nan")}, "rate = nan: a finite number is needed"),
+    (Config(), {"mixup": "false"}, "mixup = 'false': choose True or False"),
+    (Config(), {"mixup": 1}, "mixup = 1: choose True or False"),
+    (Config(), {"name": 3}, "name = 3: a text is needed"),
+    (Config(), {"parts": "head"}, "parts = 'head': a tuple is needed, such as ('head',)"),
+    (Config(), {"parts": ("tail",)}, "parts = 'tail': choose from 'head', 'body'"),
+    (Config(), {"mixup": True, "weight": 1.0}, "mixup with weight: choose one"),
     (LogMel(), {"layer": "all"}, "LogMel has no setting 'layer'"),
 ])
-def test_a_setting_that_cannot_be_is_one_sentence(config, values, told):
-    with pytest.raises(SettingError) as found:
-        with_settings(config, **values)
-    assert str(found.value).startswith(told) and "\n" not in str(found.value)
+def test_a_setting_that_cannot_be_is_one_sentence(config, values, words):
+    assert told(with_settings, config, **values).startswith(words)
+
+
+# --- the grammar of a parameter cell ----------------------------------------------------------------
+
+@pytest.mark.parametrize("empty", [None, "", [], (), 0, 0.0])
+def test_a_line_left_empty_is_as_the_preset_says(empty):
+    form = Config.from_form("paper", shots=empty, rate=empty, mixup=None)
+    assert form == Config.from_preset("paper") and form.preset == "paper" and form.changed() == {}
+
+
+def test_a_zero_that_means_something_is_taken():
+    assert Config.from_form("default", weight=0).weight == 0.0
+    assert Config.from_form("default", {"weight": 0.5}, weight=0).weight == 0.5
+
+
+@pytest.mark.parametrize(("given", "taken"), [
+    ({"mixup": "false"}, False), ({"mixup": "False"}, False), ({"mixup": "no"}, False),
+    ({"mixup": "TRUE"}, True), ({"mixup": False}, False), ({"shots": "7"}, 7),
+    ({"shots": 7.0}, 7), ({"rate": "0.25"}, 0.25), ({"rate": 1}, 1.0),
+    ({"parts": "head, body"}, ("head", "body")), ({"parts": ["body"]}, ("body",))])
+def test_texts_are_read_where_they_can_only_mean_one_thing(given, taken):
+    name, = given
+    found = getattr(Config.from_form("default", **given), name)
+    assert found == taken and type(found) is type(taken)
+
+
+@pytest.mark.parametrize(("given", "words"), [
+    ({"shots": 2.5}, "shots = 2.5: a whole number is needed"),
+    ({"shots": "many"}, "shots = 'many': a whole number is needed"),
+    ({"mixup": "maybe"}, "mixup = 'maybe': choose True or False"),
+    ({"shots": -1}, "shots = -1: must be at least 1"),
+    ({"shtos": 3}, "Config has no setting 'shtos': did you mean 'shots'")])
+def test_what_means_nothing_is_refused(given, words):
+    assert told(Config.from_form, "default", **given).startswith(words)
+    assert told(Config.from_form, "default", given).startswith(words)
+
+
+def test_an_unknown_preset_lists_those_there_are():
+    assert told(Config.from_form, "papers") == "no preset 'papers': choose from default, paper"
+
+
+def test_what_was_filled_is_what_changed_and_the_task_is_no_change():
+    form = Config.from_form("paper", {"hop": 60}, shots=2, ways=3, method="pairs")
+    assert form.preset == "paper" and form.changed() == {"shots": 2, "hop": 60}
+    assert dataclasses.replace(form, margin=0.5).changed() == {"shots": 2, "hop": 60, "margin": 0.5}
+    unused = dataclasses.replace(form, method="plain", margin=0.5)
+    assert "margin" not in unused.changed(), "what is not looked at has not changed"
+
+
+@given(st.lists(st.text(st.characters(exclude_characters=","), min_size=1)
+                .filter(lambda text: text == text.strip() != ""), max_size=5))
+def test_a_list_is_a_text_with_commas_or_a_list(names):
+    assert as_list(", ".join(names)) == as_list(names) == as_list(tuple(names)) == names
+
+
+# --- scopes ------------------------------------------------------------------------------------------
+
+def test_only_keeps_what_a_scope_decides_and_what_is_looked_at():
+    config = Config.from_preset("paper", margin=0.3, hop=60)
+    training = config.only("training")
+    assert (training.shots, training.rate, training.hop) == (3, 0.5, 150)
+    assert training.margin == 1.0 and training.preset == "default"
+    assert config.only().hop == 60 and config.only().margin == 1.0
+    pairs = dataclasses.replace(config, method="pairs")
+    assert pairs.only().margin == pairs.only("training").margin == 0.3
+
+
+def test_the_same_settings_from_two_presets_are_the_same_training():
+    by_hand = Config(rate=0.5, mixup=True, shots=3)
+    assert by_hand != Config.from_preset("paper")
+    assert by_hand.only() == Config.from_preset("paper").only()
+
+
+def test_settings_as_json_and_as_code():
+    config = Config.from_preset("paper", parts=("body",), shots=1)
+    assert as_dict(config)["parts"] == ["body"] and "preset" not in as_dict(config)
+    assert as_code(config) == "Config.from_preset('paper', shots=1, parts=('body',))"
+    assert eval(as_code(config)) == config and eval(as_code(Config(shots=2))) == Config(shots=2)
+
+
+def test_a_panel_shows_choices_and_settings_and_gives_them_back():
+    choices = {"target": setting("emodb", "tested", options=("emodb", "emovo"))}
+    start = for_panel(Config.from_preset("paper", shots=2), choices)
+    names = [field.name for field in dataclasses.fields(start)]
+    assert names[:2] == ["target", "method"] and not {"preset", "panelless"} & set(names)
+    moved = dataclasses.replace(start, target="emovo", shots=9)
+    config, chosen = from_panel(moved, Config.from_preset("paper", panelless=4), choices)
+    assert chosen == {"target": "emovo"} and config.panelless == 4
+    assert (config.preset, config.shots, config.rate) == ("paper", 9, 0.5)
+    check(config)
+    assert {field.name for field in fields_of(Config)} == {*names, "panelless"} - {"target"}

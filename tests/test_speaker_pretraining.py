@@ -10,9 +10,10 @@ from torch.nn import functional
 
 from colab_utils.corpora.manifest import empty_row
 from colab_utils.learning import training
+from colab_utils.learning.clips import Clips
 from colab_utils.learning.training import Interrupted
 from colab_utils.methods.da_mldg import starting_weights
-from colab_utils.methods.da_mldg.batches import DomainData
+from colab_utils.methods.da_mldg.batches import DomainBatches
 from colab_utils.methods.da_mldg.settings import DomainConfig
 from colab_utils.methods.da_mldg.speaker_pretraining import SpeakerConfig, SpeakerLearner, pretrain
 from colab_utils.methods.da_mldg.study import DomainStudy
@@ -57,14 +58,15 @@ def test_it_is_sgd_with_momentum_on_cross_entropy_over_speakers(rows):
     """The published optimiser written out: v = 0.9 v + g, w = w - 0.01 v (method_facts §4.2)."""
     table = rows.assign(emotion=rows["corpus"] + "/" + rows["speaker"], corpus="speakers")
     speakers = sorted(set(table["emotion"]))
-    data = DomainData(Features(rows), table, speakers, crop_frames=16)
+    data = Clips(Features(rows), table, speakers)
+    batches = DomainBatches(data, crop_frames=16)
     learner = SpeakerLearner(data, data, SpeakerConfig(crop_frames=16, width=8, norm="group"))
     torch.manual_seed(0)
     net = network("resnet18", 12, len(speakers), norm="group", width=8).double()
     velocity = {name: torch.zeros_like(one) for name, one in net.named_parameters()}
     learner.module.double()
     for step in range(3):
-        (values, mask), y = data.batches(0, step, 64)["speakers"]
+        (values, mask), y = batches.batch(0, step, 64)["speakers"]
         data_of = {"speakers": ((values.double(), mask), y)}
         loss = functional.cross_entropy(net(values.double(), mask)[0], y)
         slopes = torch.autograd.grad(loss, list(net.parameters()))
@@ -72,7 +74,7 @@ def test_it_is_sgd_with_momentum_on_cross_entropy_over_speakers(rows):
             for (name, one), slope in zip(net.named_parameters(), slopes, strict=True):
                 velocity[name] = 0.9 * velocity[name] + slope
                 one -= 0.01 * velocity[name]
-        learner.train_data = type("Fixed", (), {"batches": lambda self, *rest, given=data_of: given})()
+        learner.batches = type("Fixed", (), {"batch": lambda self, *_, given=data_of: given})()
         assert learner.step(step)["loss"] == pytest.approx(float(loss.detach()), abs=1e-8)
     for one, other in zip(net.parameters(), learner.module.parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-9)

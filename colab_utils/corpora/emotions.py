@@ -61,3 +61,21 @@ def _left_out(rows: pd.DataFrame, renamed: pd.Series) -> pd.DataFrame:
     reason[renamed.isna()] = "left out by merge"
     reason[rows["emotion"] == ""] = "has no emotion label"
     return rows[["utt_id", "emotion"]].assign(reason=reason).reset_index(drop=True)
+
+
+def choose_utterances(everything: pd.DataFrame, emotions: str | Sequence[str] = "all",
+                      merge: Mapping[str, str | None] | None = None) -> tuple[pd.DataFrame, list[str]]:
+    """The utterances to work on, and the list of their emotions; what is left out is printed.
+
+    Args:
+        everything: a manifest.
+        emotions: "all", a list, or names in a text such as "anger, neutral".
+        merge: what emotions are renamed to, None to leave one out.
+
+    Raises ManifestError as `select_emotions` does.
+    """
+    chosen = chosen_emotions(everything, emotions, merge)
+    kept, left_out = select_emotions(everything, chosen, merge)
+    print(f"{len(kept)} utterances of {', '.join(chosen)}")
+    print("left out:", left_out["reason"].value_counts().to_dict() or "none")
+    return kept, chosen

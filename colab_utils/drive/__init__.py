@@ -8,5 +8,7 @@ from colab_utils.drive.downloading import download
 from colab_utils.drive.mounting import mount_drive
 from colab_utils.drive.publishing import PublishReport, publish
 from colab_utils.drive.staging import stage
+from colab_utils.drive.workspace import keep_results, open_workspace, results_folder
 
-__all__ = ["ArchiveError", "PublishReport", "download", "make_zip", "mount_drive", "publish", "stage"]
+__all__ = ["ArchiveError", "PublishReport", "download", "keep_results", "make_zip", "mount_drive", "open_workspace",
+           "publish", "results_folder", "stage"]

@@ -2,7 +2,12 @@
 from __future__ import annotations
 
 import os
+import pathlib
+from typing import Any
 
+import pandas as pd
+
+from colab_utils import session
 from colab_utils.features.acoustic.egemaps import EGeMAPS
 from colab_utils.features.acoustic.functionals import Functionals
 from colab_utils.features.acoustic.log_mel import LogMel
@@ -13,6 +18,9 @@ from colab_utils.features.front_end import FrontEnd
 from colab_utils.features.published.alexnet import AlexNetSpectrogram
 from colab_utils.features.published.da_mldg import DaMldgLogMel
 from colab_utils.features.published.few_shot_ser import PaperLogMel, PaperMfcc
+from colab_utils.features.store.extract import extract
+from colab_utils.features.store.store import FeatureStore
+from colab_utils.settings import with_settings
 
 FRONT_ENDS: dict[str, FrontEnd] = {spec.NAME: spec for spec in (
     LogMel(), Prosody(), Functionals(), EGeMAPS(), PaperLogMel(), PaperMfcc(), DaMldgLogMel(), AlexNetSpectrogram(), Moonshine(), DistillMos())}
@@ -28,3 +36,23 @@ def front_end(name: str) -> FrontEnd:
     if "/" in name or os.path.isdir(name):
         return SpeechEncoder(checkpoint=name)
     raise ValueError(f"no front end is called {name!r}: choose from {', '.join(FRONT_ENDS)}, or name a speech encoder of the Hub (owner/name)")
+
+
+def open_store(manifest: pd.DataFrame, features: str | FrontEnd, root: str | os.PathLike,
+               device: str = "", **settings: Any) -> FeatureStore:
+    """Features of all utterances, from the cache or computed now; prints what was done.
+
+    Args:
+        manifest: a scanned manifest.
+        features: a front end, or its name (see `front_end`).
+        root: the workspace; stores lie in `root`/features.
+        device: where to compute; default: the GPU where there is one.
+        **settings: of the front end, such as layer=9.
+
+    Raises what `front_end` and `extract` raise, SettingError for a setting that there is not.
+    """
+    spec = front_end(features) if isinstance(features, str) else features
+    spec = with_settings(spec, **settings)
+    store = extract(manifest, spec, pathlib.Path(root) / "features", device or session.device())
+    print(store.report)
+    return store

@@ -1,4 +1,8 @@
-"""Episodes as tensors: the features of all utterances on the device once, gathered task by task, and scores back as predictions."""
+"""Clips as tensors: the features and labels of all utterances on the device once, taken by number.
+
+Every method that trains a network holds its utterances this way: meta-learning gathers episodes
+from them, domain generalisation batches of every corpus. What only one of them needs is with it.
+"""
 from __future__ import annotations
 
 import copy
@@ -9,191 +13,252 @@ import numpy as np
 import pandas as pd
 import torch
 
+from colab_utils.corpora.manifest import ManifestError
 from colab_utils.features.store.store import FeatureStore
-from colab_utils.learning.tasks import Batch, Tasks
-from colab_utils.protocols.episodes import Episode, EpisodeError
-from colab_utils.results.predictions import validate
+from colab_utils.settings import SettingError
 
-REGIMES = ("fixed", "permuted")
-UTTERANCE = "utterance"
-_CONSTANT = 1e-7             # a deviation of less than this part of the mean is what float32 rounding leaves of a constant feature
+# A deviation of less than this part of the mean is what float32 leaves of a constant feature.
+CONSTANT = 1e-7
 _BLOCK = 8192                # frames that are summed in one go
+
+Inputs = tuple[torch.Tensor, ...]
 
 
 class Scale(NamedTuple):
-    """Standardisation fitted on training utterances, (x - mean) * factor: float32 (dim,) each. factor is 1 / deviation; 0 for a constant feature."""
+    """Standardisation fitted on training utterances, (x - mean) * factor: float32 (dim,) each.
+
+    factor is 1 / deviation; 0 for a constant feature.
+    """
     mean: torch.Tensor
     factor: torch.Tensor
 
+    def applied(self, values: torch.Tensor) -> torch.Tensor:
+        """Scaled values (..., dim), a new tensor. Raises SettingError for other features."""
+        if values.shape[-1] != len(self.mean):
+            raise SettingError(f"the scale was fitted on {len(self.mean)} features and these "
+                               f"utterances have {values.shape[-1]}: fit it on these features")
+        mean, factor = self.mean.to(values.device), self.factor.to(values.device)
+        return values.sub(mean).mul_(factor)
 
-class EpisodeData:
-    """Features and labels of `rows`, in their order, held on `device`: vectors (n, dim), or the frames of all utterances end to end.
 
-    store: pooled features, or frames; pooled=True makes mean and deviation over time of frames (`note` says so). labels: the emotions in the
-    order of the label indices; `y`: int64 (n,). max_frames: a longer clip is cropped whenever it is used. scale: None (as stored); a Scale;
-    or "utterance", mean 0 and deviation 1 of each feature over an utterance's own frames (method_facts §1.7), which needs no training data.
-    Row numbers are positions in `rows`: the rows that the episodes were drawn from. Raises EpisodeError.
+class Clips:
+    """Features and labels of `rows`, in their order, held on `device`.
+
+    Utterances are asked for by number: their positions in `rows`.
+
+    Attributes:
+        rows: the table of the utterances, with a fresh index.
+        labels: the emotions (or other classes) in the order of the class ids.
+        y: class ids, int64 (n,), on the device.
+        corpus: the corpus of each utterance, numpy (n,).
+        corpora: the corpora in alphabetical order.
+        frames: whether an utterance is several frames (True) or one vector (False).
+        values: float32 (n, dim), or the frames of all clips end to end (all frames, dim).
+        lengths, starts: how many rows of `values` a clip has (a vector: 1) and which is its first,
+            numpy int64 (n,).
+        scale: what `values` were scaled by, or None.
+        note: how vectors were made from frames, or "".
     """
 
-    def __init__(self, store: FeatureStore, rows: pd.DataFrame, labels: Sequence[str], *, device: str | torch.device = "cpu",
-                 max_frames: int = 300, scale: Scale | str | None = None, pooled: bool = False):
-        self.device, self.labels, self.note, self.max_frames = torch.device(device), list(labels), "", max_frames
+    def __init__(self, store: FeatureStore, rows: pd.DataFrame, labels: Sequence[str], *,
+                 device: str | torch.device = "cpu", scale: Scale | None = None,
+                 pooled: bool = False):
+        """Read the features of `rows`.
+
+        Args:
+            store: vectors or frames of at least these utterances.
+            rows: manifest rows (utt_id, corpus, emotion, ...).
+            labels: the emotions in the order of the class ids; one that `rows` lack is fine.
+            device: where the features are held.
+            scale: the scale of the training utterances, or None (as stored).
+            pooled: make vectors of frames, their mean and deviation over time.
+
+        Raises:
+            ManifestError: no rows, an utterance without features, an emotion outside `labels`.
+            SettingError: a scale of other features.
+        """
+        _check(store, rows, labels)
+        self.rows = rows.reset_index(drop=True)
+        self.labels = list(labels)
+        self.device = torch.device(device)
+        self.corpus = self.rows["corpus"].to_numpy()
+        self.corpora = sorted(set(self.corpus))
+        class_ids = pd.Index(self.labels).get_indexer(self.rows["emotion"])
+        self.y = torch.as_tensor(class_ids, device=self.device)
         self.frames = not (store.pooled or pooled)
-        _check(store, rows, self.labels, max_frames, scale, self.frames)
-        self.y = torch.as_tensor(pd.Index(self.labels).get_indexer(rows["emotion"]), device=self.device)
+        self.note = ""
         if self.frames:
-            clips = [store[utt_id] for utt_id in rows["utt_id"]]
-            lengths = np.array([len(clip) for clip in clips])
-            values = np.concatenate([_normalised(clip) if scale == UTTERANCE else clip for clip in clips])
-            self.lengths = torch.as_tensor(lengths, device=self.device)
-            self.starts = torch.as_tensor(np.cumsum(lengths) - lengths, device=self.device)
+            clips = [store[utt_id] for utt_id in self.rows["utt_id"]]
+            self.lengths = np.array([len(clip) for clip in clips])
+            values = np.concatenate(clips)
         else:
-            values, self.note = pooled_features(store, rows["utt_id"])
+            values, self.note = utterance_vectors(store, self.rows["utt_id"])
+            self.lengths = np.ones(len(values), dtype=np.int64)
+        self.starts = np.cumsum(self.lengths) - self.lengths
         self.values = torch.as_tensor(values, dtype=torch.float32).to(self.device)
-        if isinstance(scale, Scale):
-            self._apply(scale)
+        self.scale = scale
+        if scale is not None:
+            self.values = scale.applied(self.values)
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
     @property
     def dim(self) -> int:
         """Numbers a frame (or a vector) has."""
         return self.values.shape[1]
 
-    @property
-    def window(self) -> int:
-        """Frames of a batch: `max_frames`, or those of the longest clip where that is less."""
-        return min(self.max_frames, int(self.lengths.max()))
+    # --- scale ------------------------------------------------------------------------------------
 
-    def fit_scale(self, numbers: np.ndarray | None = None) -> Scale:
-        """Mean and deviation of each feature over the utterances `numbers` (default: all), over every frame they have. Give training rows."""
-        values = self.values if numbers is None else self.values[self._positions(numbers)]
-        mean = sum(block.sum(dim=0, dtype=torch.float64) for block in values.split(_BLOCK)) / len(values)
-        square = sum(((block - mean) ** 2).sum(dim=0) for block in values.split(_BLOCK)) / len(values)
-        deviation = square.sqrt()
-        varies = deviation > _CONSTANT * mean.abs()
-        return Scale(mean.float(), torch.where(varies, 1 / torch.where(varies, deviation, 1.0), 0.0).float())
+    def fit_scale(self, numbers: np.ndarray | None = None, by_corpus: bool = False) -> Scale:
+        """Mean and deviation of each feature over every frame of some utterances.
 
-    def _positions(self, numbers: np.ndarray) -> torch.Tensor:
-        """Which rows of `values` belong to the utterances, int64."""
-        numbers = torch.as_tensor(numbers, device=self.device)
-        if not self.frames:
-            return numbers
+        Args:
+            numbers: which utterances (default: all). Give training utterances.
+            by_corpus: every corpus counts the same, however large it is; otherwise every frame.
+        """
+        numbers = np.arange(len(self)) if numbers is None else np.asarray(numbers)
+        if by_corpus:
+            mean, deviation = self._moments_by_corpus(numbers)
+        else:
+            mean, deviation = self._moments(numbers)
+        varies = deviation > CONSTANT * mean.abs()
+        factor = torch.where(varies, 1 / torch.where(varies, deviation, 1.0), 0.0)
+        return Scale(mean.float(), factor.float())
+
+    def _moments(self, numbers: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and deviation over all frames of the utterances, float64 (dim,) each."""
+        places = self._places(numbers)
+        blocks = places.split(_BLOCK)
+        total = sum(self.values[block].sum(dim=0, dtype=torch.float64) for block in blocks)
+        mean = total / len(places)
+        square = sum(((self.values[block] - mean) ** 2).sum(dim=0) for block in blocks)
+        return mean, (square / len(places)).sqrt()
+
+    def _moments_by_corpus(self, numbers: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same with the mean over corpora of each corpus' mean and mean square."""
+        means, squares = [], []
+        for name in sorted(set(self.corpus[numbers])):
+            places = self._places(numbers[self.corpus[numbers] == name])
+            blocks = places.split(_BLOCK)
+            first = sum(self.values[block].sum(dim=0, dtype=torch.float64) for block in blocks)
+            second = sum(self.values[block].double().square().sum(dim=0) for block in blocks)
+            means.append(first / len(places))
+            squares.append(second / len(places))
+        mean = torch.stack(means).mean(dim=0)
+        variance = torch.stack(squares).mean(dim=0) - mean.square()
+        return mean, variance.clamp(min=0).sqrt()
+
+    def _places(self, numbers: np.ndarray) -> torch.Tensor:
+        """Which rows of `values` belong to the utterances, in their order, int64."""
         lengths = self.lengths[numbers]
-        first = torch.repeat_interleave(self.starts[numbers] - lengths.cumsum(0) + lengths, lengths)
-        return first + torch.arange(len(first), device=self.device)
+        before = np.cumsum(lengths) - lengths
+        first = np.repeat(self.starts[numbers] - before, lengths)
+        return torch.as_tensor(first + np.arange(len(first)), device=self.device)
 
-    def scaled(self, scale: Scale) -> EpisodeData:
-        """A copy with scaled features. Raises EpisodeError for a scale of other features."""
-        other = copy.copy(self)
-        other.values = self.values.clone()
-        other._apply(scale)
+    def scaled(self, scale: Scale) -> Clips:
+        """A copy with scaled features. Raises SettingError for a scale of other features."""
+        other = self.with_values(scale.applied(self.values))
+        other.scale = scale
         return other
 
-    def _apply(self, scale: Scale) -> None:
-        """Scale the features in place."""
-        if len(scale.mean) != self.dim:
-            raise EpisodeError(f"the scale was fitted on {len(scale.mean)} features and these utterances have {self.dim}: fit it on these features")
-        self.values.sub_(scale.mean.to(self.device)).mul_(scale.factor.to(self.device))
+    def with_values(self, values: torch.Tensor) -> Clips:
+        """A copy with other features in the places of these, float32 of the shape of `values`."""
+        other = copy.copy(self)
+        other.values = values
+        return other
 
-    def inputs(self, numbers: np.ndarray | torch.Tensor, crop: torch.Generator | None = None) -> tuple[torch.Tensor, ...]:
-        """What a network is called with: (values (..., dim),), or for frames (values (..., frames, dim), mask (..., frames)).
+    # --- what a network is called with ------------------------------------------------------------
 
-        numbers: int (...). crop: where a crop of a clip longer than `max_frames` begins is drawn from this generator; None: in the middle.
+    def clip(self, number: int) -> torch.Tensor:
+        """The frames of one clip (frames, dim), or its vector (1, dim): a view."""
+        start = self.starts[number]
+        return self.values[start:start + self.lengths[number]]
+
+    def inputs(self, numbers: np.ndarray, begins: np.ndarray | int = 0,
+               counts: np.ndarray | None = None, size: int | None = None) -> Inputs:
+        """Whole clips, or a piece of each, padded with 0 to one length and masked.
+
+        Args:
+            numbers: which utterances, int (...), of any shape.
+            begins: the first frame of each piece, int of the shape of `numbers`.
+            counts: frames of each piece, likewise; they lie within the clip. None: all to its end.
+            size: frames after padding; None: those of the longest piece.
+
+        Returns:
+            (values (..., dim),) of vectors; of frames values (..., size, dim) and the mask
+            (..., size), True where there is speech.
         """
-        numbers = torch.as_tensor(numbers, device=self.device)
+        numbers = np.asarray(numbers)
         if not self.frames:
-            return (self.values[numbers],)
-        lengths = self.lengths[numbers]
-        spare = (lengths - self.window).clamp(min=0)
-        if crop is None:
-            first = spare // 2
-        else:                                    # drawn where the generator is: the same crops on every device
-            drawn = torch.rand(numbers.shape, generator=crop, device=crop.device, dtype=torch.float64).to(self.device)
-            first = torch.minimum((drawn * (spare + 1)).long(), spare)
-        frame = torch.arange(self.window, device=self.device)
-        mask = frame < lengths[..., None]
-        at = (self.starts[numbers] + first)[..., None] + frame
-        return self.values[torch.where(mask, at, 0)].masked_fill_(~mask[..., None], 0.0), mask
+            return (self.values[torch.as_tensor(numbers, device=self.device)],)
+        if counts is None:
+            counts = self.lengths[numbers] - begins
+        if size is None:
+            size = int(np.max(counts))
+        first = torch.as_tensor(self.starts[numbers] + begins, device=self.device)
+        frame = torch.arange(size, device=self.device)
+        mask = frame < torch.as_tensor(counts, device=self.device)[..., None]
+        places = torch.where(mask, first[..., None] + frame, 0)
+        return self.values[places].masked_fill_(~mask[..., None], 0.0), mask
 
-    def tasks(self, episodes: Sequence[Episode], regime: str, crop: torch.Generator | None = None, outputs: int | None = None) -> Tasks:
-        """Episodes of one plan as Tasks with a leading dimension (tasks, ...), utterances class by class in the order of `Episode.classes`.
+    def crops(self, numbers: np.ndarray, max_frames: int,
+              generator: torch.Generator | None = None) -> Inputs:
+        """`inputs` with longer clips cropped to `max_frames`, at random or in the middle.
 
-        regime "permuted": y is the position of the class in the episode, and of the `outputs` of the head (default: the ways) the first
-        `ways` are active; "fixed": y is the label index, one output a label, the episode's classes active. Raises EpisodeError.
+        All are as long as the longest clip that is held, or `max_frames` where that is less.
+
+        Args:
+            numbers: which utterances, int (...), of any shape.
+            max_frames: the longest crop.
+            generator: where a crop begins is drawn from it, the same on every device. None: each
+                is the middle of its clip.
+
+        Raises:
+            SettingError: max_frames below 1.
         """
-        classes = np.stack([episode.classes for episode in episodes])
-        ways, size = classes.shape[1], len(self.labels)
-        if regime not in REGIMES:
-            raise EpisodeError(f"regime {regime!r}: choose from {', '.join(REGIMES)}")
-        if regime == "permuted" and (outputs or ways) < ways:
-            raise EpisodeError(f"{ways} ways, but the head has {outputs} outputs: choose at most {outputs} ways, or train again with more")
-        ids, size = (classes, size) if regime == "fixed" else (np.broadcast_to(np.arange(ways), classes.shape), outputs or ways)
-        active = np.zeros((len(classes), size), dtype=bool)
-        np.put_along_axis(active, ids, True, axis=1)
+        if max_frames < 1:
+            raise SettingError(f"max_frames = {max_frames}: a crop needs at least one frame")
+        numbers = np.asarray(numbers)
+        if not self.frames:
+            return self.inputs(numbers)
+        lengths = self.lengths[numbers]
+        size = min(max_frames, int(self.lengths.max()))
+        spare = np.maximum(lengths - size, 0)
+        if generator is None:
+            begins = spare // 2
+        else:
+            drawn = torch.rand(numbers.shape, generator=generator, device=generator.device,
+                               dtype=torch.float64).cpu().numpy()
+            begins = np.minimum((drawn * (spare + 1)).astype(np.int64), spare)
+        return self.inputs(numbers, begins, np.minimum(lengths, size), size)
 
-        def batch(numbers: np.ndarray) -> Batch:
-            inputs = self.inputs(numbers.reshape(len(numbers), -1), crop)
-            y = np.repeat(ids, numbers.shape[2], axis=1)
-            return Batch(inputs, torch.as_tensor(y, device=self.device), torch.as_tensor(active, device=self.device))
-        return Tasks(batch(np.stack([episode.support for episode in episodes])), batch(np.stack([episode.query for episode in episodes])))
 
-
-def _check(store: FeatureStore, rows: pd.DataFrame, labels: list[str], max_frames: int, scale: Scale | str | None, frames: bool) -> None:
-    """Raise EpisodeError for what cannot be held."""
+def _check(store: FeatureStore, rows: pd.DataFrame, labels: Sequence[str]) -> None:
+    """Raise ManifestError for what cannot be held."""
+    if not len(rows):
+        raise ManifestError("there are no utterances: look at the split and at the chosen emotions")
     missing = rows.loc[~rows["utt_id"].isin(set(store.ids)), "utt_id"]
     if len(missing):
-        raise EpisodeError(f"{len(missing)} utterance(s) have no features, the first is {missing.iloc[0]} (store.skipped may say why): "
-                           "leave them out before episodes are drawn")
+        raise ManifestError(f"{len(missing)} utterance(s) have no features, the first is "
+                            f"{missing.iloc[0]} (store.skipped may say why): leave them out before "
+                            "the split is made")
     if foreign := sorted(set(rows["emotion"]) - set(labels)):
-        raise EpisodeError(f"the rows hold {', '.join(map(repr, foreign))}, which the labels lack: pass them through select_emotions first")
-    if not len(rows) or max_frames < 1:
-        raise EpisodeError(f"{len(rows)} utterances and max_frames = {max_frames}: at least one of each is needed")
-    if isinstance(scale, str) and (scale != UTTERANCE or not frames):
-        raise EpisodeError(f'scale = "{scale}": "{UTTERANCE}" needs frames; otherwise give a Scale fitted on training utterances, or None')
+        raise ManifestError(f"the rows hold {', '.join(map(repr, foreign))}, which the labels "
+                            "lack: pass them through select_emotions first")
 
 
-def _normalised(clip: np.ndarray) -> np.ndarray:
-    """A clip (frames, dim) with mean 0 and deviation 1 of each feature over its frames; a constant feature becomes 0."""
-    clip = clip.astype(np.float64)
-    centred, deviation = clip - clip.mean(axis=0), clip.std(axis=0)
-    varies = deviation > _CONSTANT * np.abs(clip.mean(axis=0))
-    return np.where(varies, centred / np.where(varies, deviation, 1.0), 0.0).astype(np.float32)
+def utterance_vectors(store: FeatureStore, ids: Sequence[str]) -> tuple[np.ndarray, str]:
+    """One vector for each utterance, and how it was made.
 
-
-def label_scores(probabilities: torch.Tensor | np.ndarray, episodes: Sequence[Episode], regime: str, n_labels: int) -> np.ndarray:
-    """Query probabilities (tasks, queries, outputs) with a column a label, float64 (tasks, queries, n_labels): permuted ids become emotions."""
-    values = torch.as_tensor(probabilities).detach().cpu().double().numpy()
-    if regime == "fixed":
-        return values
-    classes = np.stack([episode.classes for episode in episodes])[:, None, :]
-    scores = np.zeros((*values.shape[:2], n_labels))
-    np.put_along_axis(scores, classes, values[..., :classes.shape[2]], axis=2)
-    return scores
-
-
-def episode_predictions(scores: np.ndarray, episodes: Sequence[Episode], rows: pd.DataFrame, labels: Sequence[str], *, method: str, rule: str,
-                        seed: int, fold: str, draw: int = 0) -> pd.DataFrame:
-    """The predictions of all queries as a table (results.predictions), `task` the number of the episode.
-
-    scores: (tasks, queries, labels) from `label_scores`; rows: what the episodes were drawn from. Raises PredictionError, EpisodeError.
-    """
-    numbers = np.stack([episode.query.ravel() for episode in episodes])
-    if scores.shape != (*numbers.shape, len(labels)):
-        raise EpisodeError(f"scores have shape {scores.shape}: {(*numbers.shape, len(labels))} is needed, tasks, queries and labels")
-    table = rows.iloc[numbers.ravel()][["utt_id", "corpus", "speaker", "emotion"]].rename(columns={"emotion": "true"}).reset_index(drop=True)
-    task = np.repeat([episode.task for episode in episodes], numbers.shape[1])
-    pred = np.array(labels, dtype=object)[scores.argmax(axis=2).ravel()]
-    table = table.assign(method=method, rule=rule, seed=seed, fold=str(fold), draw=draw, task=task, pred=pred)
-    probabilities = pd.DataFrame(scores.reshape(-1, len(labels)), columns=[f"p_{label}" for label in labels])
-    return validate(pd.concat([table, probabilities], axis=1), labels)
-
-
-def pooled_features(store: FeatureStore, ids: Sequence[str]) -> tuple[np.ndarray, str]:
-    """One vector per utterance, float32 (utterances, dim), and how it was made: "" as stored, or the note for frames pooled over time.
-
-    Frames become the mean and the standard deviation of their valid frames, side by side (utterances, 2 dim).
+    Returns:
+        float32 (utterances, dim) and "" where the store holds vectors. Frames become the mean and
+        the standard deviation over time side by side, (utterances, 2 dim), and a note says so.
     """
     if store.pooled:
         return store.matrix(list(ids)), ""
-    frames = (store[utt_id] for utt_id in ids)
-    pooled = np.stack([np.concatenate([values.mean(axis=0), values.std(axis=0)]) for values in frames])
-    return pooled, "frames pooled to mean and standard deviation over time"
+    vectors = []
+    for utt_id in ids:
+        frames = store[utt_id]
+        vectors.append(np.concatenate([frames.mean(axis=0), frames.std(axis=0)]))
+    return np.stack(vectors), "frames pooled to mean and standard deviation over time"

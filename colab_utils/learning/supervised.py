@@ -12,7 +12,7 @@ from colab_utils.learning.training import ModuleLearner
 from colab_utils.results.rates import uar
 
 
-class PooledLearner(ModuleLearner):
+class SupervisedLearner(ModuleLearner):
     """Supervised training with fixed class ids, one batch a step, for `training.train`.
 
     module: a network with one output a label. batches(i): the Batch of step i; weights: of the classes (labels,), for equal mass; valid:

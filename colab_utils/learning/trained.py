@@ -22,7 +22,7 @@ WEIGHTS, SUMMARY = "model.safetensors", "DONE"
 
 def train_or_load(root: str | os.PathLike, method: str, name: str, config: Any, facts: Mapping[str, Any], split: pd.DataFrame, learner: Any,
                   steps: int, *, every: int, patience: int | None, progress: bool = True,
-                  on_record: Callable[[list[dict]], None] | None = None) -> tuple[pathlib.Path, History]:
+                  on_record: Callable[[list[dict]], None] | None = None, desc: str = "training") -> tuple[pathlib.Path, History]:
     """Give `learner` its trained weights, from `root`/trained/`method`/`name`-<12 hex> where they are, else by training it there.
 
     config: the settings that decide the weights; facts: what else does (version, labels, feature key, ...), plain JSON values; split: the
@@ -37,7 +37,7 @@ def train_or_load(root: str | os.PathLike, method: str, name: str, config: Any, 
         print(f"{method}, {name}: trained before, loaded (best of {history.steps} steps: {history.best_step})")
         return folder, history
     files.write_json(folder / "config.json", content)
-    history = train(learner, steps, folder, every=every, patience=patience, progress=progress, on_record=on_record,
+    history = train(learner, steps, folder, every=every, patience=patience, progress=progress, on_record=on_record, desc=desc,
                     settings={"config": files.short_hash(content)})
     weights = {key: value.detach().cpu().contiguous() for key, value in learner.module.state_dict().items()}
     files.write_bytes(folder / WEIGHTS, save(weights))

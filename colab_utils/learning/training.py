@@ -77,14 +77,14 @@ class History:
 
 def train(learner: Learner, steps: int, folder: str | os.PathLike, *, validate: Callable[[], float] | None = None, every: int = 100,
           patience: int | None = None, progress: bool = True, settings: dict | None = None, save_seconds: float = 5.0,
-          on_record: Callable[[list[dict]], None] | None = None) -> History:
+          on_record: Callable[[list[dict]], None] | None = None, desc: str = "training") -> History:
     """Make `steps` steps of `learner`, with checkpoint.pt and history.jsonl in `folder`; call it again after a kill and it goes on.
 
     validate: score to maximise (default: the learner's own validate(), if it has one), measured every `every` steps and after the last;
     the learner ends with the best state. patience: stop after so many validations without a better score. settings: plain JSON values
     that decide the result; a checkpoint made with others is refused. save_seconds: a checkpoint is written after each `every` steps, but not
     sooner than so many seconds after the last one, nor than ten times what writing that took: what a kill can cost. on_record: called with
-    all records so far after each `every` steps, such as a live curve.
+    all records so far after each `every` steps, such as a live curve. desc: what the bar says.
     On the CPU an interrupted and resumed training ends bit for bit like an uninterrupted one.
     Raises Interrupted, TrainingError (a value that is not finite, other settings), CheckpointError, files.DiskFullError.
     """
@@ -92,7 +92,7 @@ def train(learner: Learner, steps: int, folder: str | os.PathLike, *, validate: 
         raise TrainingError(f"steps = {steps}, every = {every}: both must be at least 1")
     session = _Session(learner, steps, pathlib.Path(folder), validate or getattr(learner, "validate", None), every, patience, settings)
     resumed_from = session.resume()
-    with _interrupts() as interrupted, progress_bar(total=steps, initial=session.step, disable=not progress, desc="training") as bar:
+    with _interrupts() as interrupted, progress_bar(total=steps, initial=session.step, disable=not progress, desc=desc) as bar:
         while not session.finished:
             session.advance()
             bar.update(1)
@@ -233,3 +233,18 @@ def _interrupts() -> Iterator[threading.Event]:
         yield asked
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def single_thread(wanted: bool = True) -> Iterator[None]:
+    """Let torch compute with one thread meanwhile, where `wanted`.
+
+    The tensors of a small perceptron are too small to share: a second thread gains nothing alone, and beside other work the waiting
+    threads make it several times slower. The numbers then do not depend on how many cores there are, either.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if wanted else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -6,11 +6,11 @@ import html
 import importlib.util
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from colab_utils import progress
-from colab_utils.settings import as_code, check
+from colab_utils.settings import as_code, check, for_panel, from_panel, with_settings
 
 _RED = "background:#fdecea;color:#7a1410;border-left:4px solid #b3261e;padding:.4em .8em;margin:.3em 0"
 _CODE = "margin:0;padding:.4em .6em;border:1px solid rgba(128,128,128,.4);white-space:pre-wrap;user-select:all;line-height:1.3"
@@ -28,17 +28,31 @@ def error_html(error: BaseException) -> str:
 class Panel:
     """Settings as widgets, and buttons that act on them.
 
-    config_class: a frozen dataclass made with `settings.setting` (the class, or an object whose values are the start).
-    run(config): does the work; all it prints and displays goes below the buttons, after clearing what was there. Its return value is
-    kept in `.result`.
-    download(result): called by the Download button with the last `.result`; without it there is no such button.
-    Works on ipywidgets 7.7 and 8. Where ipywidgets is missing the panel prints the settings and how to change them in code;
-    `.config`, `.set(...)` and `.run_once()` work all the same.
+    Works on ipywidgets 7.7 and 8. Where ipywidgets is missing it prints the settings and how to
+    change them in code; `.config`, `.chosen`, `.set(...)` and `.run_once()` work all the same.
+
+    Args:
+        config: settings made with `settings.setting`: a dataclass, an object of one whose values
+            are the start, or None for choices alone.
+        run: does the work. It is called with the settings and the choices by name (without
+            `config` with the choices alone); all that it prints and displays goes below the
+            buttons, after clearing what was there. What it returns is kept in `.result`.
+        choices: {name: field of `settings.setting`} shown before the settings, such as a
+            drop-down of corpora.
+        download: called by the Download button with the last `.result`; without it there is no
+            such button.
+        title: words above the panel.
+
+    Example:
+        Panel(BaselineConfig(), run=lambda config: study.run(config), title="A classifier")
     """
 
-    def __init__(self, config_class: Any, run: Callable[[Any], Any], start: Any = None, download: Callable[[Any], Any] | None = None,
-                 title: str = ""):
-        self.start = start if start is not None else config_class() if isinstance(config_class, type) else config_class
+    def __init__(self, config: Any, run: Callable[..., Any], *,
+                 choices: Mapping[str, Any] | None = None,
+                 download: Callable[[Any], Any] | None = None, title: str = ""):
+        self._config = config() if isinstance(config, type) else config
+        self._choices = dict(choices or {})
+        self.start = for_panel(self._config, self._choices)
         check(self.start)
         self.title, self.result, self._run, self._download = title, None, run, download
         self._plain, self._fields, self._changing = self.start, {}, False
@@ -47,17 +61,30 @@ class Panel:
             self._build()
 
     @property
+    def values(self) -> Any:
+        """All that the panel shows, checked: an object with an attribute for each field."""
+        shown = dataclasses.replace(self._plain, **{
+            name: field.value for name, field in self._fields.items()})
+        from_panel(shown, self._config, self._choices)
+        return shown
+
+    @property
     def config(self) -> Any:
-        """The current settings, checked. Raises settings.SettingError, in one sentence, when they cannot work."""
-        values = {name: field.value for name, field in self._fields.items()}
-        config = dataclasses.replace(self._plain, **values)
-        check(config)
-        return config
+        """The current settings, checked. Raises SettingError when they cannot work."""
+        return from_panel(self.values, self._config, self._choices)[0]
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The current choices by name."""
+        return from_panel(self.values, self._config, self._choices)[1]
 
     def set(self, **values: Any) -> None:
-        """Change settings from code, as if by hand: `panel.set(n_shot=5)`. Raises settings.SettingError and changes nothing if invalid."""
-        wanted = dataclasses.replace(self.config, **values)
-        check(wanted)
+        """Change settings or choices from code, as if by hand: `panel.set(n_shot=5)`.
+
+        Raises SettingError and changes nothing where they cannot work.
+        """
+        wanted = with_settings(self.values, **values)
+        from_panel(wanted, self._config, self._choices)
         self._show_config(wanted)
 
     def reset(self) -> None:
@@ -70,7 +97,7 @@ class Panel:
         An error is shown in the panel and raised, so that a notebook without a reader does not pass over it.
         """
         if self.output is None:
-            self.result = self._run(self.config)
+            self._run_now()
             return self.result
         error = self._on_run()
         if error is not None:
@@ -134,11 +161,18 @@ class Panel:
         if self._changing:
             return
         try:
-            self._code.value = f'<pre style="{_CODE}">CONFIG = {html.escape(as_code(self.config))}</pre>'
+            self._code.value = f'<pre style="{_CODE}">{html.escape(self._as_code())}</pre>'
             self.run_button.disabled = False
         except (ValueError, TypeError) as error:
             self._code.value = f'<div role="alert" style="{_RED}">{html.escape(str(error))}</div>'
             self.run_button.disabled = True
+
+    def _as_code(self) -> str:
+        """The choices and the settings as lines of Python to paste."""
+        lines = [f"{name} = {value!r}" for name, value in self.chosen.items()]
+        if self._config is not None:
+            lines.append(f"CONFIG = {as_code(self.config)}")
+        return "\n".join(lines)
 
     def _on_run(self, _button: Any = None) -> BaseException | None:
         self._messages.clear_output()
@@ -152,7 +186,8 @@ class Panel:
         self._act(self._download_now, self._messages, "Packing")
 
     def _run_now(self) -> None:
-        self.result = self._run(self.config)
+        config = () if self._config is None else (self.config,)
+        self.result = self._run(*config, **self.chosen)
 
     def _download_now(self) -> None:
         if self.result is None:
@@ -199,10 +234,10 @@ class Panel:
     def how_to(self) -> str:
         """The settings with their help and how to change them in code: what is shown where ipywidgets is missing."""
         lines = [self.title or "Settings", "ipywidgets is not installed here, so there are no sliders; change a setting and run so:",
-                 "    panel.set(name=value); panel.run_once()", f"now: {as_code(self.config)}"]
+                 "    panel.set(name=value); panel.run_once()", f"now: {self._as_code()}"]
         for field in dataclasses.fields(self.start):
             meta = field.metadata
             span = f" [{meta['low']} to {meta['high']}]" if meta.get("low") is not None and meta.get("high") is not None else ""
             span = f" {{{', '.join(map(str, meta['options']))}}}" if meta.get("options") else span
-            lines.append(f"    {field.name} = {getattr(self.config, field.name)!r}{span}  {meta.get('help') or ''}")
+            lines.append(f"    {field.name} = {getattr(self.values, field.name)!r}{span}  {meta.get('help') or ''}")
         return "\n".join(lines)

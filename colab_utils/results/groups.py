@@ -1,7 +1,6 @@
 """Which finished runs can be compared: those that answered the same question, whoever made them."""
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -9,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from colab_utils import files, settings
+from colab_utils import files
 from colab_utils.progress import bar as progress_bar
 from colab_utils.results.methods import methods_table
 from colab_utils.results.runs import Run, load_run, runs_table
+from colab_utils.settings import setting
 
 _HASH = re.compile(r"-[0-9a-f]{12}$")
 
@@ -80,23 +80,33 @@ def chosen_runs(runs: Mapping[str, Run], words: str = "", most: int = 8) -> dict
     return dict(sorted(kept.items(), key=lambda one: -one[1].metrics["uar"])[:most])
 
 
-def panel_settings(questions: Iterable[str], words: str = "", most: int = 6, against: str = "") -> Any:
-    """The start of a panel: which question, which runs, and against which one; an object of a frozen dataclass."""
+def choices(questions: Iterable[str], words: str = "", most: int = 6,
+            against: str = "") -> dict[str, Any]:
+    """What a panel lets choose: the question, the runs, and against which one of them."""
     titles = tuple(questions)
-    fields = [("question", titles[0], "what was tested", {"options": titles}),
-              ("words", words, "words that the names hold, such as head 5shot; with a - before it: do not hold", {}),
-              ("most", most, "runs at most, the best first", {"low": 2, "high": 20, "step": 1}),
-              ("against", against, "name of the run that differences are to; empty: the best", {})]
-    fields = [(name, type(value), settings.setting(value, told, **more)) for name, value, told, more in fields]
-    return dataclasses.make_dataclass("Comparison", fields, frozen=True)()
+    told = "words that the names hold, such as head 5shot; with a - before it: do not hold"
+    return {
+        "question": setting(titles[0], "what was tested", options=titles),
+        "words": setting(words, told),
+        "most": setting(most, "runs at most, the best first", low=2, high=20, step=1),
+        "against": setting(against, "name of the run that differences are to; empty: the best")}
 
 
-def compared(questions: Mapping[str, Mapping[str, Run]], panel: Any) -> tuple[dict[str, Run], pd.DataFrame]:
-    """The runs that a panel of `panel_settings` chooses, by the part of their names that differs, and their `methods_table`.
+def compared(questions: Mapping[str, Mapping[str, Run]], question: str, words: str = "",
+             most: int = 6, against: str = "") -> tuple[dict[str, Run], pd.DataFrame]:
+    """Runs of one question, by the part of their names that differs, and their `methods_table`.
 
-    Raises ValueError where no run is left, PredictionError where `against` is not among them.
+    Args:
+        questions: of `comparable_runs`.
+        question: which one.
+        words, most: see `chosen_runs`.
+        against: name of the run that differences are to; "": the best.
+
+    Raises:
+        ValueError: where no run is left.
+        PredictionError: where `against` is not among them.
     """
-    runs = chosen_runs(questions[panel.question], panel.words, panel.most)
+    runs = chosen_runs(questions[question], words, most)
     same = common_words(list(runs))
     runs = {name.removeprefix(same): run for name, run in runs.items()}
-    return runs, methods_table(runs, panel.against.removeprefix(same) or next(iter(runs)))
+    return runs, methods_table(runs, against.removeprefix(same) or next(iter(runs)))

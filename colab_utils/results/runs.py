@@ -23,30 +23,61 @@ class RunError(ValueError):
 
 
 class Part:
-    """One resumable unit of a run (a fold, a draw, a task batch): its predictions, and a folder for its training meanwhile."""
+    """One resumable unit of a run (a seed and a fold): its predictions, and tables beside them."""
 
     def __init__(self, parts: pathlib.Path, name: str):
-        stem = _slug(name) if _slug(name) == name else f"{_slug(name)}-{files.short_hash(name, 6)}"
-        self.name, self.folder = name, parts / stem
-        self._table, self._mark = parts / f"{stem}.csv", parts / f"{stem}.json"
+        whole = _slug(name)
+        self.name, self._parts = name, parts
+        self._stem = whole if whole == name else f"{whole}-{files.short_hash(name, 6)}"
+        self._mark = parts / f"{self._stem}.json"
+
+    @property
+    def finished(self) -> bool:
+        """Whether it was saved; `load` looks closer."""
+        return self._mark.exists()
 
     def load(self) -> pd.DataFrame | None:
-        """The finished predictions, or None where the part is not finished; a torn part is said to be torn and counts as not finished."""
-        if not self._mark.exists():
+        """The finished predictions, or None where the part is not finished.
+
+        A torn part is said to be torn and counts as not finished.
+        """
+        if not self.finished:
             return None
         try:
-            if files.read_json(self._mark)["sha256"] == files.file_sha256(self._table):
-                return read_predictions(self._table)
-            reason = "does not match its mark"
-        except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
-            reason = str(error)
-        print(f"part {self.name} was torn ({reason}) and is computed again")
-        return None
+            for name, mark in files.read_json(self._mark)["sha256"].items():
+                if files.file_sha256(self._parts / name) != mark:
+                    raise ValueError(f"{name} does not match its mark")
+            return read_predictions(self._file())
+        except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError) as error:
+            print(f"part {self.name} was torn ({error}) and is computed again")
+            return None
 
-    def save(self, predictions: pd.DataFrame) -> None:
-        """Write the predictions, then the mark that makes the part count as finished."""
-        write_predictions(predictions, self._table)
-        files.write_json(self._mark, {"sha256": files.file_sha256(self._table), "rows": len(predictions)})
+    def save(self, predictions: pd.DataFrame,
+             beside: Mapping[str, pd.DataFrame] | None = None) -> None:
+        """Write the predictions and the tables beside them, then the mark that vouches for all."""
+        written = [write_predictions(predictions, self._file())]
+        for name, table in (beside or {}).items():
+            written.append(files.write_csv(self._file(name), table))
+        marks = {path.name: files.file_sha256(path) for path in written}
+        files.write_json(self._mark, {"sha256": marks, "rows": len(predictions),
+                                      "beside": list(beside or {})})
+
+    def beside(self) -> list[str]:
+        """The names of the tables that were saved beside the predictions."""
+        return files.read_json(self._mark)["beside"]
+
+    def read(self, name: str) -> pd.DataFrame:
+        """One of the tables beside the predictions."""
+        return _read_table(self._file(name))
+
+    def _file(self, name: str = "") -> pathlib.Path:
+        return self._parts / f"{self._stem}{'.' if name else ''}{name}.csv"
+
+
+def _read_table(path: pathlib.Path) -> pd.DataFrame:
+    """A CSV whose numbers come back bit for bit."""
+    return pd.read_csv(path, keep_default_na=False, float_precision="round_trip",
+                       dtype={"method": str})
 
 
 class Run:
@@ -54,6 +85,7 @@ class Run:
 
     def __init__(self, path: pathlib.Path, config: dict, split: pd.DataFrame):
         self.path, self.config, self.split = path, config, split
+        self._kept: list[str] = []
 
     @property
     def done(self) -> bool:
@@ -96,9 +128,17 @@ class Run:
         files.write_json(self.path / "metrics.json", metrics)
         return metrics
 
+    def keep(self, name: str, tables: Sequence[pd.DataFrame]) -> None:
+        """Write the tables of all parts as one, `name`.csv: a result that DONE vouches for."""
+        files.write_csv(self.path / f"{name}.csv", pd.concat(tables, ignore_index=True))
+        self._kept.append(f"{name}.csv")
+
     def mark_done(self) -> None:
-        """Write DONE, with the SHA-256 of the results it vouches for (steps.csv where there is one). Raises RunError where a result is missing."""
-        names = ["predictions.csv", "metrics.json", *(["steps.csv"] if (self.path / "steps.csv").exists() else [])]
+        """Write DONE, with the SHA-256 of the results it vouches for (what `keep` wrote, too).
+
+        Raises RunError where a result is missing.
+        """
+        names = ["predictions.csv", "metrics.json", *self._kept]
         missing = [name for name in names if not (self.path / name).exists()]
         if missing:
             raise RunError(f"{self.path} is not complete: {' and '.join(missing)} missing; call finish() before mark_done()")

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from colab_utils.display import captions, style
-from colab_utils.display.curves import COLOURS, MARKERS, running_line, finish
+from colab_utils.display.curves import COLOURS, MARKERS, finish, running_line
 
 _GAP = 0.7                          # between two targets, in rows
 

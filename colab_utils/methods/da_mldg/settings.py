@@ -64,7 +64,7 @@ class DomainConfig:
         return PRESETS[name]
 
     def sampling(self) -> dict[str, Any]:
-        """How `DomainData.batches` is to draw."""
+        """How `DomainBatches.batch` is to draw."""
         return {"domain_balanced": self.batches == "balanced", "balance": self.classes, "augment": self.augment, "padding": self.padding}
 
 

@@ -16,9 +16,10 @@ import torch
 from colab_utils import settings
 from colab_utils.corpora.manifest import manifest_hash, speaker_keys
 from colab_utils.features.store.store import FeatureStore
+from colab_utils.learning.clips import Clips
 from colab_utils.learning.trained import WEIGHTS, train_or_load
 from colab_utils.methods.da_mldg.algorithms import Erm
-from colab_utils.methods.da_mldg.batches import DomainData, predict_table
+from colab_utils.methods.da_mldg.batches import DomainBatches, predict_table
 from colab_utils.models import network
 from colab_utils.settings import SettingError
 
@@ -42,19 +43,22 @@ class SpeakerConfig:
 class SpeakerLearner:
     """A ResNet18 that tells speakers apart, as a learner for `training.train`; the score is the accuracy on utterances held out of each speaker."""
 
-    def __init__(self, train: DomainData, valid: DomainData, config: SpeakerConfig):
+    def __init__(self, train: Clips, valid: Clips, config: SpeakerConfig):
         torch.manual_seed(config.seed)
         self.module = network("resnet18", train.dim, len(train.labels), norm=config.norm, width=config.width).to(train.device)
         self.algorithm = Erm(self.module, lambda p: torch.optim.SGD(p, lr=config.learning_rate, momentum=config.momentum), seed=config.seed)
-        self.train_data, self.valid, self.config = train, valid, config
+        self.batches = DomainBatches(train, config.crop_frames)
+        self.valid, self.config = valid, config
 
     def step(self, i: int) -> dict[str, float]:
         """One update; the loss."""
-        return self.algorithm.update(self.train_data.batches(self.config.seed, i, self.config.batch))
+        batch = self.batches.batch(self.config.seed, i, self.config.batch)
+        return self.algorithm.update(batch)
 
     def validate(self) -> float:
         """Share of held-out utterances whose speaker is found."""
-        return float((predict_table(self.algorithm.predict, self.valid).argmax(axis=1) == self.valid.classes).mean())
+        found = predict_table(self.algorithm.predict, self.valid).argmax(axis=1)
+        return float((found == self.valid.y.cpu().numpy()).mean())
 
     def state(self) -> dict:
         """The algorithm's."""
@@ -82,9 +86,9 @@ def pretrain(rows: pd.DataFrame, store: FeatureStore, config: SpeakerConfig, roo
     if len(speakers) < 2:
         raise SettingError(f"{len(speakers)} speaker(s) with two utterances: telling speakers apart needs two of them or more")
     held = _held_out(table, config.seed)
-    train = DomainData(store, table[~held], speakers, device=device, crop_frames=config.crop_frames)
-    train = train.scaled(train.fit_scale())
-    valid = DomainData(store, table[held], speakers, device=device, scale=train.scale, crop_frames=config.crop_frames)
+    train = Clips(store, table[~held], speakers, device=device)
+    train = train.scaled(train.fit_scale(by_corpus=True))      # all are of one corpus, "speakers"
+    valid = Clips(store, table[held], speakers, device=device, scale=train.scale)
     split = pd.DataFrame({"utt_id": table["utt_id"], "role": np.where(held, "valid", "train")})
     corpora = sorted({key.split("/")[0] for key in speakers})
     folder, history = train_or_load(root, "speakers", f"{'+'.join(corpora)}-{store.spec['name']}-seed{config.seed}", config,

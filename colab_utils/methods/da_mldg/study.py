@@ -16,13 +16,13 @@ import torch
 from colab_utils import files, settings
 from colab_utils.corpora.manifest import manifest_hash
 from colab_utils.features.store.store import FeatureStore
+from colab_utils.learning.clips import Clips
 from colab_utils.learning.complete import complete
-from colab_utils.learning.threads import single_thread
 from colab_utils.learning.trained import train_or_load
-from colab_utils.learning.training import History
+from colab_utils.learning.training import History, single_thread
 from colab_utils.methods.da_mldg import starting_weights
 from colab_utils.methods.da_mldg.algorithms import Algorithm
-from colab_utils.methods.da_mldg.batches import DomainData, predict_table
+from colab_utils.methods.da_mldg.batches import DomainBatches, digital_silence, predict_table
 from colab_utils.methods.da_mldg.settings import VERSION, DomainConfig, check, make_algorithm, preset_name, relevant, training_settings
 from colab_utils.methods.da_mldg.speaker_pretraining import SpeakerConfig, pretrain
 from colab_utils.protocols.folds import check_disjoint
@@ -34,25 +34,38 @@ _KNOWS_SILENCE = ("da-mldg", "logmel")            # front ends whose floor is wh
 
 
 class DomainLearner:
-    """An algorithm as a learner for `training.train`: step i takes one batch of every source domain that follows from (config.seed, i) alone.
+    """An algorithm as a learner for `training.train`.
 
-    train, valid: DomainData of the training and the validation speakers of the source. The score is the UAR of each source domain's validation
-    speakers, the mean over domains: the target has no part in it.
+    Step i takes one batch of every source domain that follows from (config.seed, i) alone. The
+    score is the UAR of each source domain's validation speakers, the mean over domains: the target
+    has no part in it.
     """
 
-    def __init__(self, algorithm: Algorithm, train: DomainData, valid: DomainData, config: DomainConfig):
-        self.algorithm, self.module, self.train_data, self.valid, self.config = algorithm, algorithm.network, train, valid, config
+    def __init__(self, algorithm: Algorithm, batches: DomainBatches, valid: Clips,
+                 config: DomainConfig):
+        """
+        Args:
+            algorithm: what is trained.
+            batches: of the training speakers of the source.
+            valid: the validation speakers of the source.
+            config: how it is trained.
+        """
+        self.algorithm, self.module = algorithm, algorithm.network
+        self.batches, self.valid, self.config = batches, valid, config
 
     def step(self, i: int) -> dict[str, float]:
         """One update; what the algorithm measured."""
         for group in self.algorithm.optimiser.param_groups:
             group["lr"] = self.config.learning_rate * self.config.decay ** (i / 10_000)
-        return self.algorithm.update(self.train_data.batches(self.config.seed, i, self.config.per_domain, **self.config.sampling()))
+        batch = self.batches.batch(self.config.seed, i, self.config.per_domain,
+                                   **self.config.sampling())
+        return self.algorithm.update(batch)
 
     def validate(self) -> float:
         """Mean UAR of the source domains' validation speakers, whole clips."""
         found = predict_table(self.algorithm.predict, self.valid).argmax(axis=1)
-        return float(np.mean([self._uar(found, self.valid.corpus == name) for name in self.valid.domains]))
+        domains = self.valid.corpora
+        return float(np.mean([self._uar(found, self.valid.corpus == name) for name in domains]))
 
     def _uar(self, found: np.ndarray, chosen: np.ndarray) -> float:
         labels = np.array(self.valid.labels, dtype=object)
@@ -91,7 +104,7 @@ class DomainStudy:
         self.folds = sorted(set(split["fold"]))
         self.pretraining = pretraining
         self._pretrained: dict[Any, tuple[pathlib.Path, str]] = {}
-        self._data: dict[Any, DomainData] = {}
+        self._data: dict[Any, Clips] = {}
         self._learners: dict[Any, tuple[DomainLearner, History]] = {}
 
     # --- training: the sources alone -----------------------------------------------------------------------------------------------------
@@ -117,7 +130,8 @@ class DomainStudy:
             facts = {"version": VERSION, "labels": self.labels, "merge": self.merge, "features": self.store.key, "start": start, "task": self.name,
                      "fold": fold, "manifest": manifest_hash(self.rows[self.rows["utt_id"].isin(split["utt_id"])]), **_code(own)}
             name = f"{self.name}-{self.store.spec['name']}-{config.algorithm if own is None else own.__name__}-{config.network}-seed{config.seed}"
-            learner = DomainLearner(algorithm, train, valid, config)
+            batches = DomainBatches(train, config.crop_frames, digital_silence(self.store.spec))
+            learner = DomainLearner(algorithm, batches, valid, config)
             with single_thread(config.network == "mlp"):
                 history = train_or_load(self.root, "domains", name, config, facts, split, learner, config.steps, every=config.validate_every,
                                         patience=config.patience or None, progress=progress, on_record=on_record)[1]
@@ -134,25 +148,34 @@ class DomainStudy:
             self._pretrained[key] = pretrain(rows, self.store, speakers, self.root, device=self.device, progress=self.progress)
         return self._pretrained[key]
 
-    def _part(self, config: DomainConfig, fold: str, role: str) -> DomainData:
+    def _part(self, config: DomainConfig, fold: str, role: str) -> Clips:
         """Features of one role of a fold, scaled by its training utterances (every source domain counting the same)."""
-        key = fold, role, config.crop_frames, config.standardise
+        self._check_features(config)
+        key = fold, role, config.standardise
         if key not in self._data:
             mine = self.split[(self.split["fold"] == fold) & (self.split["role"] == role)]
             rows = self.rows[self.rows["utt_id"].isin(mine["utt_id"])].reset_index(drop=True)
             if not len(rows):
                 raise settings.SettingError(f"task {self.name}: no utterance is in the role {role!r}; every source needs two speakers or more")
-            if self.store.pooled != (config.network == "mlp"):
-                raise settings.SettingError(f"network = {config.network!r} and {self.store.spec['name']}: the mlp takes one vector an utterance "
-                                            "(acoustic, an encoder's embedding), resnet18 frames (logmel, da-mldg)")
             if role == "train" and (silent := [label for label in self.labels if label not in set(rows["emotion"])]):
                 raise settings.SettingError(f"task {self.name}: no training corpus has {', '.join(silent)}: leave it out of the emotions")
-            if config.padding == "zeros" and not self.store.pooled and self.store.spec["name"] not in _KNOWS_SILENCE:
-                raise settings.SettingError(f"padding = 'zeros' with {self.store.spec['name']}: what silence is in it is not known; choose 'masked'")
             scale = None if role == "train" else self._part(config, fold, "train").scale
-            data = DomainData(self.store, rows, self.labels, device=self.device, scale=scale, crop_frames=config.crop_frames)
-            self._data[key] = data.scaled(data.fit_scale()) if role == "train" and config.standardise else data
+            clips = Clips(self.store, rows, self.labels, device=self.device, scale=scale)
+            if role == "train" and config.standardise:
+                clips = clips.scaled(clips.fit_scale(by_corpus=True))
+            self._data[key] = clips
         return self._data[key]
+
+    def _check_features(self, config: DomainConfig) -> None:
+        """Raise SettingError where the settings ask for other features than the store has."""
+        name = self.store.spec["name"]
+        if self.store.pooled != (config.network == "mlp"):
+            raise settings.SettingError(
+                f"network = {config.network!r} and {name}: the mlp takes one vector an utterance "
+                "(acoustic, an encoder's embedding), resnet18 frames (logmel, da-mldg)")
+        if config.padding == "zeros" and not self.store.pooled and name not in _KNOWS_SILENCE:
+            raise settings.SettingError(f"padding = 'zeros' with {name}: what silence is in it is "
+                                        "not known; choose 'masked'")
 
     # --- testing: the target, once -------------------------------------------------------------------------------------------------------
 

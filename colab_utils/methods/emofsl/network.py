@@ -1,4 +1,4 @@
-"""The network of EMOFSL on frozen features: layer weights, one projection and one head, callable with the parameters of many draws at once."""
+"""The network of EMOFSL on frozen features, callable with the parameters of many draws at once."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -12,24 +12,38 @@ from colab_utils.settings import SettingError
 
 
 class EmofslNet(nn.Module):
-    """Standardisation, one linear layer to the projection F, and a linear head on F: (values (..., n, dim)) -> (logits (..., n, classes), F).
+    """Standardisation, one linear layer to the projection F, and a linear head on F.
 
-    The paper's extractor is an encoder with one fully connected layer, and a second one for cross-entropy (Fig. 2); what stands between them is
-    not said. Default: nothing, as in the usual classifier on wav2vec 2.0. The projection then commutes with the mean over frames, so that it
-    may act on pooled features as well as on frames; F keeps its signs, which prototypes use; activation="relu" is the other choice.
-    The head sees F itself, the metric loss F of length 1. mean, factor: of the source's training utterances, kept with the weights.
+    (values (..., n, dim)) -> (logits (..., n, classes), F (..., n, width)).
 
-    layers: how many layers of an encoder stand side by side in `values` (`SpeechEncoder(layer="all")`): the projection then sees their mean
-    under learned weights, softmax of `layer_weights` (SUPERB, Yang et al. 2021), at first all alike; standardised, so that a layer of large
-    numbers does not count more. Raises SettingError where dim is no multiple of it.
+    The paper's extractor is an encoder with one fully connected layer, and a second one for
+    cross-entropy (Fig. 2); what stands between them is not said. Default: nothing, as in the usual
+    classifier on wav2vec 2.0. The projection then commutes with the mean over frames, so that it
+    may act on pooled features as well as on frames; F keeps its signs, which prototypes use;
+    activation="relu" is the other choice. The head sees F itself, the metric loss F of length 1.
+
+    Args:
+        mean, factor: of the source's training utterances, float (dim,), kept with the weights.
+        n_classes: outputs of the head.
+        width: dimensions of F.
+        activation: between projection and head, "none" or "relu".
+        layers: how many layers of an encoder stand side by side in `values`
+            (`SpeechEncoder(layer="all")`): the projection then sees their mean under learned
+            weights, softmax of `layer_weights` (SUPERB, Yang et al. 2021), at first all alike;
+            standardised, so that a layer of large numbers does not count more.
+
+    Raises:
+        SettingError: dim is no multiple of `layers`.
     """
 
     vmappable: ClassVar[bool] = True
 
-    def __init__(self, mean: torch.Tensor, factor: torch.Tensor, n_classes: int, *, width: int = 256, activation: str = "none", layers: int = 1):
+    def __init__(self, mean: torch.Tensor, factor: torch.Tensor, n_classes: int, *,
+                 width: int = 256, activation: str = "none", layers: int = 1):
         super().__init__()
         if layers < 1 or len(mean) % layers:
-            raise SettingError(f"layers = {layers}: {len(mean)} features are not so many layers of equal size")
+            raise SettingError(f"layers = {layers}: {len(mean)} features are not so many layers of "
+                               "equal size")
         self.embedding_dim, self.activation = width, activation
         self.register_buffer("mean", mean)
         self.register_buffer("factor", factor)
@@ -43,25 +57,42 @@ class EmofslNet(nn.Module):
         return forward(self.state_dict(keep_vars=True), values, self.activation)
 
     def scaled(self, values: torch.Tensor) -> torch.Tensor:
-        """What the projection sees of values (..., n, dim): standardised, layers weighed: (..., n, dim / layers)."""
+        """What the projection sees of values (..., n, dim): (..., n, dim / layers)."""
         return scaled(self.state_dict(keep_vars=True), values)
 
 
 def scaled(parameters: Mapping[str, torch.Tensor], values: torch.Tensor) -> torch.Tensor:
-    """`EmofslNet.scaled` with `parameters` of its names, which may have leading dimensions (draws, ...)."""
-    values = (values - parameters["mean"].unsqueeze(-2)) * parameters["factor"].unsqueeze(-2)
+    """`EmofslNet.scaled` with `parameters` of its names: standardised, layers weighed.
+
+    The parameters may have leading dimensions (draws, ...).
+    """
+    mean, factor = parameters["mean"].unsqueeze(-2), parameters["factor"].unsqueeze(-2)
+    values = (values - mean) * factor
     if "layer_weights" not in parameters:
         return values
     weights = torch.softmax(parameters["layer_weights"], dim=-1)
-    return torch.einsum("...nld,...l->...nd", values.unflatten(-1, (weights.shape[-1], -1)), weights)
+    layers = values.unflatten(-1, (weights.shape[-1], -1))
+    return torch.einsum("...nld,...l->...nd", layers, weights)
 
 
-def forward(parameters: Mapping[str, torch.Tensor], values: torch.Tensor, activation: str = "none") -> tuple[torch.Tensor, torch.Tensor]:
-    """EmofslNet with `parameters` of its names, which may have leading dimensions (draws, ...): values (n, dim) or (draws, n, dim)."""
+def forward(parameters: Mapping[str, torch.Tensor], values: torch.Tensor,
+            activation: str = "none") -> tuple[torch.Tensor, torch.Tensor]:
+    """EmofslNet with `parameters` of its names, which may have leading dimensions (draws, ...).
+
+    Args:
+        parameters: of the network's `state_dict`.
+        values: (n, dim) or (draws, n, dim).
+        activation: between projection and head.
+    """
     embedding = _linear(scaled(parameters, values), parameters, "projection")
-    return _linear(embedding.relu() if activation == "relu" else embedding, parameters, "head"), embedding
+    seen = embedding.relu() if activation == "relu" else embedding
+    return _linear(seen, parameters, "head"), embedding
 
 
 def _linear(x: torch.Tensor, parameters: Mapping[str, torch.Tensor], layer: str) -> torch.Tensor:
-    """x W^T + b, with leading dimensions on either side. In this order the gradient of W lies in memory as W does, and is not copied."""
-    return (parameters[f"{layer}.weight"] @ x.transpose(-1, -2)).transpose(-1, -2) + parameters[f"{layer}.bias"].unsqueeze(-2)
+    """x W^T + b, with leading dimensions on either side.
+
+    In this order the gradient of W lies in memory as W does, and is not copied.
+    """
+    product = (parameters[f"{layer}.weight"] @ x.transpose(-1, -2)).transpose(-1, -2)
+    return product + parameters[f"{layer}.bias"].unsqueeze(-2)

@@ -1,4 +1,7 @@
-"""What EMOFSL has to beat on the same support draws, without any training of features: the episode baselines, and linear discriminant analysis."""
+"""What EMOFSL has to beat on the same support draws, without any training of features.
+
+The baselines of `learning.heads`, and linear discriminant analysis.
+"""
 from __future__ import annotations
 
 import numpy as np
@@ -13,42 +16,76 @@ from colab_utils.methods.emofsl.network import EmofslNet
 from colab_utils.settings import SettingError
 
 
-def as_tasks(module: EmofslNet, support: torch.Tensor, y: torch.Tensor, query: torch.Tensor) -> Tasks:
-    """Support draws of one fold as Tasks, for the functions of `episode_baselines` and `lda`: features as the source's projection sees them.
+def as_tasks(module: EmofslNet, support: torch.Tensor, y: torch.Tensor,
+             query: torch.Tensor) -> Tasks:
+    """Support draws of one fold as Tasks, for `learning.heads` and `lda`.
 
-    support: float (draws, n, dim), y: class ids (draws, n) or (n,), query: (n_query, dim) for all draws. The query's labels are not known (0).
+    Features are as the source's projection sees them. The query's labels are not known (0).
+
+    Args:
+        module: the source's network.
+        support: float (draws, n, dim).
+        y: class ids, (draws, n) or (n,).
+        query: float (n_query, dim), the same for all draws.
     """
     y = torch.as_tensor(y, device=support.device).expand(support.shape[:2])
     active = torch.nn.functional.one_hot(y, module.head.out_features).any(dim=1)
     with torch.no_grad():
-        support, query = module.scaled(support), module.scaled(query)
+        support = module.scaled(support)
+        query = module.scaled(query)
     query = query.expand(len(support), *query.shape)
-    return Tasks(Batch((support,), y, active), Batch((query,), torch.zeros(query.shape[:2], dtype=torch.int64, device=y.device), active))
+    unknown = torch.zeros(query.shape[:2], dtype=torch.int64, device=y.device)
+    return Tasks(Batch((support,), y, active), Batch((query,), unknown, active))
 
 
 def within_class_covariance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Covariance of utterances about the mean of their class, shrunk by the rule of Ledoit & Wolf (2004), float64 (dim, dim) of x (n, dim)."""
+    """Covariance of utterances about the mean of their class, float64 (dim, dim).
+
+    Shrunk by the rule of Ledoit & Wolf (2004).
+
+    Args:
+        x: float (n, dim).
+        y: class ids (n,).
+
+    Raises:
+        SettingError: no class has two utterances.
+    """
     classes, inverse, counts = np.unique(y, return_inverse=True, return_counts=True)
-    means = np.stack([x[inverse == i].mean(axis=0, dtype=np.float64) for i in range(len(classes))])
     if counts.max() < 2:
-        raise SettingError("one shot says nothing of the spread within a class: give lda the covariance of the source, or leave it out")
-    return ledoit_wolf(x - means[inverse], assume_centered=True)[0]
+        raise SettingError("one shot says nothing of the spread within a class: give lda the "
+                           "covariance of the source, or leave it out")
+    means = [x[inverse == i].mean(axis=0, dtype=np.float64) for i in range(len(classes))]
+    return ledoit_wolf(x - np.stack(means)[inverse], assume_centered=True)[0]
 
 
 def lda(tasks: Tasks, covariance: np.ndarray | None = None) -> torch.Tensor:
-    """Linear discriminant analysis with equal priors on the support of each task: probabilities, float64 (tasks, n_query, classes).
+    """Linear discriminant analysis with equal priors on the support of each task.
 
-    covariance: (dim, dim) within a class, such as `within_class_covariance` of the source's standardised features, which serves one shot, too;
-    None: that of each support, shrunk. Equals scikit-learn's with solver="lsqr" and the same shrinkage, without a decomposition for each draw.
-    Raises SettingError for one shot without `covariance`.
+    Equals scikit-learn's with solver="lsqr" and the same shrinkage, without a decomposition for
+    each draw.
+
+    Args:
+        tasks: of `as_tasks`.
+        covariance: (dim, dim) within a class, such as `within_class_covariance` of the source's
+            standardised features, which serves one shot, too; None: that of each support, shrunk.
+
+    Returns:
+        Probabilities, float64 (tasks, n_query, classes).
+
+    Raises:
+        SettingError: one shot without `covariance`.
     """
-    support, query = (vectors(batch).cpu().double().numpy() for batch in tasks)
-    y, active = tasks.support.y.cpu().numpy(), tasks.support.active.cpu().numpy()
+    support = vectors(tasks.support).cpu().double().numpy()
+    query = vectors(tasks.query).cpu().double().numpy()
+    y = tasks.support.y.cpu().numpy()
+    active = tasks.support.active.cpu().numpy()
     shared = None if covariance is None else cho_factor(covariance)
     scores = np.full((*query.shape[:2], active.shape[1]), -np.inf)
     for i, labels in enumerate(y):
         classes = np.flatnonzero(active[i])
         means = np.stack([support[i][labels == label].mean(axis=0) for label in classes])
-        directions = cho_solve(shared or cho_factor(within_class_covariance(support[i], labels)), means.T)
-        scores[i][:, classes] = query[i] @ directions - 0.5 * (means.T * directions).sum(axis=0)
+        factor = shared or cho_factor(within_class_covariance(support[i], labels))
+        directions = cho_solve(factor, means.T)
+        offsets = 0.5 * (means.T * directions).sum(axis=0)
+        scores[i][:, classes] = query[i] @ directions - offsets
     return torch.from_numpy(softmax(scores, axis=-1))

@@ -17,10 +17,10 @@ from colab_utils import files, settings
 from colab_utils.corpora.manifest import manifest_hash
 from colab_utils.features.store.store import FeatureStore
 from colab_utils.learning import heads
-from colab_utils.learning.clips import pooled_features
+from colab_utils.learning.clips import utterance_vectors
 from colab_utils.learning.complete import complete
 from colab_utils.learning.tasks import Tasks
-from colab_utils.learning.threads import single_thread
+from colab_utils.learning.training import single_thread
 from colab_utils.learning.trained import train_or_load
 from colab_utils.learning.training import History
 from colab_utils.methods.emofsl import circumplex, emofsl, rivals
@@ -149,7 +149,7 @@ class TransferStudy:
 
     def _vectors(self, numbers: np.ndarray) -> tuple[np.ndarray, str]:
         """One vector for each of `rows[numbers]`, float32 (n, dim), and a note on how it was made, or ""."""
-        return pooled_features(self.store, self.rows["utt_id"].iloc[numbers])
+        return utterance_vectors(self.store, self.rows["utt_id"].iloc[numbers])
 
     def _metric(self, config: EmofslConfig, fold: str) -> Metric | None:
         """The metric loss; with margins "annotated" the emotions stand where the ratings of the source's training utterances put them."""

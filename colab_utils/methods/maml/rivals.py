@@ -10,9 +10,10 @@ import pandas as pd
 import torch
 
 from colab_utils.learning import heads, supervised
-from colab_utils.learning.clips import EpisodeData
+from colab_utils.learning.clips import Clips
 from colab_utils.learning.tasks import Batch, Tasks, cross_entropy
 from colab_utils.methods.maml import fine_tuning
+from colab_utils.methods.maml.episode_tasks import make_tasks
 from colab_utils.methods.maml.inner_loop import adapted_scores, best_tasks_at_once
 from colab_utils.methods.maml.maml import MamlConfig, MamlLearner
 from colab_utils.methods.maml.protonet import ProtoNetLearner
@@ -30,9 +31,9 @@ _FINE_TUNING_RATES, _FINE_TUNING_STEPS = (0.003, 0.01, 0.03, 0.1, 0.3), 20
 @dataclasses.dataclass(frozen=True)
 class Source:
     """What training may see of one fold: features and episodes of training and validation utterances. The target is not in it."""
-    train: EpisodeData
+    train: Clips
     train_pool: EpisodePool
-    valid: EpisodeData
+    valid: Clips
     valid_pool: EpisodePool
     split: pd.DataFrame
 
@@ -41,32 +42,40 @@ class Source:
         def sample(i: int) -> Tasks:
             crop = torch.Generator().manual_seed(config.seed * 1_000_003 + i)
             episodes = self.train_pool.episodes(config.seed, i * config.meta_batch, config.meta_batch, stream="train")
-            return self.train.tasks(episodes, regime, crop, outputs)
+            return make_tasks(self.train, episodes, regime, max_frames=config.max_frames, crop=crop,
+                              outputs=outputs)
         return sample
 
     def valid_tasks(self, config: MamlConfig, regime: str, outputs: int) -> Tasks:
         """The validation episodes: the same at every validation, and for every method with these settings."""
-        return self.valid.tasks(self.valid_pool.episodes(config.seed, 0, config.valid_tasks, stream="valid"), regime, None, outputs)
+        episodes = self.valid_pool.episodes(config.seed, 0, config.valid_tasks, stream="valid")
+        return make_tasks(self.valid, episodes, regime, max_frames=config.max_frames,
+                          outputs=outputs)
 
     def batches(self, config: MamlConfig) -> Callable[[int], Batch]:
         """The i-th batch of the endless row of epochs over all training utterances, crops included: all follows from (config.seed, i)."""
-        size = min(_POOLED_BATCH, len(self.train.y))
-        each = len(self.train.y) // size
+        size = min(_POOLED_BATCH, len(self.train))
+        each = len(self.train) // size
 
         def batch(i: int) -> Batch:
             epoch, position = divmod(i, each)
-            numbers = np.random.default_rng((config.seed, 31, epoch)).permutation(len(self.train.y))[position * size:(position + 1) * size]
+            order = np.random.default_rng((config.seed, 31, epoch)).permutation(len(self.train))
+            numbers = order[position * size:(position + 1) * size]
             crop = torch.Generator().manual_seed(config.seed * 1_000_003 + i)
-            return self._batch(self.train, numbers, crop)
+            return _batch(self.train, numbers, config.max_frames, crop)
         return batch
 
-    def valid_batch(self) -> Batch:
-        """All validation utterances."""
-        return self._batch(self.valid, np.arange(len(self.valid.y)), None)
+    def valid_batch(self, config: MamlConfig) -> Batch:
+        """All validation utterances, the middle of longer ones."""
+        return _batch(self.valid, np.arange(len(self.valid)), config.max_frames)
 
-    def _batch(self, data: EpisodeData, numbers: np.ndarray, crop: torch.Generator | None) -> Batch:
-        everything = torch.ones(len(data.labels), dtype=torch.bool, device=data.device)
-        return Batch(data.inputs(numbers, crop), data.y[torch.as_tensor(numbers, device=data.device)], everything)
+
+def _batch(clips: Clips, numbers: np.ndarray, max_frames: int,
+           crop: torch.Generator | None = None) -> Batch:
+    """Some utterances, for which all labels compete."""
+    y = clips.y[torch.as_tensor(numbers, device=clips.device)]
+    everything = torch.ones(len(clips.labels), dtype=torch.bool, device=clips.device)
+    return Batch(clips.crops(numbers, max_frames, crop), y, everything)
 
 
 def shared_settings(config: MamlConfig) -> MamlConfig:
@@ -91,10 +100,11 @@ def _protonet(source: Source, config: MamlConfig, labels: list[str], device: str
                            source.valid_tasks(config, "permuted", config.ways), rate=config.meta_rate)
 
 
-def _pooled(source: Source, config: MamlConfig, labels: list[str], device: str) -> supervised.PooledLearner:
+def _pooled(source: Source, config: MamlConfig, labels: list[str], device: str) -> supervised.SupervisedLearner:
     weights = supervised.class_weights(source.train.y, len(labels)).to(device)
-    return supervised.PooledLearner(_network(config, source.train.dim, len(labels), device), source.batches(config), weights, source.valid_batch(),
-                                rate=config.meta_rate)
+    net = _network(config, source.train.dim, len(labels), device)
+    return supervised.SupervisedLearner(net, source.batches(config), weights,
+                                        source.valid_batch(config), rate=config.meta_rate)
 
 
 MAKERS = {"maml": _maml, "protonet": _protonet, "pooled": _pooled}

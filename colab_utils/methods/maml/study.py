@@ -14,12 +14,12 @@ import torch
 from colab_utils import files, settings
 from colab_utils.corpora.manifest import manifest_hash
 from colab_utils.features.store.store import FeatureStore
-from colab_utils.learning.clips import EpisodeData, Scale, episode_predictions, label_scores
+from colab_utils.learning.clips import Clips, Scale
 from colab_utils.learning.tasks import Tasks
-from colab_utils.learning.threads import single_thread
 from colab_utils.learning.trained import train_or_load
-from colab_utils.learning.training import History
+from colab_utils.learning.training import History, single_thread
 from colab_utils.methods.maml import rivals
+from colab_utils.methods.maml.episode_tasks import episode_predictions, label_scores, make_tasks
 from colab_utils.methods.maml.maml import VERSION, MamlConfig, preset_name, rule_of
 from colab_utils.methods.maml.rivals import BASELINES, NEEDS, Source, shared_settings
 from colab_utils.methods.maml.steps import read_steps, steps_table, write_steps
@@ -106,7 +106,8 @@ class Study:
 
     def source(self, config: MamlConfig, fold: str) -> Source:
         """The training side of a fold, with episodes as `config` wants them; features are scaled by the training utterances."""
-        key = (fold, config.network == "mlp", config.max_frames, config.ways, config.shots, config.queries, config.within)
+        key = (fold, config.network == "mlp", config.ways, config.shots, config.queries,
+               config.within)
         if key not in self._sources:
             split = self.split[(self.split["fold"] == fold) & self.split["role"].isin(["train", "valid"])]
             parts = {role: self._rows(split, role) for role in ("train", "valid")}
@@ -129,12 +130,12 @@ class Study:
     def _rows(self, split: pd.DataFrame, role: str) -> pd.DataFrame:
         return self.rows[self.rows["utt_id"].isin(split.loc[split["role"] == role, "utt_id"])].reset_index(drop=True)
 
-    def _data(self, rows: pd.DataFrame, config: MamlConfig, scale: Scale | None = None) -> EpisodeData:
+    def _data(self, rows: pd.DataFrame, config: MamlConfig, scale: Scale | None = None) -> Clips:
         if self.store.pooled and config.network != "mlp":
             raise settings.SettingError(f"{config.network} needs frames, and {self.store.spec['name']} gives one vector an utterance: choose frame "
                                         'features (logmel, paper-logmel, paper-mfcc), or network = "mlp"')
-        return EpisodeData(self.store, rows, self.labels, device=self.device, max_frames=config.max_frames, scale=scale,
-                           pooled=config.network == "mlp")
+        return Clips(self.store, rows, self.labels, device=self.device, scale=scale,
+                     pooled=config.network == "mlp")
 
     # --- testing: the target, once ----------------------------------------------------------------------------------------------------
 
@@ -242,7 +243,9 @@ class Study:
         found = []
         for first in range(0, len(chosen), _TASKS_AT_ONCE):
             part = chosen[first:first + _TASKS_AT_ONCE]
-            scores = answer(data.tasks(part, regime, outputs=config.ways if regime == "permuted" else None))
+            tasks = make_tasks(data, part, regime, max_frames=config.max_frames,
+                               outputs=config.ways if regime == "permuted" else None)
+            scores = answer(tasks)
             scores = scores.unsqueeze(1) if scores.dim() == 3 else scores
             found.append(np.stack([label_scores(scores[:, k], part, regime, len(self.labels)) for k in range(scores.shape[1])], axis=1))
         return np.concatenate(found)

@@ -13,11 +13,11 @@ from colab_utils.corpora.manifest import empty_row
 from colab_utils.features import front_end
 from colab_utils.features.front_end import identity
 from colab_utils.features.store.extract import extract
+from colab_utils.learning.clips import Clips
 from colab_utils.methods.da_mldg.algorithms import ALGORITHMS
-from colab_utils.methods.da_mldg.batches import DomainData, predict_table
+from colab_utils.methods.da_mldg.batches import DomainBatches, digital_silence, predict_table
 from colab_utils.methods.da_mldg.settings import PRESETS
 from colab_utils.models import network
-from colab_utils.settings import SettingError
 
 LABELS = ["anger", "fear", "sadness"]
 STRETCH, SHIFT = (0.8, 1.25), 0.1            # the report's (method_facts §4.2), not the code's
@@ -32,6 +32,9 @@ class Memory:
 
     def __getitem__(self, utt_id):
         return self.values[utt_id]
+
+    def matrix(self, ids):
+        return np.concatenate([self.values[utt_id] for utt_id in ids])
 
 
 def corpus(name, number, labels=LABELS):
@@ -53,6 +56,11 @@ def numbered(rows):
     return Memory({utt: np.full((1, 3), number, np.float32) for number, utt in enumerate(rows["utt_id"])}, pooled=True)
 
 
+def batches_of(store, rows, crop_frames=198):
+    """Batches of unscaled clips, with the silence of the store."""
+    return DomainBatches(Clips(store, rows, LABELS), crop_frames, digital_silence(store.spec))
+
+
 def flat(batch):
     """All tensors of a batch, in order."""
     return [tensor for name in sorted(batch) for tensor in (*batch[name][0], batch[name][1])]
@@ -64,37 +72,41 @@ def flat(batch):
                          list(itertools.product([True, False], ["none", "class"], [True, False], ["masked", "zeros"])))
 def test_a_batch_is_a_pure_function_of_seed_and_step(rows, balanced, balance, augment, padding):
     how = {"domain_balanced": balanced, "balance": balance, "augment": augment, "padding": padding}
-    data = DomainData(frames(rows), rows, LABELS, crop_frames=16)
+    data = batches_of(frames(rows), rows, crop_frames=16)
     states = torch.get_rng_state(), np.random.get_state()[1].copy()
-    inorder = [flat(data.batches(5, step, 4, **how)) for step in range(6)]
+    inorder = [flat(data.batch(5, step, 4, **how)) for step in range(6)]
     assert torch.equal(states[0], torch.get_rng_state()) and (states[1] == np.random.get_state()[1]).all()
     torch.manual_seed(99)
     np.random.seed(99)
-    other = DomainData(frames(rows), rows, LABELS, crop_frames=16)          # as after a restart, and from the last step to the first
+    # as after a restart, and from the last step to the first
+    other = batches_of(frames(rows), rows, crop_frames=16)
     for step in reversed(range(6)):
-        assert all(torch.equal(*pair) for pair in zip(inorder[step], flat(other.batches(5, step, 4, **how)), strict=True))
+        found = flat(other.batch(5, step, 4, **how))
+        assert all(torch.equal(*pair) for pair in zip(inorder[step], found, strict=True))
     steps = {tuple(one[0].flatten().tolist()) for one in inorder}
     assert len(steps) == 6                                                   # steps differ, seeds do too
-    assert not torch.equal(inorder[0][0], flat(data.batches(6, 0, 4, **how))[0])
+    assert not torch.equal(inorder[0][0], flat(data.batch(6, 0, 4, **how))[0])
 
 
 @pytest.mark.parametrize("per_domain", [1, 2, 5, 9])
 def test_every_utterance_of_a_domain_is_taken_once_before_any_is_taken_twice(rows, per_domain):
-    data, taken = DomainData(numbered(rows), rows, LABELS), np.zeros(len(rows), int)
+    batches, taken = batches_of(numbered(rows), rows), np.zeros(len(rows), int)
+    data = batches.clips
     for step in range(14):
-        for name, ((values,), y) in data.batches(1, step, per_domain).items():
+        for name, ((values,), y) in batches.batch(1, step, per_domain).items():
             numbers = values[:, 0].long().numpy()
             np.add.at(taken, numbers, 1)
-            assert len(y) == per_domain and (y.numpy() == data.classes[numbers]).all() and set(data.corpus[numbers]) == {name}
-        for name in data.domains:
+            assert len(y) == per_domain and torch.equal(y, data.y[numbers])
+            assert set(data.corpus[numbers]) == {name}
+        for name in data.corpora:
             mine = taken[data.corpus == name]
             assert mine.max() - mine.min() <= 1 and mine.sum() == per_domain * (step + 1)
 
 
 def test_proportional_batches_take_the_pool_in_turn_and_follow_its_sizes(rows):
-    data, taken = DomainData(numbered(rows), rows, LABELS), np.zeros(len(rows), int)
+    data, taken = batches_of(numbered(rows), rows), np.zeros(len(rows), int)
     for step in range(7):                                                    # 49 utterances, 7 steps of 3 x 7: three epochs
-        batch = data.batches(2, step, 7, domain_balanced=False)
+        batch = data.batch(2, step, 7, domain_balanced=False)
         numbers = np.concatenate([values[:, 0].long().numpy() for (values,), _ in batch.values()])
         if all(len(y) > 2 for _, y in batch.values()):
             assert len(numbers) == 21
@@ -106,19 +118,19 @@ def test_proportional_batches_take_the_pool_in_turn_and_follow_its_sizes(rows):
 def test_no_proportional_batch_leaves_a_side_of_an_algorithm_empty(algorithm):
     """The released code's did (method_facts §4.6, 4): with a small corpus beside a large one most draws of 4 hold one domain."""
     rows = pd.concat([corpus("aa", 200), corpus("bb", 3), corpus("cc", 1)], ignore_index=True)
-    data = DomainData(numbered(rows), rows, LABELS)
+    data = batches_of(numbered(rows), rows)
     torch.manual_seed(0)
     learner = ALGORITHMS[algorithm](network("mlp", 3, 3, width=4), lambda p: torch.optim.SGD(p, lr=1e-3))
     for step in range(40):
-        batch = data.batches(0, step, 2, domain_balanced=False)
+        batch = data.batch(0, step, 2, domain_balanced=False)
         assert sorted(batch) == ["aa", "bb", "cc"] and all(len(y) >= 2 for _, y in batch.values())
         assert np.isfinite(learner.update(batch)["loss"])
 
 
 def test_class_balance_within_one_utterance_and_a_missing_class_stays_missing(rows):
-    data, total = DomainData(numbered(rows), rows, LABELS), 0
+    data, total = batches_of(numbered(rows), rows), 0
     for step in range(60):
-        for name, (_, y) in data.batches(0, step, 8, balance="class").items():
+        for name, (_, y) in data.batch(0, step, 8, balance="class").items():
             counts = torch.bincount(y, minlength=3)
             assert sorted(counts.tolist()) == ([0, 4, 4] if name == "cc" else [2, 3, 3]) and (name != "cc" or counts[2] == 0)
             total = total + counts * (name == "aa")
@@ -142,7 +154,8 @@ def test_zeros_around_a_clip_are_what_the_front_end_makes_of_a_waveform_with_zer
     expected, = spec.compute([padded])
     rows = corpus("aa", 1)
     store = Memory({rows["utt_id"][0]: spec.compute([wave])[0]}, spec=identity(spec))
-    values, mask = DomainData(store, rows, LABELS, crop_frames=348).crops(np.array([0]), np.random.default_rng(0), padding="zeros")
+    batches = batches_of(store, rows, crop_frames=348)
+    values, mask = batches.crops(np.array([0]), np.random.default_rng(0), padding="zeros")
     assert mask.all() and values.shape == (1, 348, 64)
     differ = np.abs(values[0].numpy() - expected).max(axis=1) > 1e-4
     assert set(np.flatnonzero(differ)) <= {112, 113, 234, 235} and np.allclose(expected[:112], np.log(1e-6))
@@ -151,7 +164,8 @@ def test_zeros_around_a_clip_are_what_the_front_end_makes_of_a_waveform_with_zer
 
 def test_random_crops_reach_both_ends_of_a_clip_and_every_place_between():
     rows = corpus("aa", 1)
-    data = DomainData(Memory({rows["utt_id"][0]: np.arange(20, dtype=np.float32)[:, None]}), rows, LABELS, crop_frames=16)
+    ramp = Memory({rows["utt_id"][0]: np.arange(20, dtype=np.float32)[:, None]})
+    data = batches_of(ramp, rows, crop_frames=16)
     values, mask = data.crops(np.zeros(300, int), np.random.default_rng(0))
     assert set(values[:, 0, 0].tolist()) == {0, 1, 2, 3, 4} and (values[:, 15, 0] == values[:, 0, 0] + 15).all() and mask.all()
 
@@ -159,8 +173,8 @@ def test_random_crops_reach_both_ends_of_a_clip_and_every_place_between():
 def test_augmented_crops_are_stretched_and_shifted_within_the_published_ranges():
     """A clip whose frames count up: the slope of what comes out is 1 / factor, zeros at an end are the shift."""
     rows, length = corpus("aa", 1), 400
-    data = DomainData(Memory({rows["utt_id"][0]: np.arange(1, length + 1, dtype=np.float32)[:, None]}), rows, LABELS, crop_frames=100)
-    data.silence.zero_()                                                    # what comes in
+    ramp = Memory({rows["utt_id"][0]: np.arange(1, length + 1, dtype=np.float32)[:, None]})
+    data = DomainBatches(Clips(ramp, rows, LABELS), 100, silence=0.0)       # what comes in
     values, mask = data.crops(np.zeros(200, int), np.random.default_rng(0), augment=True)
     assert mask.all()
     factors, shifts = [], []
@@ -177,31 +191,13 @@ def test_augmented_crops_are_stretched_and_shifted_within_the_published_ranges()
 
 
 def test_an_augmented_short_clip_keeps_its_padding_masked(rows):
-    data = DomainData(frames(rows, 5, 9), rows, LABELS, crop_frames=16)
+    data = batches_of(frames(rows, 5, 9), rows, crop_frames=16)
+    lengths = data.clips.lengths
     values, mask = data.crops(np.arange(len(rows)), np.random.default_rng(0), augment=True)
     counts = mask.sum(1).numpy()
-    assert (counts >= np.floor(STRETCH[0] * data.lengths)).all() and (counts <= np.ceil(STRETCH[1] * data.lengths)).all()
+    assert (counts >= np.floor(STRETCH[0] * lengths)).all()
+    assert (counts <= np.ceil(STRETCH[1] * lengths)).all()
     assert (values[~mask] == 0).all() and (mask.numpy() == (np.arange(16) < counts[:, None])).all()
-
-
-# --- scale -----------------------------------------------------------------------------------------------------------------------------
-
-def test_a_scale_is_that_of_training_alone_and_survives_constants_and_offsets(rows):
-    rng = np.random.default_rng(0)
-    values = {utt: np.column_stack([1e4 + rng.normal(size=9), np.full(9, 5.0), rng.normal(size=9)]).astype(np.float32) for utt in rows["utt_id"]}
-    train, test = rows[rows["corpus"] != "cc"], rows[rows["corpus"] == "cc"]
-    data = DomainData(Memory(values), train, LABELS)
-    scaled = data.scaled(data.fit_scale())
-    for column in (0, 2):
-        pieces = [scaled.values[np.repeat(scaled.corpus == name, 9), column].double() for name in ("aa", "bb")]
-        assert abs(float(sum(piece.mean() for piece in pieces))) < 1e-3
-        assert float(sum(piece.square().mean() for piece in pieces)) / 2 == pytest.approx(1, abs=1e-2)
-    assert (scaled.values[:, 1] == 0).all() and torch.equal(data.values[:, 1], torch.full((19 * 9,), 5.0))       # the unscaled one is as it was
-    other = DomainData(Memory(values), test, LABELS, scale=scaled.scale)
-    expected = (torch.from_numpy(np.concatenate([values[utt] for utt in test["utt_id"]])) - scaled.scale.mean) * scaled.scale.factor
-    assert torch.equal(other.values, expected)
-    with pytest.raises(SettingError, match="fitted on 3 features"):
-        DomainData(frames(rows), rows, LABELS, scale=scaled.scale)
 
 
 # --- prediction ------------------------------------------------------------------------------------------------------------------------
@@ -213,12 +209,14 @@ def test_what_a_clip_gets_depends_neither_on_its_batch_nor_on_the_order(rows, no
     net = network("resnet18", 16, 3, norm=norm, width=8)
     learner = ALGORITHMS["erm"](net, lambda p: torch.optim.SGD(p, lr=0.05))
     store = frames(rows, 3, 90, dim=16)
-    data = DomainData(store, rows, LABELS, crop_frames=40)
-    learner.update(data.batches(0, 0, 6))                                    # running statistics of "batch" are not those of a fresh network
+    data = Clips(store, rows, LABELS)
+    # so that running statistics of "batch" are not those of a fresh network
+    learner.update(DomainBatches(data, 40).batch(0, 0, 6))
     table = predict_table(learner.predict, data, window)
     assert table.shape == (len(rows), 3) and table.dtype == np.float64 and np.allclose(table.sum(axis=1), 1)
     order = np.random.default_rng(3).permutation(len(rows))
-    assert np.allclose(predict_table(learner.predict, DomainData(store, rows.iloc[order], LABELS), window), table[order], atol=1e-5)
+    shuffled = predict_table(learner.predict, Clips(store, rows.iloc[order], LABELS), window)
+    assert np.allclose(shuffled, table[order], atol=1e-5)
     for number in range(0, len(rows), 6):
         clip = torch.from_numpy(store[rows["utt_id"][number]])
         begins = [0]
@@ -230,7 +228,7 @@ def test_what_a_clip_gets_depends_neither_on_its_batch_nor_on_the_order(rows, no
 
 
 def test_vectors_are_predicted_as_they_are(rows):
-    data = DomainData(numbered(rows), rows, LABELS)
+    data = Clips(numbered(rows), rows, LABELS)
     found = predict_table(lambda inputs: functional.one_hot(inputs[0][:, 0].long(), len(rows)), data, 198)
     assert np.array_equal(found, np.eye(len(rows)))
 
@@ -241,8 +239,9 @@ def test_crops_of_real_corpora_are_pieces_of_their_clips_and_every_algorithm_tak
     manifest = corpora.open_corpora(["emodb", "savee"], real_corpora, tmp_path)
     manifest = manifest[manifest["emotion"].isin(LABELS)].groupby(["corpus", "emotion"]).head(4).reset_index(drop=True)
     store = extract(manifest, front_end("da-mldg"), tmp_path / "features", progress=False)
-    data = DomainData(store, manifest, LABELS, crop_frames=198)
-    for (values, mask), y in data.batches(0, 0, 6, balance="class").values():
+    data = Clips(store, manifest, LABELS)
+    batches = DomainBatches(data, 198)
+    for (values, mask), y in batches.batch(0, 0, 6, balance="class").values():
         assert values.shape == (6, 198, 64) and torch.bincount(y).tolist() == [2, 2, 2]
         for crop, valid in zip(values, mask, strict=True):
             count = int(valid.sum())
@@ -250,9 +249,12 @@ def test_crops_of_real_corpora_are_pieces_of_their_clips_and_every_algorithm_tak
                      if np.array_equal(store[manifest["utt_id"][row]][begin:begin + count], crop[:count].numpy())]
             assert len(found) == 1 and (count == 198 or count == data.lengths[found[0]])
     assert data.lengths.tolist() == [1 + (len(load_audio(file, 16000)) - 400) // 160 for file in manifest["file"]]
-    scaled = data.scaled(data.fit_scale())
+    scale = data.fit_scale(by_corpus=True)
+    batches = DomainBatches(data.scaled(scale), 198, digital_silence(store.spec))
     for name, kind in ALGORITHMS.items():
         torch.manual_seed(0)
         learner = kind(network("resnet18", 64, 3, norm="batch", width=4), lambda p: torch.optim.SGD(p, lr=0.01))
-        assert np.isfinite(learner.update(scaled.batches(0, 0, 6, augment=True))["loss"]), name
-        assert np.isfinite(learner.update(scaled.batches(0, 1, 4, domain_balanced=False, padding="zeros"))["loss"]), name
+        augmented = batches.batch(0, 0, 6, augment=True)
+        assert np.isfinite(learner.update(augmented)["loss"]), name
+        padded = batches.batch(0, 1, 4, domain_balanced=False, padding="zeros")
+        assert np.isfinite(learner.update(padded)["loss"]), name

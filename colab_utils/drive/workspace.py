@@ -1,0 +1,49 @@
+"""How a notebook begins and ends: where it works, and what it keeps."""
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Iterable
+
+from colab_utils import session
+from colab_utils.drive.downloading import download
+from colab_utils.drive.mounting import mount_drive
+from colab_utils.drive.publishing import publish
+
+RESULTS = "ser_results"      # the folder in MyDrive
+
+
+def open_workspace(seed: int = 0, use_drive: bool = False) -> tuple[pathlib.Path, pathlib.Path | None]:
+    """Seed all generators and say where to work.
+
+    Returns:
+        The local folder in which everything is made, and MyDrive, or None where it is not asked
+        for or cannot be had (one printed sentence says why).
+    """
+    session.seed_everything(seed)
+    return session.workspace(), mount_drive() if use_drive else None
+
+
+def keep_results(paths: Iterable[str | os.PathLike], name: str,
+                 drive_folder: pathlib.Path | None = None, save: bool = False) -> None:
+    """Say where results lie, copy all runs to Drive where there is one, make a zip on request.
+
+    Args:
+        paths: folders of runs, such as `[run.path for run in runs.values()]`.
+        name: of the zip, without suffix.
+        drive_folder: MyDrive, of `open_workspace`, or None.
+        save: make the zip and start its download.
+    """
+    paths = list(paths)
+    print("\n".join(map(str, paths)))
+    if drive_folder is not None:
+        publish(session.workspace() / "runs", drive_folder / RESULTS)
+    if save:
+        download(paths, name)
+
+
+def results_folder(wanted: str = "", drive_folder: pathlib.Path | None = None) -> pathlib.Path:
+    """Where runs are looked for: the folder that is wanted, else Drive's, else this session's."""
+    if wanted:
+        return pathlib.Path(wanted).expanduser()
+    return drive_folder / RESULTS if drive_folder is not None else session.workspace()

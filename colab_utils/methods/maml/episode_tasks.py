@@ -1,0 +1,134 @@
+"""Episodes as tensors: their clips gathered into tasks, and scores back as predictions."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+
+from colab_utils.learning.clips import CONSTANT, Clips
+from colab_utils.learning.tasks import Batch, Tasks
+from colab_utils.methods.maml.maml import REGIMES
+from colab_utils.protocols.episodes import Episode, EpisodeError
+from colab_utils.results.predictions import validate
+from colab_utils.settings import SettingError
+
+
+def make_tasks(clips: Clips, episodes: Sequence[Episode], regime: str, *, max_frames: int,
+               crop: torch.Generator | None = None, outputs: int | None = None) -> Tasks:
+    """Episodes of one plan as Tasks with a leading dimension (tasks, ...).
+
+    Utterances stand class by class in the order of `Episode.classes`.
+
+    Args:
+        clips: of the rows that the episodes were drawn from.
+        episodes: of one plan.
+        regime: "permuted": y is the position of the class in the episode, and of the outputs of the
+            head the first `ways` are active. "fixed": y is the class id of the label, one output a
+            label, the episode's classes active.
+        max_frames: longer clips are cropped.
+        crop: where a crop begins is drawn from it; None: crops are the middle of a clip.
+        outputs: of the head, with "permuted" (default: the ways).
+
+    Raises:
+        EpisodeError: another regime, more ways than outputs.
+        SettingError: max_frames below 1.
+    """
+    classes = np.stack([episode.classes for episode in episodes])
+    ways = classes.shape[1]
+    outputs = outputs or ways
+    if regime not in REGIMES:
+        raise EpisodeError(f"regime {regime!r}: choose from {', '.join(REGIMES)}")
+    if regime == "permuted" and outputs < ways:
+        raise EpisodeError(f"{ways} ways, but the head has {outputs} outputs: choose at most "
+                           f"{outputs} ways, or train again with more")
+    if regime == "fixed":
+        class_ids, size = classes, len(clips.labels)
+    else:
+        class_ids, size = np.broadcast_to(np.arange(ways), classes.shape), outputs
+    active = np.zeros((len(classes), size), dtype=bool)
+    np.put_along_axis(active, class_ids, True, axis=1)
+
+    def batch(numbers: np.ndarray) -> Batch:
+        """Of numbers (tasks, ways, utterances a class)."""
+        inputs = clips.crops(numbers.reshape(len(numbers), -1), max_frames, crop)
+        y = np.repeat(class_ids, numbers.shape[2], axis=1)
+        return Batch(inputs, torch.as_tensor(y, device=clips.device),
+                     torch.as_tensor(active, device=clips.device))
+    support = batch(np.stack([episode.support for episode in episodes]))
+    query = batch(np.stack([episode.query for episode in episodes]))
+    return Tasks(support, query)
+
+
+def scaled_by_utterance(clips: Clips) -> Clips:
+    """A copy with mean 0 and deviation 1 of each feature over an utterance's own frames.
+
+    It needs no training data (method_facts §1.7); a constant feature becomes 0. Raises
+    SettingError for vectors.
+    """
+    if not clips.frames:
+        raise SettingError("scaling by utterance needs frames, and these are vectors: fit a scale "
+                           "on training utterances")
+    scaled = []
+    for number in range(len(clips)):
+        clip = clips.clip(number).cpu().numpy().astype(np.float64)
+        mean, deviation = clip.mean(axis=0), clip.std(axis=0)
+        varies = deviation > CONSTANT * np.abs(mean)
+        normal = np.where(varies, (clip - mean) / np.where(varies, deviation, 1.0), 0.0)
+        scaled.append(normal.astype(np.float32))
+    return clips.with_values(torch.as_tensor(np.concatenate(scaled), device=clips.device))
+
+
+def label_scores(probabilities: torch.Tensor | np.ndarray, episodes: Sequence[Episode],
+                 regime: str, n_labels: int) -> np.ndarray:
+    """Query probabilities with a column for each label: class ids of an episode become emotions.
+
+    Args:
+        probabilities: (tasks, queries, outputs).
+        episodes: the tasks.
+        regime: which class ids the outputs stand for, see `make_tasks`.
+        n_labels: how many labels there are.
+
+    Returns:
+        float64 (tasks, queries, n_labels).
+    """
+    values = torch.as_tensor(probabilities).detach().cpu().double().numpy()
+    if regime == "fixed":
+        return values
+    classes = np.stack([episode.classes for episode in episodes])[:, None, :]
+    scores = np.zeros((*values.shape[:2], n_labels))
+    np.put_along_axis(scores, classes, values[..., :classes.shape[2]], axis=2)
+    return scores
+
+
+def episode_predictions(scores: np.ndarray, episodes: Sequence[Episode], rows: pd.DataFrame,
+                        labels: Sequence[str], *, method: str, rule: str, seed: int, fold: str,
+                        draw: int = 0) -> pd.DataFrame:
+    """The predictions of all queries as a table (results.predictions).
+
+    Args:
+        scores: (tasks, queries, labels) from `label_scores`.
+        episodes: the tasks; `task` of the table is the number of the episode.
+        rows: what the episodes were drawn from.
+        labels: the emotions in the order of the columns of `scores`.
+        method, rule, seed, fold, draw: columns of the table.
+
+    Raises:
+        PredictionError: scores that are no probabilities.
+        EpisodeError: scores of another shape.
+    """
+    numbers = np.stack([episode.query.ravel() for episode in episodes])
+    needed = (*numbers.shape, len(labels))
+    if scores.shape != needed:
+        raise EpisodeError(f"scores have shape {scores.shape}: {needed} is needed, tasks, queries "
+                           "and labels")
+    table = rows.iloc[numbers.ravel()][["utt_id", "corpus", "speaker", "emotion"]]
+    table = table.rename(columns={"emotion": "true"}).reset_index(drop=True)
+    task = np.repeat([episode.task for episode in episodes], numbers.shape[1])
+    pred = np.array(labels, dtype=object)[scores.argmax(axis=2).ravel()]
+    table = table.assign(method=method, rule=rule, seed=seed, fold=str(fold), draw=draw, task=task,
+                         pred=pred)
+    probabilities = pd.DataFrame(scores.reshape(-1, len(labels)),
+                                 columns=[f"p_{label}" for label in labels])
+    return validate(pd.concat([table, probabilities], axis=1), labels)
