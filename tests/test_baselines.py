@@ -77,6 +77,14 @@ def run(tmp_path, config=LOSO, data=None, **options):
     return BaselineStudy(manifest, store, emotions, tmp_path, progress=False, **options).run(config)
 
 
+def small_study(root):
+    """From start to end, for a test that kills it."""
+    manifest, store = corpus()
+    study = BaselineStudy(manifest, store, list(EMOTIONS), root, progress=False)
+    for classifier in ("logistic", "mlp"):
+        study.run(dataclasses.replace(LOSO, classifier=classifier, epochs=20, n_seeds=2), pictures=False)
+
+
 def blobs():
     rng = np.random.default_rng(1)
     y = np.arange(60) % 3

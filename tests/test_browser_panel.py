@@ -23,7 +23,7 @@ import pathlib
 from IPython.display import display
 from colab_utils import drive, session
 from colab_utils.display import style
-from colab_utils.display.controls import Panel
+from colab_utils.panel.panel import Panel
 
 def run(config):
     if not config.emotions:

@@ -197,7 +197,7 @@ def test_the_scale_is_that_of_scikit_learn_on_the_training_rows_alone(pooled):
     assert not built.values[:, 4].any()
     if not pooled:
         values, mask = built.crops(np.arange(60), 5)
-        assert not values[~mask].any()                         # what is masked stays 0 after scaling
+        assert not values[~mask].any()            # what is masked stays 0 after scaling
 
 
 def test_a_scale_by_corpus_counts_corpora_alike_and_survives_constants_and_offsets():

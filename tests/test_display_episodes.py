@@ -140,7 +140,9 @@ def test_it_is_an_html_widget_or_without_ipywidgets_a_page(corpus, monkeypatch):
 
 HEADLESS = '''
 import numpy as np, pandas as pd, soundfile
-from colab_utils.display import curves, episodes, source
+from colab_utils.display import curves
+from colab_utils.methods.maml import figures as episodes
+from colab_utils.panel import source
 soundfile.write("a.wav", np.random.default_rng(0).normal(0, .1, 12 * 16000), 16000)
 rows = pd.DataFrame([{"task": 0, "role": role, "utt_id": f"x/{role}{k}", "speaker": f"x/{role}", "emotion": emotion, "corpus": "x", "file": "a.wav"}
                      for role in ("support", "query") for emotion in ("anger", "fear") for k in range(6)])

@@ -15,7 +15,7 @@ _HEAD = "padding:.25em .7em;background:#e7edf3;color:#1a1a1a;font-size:85%"
 _CODE = "margin:0;padding:.5em .7em;background:#fafafa;color:#1a1a1a;overflow-x:auto;line-height:1.35;white-space:pre;font-size:90%"
 
 
-class Source:
+class SourceCode:
     """The source of one function or class: `name`, `place` ("colab_utils/methods/maml.py, line 12"), `text`; shown highlighted by a notebook.
 
     Colours stand in the elements themselves, on a light ground of their own: it looks the same in Colab, Jupyter, dark themes and reports.
@@ -36,7 +36,7 @@ class Source:
                 f'<pre style="{_CODE}">{code}</pre></div>')
 
 
-def source_of(function: Callable[..., Any]) -> Source:
+def source_of(function: Callable[..., Any]) -> SourceCode:
     """The source of a function, method or class; of a decorated or partial one, that of the function inside.
 
     Raises ValueError for what has no Python source.
@@ -55,7 +55,7 @@ def source_of(function: Callable[..., Any]) -> Source:
         place = f"{file.relative_to(PACKAGE.parent).as_posix()}, line {first}"
     else:
         place = f"{file.name}, line {first}" if file.is_file() else "defined in this notebook"
-    return Source(name, place, textwrap.dedent("".join(lines)).rstrip())
+    return SourceCode(name, place, textwrap.dedent("".join(lines)).rstrip())
 
 
 def show_source(*functions: Callable[..., Any]) -> None:

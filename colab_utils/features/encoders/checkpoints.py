@@ -27,7 +27,7 @@ class UnreachableError(EncoderError):
 
 
 @dataclass(frozen=True)
-class Source:
+class Checkpoint:
     """A checkpoint that was found. `name` as it was asked for; `folder` where its files lie, in the Hub's cache or a user's own; `commit` of
     the Hub ("" for a folder of one's own); `online`: whether the Hub answered."""
 
@@ -70,7 +70,7 @@ class Source:
         raise EncoderError(f"{self.name} has no {' and no '.join(WEIGHTS)}: save the model there with save_pretrained, or give another checkpoint")
 
 
-def find(checkpoint: str, revision: str = "main") -> Source:
+def find(checkpoint: str, revision: str = "main") -> Checkpoint:
     """Where `checkpoint` is: a folder in the Hub's format, or `owner/name` of the Hub, of which only the two small configs are fetched.
 
     Without a network the Hub's cache on this machine serves. Raises EncoderError for what is neither; UnreachableError.
@@ -80,14 +80,14 @@ def find(checkpoint: str, revision: str = "main") -> Source:
         if not (path / CONFIG).is_file():
             raise EncoderError(f"{checkpoint} has no {CONFIG}: give a folder that save_pretrained wrote, or a model of the Hub such as "
                                "facebook/wav2vec2-base")
-        return Source(checkpoint, path)
+        return Checkpoint(checkpoint, path)
     if path.is_absolute() or checkpoint[:1] in (".", "~") or checkpoint.count("/") != 1:
         raise EncoderError(f"{checkpoint!r} is no folder here, and no name of a model of the Hub (owner/name): check the spelling")
     return _on_hub(checkpoint, revision)
 
 
 @functools.lru_cache(maxsize=32)
-def _on_hub(checkpoint: str, revision: str) -> Source:
+def _on_hub(checkpoint: str, revision: str) -> Checkpoint:
     """A model of the Hub, looked up once: should `main` move meanwhile, this process keeps to one version."""
     head = _head(checkpoint, revision, CONFIG)
     commit = revision if head is None else head.commit_hash
@@ -95,7 +95,7 @@ def _on_hub(checkpoint: str, revision: str) -> Source:
     if config is None:
         raise UnreachableError(checkpoint)
     _hub_file(checkpoint, commit, PREPROCESSOR, online=head is not None)
-    return Source(checkpoint, config.parent, config.parent.name, head is not None)          # the cache names its folders by commit
+    return Checkpoint(checkpoint, config.parent, config.parent.name, head is not None)          # the cache names its folders by commit
 
 
 def _head(checkpoint: str, revision: str, file: str) -> Any:

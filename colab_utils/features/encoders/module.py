@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
-from colab_utils.features.encoders.checkpoints import PREPROCESSOR, EncoderError, Source, first_line
+from colab_utils.features.encoders.checkpoints import PREPROCESSOR, EncoderError, Checkpoint, first_line
 from colab_utils.features.front_end import check_waveforms
 
 SAMPLE_RATE = 16000
@@ -124,7 +124,7 @@ def _cut(encoder: nn.Module, layer: int, config: Any) -> None:
             encoder.layer_norm = nn.Identity()                  # it belongs to the last layer alone
 
 
-def load_model(source: Source) -> tuple[Any, bool]:
+def load_model(source: Checkpoint) -> tuple[Any, bool]:
     """The checkpoint's model in float32, and whether its preprocessor wants waveforms of zero mean and unit variance.
 
     Raises EncoderError for damaged, missing or foreign weights: no weight is ever made up. Pickled weights are read as tensors only.

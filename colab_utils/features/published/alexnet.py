@@ -117,6 +117,11 @@ def mel_bands() -> torch.Tensor:
     return torch.from_numpy(librosa.filters.mel(sr=RATE, n_fft=N_FFT, n_mels=MELS))
 
 
+def segment_count(n_frames: int, length: int = 300, hop: int = 300) -> int:
+    """How many segments `segments` makes of so many frames."""
+    return max(1, 1 + -(-(n_frames - length) // hop))
+
+
 def segments(frames: np.ndarray, spec: AlexNetSpectrogram, length: int = 300, hop: int = 300,
              padding: str = "floor") -> tuple[np.ndarray, np.ndarray]:
     """An utterance's frames (frames, channels * bins) as pictures: float32 (segments, channels, bins, length), and how many frames of each are its
@@ -125,7 +130,7 @@ def segments(frames: np.ndarray, spec: AlexNetSpectrogram, length: int = 300, ho
     A segment begins every `hop` frames as long as frames are left that no other holds; the last one is padded with `spec.padding`. padding "zero" is
     the published way, kept to show what it does.
     """
-    count = max(1, 1 + -(-(len(frames) - length) // hop))
+    count = segment_count(len(frames), length, hop)
     fill = np.zeros(spec.channels) if padding == "zero" else np.array(spec.padding)
     pictures = np.empty((count, spec.channels, spec.bins, length), dtype=np.float32)
     pictures[:] = fill[None, :, None, None]

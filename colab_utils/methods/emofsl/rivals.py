@@ -10,7 +10,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.special import softmax
 from sklearn.covariance import ledoit_wolf
 
-from colab_utils.learning.heads import vectors
+from colab_utils.learning.heads import logistic_regression, nearest_prototype, vectors
 from colab_utils.learning.tasks import Batch, Tasks
 from colab_utils.methods.emofsl.network import EmofslNet
 from colab_utils.settings import SettingError
@@ -36,6 +36,25 @@ def as_tasks(module: EmofslNet, support: torch.Tensor, y: torch.Tensor,
     query = query.expand(len(support), *query.shape)
     unknown = torch.zeros(query.shape[:2], dtype=torch.int64, device=y.device)
     return Tasks(Batch((support,), y, active), Batch((query,), unknown, active))
+
+
+def baseline(kind: str, tasks: Tasks, module: EmofslNet, source_x: torch.Tensor,
+             source_y: np.ndarray) -> torch.Tensor:
+    """Probabilities of a baseline on support draws, float (draws, n_query, classes).
+
+    Args:
+        kind: "nearest prototype", "logistic regression" or "LDA".
+        tasks: of `as_tasks`.
+        module: the source's network.
+        source_x, source_y: the source's training utterances, float (n, dim) and class ids (n,).
+            One shot says nothing of the spread within a class: that of the source serves all k.
+    """
+    if kind == "nearest prototype":
+        return nearest_prototype(tasks)
+    if kind == "logistic regression":
+        return logistic_regression(tasks)
+    scaled = module.scaled(source_x).detach().cpu().numpy()
+    return lda(tasks, within_class_covariance(scaled, source_y))
 
 
 def within_class_covariance(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -1,328 +1,390 @@
-"""Few-shot transfer from a source corpus to a target: train on the source, fine-tune on k-shot support of the target, test its other speakers."""
+"""Few-shot transfer from a source corpus to a target, method by method on the same support draws.
+
+Train on the source, fine-tune on k-shot support of the target, test the target's other speakers.
+"""
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import inspect
-import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+import pathlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
-from colab_utils import files, settings
-from colab_utils.corpora.manifest import manifest_hash
 from colab_utils.features.store.store import FeatureStore
-from colab_utils.learning import heads
 from colab_utils.learning.clips import utterance_vectors
-from colab_utils.learning.complete import complete
-from colab_utils.learning.tasks import Tasks
-from colab_utils.learning.training import single_thread
-from colab_utils.learning.trained import train_or_load
+from colab_utils.learning.study import TRAINING_ROLES, Study, Tested, Training
 from colab_utils.learning.training import History
 from colab_utils.methods.emofsl import circumplex, emofsl, rivals
 from colab_utils.methods.emofsl.emofsl import Metric, SourceLearner, source_learner
 from colab_utils.methods.emofsl.network import EmofslNet, forward
-from colab_utils.methods.emofsl.settings import (
-    DECISIONS,
-    METHODS,
-    VERSION,
-    EmofslConfig,
-    baseline_settings,
-    check,
-    preset_name,
-    relevant,
-    source_settings,
-)
-from colab_utils.progress import bar as progress_bar
+from colab_utils.methods.emofsl.settings import DECISIONS, METHODS, EmofslConfig
 from colab_utils.protocols.draws import draws_table, support_draws
-from colab_utils.protocols.folds import check_disjoint
-from colab_utils.results.predictions import validate
-from colab_utils.results.runs import Run, open_run
+from colab_utils.results.methods import methods_table, readable
+from colab_utils.results.predictions import predictions_table
+from colab_utils.results.runs import Run
+from colab_utils.settings import SettingError, as_list
 
 BASELINES = ("source only", "nearest prototype", "logistic regression", "LDA")
+_TUNED, _SOURCE = "tuned", "source"          # `Tested.kind`, besides the baselines' names
+
+Runs = Mapping[tuple[str, int], Run]
 
 
-class Embeddings(NamedTuple):
-    """Projections of one support draw: `rows` (tested utterances and support, with a column `role`), and float32 (n, width) of each before and
-    after the fine-tuning."""
-    rows: pd.DataFrame
-    before: np.ndarray
-    after: np.ndarray
+class TransferStudy(Study):
+    """One source-target task on cached features, one vector an utterance.
 
+    Of frames, the mean and deviation over time are taken. Support is drawn from the target's other
+    folds, so that no tested speaker is in it. One source model serves all folds and draws, and all
+    methods that ask for the same one.
 
-@dataclasses.dataclass(frozen=True)
-class Tested:
-    """A method in a test: its name, its kind ("tuned" or a baseline's name), its settings, and the metric loss of one's own."""
-    name: str
-    kind: str
-    config: EmofslConfig
-    metric: Metric | None = None
+    Args:
+        name: the task.
+        rows, split: of `protocols.build.build_task`, with roles train, valid, support and test.
+        store: features of all rows.
+        labels: the emotions in a fixed order.
+        root: folder of all that is kept.
+        features: what figures call the front end; default: the store's name.
+        published: rates of this very task in the paper (`results.methods.published_table`).
+        **others: of `Study`.
 
-
-class TransferStudy:
-    """One source-target task on cached features, one vector an utterance (of frames, the mean and deviation over time are taken).
-
-    rows, split: from `protocols.build.build_task` with roles train, valid, support and test; labels: the emotions in a fixed order. Support is
-    drawn from the target's other folds, so that no tested speaker is in it. Everything is kept below `root`: trained/ and runs/.
-    Raises LeakError where a speaker stands on both sides.
+    Raises:
+        LeakError: a speaker stands on both sides.
+        SettingError: the task has no support side.
     """
 
-    def __init__(self, name: str, rows: pd.DataFrame, split: pd.DataFrame, store: FeatureStore, labels: Sequence[str], root: str | os.PathLike, *,
-                 merge: Mapping[str, str | None] | None = None, device: str = "cpu", progress: bool = True):
-        check_disjoint(split)
+    method = "emofsl"
+    small = True
+
+    def __init__(self, name: str, rows: pd.DataFrame, split: pd.DataFrame, store: FeatureStore,
+                 labels: Sequence[str], root: str | pathlib.Path, *, features: str = "",
+                 published: pd.DataFrame | None = None, **others: Any):
+        super().__init__(name, rows, split, store, labels, root, **others)
         if "support" not in set(split["role"]):
-            raise settings.SettingError(f"task {name} has no support side: choose a protocol whose tasks have one (emofsl, or draws.pair_task)")
-        self.name, self.rows, self.split, self.store, self.labels = name, rows.reset_index(drop=True), split, store, list(labels)
-        self.root, self.merge, self.device, self.progress = root, dict(merge or {}), device, progress
-        self.folds = sorted(set(split["fold"]))
-        self.y = pd.Index(self.labels).get_indexer(self.rows["emotion"])
-        self.layers = len({name.split("_")[1] for name in store.feature_names if name.startswith("layer_")}) or 1
-        self.front, self.feature_spec, self.feature_key = store.spec["name"], store.spec, store.key        # they name what is kept
-        self.note = ""
-        self._learners: dict[Any, tuple[SourceLearner, History]] = {}
-        self._scores: dict[Any, dict[str, torch.Tensor]] = {}
+            raise SettingError(f"task {name} has no support side: choose a protocol whose tasks "
+                               "have one (emofsl, or draws.pair_task)")
+        self.y = self.classes(self.rows)
+        self.front = store.spec["name"]
+        self.features, self.published = features or self.front, published
+        stored = (one.split("_")[1] for one in store.feature_names if one.startswith("layer_"))
+        self.layers = len(set(stored)) or 1
         self._values: dict[str, torch.Tensor] = {}
+        self._drawn: dict[Any, np.ndarray] = {}
 
-    # --- stage 1: the source alone ------------------------------------------------------------------------------------------------------
+    # --- the contract -----------------------------------------------------------------------------
 
-    def train(self, config: EmofslConfig, on_record: Callable[[list[dict]], None] | None = None) -> History:
-        """Train the source model of the first seed, or load it; returns its history. The target is not read. Raises TrainingError, Interrupted."""
-        self._check(config)
-        return self._source(config, self.folds[0], on_record, self.progress)[1]
+    def learner(self, tested: Tested, fold: str) -> Training:
+        """The source model; the target is not read."""
+        train, valid = self.numbers(fold, "train"), self.numbers(fold, "valid")
+        if not len(valid):
+            raise SettingError(f"task {self.name}: no speaker of the source validates (it has one "
+                               "for training): take another source")
+        config = tested.config
+        metric = self.metric(config, fold) if config.source_loss_weight else None
+        learner = self._source_learner(train, valid, config, metric)
+        return Training(learner, learner.steps, learner.steps_per_epoch, config.source_patience)
 
-    def _source(self, config: EmofslConfig, fold: str, on_record: Callable | None = None, progress: bool = False) -> tuple[SourceLearner, History]:
-        """The source model for a fold, from memory, from disk, or trained now: one for all folds that have the same training side."""
-        own = source_settings(config)
-        split = self.split[(self.split["fold"] == fold) & self.split["role"].isin(["train", "valid"])]
-        key = own, frozenset(zip(split["utt_id"], split["role"], strict=True))
-        if key not in self._learners:
-            train, valid = (self._numbers(fold, role) for role in ("train", "valid"))
-            if not len(valid):
-                raise settings.SettingError(f"task {self.name}: no speaker of the source validates (it has one for training): take another source")
-            metric = self._metric(own, fold) if own.source_loss_weight else None
-            learner = self._learner(train, valid, own, metric)
-            facts = {"version": VERSION, "labels": self.labels, "merge": self.merge, "features": self.feature_key,
-                     "manifest": manifest_hash(self.rows[self.rows["utt_id"].isin(split["utt_id"])])}
-            name = f"{self.name.split('-')[0]}-{self.front}-seed{own.seed}"
-            with self._threads():
-                history = train_or_load(self.root, "emofsl-source", name, own, facts, split.assign(fold="source", seed=0, task=""), learner,
-                                        learner.steps, every=learner.steps_per_epoch, patience=own.source_patience, progress=progress,
-                                        on_record=on_record)[1]
-            self._learners[key] = learner, history
-        return self._learners[key]
+    def predict(self, learner: SourceLearner, tested: Tested, fold: str) -> pd.DataFrame:
+        """Predictions of the fold's tested utterances in all draws."""
+        scores = self._scores_of(learner, tested, fold).cpu().double().numpy()
+        rows, names = self.rows.iloc[self.numbers(fold, "test")], np.array(self.labels, object)
+        tables = []
+        for draw, each in enumerate(scores):
+            tables.append(predictions_table(
+                rows, names[each.argmax(axis=1)], self.labels, each, method=tested.name,
+                rule=self.rule, seed=tested.config.seed, fold=fold, draw=draw))
+        return pd.concat(tables, ignore_index=True)
 
-    def _learner(self, train: np.ndarray, valid: np.ndarray, config: EmofslConfig, metric: Metric | None) -> SourceLearner:
-        """What trains the source model on these rows."""
-        return source_learner(self._features("source", train).cpu().numpy(), self.y[train], (self._features("source", valid).cpu().numpy(),
-                              self.y[valid]), len(self.labels), config, metric, self.device, self.layers)
+    def evaluate(self, tested: Iterable[Tested], pictures: bool = True) -> dict[str, Run]:
+        """See `Study.evaluate`; what the last fold needed is let go, too."""
+        try:
+            return super().evaluate(tested, pictures)
+        finally:
+            self._held.clear()           # a loss of one's own may be another one in the next call
 
-    def _check(self, config: EmofslConfig) -> None:
-        """Raise SettingError for settings that this study cannot follow."""
-        check(config)
+    def check(self, tested: Tested) -> None:
+        """Raise SettingError for layers that could not learn here."""
+        config = tested.config
         if config.tune_layers:
-            raise settings.SettingError(f"tune_layers = {config.tune_layers}: {self.front} as it is cached here has no layers that could learn; make "
-                                        "the study by Transfers.study(..., tune_layers=...) with a speech encoder, or set tune_layers = 0")
+            raise SettingError(
+                f"tune_layers = {config.tune_layers}: {self.front} as it is cached here has no "
+                "layers that could learn; make the study by Transfers.study(..., tune_layers=...) "
+                "with a speech encoder, or set tune_layers = 0")
 
-    def _threads(self) -> contextlib.AbstractContextManager:
-        """How many threads torch may use meanwhile."""
-        return single_thread()
+    def training_of(self, tested: Tested) -> Tested:
+        """The source model, which also gives the baselines their standardisation."""
+        return Tested(_SOURCE, tested.config.of_source(), kind=_SOURCE)
 
-    def _numbers(self, fold: str, role: str) -> np.ndarray:
-        """Row numbers of one role in one fold."""
-        mine = self.split.loc[(self.split["fold"] == fold) & (self.split["role"] == role), "utt_id"]
-        return np.flatnonzero(self.rows["utt_id"].isin(mine))
+    def training_task(self, tested: Tested) -> str:
+        """The source alone: its model serves every target."""
+        training = self.split["role"].isin(TRAINING_ROLES)
+        mine = self.rows["utt_id"].isin(self.split.loc[training, "utt_id"])
+        return "+".join(sorted(set(self.rows.loc[mine, "corpus"])))
 
-    def _features(self, side: str, numbers: np.ndarray) -> torch.Tensor:
-        """Features of `rows[numbers]`, float32 (n, dim). The source's are read for its training; those of the target when it is tested."""
-        if side not in self._values:
-            training = self.split["role"].isin(["train", "valid"])
-            mine = self.rows["utt_id"].isin(self.split.loc[training if side == "source" else ~training, "utt_id"]).to_numpy()
-            values, self.note = self._vectors(np.flatnonzero(mine))
-            table = np.full((len(self.rows), values.shape[1]), np.nan, dtype=np.float32)
-            table[mine] = values
-            self._values[side] = torch.from_numpy(table).to(self.device)
-        return self._values[side][torch.as_tensor(numbers, device=self.device)]
+    def tested_settings(self, tested: Tested) -> EmofslConfig:
+        """What the method looks at; a loss of one's own looks at all of it."""
+        return tested.config if tested.own is not None else tested.config.only()
 
-    def _vectors(self, numbers: np.ndarray) -> tuple[np.ndarray, str]:
-        """One vector for each of `rows[numbers]`, float32 (n, dim), and a note on how it was made, or ""."""
-        return utterance_vectors(self.store, self.rows["utt_id"].iloc[numbers])
+    def run_name(self, tested: Tested) -> str:
+        """Method, decision and number of shots."""
+        return f"{tested.name}-{tested.config.shots}shot"
 
-    def _metric(self, config: EmofslConfig, fold: str) -> Metric | None:
-        """The metric loss; with margins "annotated" the emotions stand where the ratings of the source's training utterances put them."""
+    def split_table(self, tested: Tested) -> pd.DataFrame:
+        """Who trains and who is tested in each draw, and the support of each."""
+        parts = []
+        for seed in self.seeds(tested):
+            config = tested.at(seed).config
+            for fold in self.folds:
+                sides = self.split[self.split["fold"] == fold]
+                parts.append(draws_table(self.rows, sides, self.draws(config, fold), seed))
+        return pd.concat(parts, ignore_index=True)
+
+    def notes(self, tested: Tested) -> list[str]:
+        """Ways, shots and draws, the features, and what a method looks at."""
+        config = tested.config
+        notes = [f"{len(self.labels)}-way {config.shots}-shot, {config.n_draws} support draws a "
+                 "fold from speakers of other folds", f"features: {self.front}"]
+        if made := self._vectors(np.arange(1))[1]:
+            notes.append(made)
+        if tested.kind == "source only":
+            notes.append("looks at no support: the source's model as it is")
+        if self.layers > 1:
+            notes.append(f"{self.layers} layers of the encoder under weights that the source's "
+                         "training learned")
+        return notes
+
+    # --- what a notebook asks for -----------------------------------------------------------------
+
+    @property
+    def title(self) -> str:
+        """Task and features, for figures."""
+        return f"{self.name}, {self.features}"
+
+    @property
+    def guessing(self) -> float:
+        """The UAR of guessing, a fraction."""
+        return 1 / len(self.labels)
+
+    def overview(self) -> pd.DataFrame:
+        """How many utterances of the task have which role in which fold."""
+        counts = self.split.groupby(["fold", "role"])["utt_id"].nunique()
+        return counts.unstack()
+
+    def train_source(self, config: EmofslConfig,
+                     on_record: Callable[[list[dict]], None] | None = None) -> History:
+        """Train the source model of the first seed, or load it; returns what happened.
+
+        Args:
+            config: the settings.
+            on_record: called with all records so far now and then, such as a live curve.
+
+        Raises:
+            SettingError, TrainingError, Interrupted.
+        """
+        return self.train(Tested(_SOURCE, config, kind=_SOURCE), on_record=on_record)
+
+    def compare(self, config: EmofslConfig, shots: Sequence[int] | str = (),
+                methods: Sequence[str] = METHODS, decisions: Sequence[str] = DECISIONS,
+                baselines: Sequence[str] = BASELINES, own: Mapping[str, Metric] | None = None,
+                pictures: bool = True) -> dict[tuple[str, int], Run]:
+        """Every method on the same support draws: finished runs by (name, k).
+
+        Names are those of the baselines and "<method>, <decision>". What was finished before is
+        loaded, draws of a fold done before a kill are kept.
+
+        Args:
+            config: the settings.
+            shots: further numbers of shots, besides config.shots.
+            methods: of METHODS.
+            decisions: of DECISIONS; two cost what one does.
+            baselines: of BASELINES.
+            own: metric losses of one's own by name, (embedding (draws, n, width), y (draws, n)) ->
+                (draws,), added to cross-entropy in the fine-tuning with config.loss_weight.
+            pictures: draw the confusion matrix of each run, too (0.7 s each).
+
+        Raises:
+            SettingError, FoldError, TrainingError, Interrupted.
+        """
+        chosen = []
+        for k in sorted({config.shots, *map(int, as_list(shots))}):
+            at_k = dataclasses.replace(config, shots=k)
+            chosen += _tested(at_k, methods, decisions, baselines, own or {})
+        runs = self.evaluate(chosen, pictures)
+        return {(one.name, one.config.shots): runs[one.label] for one in chosen}
+
+    def table(self, runs: Runs, config: EmofslConfig) -> pd.DataFrame:
+        """Rates of the runs at config.shots; differences are to BTL with config.decision."""
+        at_k = {name: run for (name, k), run in runs.items() if k == config.shots}
+        return readable(methods_table(at_k, tuned_name("BTL", config)))
+
+    def layer_weights(self, config: EmofslConfig) -> np.ndarray:
+        """Weights that the source's training gave the encoder's layers, float (layers,).
+
+        They sum to 1; the input of the first layer is the first. Raises SettingError where the
+        features hold one layer.
+        """
+        if self.layers == 1:
+            raise SettingError(f"{self.front} holds one layer: take a speech encoder with "
+                               "layer = 'all'")
+        weights = self.source_of(config).module.layer_weights.detach()
+        return torch.softmax(weights, dim=0).cpu().numpy()
+
+    def scores(self, learner: SourceLearner, config: EmofslConfig, fold: str,
+               own: Metric | None = None) -> dict[str, torch.Tensor]:
+        """Stages 2 and 3 on all draws of a fold: both decisions come from one fine-tuning.
+
+        Args:
+            learner: of `source_of`.
+            config: the settings.
+            fold: which one.
+            own: a metric loss of one's own instead of config.method's.
+
+        Returns:
+            {"prototype", "head"}: float (draws, n_tested, classes).
+        """
+        def make() -> dict[str, torch.Tensor]:
+            metric = self.metric(config, fold) if own is None else own
+            draws, numbers = self.draws(config, fold), self.numbers(fold, "test")
+            return self._decided(learner, draws, numbers, config, metric)
+
+        key = id(own), dataclasses.replace(config, decision=DECISIONS[0])
+        return self.held(fold, key, make)
+
+    def source_of(self, config: EmofslConfig, fold: str = "") -> SourceLearner:
+        """The trained source model (of a fold; default: the first)."""
+        return self.trained(Tested(_SOURCE, config, kind=_SOURCE), fold or self.folds[0])[0]
+
+    def draws(self, config: EmofslConfig, fold: str) -> np.ndarray:
+        """The support draws of a fold: row numbers, int64 (draws, classes, shots).
+
+        Raises FoldError where a class has too few utterances.
+        """
+        key = fold, config.shots, config.n_draws, config.seed
+        if key not in self._drawn:
+            sides = self.split[self.split["fold"] == fold]
+            self._drawn[key] = support_draws(self.rows, sides, self.labels, config.shots,
+                                             config.n_draws, config.seed)
+        return self._drawn[key]
+
+    def numbers(self, fold: str, role: str) -> np.ndarray:
+        """Row numbers of one role in one fold, int64 (n,)."""
+        mine = (self.split["fold"] == fold) & (self.split["role"] == role)
+        return np.flatnonzero(self.rows["utt_id"].isin(self.split.loc[mine, "utt_id"]))
+
+    def metric(self, config: EmofslConfig, fold: str) -> Metric | None:
+        """The metric loss of config.method.
+
+        With margins "annotated" the emotions stand where the ratings of the source's training
+        utterances put them.
+        """
         coordinates = None
         if config.margins == "annotated" and config.method == "EMOFSL":
-            coordinates = circumplex.coordinates_from_annotations(self.rows.iloc[self._numbers(fold, "train")])
+            train = self.rows.iloc[self.numbers(fold, "train")]
+            coordinates = circumplex.coordinates_from_annotations(train)
         return emofsl.metric_loss(config, self.labels, coordinates)
 
-    # --- stages 2 and 3: support draws of the target --------------------------------------------------------------------------------------
+    # --- the three stages on these features -------------------------------------------------------
 
-    def evaluate(self, config: EmofslConfig, shots: Sequence[int] = (), methods: Sequence[str] = METHODS, decisions: Sequence[str] = DECISIONS,
-                 baselines: Sequence[str] = BASELINES, own: Mapping[str, Metric] | None = None,
-                 pictures: bool = True) -> dict[tuple[str, int], Run]:
-        """Every method at every number of shots on the same support draws: finished runs by (name, k).
+    def _source_learner(self, train: np.ndarray, valid: np.ndarray, config: EmofslConfig,
+                        metric: Metric | None) -> SourceLearner:
+        """What trains the source model on these rows."""
+        x = self._features("source", train).cpu().numpy()
+        valid_x = self._features("source", valid).cpu().numpy()
+        return source_learner(x, self.y[train], (valid_x, self.y[valid]), len(self.labels), config,
+                              metric, self.device, self.layers)
 
-        shots: default config.shots alone. Names are "<method>, <decision>" and those of the baselines; own: metric losses of one's own by
-        name, (embedding (draws, n, width), y (draws, n)) -> (draws,), added to cross-entropy in the fine-tuning with config.loss_weight.
-        pictures: draw the confusion matrix of each run, too (0.7 s each). What was finished before is loaded, draws of a fold done before a kill
-        are kept. Raises SettingError, FoldError, TrainingError.
-        """
-        found, ks = {}, sorted({int(k) for k in shots or (config.shots,)})
-        todo = len(ks) * (len(baselines) + len(decisions) * (len(methods) + len(own or {})))
-        with progress_bar(total=todo, desc=self.name, unit="run", disable=not self.progress, leave=False) as bar:
-            for k in ks:
-                found |= self._at(dataclasses.replace(config, shots=k), methods, decisions, baselines, own or {}, pictures, bar)
-        return found
-
-    def _at(self, config: EmofslConfig, methods: Sequence[str], decisions: Sequence[str], baselines: Sequence[str], own: Mapping[str, Metric],
-            pictures: bool, bar: tqdm) -> dict[tuple[str, int], Run]:
-        """Every method at one number of shots."""
-        tested = self._tested(config, methods, decisions, baselines, own)
-        for one in tested:
-            self._check(one.config)
-        drawn = {(seed, fold): self.draws(config, fold, seed) for seed in _seeds(config) for fold in self.folds}
-        split = pd.concat([draws_table(self.rows, self.split[self.split["fold"] == fold], draws, seed) for (seed, fold), draws in drawn.items()],
-                          ignore_index=True)
-        check_disjoint(split)
-        found = {}
-        for one in tested:
-            found[one.name, config.shots] = self._run(one, drawn, split, pictures)
-            bar.update(1)
-        self._scores.clear()
-        return found
-
-    def _tested(self, config: EmofslConfig, methods: Sequence[str], decisions: Sequence[str], baselines: Sequence[str],
-                own: Mapping[str, Metric]) -> list[Tested]:
-        """What is tested at one number of shots."""
-        tuned = [Tested(f"{method}, {decision}", "tuned", relevant(dataclasses.replace(config, method=method, decision=decision)))
-                 for method in methods for decision in decisions]
-        mine = [Tested(f"{name}, {decision}", "tuned", dataclasses.replace(config, decision=decision), metric)
-                for name, metric in own.items() for decision in decisions]
-        return [*(Tested(name, name, baseline_settings(config)) for name in baselines), *tuned, *mine]
-
-    def draws(self, config: EmofslConfig, fold: str, seed: int) -> np.ndarray:
-        """The support draws of a fold: row numbers, int64 (draws, classes, shots). Raises FoldError where a class has too few utterances."""
-        return support_draws(self.rows, self.split[self.split["fold"] == fold], self.labels, config.shots, config.n_draws, seed)
-
-    def _run(self, tested: Tested, drawn: Mapping[tuple[int, str], np.ndarray], split: pd.DataFrame, pictures: bool) -> Run:
-        """One method on all draws: a finished run."""
+    def _scores_of(self, learner: SourceLearner, tested: Tested, fold: str) -> torch.Tensor:
+        """Scores of one method, float (draws, n_tested, classes)."""
         config = tested.config
-        facts = {"version": VERSION, "preset": preset_name(config) if tested.kind == "tuned" and not tested.metric else "",
-                 "labels": self.labels, "merge": self.merge, "features": self.feature_key, "feature_spec": self.feature_spec,
-                 "manifest": manifest_hash(self.rows), "task": self.name, "model": tested.name,
-                 **({"code": files.short_hash(inspect.getsource(tested.metric))} if tested.metric else {})}
-        run = open_run(self.root, "emofsl", f"{self.name}-{self.front}-{tested.name}-{config.shots}shot", config, facts, split)
-        parts = {f"seed{seed}-fold{fold}": lambda part, seed=seed, fold=fold, draws=draws: self._predictions(tested, draws, seed, fold)
-                 for (seed, fold), draws in drawn.items()}
-        return complete(run, parts, self.labels, n_boot=config.n_boot, notes=lambda: self._notes(tested), pictures=pictures)
+        if tested.kind == _TUNED:
+            return self.scores(learner, config, fold, tested.own)[config.decision]
+        draws, numbers = self.draws(config, fold), self.numbers(fold, "test")
+        if tested.kind == "source only":
+            logits = self.through(learner.module, numbers)[0]
+            return torch.softmax(logits, dim=-1).expand(len(draws), *logits.shape)
+        support, y = self._support(draws)
+        train, net = self.numbers(fold, "train"), self._frozen(learner)
+        tasks = rivals.as_tasks(net, support, y, self._features("target", numbers))
+        return rivals.baseline(tested.kind, tasks, net, self._features("source", train),
+                               self.y[train])
 
-    def _predictions(self, tested: Tested, draws: np.ndarray, seed: int, fold: str) -> pd.DataFrame:
-        """Predictions of all draws of one seed and fold."""
-        config = dataclasses.replace(tested.config, seed=seed)
-        learner, numbers = self._source(config, fold)[0], self._numbers(fold, "test")
-        if tested.kind == "tuned":
-            scores = self.scores(config, fold, draws, tested.metric)[config.decision]
-        else:
-            with self._threads():
-                tasks = rivals.as_tasks(self._frozen(learner), *self._support(draws), self._features("target", numbers))
-                scores = self._baseline(tested.kind, learner, tasks, numbers, fold)
-        return draw_predictions(scores.cpu().double().numpy(), self.rows.iloc[numbers], self.labels, method=tested.name, seed=seed, fold=fold)
-
-    def _support(self, draws: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Support features (draws, n, dim) and class ids (n,) of support draws (draws, classes, shots)."""
-        support = self._features("target", draws.reshape(len(draws), -1).ravel())
-        y = torch.arange(draws.shape[1], device=self.device).repeat_interleave(draws.shape[2])
-        return support.reshape(len(draws), -1, support.shape[-1]), y
-
-    def scores(self, config: EmofslConfig, fold: str, draws: np.ndarray, metric: Metric | None = None) -> dict[str, torch.Tensor]:
-        """Stages 2 and 3 on support draws of a fold (of `draws`): {"prototype", "head"}, float (draws, n_tested, classes).
-
-        metric: a loss of one's own instead of config.method's. Both decisions cost what one does; the last ones are at hand.
-        """
-        key = metric, dataclasses.replace(config, decision=DECISIONS[0]), fold
-        if key not in self._scores:
-            with self._threads():
-                self._scores[key] = self._decided(self._source(config, fold)[0], draws, self._numbers(fold, "test"), config,
-                                                  metric or self._metric(config, fold))
-        return self._scores[key]
-
-    def _decided(self, learner: SourceLearner, draws: np.ndarray, numbers: np.ndarray, config: EmofslConfig,
-                 metric: Metric | None) -> dict[str, torch.Tensor]:
+    def _decided(self, learner: SourceLearner, draws: np.ndarray, numbers: np.ndarray,
+                 config: EmofslConfig, metric: Metric | None) -> dict[str, torch.Tensor]:
         """Stages 2 and 3: scores of `rows[numbers]` by either decision."""
         support, y = self._support(draws)
         parameters = emofsl.fine_tune(learner.module, support, y, config, metric)
-        return emofsl.decide(parameters, self._features("target", numbers), support, y, config)
+        query = self._features("target", numbers)
+        return emofsl.decide(parameters, query, support, y, config)
 
-    def _baseline(self, kind: str, learner: SourceLearner, tasks: Tasks, numbers: np.ndarray, fold: str) -> torch.Tensor:
-        """Probabilities (draws, n_query, classes) of a baseline."""
-        if kind == "source only":
-            logits = self._through(learner.module, numbers)[0]
-            return torch.softmax(logits, dim=-1).expand(len(tasks.support.y), *logits.shape)
-        if kind == "LDA":        # one shot says nothing of the spread within a class, so that of the source serves all k
-            train = self._numbers(fold, "train")
-            scaled = self._frozen(learner).scaled(self._features("source", train)).detach().cpu().numpy()
-            return rivals.lda(tasks, rivals.within_class_covariance(scaled, self.y[train]))
-        return {"nearest prototype": heads.nearest_prototype, "logistic regression": heads.logistic_regression}[kind](tasks)
+    def projected(self, learner: SourceLearner, draw: np.ndarray, numbers: np.ndarray,
+                   config: EmofslConfig, metric: Metric | None) -> torch.Tensor:
+        """Projections (n, width) of `rows[numbers]` after one draw (1, classes, shots)."""
+        support, y = self._support(draw)
+        parameters = emofsl.fine_tune(learner.module, support, y, config, metric)
+        with torch.no_grad():
+            values = self._features("target", numbers)
+            return forward(parameters, values, config.activation)[1][0]
 
     def _frozen(self, learner: SourceLearner) -> EmofslNet:
         """The network whose standardisation and layer weights the baselines share."""
         return learner.module
 
     @torch.no_grad()
-    def _through(self, module: torch.nn.Module, numbers: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits (n, classes) and projections (n, width) that the source's network gives `rows[numbers]` of the target."""
+    def through(self, module: torch.nn.Module,
+                 numbers: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (n, classes) and projections (n, width) of `rows[numbers]` of the target."""
         return module(self._features("target", numbers))
 
-    def _notes(self, tested: Tested) -> list[str]:
-        """What a reader of the numbers has to know."""
-        config = tested.config
-        notes = [f"{len(self.labels)}-way {config.shots}-shot, {config.n_draws} support draws a fold from speakers of other folds",
-                 f"features: {self.front}", *([self.note] if self.note else [])]
-        if tested.kind == "source only":
-            notes.append("looks at no support: the source's model as it is")
-        if self.layers > 1:
-            notes.append(f"{self.layers} layers of the encoder under weights that the source's training learned")
-        return notes
+    def _support(self, draws: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features (draws, n, dim) and class ids (n,) of support draws (draws, classes, shots)."""
+        support = self._features("target", draws.ravel())
+        support = support.reshape(len(draws), -1, support.shape[-1])
+        return support, self._support_classes(draws)
 
-    def embeddings(self, config: EmofslConfig, fold: str = "", draw: int = 0) -> Embeddings:
-        """Projections of the tested utterances of a fold (default: the first) and of one draw's support, before and after the fine-tuning."""
-        fold = fold or self.folds[0]
-        chosen = self.draws(config, fold, config.seed)[draw:draw + 1]
-        learner, numbers = self._source(config, fold)[0], self._numbers(fold, "test")
-        everyone = np.concatenate([numbers, chosen.ravel()])
-        with self._threads():
-            before, after = self._through(learner.module, everyone)[1], self._projected(learner, chosen, everyone, config, self._metric(config, fold))
-        rows = self.rows.iloc[everyone].assign(role=np.repeat(["test", "support"], [len(numbers), chosen.size])).reset_index(drop=True)
-        return Embeddings(rows, before.cpu().numpy(), after.cpu().numpy())
+    def _support_classes(self, draws: np.ndarray) -> torch.Tensor:
+        """Class ids (n,) of the support of each draw."""
+        _, classes, shots = draws.shape
+        return torch.arange(classes, device=self.device).repeat_interleave(shots)
 
-    def _projected(self, learner: SourceLearner, draw: np.ndarray, numbers: np.ndarray, config: EmofslConfig, metric: Metric | None) -> torch.Tensor:
-        """Projections (n, width) of `rows[numbers]` after the fine-tuning on one draw (1, classes, shots)."""
-        parameters = emofsl.fine_tune(learner.module, *self._support(draw), config, metric)
-        with torch.no_grad():
-            return forward(parameters, self._features("target", numbers), config.activation)[1][0]
+    def _features(self, side: str, numbers: np.ndarray) -> torch.Tensor:
+        """Features of `rows[numbers]`, float32 (n, dim).
 
-    def layer_weights(self, config: EmofslConfig) -> np.ndarray:
-        """Weights that the source's training gave the encoder's layers, float (layers,) that sum to 1, the input of the first layer first.
-
-        Raises SettingError where the features hold one layer.
+        The source's are read for its training; those of the target when it is tested.
         """
-        if self.layers == 1:
-            raise settings.SettingError(f"{self.front} holds one layer: take a speech encoder with layer = 'all'")
-        return torch.softmax(self._source(config, self.folds[0])[0].module.layer_weights.detach(), dim=0).cpu().numpy()
+        if side not in self._values:
+            training = self.split["role"].isin(TRAINING_ROLES)
+            roles = training if side == "source" else ~training
+            mine = self.rows["utt_id"].isin(self.split.loc[roles, "utt_id"]).to_numpy()
+            values, _ = self._vectors(np.flatnonzero(mine))
+            table = np.full((len(self.rows), values.shape[1]), np.nan, dtype=np.float32)
+            table[mine] = values
+            self._values[side] = torch.from_numpy(table).to(self.device)
+        return self._values[side][torch.as_tensor(numbers, device=self.device)]
+
+    def _vectors(self, numbers: np.ndarray) -> tuple[np.ndarray, str]:
+        """One vector for each of `rows[numbers]`, float32 (n, dim), and how it was made, or ""."""
+        return utterance_vectors(self.store, self.rows["utt_id"].iloc[numbers])
 
 
-def _seeds(config: EmofslConfig) -> range:
-    return range(config.seed, config.seed + config.n_seeds)
+def tuned_name(method: str, config: EmofslConfig) -> str:
+    """What the runs of a fine-tuned method are called: "EMOFSL, head"."""
+    return f"{method}, {config.decision}"
 
 
-def draw_predictions(scores: np.ndarray, rows: pd.DataFrame, labels: Sequence[str], *, method: str, seed: int, fold: str) -> pd.DataFrame:
-    """Predictions of all support draws as a table of results.predictions, `draw` the number of the draw: scores (draws, rows, labels)."""
-    draws = len(scores)
-    table = pd.concat([rows[["utt_id", "corpus", "speaker", "emotion"]].rename(columns={"emotion": "true"})] * draws, ignore_index=True)
-    table = table.assign(method=method, rule="inductive", seed=seed, fold=str(fold), draw=np.repeat(np.arange(draws), len(rows)), task=0,
-                         pred=np.array(labels, dtype=object)[scores.argmax(axis=2).ravel()])
-    probabilities = pd.DataFrame(scores.reshape(-1, len(labels)), columns=[f"p_{label}" for label in labels])
-    return validate(pd.concat([table, probabilities], axis=1), labels)
+def _tested(config: EmofslConfig, methods: Sequence[str], decisions: Sequence[str],
+            baselines: Sequence[str], own: Mapping[str, Metric]) -> list[Tested]:
+    """What is tested at one number of shots."""
+    condition, chosen = f"{config.shots}-shot", []
+    for name in baselines:
+        chosen.append(Tested(name, config.of_baselines(), kind=name, condition=condition))
+    for method in methods:
+        for decision in decisions:
+            one = dataclasses.replace(config, method=method, decision=decision)
+            chosen.append(Tested(tuned_name(method, one), one, kind=_TUNED, condition=condition))
+    for name, metric in own.items():
+        for decision in decisions:
+            one = dataclasses.replace(config, decision=decision)
+            chosen.append(Tested(tuned_name(name, one), one, metric, _TUNED, condition))
+    return chosen

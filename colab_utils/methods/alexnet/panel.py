@@ -1,0 +1,31 @@
+"""The panel of notebook 05: other features, networks and ways of training, on one fold."""
+from __future__ import annotations
+
+from IPython.display import display
+
+from colab_utils import drive
+from colab_utils.methods.alexnet.settings import AlexnetConfig
+from colab_utils.methods.alexnet.study import AlexnetStudy
+from colab_utils.panel.panel import Panel
+from colab_utils.results.runs import Run
+from colab_utils.settings import setting
+
+CONDITIONS = ("clean", "pink@10")
+
+
+def panel(study: AlexnetStudy, config: AlexnetConfig) -> Panel:
+    """Sliders that start at `config`, and a fold; Run trains one network and tests it."""
+    def run_and_draw(chosen: AlexnetConfig, fold: str) -> dict[str, Run]:
+        runs = study.of_fold(fold).run(chosen, CONDITIONS)
+        display(study.table(runs))
+        title = f"{chosen.ser_model}, {chosen.features}, fold {fold}"
+        display(study.matrices_figure(runs, title))
+        return runs
+
+    def save(runs: dict[str, Run]) -> None:
+        drive.download([run.path for run in runs.values()], "05_alexnet")
+
+    folds = tuple(study.folds)
+    fold = setting(folds[0], "which fold's speakers are tested", options=folds)
+    return Panel(config, run=run_and_draw, choices={"fold": fold}, download=save,
+                 title="A network")
