@@ -13,7 +13,7 @@ FEATURES ?=
 export MPLBACKEND = Agg
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
-.PHONY: run test setup run-embedded lint clean
+.PHONY: run test long setup run-embedded lint clean
 
 setup: $(VENV)/.ready
 
@@ -31,6 +31,10 @@ run: setup
 
 test: setup run-embedded
 	$(BIN)/python -m pytest
+
+# What takes long: each study killed twelve times.
+long: setup
+	KILLS=4 $(BIN)/python -m pytest tests/test_kills.py
 
 # The tests leave the same page as `make run` does: the main job on the embedded corpus.
 run-embedded: setup

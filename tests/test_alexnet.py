@@ -1,8 +1,11 @@
 """AlexNet on spectrograms: sizes, masks, weights, the published traps beside the repaired way, training, studies, models to keep."""
 import dataclasses
+import gc
 import os
 import pathlib
 import pickle
+import sys
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -13,17 +16,38 @@ from torch.nn import functional
 
 from colab_utils.corpora.manifest import empty_row
 from colab_utils.features.published.alexnet import AlexNetSpectrogram
+from colab_utils.learning.study import Tested
 from colab_utils.learning.training import train
+from colab_utils.methods.alexnet import figures
+from colab_utils.methods.alexnet import study as study_module
 from colab_utils.methods.alexnet import training as cnn
-from colab_utils.methods.alexnet.network import AlexNet, AlexNetGap, spectrogram_net, start_from, valid_columns
-from colab_utils.methods.alexnet.pictures import Images, Range, fit_range, make_images, utterance_probabilities
-from colab_utils.methods.alexnet.study import Labeller, SpectrogramStudy
-from colab_utils.methods.alexnet.training import PRESETS, SpectrogramLearner, check, preset_name
+from colab_utils.methods.alexnet.labeller import Labeller
+from colab_utils.methods.alexnet.network import (
+    AlexNet,
+    AlexNetGap,
+    spectrogram_net,
+    start_from,
+    valid_columns,
+)
+from colab_utils.methods.alexnet.panel import panel
+from colab_utils.methods.alexnet.pictures import (
+    Images,
+    fit_range,
+    make_images,
+    utterance_probabilities,
+)
+from colab_utils.methods.alexnet.settings import AlexnetConfig
+from colab_utils.methods.alexnet.study import AlexnetStudy, in_conditions
+from colab_utils.methods.alexnet.training import AlexnetLearner, Batch, FoldPictures, TrainingFold
 from colab_utils.protocols.folds import grouped_folds, make_split
-from colab_utils.settings import SettingError
+from colab_utils.settings import SettingError, with_settings
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
+from run_notebook import read_value  # noqa: E402
 
 LABELS = ["anger", "fear", "sadness"]
-SMALL = dataclasses.replace(PRESETS["small"], num_epochs=2, batch_size=8, n_boot=20, image_height=63, image_width=64)
+SMALL = AlexnetConfig.from_preset("small", num_epochs=2, batch_size=8, n_boot=20, image_height=63,
+                                  image_width=64)
 
 
 # --- networks -----------------------------------------------------------------------------------------------------------------------------
@@ -148,7 +172,8 @@ def test_mixup_mixes_pictures_labels_and_copies_alike():
     rng = np.random.default_rng(0)
     images, other, valid = torch.randn(8, 1, 4, 4), torch.randn(8, 1, 4, 4), torch.linspace(0.1, 0.8, 8)
     targets = functional.one_hot(torch.arange(8) % 3, 3).float()
-    both, held, soft, copies = cnn.mixed(images, valid, targets, other, SMALL, np.random.default_rng(5))
+    batch = Batch(images, valid, targets, other)
+    both, held, soft, copies = cnn.mixed(batch, SMALL, np.random.default_rng(5))
     rng = np.random.default_rng(5)
     share = rng.beta(0.4, 0.4, size=8)
     share, partner = np.maximum(share, 1 - share), rng.permutation(8)
@@ -159,7 +184,7 @@ def test_mixup_mixes_pictures_labels_and_copies_alike():
     logits = torch.randn(8, 3)
     pairs = [share[i] * functional.cross_entropy(logits[i], torch.tensor(i % 3)) + (1 - share[i]) *
              functional.cross_entropy(logits[i], torch.tensor(int(partner[i]) % 3)) for i in range(8)]
-    assert cnn.cross_entropy(logits, soft).item() == pytest.approx(float(sum(pairs)) / 8, abs=1e-5)
+    assert cnn.soft_cross_entropy(logits, soft).item() == pytest.approx(float(sum(pairs)) / 8, abs=1e-5)
 
 
 def test_spec_augment_hides_bands_of_at_most_a_tenth_each():
@@ -199,6 +224,13 @@ class Store(dict):
     def ids(self):
         return list(self)
 
+    def lengths(self, ids):
+        return np.array([len(self[utt_id]) for utt_id in ids])
+
+
+def sized(height, width, **changes):
+    return dataclasses.replace(SMALL, image_height=height, image_width=width, **changes)
+
 
 def corpus(speakers=6, each=3):
     return pd.DataFrame([{**empty_row("aa", f"{who}-{label}-{i}"), "speaker": f"s{who}", "emotion": label, "emotion_raw": label}
@@ -221,7 +253,7 @@ def test_pictures_are_scaled_by_training_bins_turned_and_padded_with_silence():
     limits = fit_range(store, rows["utt_id"][:5], spec)
     frames = np.concatenate([store[utt] for utt in rows["utt_id"][:5]])
     assert np.allclose(limits.low[0], frames.min(0)) and np.allclose(limits.high[0], frames.max(0))
-    images = make_images(store, rows, LABELS, spec, limits, size=(200, 300))
+    images = make_images(store, rows, LABELS, sized(200, 300), limits)
     short = int(np.argmax([len(store[utt]) < 300 for utt in rows["utt_id"]]))
     picture = images.values[images.utterance == short][0, 0]
     mean, std = np.mean([0.485, 0.456, 0.406]), np.mean([0.229, 0.224, 0.225])
@@ -230,21 +262,26 @@ def test_pictures_are_scaled_by_training_bins_turned_and_padded_with_silence():
     assert np.allclose(picture[:, :len(clip)], (expected - mean) / std, atol=1e-3)
     assert np.allclose(picture[:, len(clip):], -mean / std, atol=1e-3)               # silence is black
     assert images.valid[images.utterance == short][0].item() == pytest.approx(len(clip) / 300)
-    trapped = make_images(store, rows, LABELS, spec, limits, size=(200, 300), padding="zero").values[images.utterance == short][0, 0]
+    white = make_images(store, rows, LABELS, sized(200, 300, padding="zero"), limits)
+    trapped = white.values[images.utterance == short][0, 0]
     assert np.allclose(trapped[:, len(clip):], (1 - mean) / std, atol=1e-3)          # the published padding is white
-    levels = make_images(store, rows, LABELS, spec, limits, size=(200, 300), eight_bit=True).values.float() * std + mean
+    rounded = make_images(store, rows, LABELS, sized(200, 300, eight_bit=True), limits)
+    levels = rounded.values.float() * std + mean
     assert torch.allclose(levels * 255, (levels * 255).round(), atol=0.2)
     with pytest.raises(SettingError, match="no features"):
-        make_images(store, rows.assign(utt_id=rows["utt_id"] + "x"), LABELS, spec, limits)
+        make_images(store, rows.assign(utt_id=rows["utt_id"] + "x"), LABELS, SMALL, limits)
 
 
 def test_the_default_data_path_is_not_quantised_and_three_channels_train():
     rows, spec = corpus(2), AlexNetSpectrogram(feature_set="logdeltaspec")
     store = spectrograms(rows, channels=3)
     limits = fit_range(store, rows["utt_id"], spec)
-    images = make_images(store, rows, LABELS, spec, limits, size=(63, 64))
+    config = dataclasses.replace(SMALL, features="logdeltaspec")
+    images = make_images(store, rows, LABELS, config, limits)
     assert images.values.shape[1:] == (3, 63, 64) and images.values.dtype == torch.float32
-    learner = SpectrogramLearner(images, images, images.y[:0].numpy(), 3, dataclasses.replace(SMALL, features="logdeltaspec"))
+    fold = TrainingFold(limits, images.y.numpy(), images.y[:0].numpy(),
+                        lambda: FoldPictures(images, [], images))
+    learner = AlexnetLearner(config, 3, fold)
     assert np.isfinite(learner.step(0)["loss"])
 
 
@@ -254,10 +291,13 @@ def learner_of(config, rows=None):
     rows = corpus() if rows is None else rows
     store, spec = spectrograms(rows), AlexNetSpectrogram()
     limits = fit_range(store, rows["utt_id"], spec)
-    images = make_images(store, rows, LABELS, spec, limits, size=(63, 64))
-    noisy = [images._replace(values=images.values + 0.3 * torch.randn(images.values.shape, generator=torch.Generator().manual_seed(1)))]
+    images = make_images(store, rows, LABELS, SMALL, limits)
+    noise = torch.randn(images.values.shape, generator=torch.Generator().manual_seed(1))
+    noisy = [images._replace(values=images.values + 0.3 * noise)]
     true = pd.Index(LABELS).get_indexer(rows["emotion"])
-    return SpectrogramLearner(images, images, true, 3, config, noisy)
+    fold = TrainingFold(limits, images.y.numpy(), true,
+                        lambda: FoldPictures(images, noisy, images))
+    return AlexnetLearner(config, 3, fold)
 
 
 @pytest.mark.parametrize("change", [{}, {"mixup": True}, {"stability": 0.5}, {"oversampling": True, "balanced": False}, {"noisy_loss": True},
@@ -273,7 +313,7 @@ def test_balanced_batches_hold_every_class_equally_often():
     rows = corpus()
     rare = rows[(rows["emotion"] != "fear") | (rows["speaker"] == "s0")].reset_index(drop=True)
     learner = learner_of(dataclasses.replace(SMALL, batch_size=9), rare)
-    counts = np.bincount(learner.train_images.y.numpy()[learner._rows(3, np.random.default_rng(0))])
+    counts = np.bincount(learner.y[learner.segments_of(3, np.random.default_rng(0))])
     assert counts.tolist() == [3, 3, 3]
 
 
@@ -283,7 +323,8 @@ def test_the_metric_that_selects_is_the_one_named():
     scores = {}
     for select in ("uar", "wa"):
         learner = learner_of(dataclasses.replace(SMALL, select=select), skewed)
-        found = utterance_probabilities(learner.probabilities(learner.valid), learner.valid).argmax(axis=1)
+        valid = learner.pictures.valid
+        found = utterance_probabilities(learner.probabilities(valid), valid).argmax(axis=1)
         right = pd.Series(found == learner.true)
         scores[select] = {"uar": right.groupby(learner.true).mean().mean(), "wa": right.mean()}
         assert learner.validate() == pytest.approx(scores[select][select])
@@ -309,80 +350,436 @@ def test_an_interrupted_training_ends_bit_for_bit_like_an_uninterrupted_one(tmp_
     assert all(torch.equal(whole.module.state_dict()[name], value) for name, value in again.module.state_dict().items())
 
 
-def test_bad_settings_are_one_sentence():
-    for change, told in (({"oversampling": True}, "both even out"), ({"image_width": 20}, "image_width"), ({"ser_model": "vgg"}, "ser_model"),
-                         ({"noisy_loss": True, "mixup": True}, "noisy copies of mixed")):
-        with pytest.raises(SettingError, match=told):
-            check(dataclasses.replace(SMALL, **change))
-    with pytest.raises(SettingError, match="needs noisy copies"):
-        rows = corpus(1)
-        limits = Range(torch.full((1, 200), -80.0), torch.zeros(1, 200))
-        images = make_images(spectrograms(rows), rows, LABELS, AlexNetSpectrogram(), limits, size=(63, 64))
-        SpectrogramLearner(images, images, np.zeros(9), 3, dataclasses.replace(SMALL, stability=0.5))
-    for name, preset in PRESETS.items():
-        check(preset)
-        assert preset_name(dataclasses.replace(preset, seed=3, mixup=True)) == name
+# --- settings -------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("change", "told"), [
+    ({"oversampling": True}, "both even out"), ({"image_width": 20}, "image_width"),
+    ({"ser_model": "vgg"}, "ser_model"), ({"noisy_loss": True, "mixup": True}, "noisy copies of")])
+def test_bad_settings_are_one_sentence(change, told):
+    with pytest.raises(SettingError, match=told) as found:
+        with_settings(SMALL, **change)
+    assert "\n" not in str(found.value)
 
 
-# --- the study ----------------------------------------------------------------------------------------------------------------------------
+def test_every_preset_works_and_is_named_by_a_result():
+    for name in AlexnetConfig.PRESETS:
+        config = AlexnetConfig.from_preset(name, seed=3, features="logmelspec")
+        assert config.preset == name and config.changed() == {}
+        assert dataclasses.replace(config, mixup=True).changed() == {"mixup": True}
+    assert AlexnetConfig.from_preset("paper-as-released").padding == "zero"
+    with pytest.raises(SettingError, match="no preset 'best'"):
+        AlexnetConfig.from_preset("best")
+
+
+EMPTY = {"features": "logspec", "ser_model": "alexnet_gap", "pretrained": "", "mixup": None,
+         "oversampling": None, "num_epochs": 0, "batch_size": 0, "lr": 0.0, "seed": 0, "n_seeds": 1}
+
+
+@pytest.mark.parametrize("preset", list(AlexnetConfig.PRESETS))
+def test_empty_lines_of_the_form_are_as_the_preset_says(preset):
+    assert AlexnetConfig.from_form(preset, {}, **EMPTY) == AlexnetConfig.from_preset(preset)
+
+
+@pytest.mark.parametrize("text", ["false", "False", "no"])
+def test_no_on_the_command_line_is_no(text):
+    given = {**EMPTY, "mixup": read_value(text), "oversampling": read_value(text)}
+    config = AlexnetConfig.from_form("small", {}, **given)
+    assert not config.mixup and not config.oversampling and config.balanced
+    given["mixup"] = read_value("true")
+    assert AlexnetConfig.from_form("small", {}, **given).mixup
+
+
+@pytest.mark.parametrize("word", [True, "true", "True"])
+def test_oversampling_takes_the_place_of_balanced_batches(word):
+    for given, settings in (({"oversampling": word}, {}), ({}, {"oversampling": word}),
+                            ({"oversampling": word}, {"balanced": None})):
+        config = AlexnetConfig.from_form("small", settings, **given)
+        assert config.oversampling and not config.balanced
+    with pytest.raises(SettingError, match="both even out"):
+        AlexnetConfig.from_form("small", {"balanced": True}, oversampling=word)
+
+
+# --- the study ------------------------------------------------------------------------------------
+
+class ToyStudy(AlexnetStudy):
+    """Spectrograms in memory; "pink@10" is 15 dB louder."""
+
+    def store_of(self, features, condition=""):
+        key = features, condition or "clean"
+        if key not in self._stores:
+            store = spectrograms(self.rows)
+            store.key = key[1]
+            if condition == "pink@10":
+                for utt_id in store:
+                    store[utt_id] = store[utt_id] + 15
+            self._stores[key] = store
+        return self._stores[key]
+
+
+def toy_study(root, rows=None, folds=3, conditions=("white@10",)):
+    rows = corpus() if rows is None else rows
+    split = make_split(rows, grouped_folds(rows, folds, 0), seed=0, n_valid_speakers=1)
+    return ToyStudy("toy", rows, split, LABELS, root, progress=False, conditions=conditions)
+
+
+def small_study(root):
+    """Two folds, two networks in two conditions: trained and tested from start to end."""
+    study = toy_study(root, corpus(speakers=4, each=2), folds=2)
+    config = dataclasses.replace(SMALL, num_epochs=1)
+    study.train(config)
+    return study.compare(config, 0.5, ["clean", "pink@10"])
+
 
 @pytest.fixture
-def study(tmp_path, monkeypatch):
-    rows = corpus()
-    split = make_split(rows, grouped_folds(rows, 3, 0), seed=0, n_valid_speakers=1)
-    made = SpectrogramStudy("toy", rows, split, LABELS, tmp_path, progress=False, conditions=("white@10",))
-    stores = {condition: spectrograms(rows) for condition in ("clean", "white@10", "pink@10")}
-    for utt_id, frames in stores["pink@10"].items():
-        stores["pink@10"][utt_id] = frames + 15
-    monkeypatch.setattr(SpectrogramStudy, "store", lambda self, features, condition="clean": stores[condition])
-    return made
+def study(tmp_path):
+    return toy_study(tmp_path)
+
+
+def trained(study, config, fold=""):
+    return study.trained(Tested("gap", config), fold or study.folds[0])
 
 
 def test_validation_speakers_are_never_test_speakers_and_pick_the_epoch(study):
+    one = Tested("gap", SMALL)
     for fold in study.folds:
-        speakers = {role: set(study.part(fold, role)["speaker"]) for role in ("train", "valid", "test")}
-        assert not speakers["valid"] & speakers["test"] and not speakers["train"] & (speakers["valid"] | speakers["test"])
-        assert speakers["valid"]
+        speakers = {}
+        for role in ("train", "valid", "test"):
+            speakers[role] = set(study.part(one, fold, role)["speaker"])
+        assert not speakers["valid"] & speakers["test"] and speakers["valid"]
+        assert not speakers["train"] & (speakers["valid"] | speakers["test"])
     history = study.train(SMALL)
-    measured = {record["step"]: record["validation"] for record in history.records if "validation" in record}
-    assert history.best_step == min(step for step, value in measured.items() if value == max(measured.values()))
-    learner = study.learner(SMALL, study.folds[0])[0]
+    measured = {record["step"]: record["validation"] for record in history.records
+                if "validation" in record}
+    best = max(measured.values())
+    assert history.best_step == min(step for step, value in measured.items() if value == best)
+    learner = trained(study, SMALL)[0]
     assert learner.validate() == pytest.approx(history.best_score)
-    assert learner.true.tolist() == pd.Index(LABELS).get_indexer(study.part(study.folds[0], "valid")["emotion"]).tolist()
+    valid = study.part(one, study.folds[0], "valid")
+    assert learner.true.tolist() == pd.Index(LABELS).get_indexer(valid["emotion"]).tolist()
+
+
+def test_a_split_without_validation_speakers_is_refused(tmp_path):
+    rows = corpus()
+    split = make_split(rows, grouped_folds(rows, 3, 0), seed=0)
+    with pytest.raises(SettingError, match="no validation speakers"):
+        AlexnetStudy("toy", rows, split, LABELS, tmp_path)
 
 
 def test_one_training_is_tested_in_all_conditions_and_a_second_call_loads(study, capsys):
-    runs = study.evaluate({"gap": dataclasses.replace(SMALL, num_epochs=6)}, ["clean", "pink@10"], pictures=False)
-    assert set(runs) == {("gap", "clean"), ("gap", "pink@10")}
-    assert len(list((study.root / "trained" / "spectrograms").iterdir())) == 3
-    clean = runs["gap", "clean"]
-    assert clean.metrics["uar"] > 0.5 and clean.metrics["n_speakers"] == 6 and "started from: scratch" in clean.metrics["notes"]
+    config = dataclasses.replace(SMALL, num_epochs=6)
+    runs = study.run(config, ["clean", "pink@10"], name="gap", pictures=False)
+    assert set(runs) == {"gap, clean", "gap, pink@10"}
+    assert len(list((study.root / "trained" / "alexnet").iterdir())) == 3
+    clean = runs["gap, clean"]
+    assert clean.metrics["uar"] > 0.5 and clean.metrics["n_speakers"] == 6
+    assert clean.metrics["notes"][0] == "started from: scratch"
+    assert clean.config["condition"] == "clean" and clean.config["model"] == "gap"
+    assert clean.predictions["pred"].tolist() != runs["gap, pink@10"].predictions["pred"].tolist()
     capsys.readouterr()
-    study.evaluate({"gap": dataclasses.replace(SMALL, num_epochs=6)}, ["clean", "pink@10"], pictures=False)
+    study.run(config, ["clean", "pink@10"], name="gap", pictures=False)
     assert capsys.readouterr().out.count("nothing is computed again") == 2
 
 
-def test_a_condition_heard_in_training_is_no_test(study):
+def test_settings_of_the_test_alone_train_nothing_again(study):
+    study.run(SMALL, pictures=False)
+    other = dataclasses.replace(SMALL, test_hop=300, n_boot=10, mixup_alpha=0.9)
+    study.run(other, name="another", pictures=False)
+    assert len(list((study.root / "trained" / "alexnet").iterdir())) == 3
+    study.run(dataclasses.replace(SMALL, decision="geometric"), pictures=False)
+    assert len(list((study.root / "trained" / "alexnet").iterdir())) == 6
+
+
+def test_a_run_is_each_network_by_hand(tmp_path):
+    """The networks of two folds, trained and asked without the contract."""
+    study = toy_study(tmp_path)
+    table = study.run(SMALL, pictures=False)["alexnet_gap, clean"].predictions
+    one = Tested("gap", SMALL)
+    for fold in study.folds[:2]:
+        learner = study.learner(one, fold).learner
+        train(learner, learner.steps, tmp_path / f"by-hand-{fold}", every=learner.steps_per_epoch,
+              progress=False)
+        rows = study.part(one, fold, "test")
+        images = study.images(rows, SMALL, learner.limits, hop=SMALL.test_hop)
+        scores = utterance_probabilities(learner.probabilities(images), images)
+        found = table[table["fold"] == fold].set_index("utt_id").loc[rows["utt_id"]]
+        assert np.allclose(found[[f"p_{label}" for label in LABELS]], scores, atol=1e-6)
+
+
+def test_one_fold_alone_is_the_fold_of_the_whole_study_and_shares_its_networks(study, capsys):
+    whole = study.run(SMALL, pictures=False)["alexnet_gap, clean"]
+    alone = study.of_fold("1")
+    capsys.readouterr()
+    run = alone.run(SMALL, pictures=False)["alexnet_gap, clean"]
+    assert capsys.readouterr().out.count("trained before, loaded") == 1
+    assert "-fold-1-alexnet-gap-clean-" in run.path.name and alone.folds == ["1"]
+    there = whole.predictions[whole.predictions["fold"] == "1"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(run.predictions, there)
+    assert study.folds == ["0", "1", "2"]
+
+
+def test_comparing_means_with_and_without_stability_training(study):
+    runs = study.compare(SMALL, 0.0, ["clean", "pink@10"])
+    assert list(runs) == ["alexnet_gap, clean", "alexnet_gap, pink@10",
+                          "alexnet_gap + stability, clean", "alexnet_gap + stability, pink@10"]
+    weights = [run.config["settings"]["stability"] for run in runs.values()]
+    assert weights == [0.0, 0.0, 0.5, 0.5]
+    assert runs["alexnet_gap + stability, clean"].config["conditions"] == ["white@10"]
+    assert list(figures.clean_runs(runs)) == ["alexnet_gap", "alexnet_gap + stability"]
+    table = figures.conditions_table(runs)
+    assert table["model"].tolist() == ["alexnet_gap"] * 2 + ["alexnet_gap + stability"] * 2
+    assert table["condition"].tolist() == ["clean", "pink@10"] * 2
+    assert list(study.table(runs).index) == list(runs)
+
+
+def test_what_cannot_be_tested_is_said_before_anything_is_computed(study):
+    stable = dataclasses.replace(SMALL, stability=0.5)
     with pytest.raises(SettingError, match="white@10 was heard in stability training"):
-        study.evaluate({"gap": dataclasses.replace(SMALL, stability=0.5)}, ["white@10"])
+        study.run(stable, ["clean", "white@10"])
+    with pytest.raises(SettingError, match="pretrained = 'weights.npz'.*no such file"):
+        study.run(dataclasses.replace(SMALL, pretrained="weights.npz"))
+    with pytest.raises(SettingError, match="needs noisy copies"):
+        toy_study(study.root, conditions=()).train(stable)
+    assert not (study.root / "trained").exists()
 
 
-def test_a_kept_model_labels_new_audio_as_the_study_did(study, tmp_path, monkeypatch):
+def test_other_weights_in_the_same_file_are_another_training(study, tmp_path):
+    file = tmp_path / "weights.safetensors"
+    config = dataclasses.replace(SMALL, pretrained=str(file))
+    alone, paths = study.of_fold("0"), set()
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        save_file(convolutions(AlexNetGap(3)), file)
+        paths.add(alone.run(config, pictures=False)["alexnet_gap, clean"].path)
+    assert len(paths) == 2 and len(list((study.root / "trained" / "alexnet").iterdir())) == 2
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+@pytest.fixture
+def made(monkeypatch):
+    """Weak references to the values of all pictures that a study makes."""
+    references, make = [], study_module.make_images
+
+    def watched(*arguments, **others):
+        images = make(*arguments, **others)
+        references.append(weakref.ref(images.values))
+        return images
+    monkeypatch.setattr(study_module, "make_images", watched)
+    return references
+
+
+def alive(references):
+    gc.collect()
+    return sum(reference() is not None for reference in references)
+
+
+def test_no_picture_outlives_its_training_or_its_test(study, made, monkeypatch):
+    at_start, learner = [], ToyStudy.learner
+
+    def counted(self, tested, fold):
+        at_start.append(alive(made))
+        return learner(self, tested, fold)
+    monkeypatch.setattr(ToyStudy, "learner", counted)
+    config = dataclasses.replace(SMALL, stability=0.5, n_seeds=2)
+    study.run(config, ["clean", "pink@10"], pictures=False)
+    assert len(made) == 6 * (3 + 2)              # 3 folds, 2 seeds: train, noisy, valid; 2 tests
+    assert at_start == [0] * 6 and alive(made) == 0
+    study.views(config)
+    study.measured({"gap": config}, steps=1)
+    assert alive(made) == 0
+    learner, _ = trained(study, config)
+    assert learner.optimiser is None and learner.limits.low.shape == (1, 200)
+
+
+def test_an_interrupted_training_lets_its_pictures_go(study, made):
+    class Stopped(Exception):
+        pass
+
+    def stop(_records):
+        assert alive(made) == 2
+        raise Stopped
+    try:
+        study.train(SMALL, on_record=stop)
+    except Stopped:                              # as in a notebook, the traceback is kept
+        _, _, kept = sys.exc_info()
+        assert kept is not None and alive(made) == 0
+
+
+def test_a_network_that_is_loaded_needs_no_pictures(study, made):
+    study.train(SMALL)
+    made.clear()
+    again = toy_study(study.root)
+    again.train(SMALL)
+    again.save(SMALL, "mine")
+    assert not made
+    one, _ = trained(study, SMALL)
+    other, _ = trained(again, SMALL)
+    for name, value in one.module.state_dict().items():
+        assert torch.equal(value, other.module.state_dict()[name])
+
+
+# --- a network of one's own -----------------------------------------------------------------------
+
+GLOBAL_CHOICE = 0
+
+
+def helper_choice():
+    return 0
+
+
+class Base(torch.nn.Module):
+    base_choice = 0
+
+    def choose(self):
+        return self.base_choice
+
+
+class Favouring(Base):
+    """Always says the class that it was told to, in one of several ways."""
+
+    class_choice = 0
+
+    def __init__(self, n_classes, choose):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+        self.n_classes, self.told = n_classes, choose
+
+    def forward(self, images, valid):
+        logits = images.new_zeros(len(images), self.n_classes)
+        logits[:, self.told(self)] = 5.0
+        return logits * self.weight
+
+
+def change_class(monkeypatch):
+    monkeypatch.setattr(Favouring, "class_choice", 1)
+
+
+def change_base(monkeypatch):
+    monkeypatch.setattr(Base, "choose", lambda self: 1)
+
+
+def change_global(monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "GLOBAL_CHOICE", 1)
+
+
+def change_helper(monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "helper_choice", lambda: 1)
+
+
+CELL = {"choice": 0}
+
+
+def from_closure():
+    inside = CELL
+    return lambda network: inside["choice"]
+
+
+@pytest.mark.parametrize(("choose", "change"), [
+    (lambda network: GLOBAL_CHOICE, change_global),
+    (lambda network: helper_choice(), change_helper),
+    (from_closure(), lambda monkeypatch: monkeypatch.setitem(CELL, "choice", 1)),
+    (lambda network: network.class_choice, change_class),
+    (lambda network: network.choose(), change_base)],
+    ids=["global", "helper", "closure", "class attribute", "base class"])
+def test_own_code_that_changed_is_computed_anew(study, monkeypatch, choose, change):
+    def favouring(n_classes):
+        return Favouring(n_classes, choose)
+    alone, config = study.of_fold("0"), dataclasses.replace(SMALL, num_epochs=1)
+    first = alone.run(config, own=favouring, pictures=False)["favouring, clean"]
+    assert set(first.predictions["pred"]) == {"anger"}
+    change(monkeypatch)
+    again = alone.run(config, own=favouring, pictures=False)["favouring, clean"]
+    assert set(again.predictions["pred"]) == {"fear"} and again.path != first.path
+    assert again.metrics["notes"][0] == "started from: scratch (a network of one's own)"
+    assert not list((study.root / "trained" / "alexnet").iterdir())
+
+
+def test_lazy_layers_of_ones_own_learn_their_sizes(study):
+    class Tiny(torch.nn.Sequential):
+        def forward(self, images, valid):
+            assert valid.shape == images.shape[:1] and images.shape[1:] == (1, 63, 64)
+            return super().forward(images)
+
+    def lazy(n_classes):
+        return Tiny(torch.nn.Flatten(), torch.nn.LazyLinear(n_classes))
+    run, = study.of_fold("0").run(SMALL, own=lazy, name="mine", pictures=False).values()
+    assert run.config["model"] == "mine" and set(run.predictions["method"]) == {"mine"}
+
+
+# --- what is kept, and what is drawn --------------------------------------------------------------
+
+def test_a_kept_model_labels_new_audio_as_the_study_did(study, tmp_path):
     import soundfile
     folder = study.save(SMALL, "mine")
     rng = np.random.default_rng(0)
     paths = []
     for number in range(3):
         paths.append(tmp_path / f"{number}.wav")
-        soundfile.write(paths[-1], rng.normal(0, 0.1, 20000 + 9000 * number).astype(np.float32), 16000)
+        wave = rng.normal(0, 0.1, 20000 + 9000 * number).astype(np.float32)
+        soundfile.write(paths[-1], wave, 16000)
     table = Labeller(folder).label(paths)
-    assert list(table.columns) == ["file", "emotion", "p_anger", "p_fear", "p_sadness"] and np.allclose(table.iloc[:, 2:].sum(axis=1), 1)
-    alone = Labeller(folder).label(paths[1:2])
-    assert np.allclose(alone.iloc[0, 2:].astype(float), table.iloc[1, 2:].astype(float), atol=1e-5)
+    assert list(table.columns) == ["file", "emotion", "p_anger", "p_fear", "p_sadness"]
+    assert np.allclose(table.iloc[:, 2:].sum(axis=1), 1)
+    alone = Labeller(folder).label(paths[1:2]).iloc[0, 2:].astype(float)
+    assert np.allclose(alone, table.iloc[1, 2:].astype(float), atol=1e-5)
+    assert torch.equal(Labeller(folder).limits.low, trained(study, SMALL)[0].limits.low)
     with pytest.raises(SettingError, match="holds no model"):
         Labeller(tmp_path / "nowhere")
 
 
 def test_parameters_and_time_of_models_are_told(study):
     table = study.measured({"gap": SMALL}, steps=1)
-    assert table.loc["gap", "parameters"] == sum(p.numel() for p in AlexNetGap(3).parameters()) and table.loc["gap", "seconds an epoch"] > 0
+    parameters = sum(p.numel() for p in AlexNetGap(3).parameters())
+    assert table.loc["gap", "parameters"] == parameters
+    assert table.loc["gap", "seconds an epoch"] > 0
+    stable = study.measured({"gap": dataclasses.replace(SMALL, stability=0.5)}, steps=1)
+    assert stable.loc["gap", "segments"] == table.loc["gap", "segments"] > 0
+
+
+def test_who_trains_and_who_is_tested_is_shown(study):
+    table = study.overview()
+    assert table.index.names == ["fold", "role"] and list(table) == ["utterances", "speakers"]
+    assert table["utterances"].groupby("fold").sum().tolist() == [54] * 3
+    assert table.xs("valid", level="role")["utterances"].tolist() == [9] * 3
+
+
+def test_the_figures_of_the_notebook_are_drawn(study):
+    runs = study.compare(SMALL, 0.5, ["clean", "pink@10"])
+    views = study.views(SMALL)
+    assert [view.true for view in views] == LABELS and views[0].picture.shape == (63, 64)
+    assert views[0].picture.min() >= 0 and views[0].picture.max() <= 1
+    drawn = [study.views_figure(SMALL), study.noise_figure(runs), study.folds_figure(runs),
+             study.matrices_figure(figures.clean_runs(runs), "toy, clean")]
+    assert [len(figure.axes) >= 1 for figure in drawn] == [True] * 4
+    assert len(drawn[0].axes) == 6 and len(drawn[3].axes) == 2
+    labels = [tick.get_text() for tick in drawn[1].axes[0].get_xticklabels()]
+    assert labels == ["10", "clean"]
+    names = [tick.get_text() for tick in drawn[2].axes[0].get_yticklabels()]
+    assert len(names) == 4 and names[-1] == "all, pooled"
+    with pytest.raises(ValueError, match="no condition has hum noise"):
+        study.noise_figure(runs, "hum")
+    with pytest.raises(ValueError, match="no run on clean"):
+        study.folds_figure({"noisy": runs["alexnet_gap, pink@10"]})
+
+
+def test_the_panel_trains_and_tests_the_chosen_fold(study, capsys):
+    made_panel = panel(study, dataclasses.replace(SMALL, num_epochs=1))
+    made_panel.set(fold="2", mixup=True)
+    runs = made_panel.run_once()
+    assert list(runs) == ["alexnet_gap, clean", "alexnet_gap, pink@10"]
+    for run in runs.values():
+        assert set(run.predictions["fold"]) == {"2"} and run.config["changed"]["mixup"] is True
+
+
+def test_methods_of_one_training_go_together(study):
+    tested = in_conditions("gap", SMALL, ["clean", "pink@10"])
+    tested += in_conditions("mixed", dataclasses.replace(SMALL, mixup=True), ["clean"])
+    assert [len(group) for group in study._groups(tested)] == [2, 1]
+
+
+def test_a_small_study_ends_the_same_twice(tmp_path):
+    one, other = small_study(tmp_path / "one"), small_study(tmp_path / "other")
+    assert list(one) == list(other) and len(one) == 4
+    for name, run in one.items():
+        pd.testing.assert_frame_equal(run.predictions, other[name].predictions)
+        assert run.path.name == other[name].path.name

@@ -8,7 +8,15 @@ import pytest
 
 from colab_utils.corpora.emotions import CANONICAL
 from colab_utils.corpora.synthetic.emotions_table import AFFECT
-from colab_utils.methods.emofsl.circumplex import COORDINATES, FAR, WEIGHTS, coordinates_from_annotations, distances, graded_margins, pair_levels
+from colab_utils.methods.emofsl.circumplex import (
+    COORDINATES,
+    FAR,
+    WEIGHTS,
+    coordinates_from_annotations,
+    emotion_distances,
+    graded_margins,
+    pair_levels,
+)
 from colab_utils.settings import SettingError
 
 FOUR = ["anger", "happiness", "neutral", "sadness"]
@@ -44,7 +52,7 @@ def test_the_papers_pairs_do_not_hang_on_the_exact_weights(weights):
 
 
 def test_compressed_valence_lifts_anger_and_sadness_to_the_level_of_happiness_and_sadness():
-    plain, compressed = (distances(["anger", "happiness", "sadness"], weights=(v, 1, 0)) for v in (1.0, WEIGHTS[0]))
+    plain, compressed = (emotion_distances(["anger", "happiness", "sadness"], weights=(v, 1, 0)) for v in (1.0, WEIGHTS[0]))
     assert plain[1, 2] > 1.8 * plain[0, 2]
     assert compressed[1, 2] == pytest.approx(compressed[0, 2], rel=0.01)
     assert compressed[0, 2] == pytest.approx(math.hypot(0.25 * (-0.51 + 0.63), 0.59 + 0.27))
@@ -55,7 +63,7 @@ def test_without_compression_happiness_and_anger_would_be_far_which_the_paper_de
 
 
 def test_the_limit_lies_half_way_in_the_gap_of_the_papers_levels():
-    apart, levels = distances(FOUR), pair_levels(FOUR)
+    apart, levels = emotion_distances(FOUR), pair_levels(FOUR)
     nearest_far, farthest_near = apart[levels == "PN"].min(), apart[levels == "MN"].max()
     assert pytest.approx((nearest_far + farthest_near) / 2, abs=0.01) == FAR
     assert nearest_far - farthest_near > 0.2
@@ -85,7 +93,7 @@ def test_own_coordinates_replace_the_table():
 
 
 def test_graded_margins_span_beta_to_alpha_linearly_in_distance():
-    margins, apart = graded_margins(FOUR, alpha=1.2, beta=0.4), distances(FOUR)
+    margins, apart = graded_margins(FOUR, alpha=1.2, beta=0.4), emotion_distances(FOUR)
     upper = np.triu_indices(4, 1)
     assert margins[upper].min() == pytest.approx(0.4) and margins[upper].max() == pytest.approx(1.2)
     slope = (1.2 - 0.4) / np.ptp(apart[upper])
@@ -112,7 +120,7 @@ def test_annotations_keep_the_shape_that_the_source_has():
     found = coordinates_from_annotations(rated(moved))
     levels = pair_levels(FOUR, found)
     assert levels[FOUR.index("anger"), FOUR.index("sadness")] == "MN"
-    ratios = distances(FOUR, found)[np.triu_indices(4, 1)] / distances(FOUR, moved)[np.triu_indices(4, 1)]
+    ratios = emotion_distances(FOUR, found)[np.triu_indices(4, 1)] / emotion_distances(FOUR, moved)[np.triu_indices(4, 1)]
     assert np.ptp(ratios) < 1e-9
 
 

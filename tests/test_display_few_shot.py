@@ -11,7 +11,7 @@ from test_curves import assert_nothing_is_cut_off, line, records, words
 
 from colab_utils.display import matrices, style
 from colab_utils.methods.da_mldg import figures as domain_figures
-from colab_utils.methods.emofsl import circumplex_figure, draws, figures
+from colab_utils.methods.emofsl import circumplex_figure, figures
 from colab_utils.methods.emofsl.layers import figure as layers_figure
 from colab_utils.results.metrics import summarise
 from colab_utils.results.predictions import PREDICTION_COLUMNS, PredictionError
@@ -29,17 +29,9 @@ def predictions(method="EMOFSL", right=0.5, n_draws=4, folds=("0", "1"), corpora
     return pd.DataFrame(rows, columns=list(PREDICTION_COLUMNS))
 
 
-def split(n_draws=4, folds=("0", "1"), seeds=(0,)):
-    """Draw d of fold f is supported by speaker (d + f) % 6, three times, and once by speaker 05; trained by somebody else."""
-    rows = [(s, fold, d, 0, f"x/{who}-{d}-{i}", f"x/{who:02d}", "support") for s in seeds for f, fold in enumerate(folds) for d in range(n_draws)
-            for i, who in enumerate([(d + f) % 5] * 3 + [5])]
-    rows += [(s, fold, 0, 0, "y/9", "y/99", "train") for s in seeds for fold in folds]
-    return pd.DataFrame(rows, columns=["seed", "fold", "draw", "task", "utt_id", "speaker", "role"])
-
-
 def test_the_rate_of_a_draw_is_its_pooled_recall():
     tables = {"BTL": predictions("BTL", 0.3, seeds=(0, 7)), "EMOFSL": predictions(seeds=(0, 7))}
-    found, alone = (draws.uar_by_draw(tables, LABELS, by) for by in (("seed", "draw"), ("seed", "fold", "draw")))
+    found, alone = (figures.uar_by_draw(tables, LABELS, by) for by in (("seed", "draw"), ("seed", "fold", "draw")))
     assert list(found.columns) == ["BTL", "EMOFSL"] and found.index.names == ["seed", "draw"] and len(found) == 8 and len(alone) == 16
     for name, table in tables.items():
         for (seed, draw), rows in table.groupby(["seed", "draw"]):
@@ -49,33 +41,18 @@ def test_the_rate_of_a_draw_is_its_pooled_recall():
         assert alone.loc[(7, "1", 2), name] == pytest.approx(balanced_accuracy_score(rows["true"], rows["pred"]))
 
 
-def test_the_table_of_draws_names_who_was_in_each_support():
-    tables = {"EMOFSL": predictions()}
-    found = draws.draws_table(tables, LABELS, split())
-    assert found.loc[(0, "0", 2), draws.SUPPORT] == "02 (3), 05 (1)" and found.loc[(0, "1", 2), draws.SUPPORT] == "03 (3), 05 (1)"
-    pd.testing.assert_series_equal(found["EMOFSL"], draws.uar_by_draw(tables, LABELS, ("seed", "fold", "draw"))["EMOFSL"])
-    pooled = draws.draws_table(tables, LABELS, split(), ("seed", "draw"))
-    assert pooled.loc[(0, 2), draws.SUPPORT] == "fold 0: 02 (3), 05 (1); fold 1: 03 (3), 05 (1)"
-    several = split()
-    several.loc[several["speaker"] == "x/05", "speaker"] = "y/05"
-    assert draws.draws_table(tables, LABELS, several).loc[(0, "0", 2), draws.SUPPORT] == "x/02 (3), y/05 (1)"
-    assert draws.draws_table(tables, LABELS, split().assign(speaker="")).loc[(0, "0", 2), draws.SUPPORT] == "unknown (4)"
-    with pytest.raises(PredictionError, match=r"2 draw\(s\) have no support in the split \(such as seed 0, fold 0, draw 3\)"):
-        draws.draws_table(tables, LABELS, split(n_draws=3))
-
-
 def test_draws_that_cannot_be_compared_are_refused():
     for tables, message in (({}, "no methods"), ({"BTL": predictions().head(0)}, "BTL has no predictions"),
                             ({"BTL": predictions(), "FSTL": predictions(n_draws=3)}, "FSTL was tested on other draws than BTL"),
                             ({"both": pd.concat([predictions(), predictions().assign(rule="head")])}, r"both holds several .*EMOFSL / prototype")):
         with pytest.raises(PredictionError, match=message):
-            draws.uar_by_draw(tables, LABELS)
+            figures.uar_by_draw(tables, LABELS)
 
 
 def test_points_of_the_draws_are_their_rates_and_lines_join_the_same_draw():
     tables = {name: predictions(name, right) for name, right in (("BTL", 0.3), ("nearest prototype", 0.4), ("EMOFSL", 0.5))}
     figure = figures.draws_figure(tables, LABELS, 0.25, "EmoDB to RAVDESS", marks=["Synthetic corpus: x."])
-    axes, table = figure.axes[0], 100 * draws.uar_by_draw(tables, LABELS)
+    axes, table = figure.axes[0], 100 * figures.uar_by_draw(tables, LABELS)
     told = [text.get_text().replace("\n", " ") for text in axes.get_xticklabels()]
     for column, name in enumerate(tables):
         np.testing.assert_allclose(line(axes, name).get_xydata(), np.stack([np.full(4, column), table[name]], axis=1))
@@ -132,8 +109,8 @@ def test_finished_runs_become_the_table_of_shots():
     def run(rate, interval):
         return types.SimpleNamespace(metrics={"uar": rate, "uar_ci95": interval})
     runs = {("BTL", 5): run(0.4, [0.3, 0.5]), ("BTL", 1): run(0.3, None), ("EMOFSL", 5): run(0.45, [0.4, 0.52])}
-    table = draws.shots_table(runs)
-    assert tuple(table.columns) == draws.SHOTS_COLUMNS and table.iloc[0].to_list() == ["BTL", 5, 0.4, 0.3, 0.5]
+    table = figures.shots_table(runs)
+    assert tuple(table.columns) == figures.SHOTS_COLUMNS and table.iloc[0].to_list() == ["BTL", 5, 0.4, 0.3, 0.5]
     assert table.loc[1, ["low", "high"]].isna().all()
     axes = figures.uar_by_shots_figure(runs, 0.25).axes[0]
     assert line(axes, "BTL").get_ydata() == pytest.approx([30, 40]), "in the order of k, whatever the order of runs"

@@ -19,10 +19,10 @@ from colab_utils.learning.training import TrainingError
 from colab_utils.methods.emofsl.circumplex import coordinates_from_annotations, pair_levels
 from colab_utils.methods.emofsl.emofsl import decide, fine_tune, metric_loss, scale_of, source_learner
 from colab_utils.methods.emofsl.network import EmofslNet, forward
-from colab_utils.methods.emofsl.pair_losses import distances, emotion_distance, pair_masks
+from colab_utils.methods.emofsl.pair_losses import emotion_distance, pair_distances, pair_masks
 from colab_utils.methods.emofsl.rivals import as_tasks, lda, within_class_covariance
-from colab_utils.methods.emofsl.settings import DECISIONS, METHODS, PRESETS, EmofslConfig, check, preset_name
-from colab_utils.settings import SettingError
+from colab_utils.methods.emofsl.settings import DECISIONS, METHODS, TUNING, EmofslConfig
+from colab_utils.settings import RESULT, TRAINING, SettingError, check
 
 FOUR = ["anger", "happiness", "neutral", "sadness"]
 DIM = 10
@@ -146,7 +146,7 @@ def test_each_method_lowers_its_own_loss():
             metric = metric_loss(config, FOUR)
             assert (metric(embeddings[method], y) < metric(embeddings["BTL"], y)).all()
     same, distant, _ = pair_masks(y, far)
-    d = {method: distances(embedding) for method, embedding in embeddings.items()}
+    d = {method: pair_distances(embedding) for method, embedding in embeddings.items()}
     assert d["EMOFSL"][:, distant].mean() > d["BTL"][:, distant].mean()
     assert d["EMOFSL"][:, same].mean() < d["BTL"][:, same].mean()
 
@@ -186,7 +186,7 @@ def test_graded_weights_go_from_kappa_2_at_the_nearest_pair_to_kappa_1_at_the_fa
     three, y = ["anger", "happiness", "sadness"], torch.arange(3)
     config = config_with(margins="graded", alpha=1.9, beta=1.8, kappa1=0.9, kappa2=0.2, valence=0.0, reduction="sum")
     angles = torch.tensor([0.0, 0.4, 1.0], dtype=torch.float64)
-    d = distances(torch.stack([angles.cos(), angles.sin()], dim=1))
+    d = pair_distances(torch.stack([angles.cos(), angles.sin()], dim=1))
     share = (0.78 - 0.08) / (0.86 - 0.08)       # by arousal: anger-happiness 0.08, happiness-sadness 0.78, anger-sadness 0.86
     expected = 0.2 * (1.8 - d[0, 1]) + 0.9 * (1.9 - d[0, 2]) + (0.2 + 0.7 * share) * (1.8 + 0.1 * share - d[1, 2])
     assert torch.allclose(metric_loss(config, three)(torch.stack([angles.cos(), angles.sin()], dim=1)[None], y), expected)
@@ -195,7 +195,7 @@ def test_graded_weights_go_from_kappa_2_at_the_nearest_pair_to_kappa_1_at_the_fa
 def test_the_limit_of_far_emotions_is_a_setting():
     embedding, y = torch.eye(2, dtype=torch.float64)[None] + 0.8, torch.arange(2)
     near, far = (metric_loss(config_with(far=limit), ["anger", "neutral"])(embedding, y) for limit in (0.73, 0.5))
-    d = distances(embedding)[0, 0, 1]
+    d = pair_distances(embedding)[0, 0, 1]
     assert near == pytest.approx(0.3 * max(0.6 - float(d), 0)) and far == pytest.approx(0.6 * (1.0 - float(d)))
 
 
@@ -266,7 +266,7 @@ def test_the_metric_loss_of_the_source_makes_its_classes_compact_and_is_off_by_d
         plain = functional.cross_entropy(logits, batch.y)           # the source is balanced here
         assert learner.step(0)["loss"] == pytest.approx(float(plain + weight * metric_loss(config, FOUR)(embedding, batch.y)))
         train(learner, learner.steps, tmp_path / str(weight), every=4)
-        spread[weight] = distances(learner.module(query.float())[1])[same].mean().item()
+        spread[weight] = pair_distances(learner.module(query.float())[1])[same].mean().item()
     assert spread[5.0] < 0.8 * spread[0.0]
 
 
@@ -322,15 +322,61 @@ def test_the_rate_of_the_source_decays_by_epoch():
 
 
 def test_the_paper_preset_has_table_1():
-    paper = EmofslConfig.preset("paper")
-    values = (paper.learning_rate, paper.decay, paper.epochs, paper.alpha, paper.beta, paper.kappa, paper.kappa1, paper.kappa2, paper.loss_weight)
+    paper = EmofslConfig.from_preset("paper")
+    values = (paper.learning_rate, paper.decay, paper.epochs, paper.alpha, paper.beta, paper.kappa,
+              paper.kappa1, paper.kappa2, paper.loss_weight)
     assert values == (1e-4, 0.98, 10, 1.0, 0.6, 1.0, 0.6, 0.3, 1.0)
-    assert preset_name(paper) == preset_name(dataclasses.replace(paper, method="FSTL", shots=15)) == "paper"
-    assert preset_name(dataclasses.replace(paper, alpha=1.1)) == "changed"
-    for config in PRESETS.values():
-        check(config)
+    assert paper.changed() == dataclasses.replace(paper, method="FSTL", shots=15).changed() == {}
+    assert dataclasses.replace(paper, alpha=1.1).changed() == {"alpha": 1.1}
+    for name in EmofslConfig.PRESETS:
+        check(EmofslConfig.from_preset(name))
     with pytest.raises(SettingError, match="choose from default, paper"):
-        EmofslConfig.preset("best")
+        EmofslConfig.from_preset("best")
+
+
+def different(one, other):
+    """The settings in which two configs differ."""
+    return {name for name in dataclasses.asdict(one) if getattr(one, name) != getattr(other, name)}
+
+
+def changed_everywhere(method):
+    """Settings of a method with every number and choice other than in the defaults."""
+    values = {"method": method, "tune_layers": 2, "margins": "paper", "decision": "prototype",
+              "activation": "relu", "normalise": False, "similarity": "cosine",
+              "reduction": "sum", "tune": "head" if method == "BTL" else "all"}
+    for field in dataclasses.fields(EmofslConfig):
+        if field.name not in values and field.name != "preset":
+            values[field.name] = type(field.default)(field.default * 1.25 + 1)
+    return dataclasses.replace(EmofslConfig(), **values)
+
+
+SHARED = {"seed", "source_epochs", "source_rate", "source_batch", "source_patience", "decay", "width", "activation",
+          "tune_layers", "layers_rate"}
+EVERY = {"shots", "n_draws", "seed", "n_seeds", "n_boot"}
+TUNED = {"learning_rate", "epochs", "tune", "centre", "normalise", "similarity", "decision"}
+METRIC = {"BTL": set(), "FSTL": {"source_loss_weight", "kappa", "cap", "reduction"},
+          "EMOFSL": {"source_loss_weight", "alpha", "beta", "kappa1", "kappa2", "margins", "valence", "far", "reduction"}}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_a_method_does_not_look_at_decides_nothing(method):
+    start, config = EmofslConfig(), changed_everywhere(method)
+    metric = METRIC[method] | ({"loss_weight"} if METRIC[method] else set())
+    expected = SHARED | EVERY | TUNED | metric | {"method"}
+    if method == "EMOFSL":
+        expected -= {"method", "tune"}                       # as in the defaults
+    expected -= {"tune"} if method == "FSTL" else set()
+    assert different(config.only(), start) == expected
+    assert different(config.of_baselines(), dataclasses.replace(start, method="BTL")) == SHARED | EVERY
+    same_source = METRIC[method] | ({"normalise"} if METRIC[method] else set())
+    assert different(config.of_source(), dataclasses.replace(start, method=method)) == SHARED | same_source
+    plain = dataclasses.replace(config, source_loss_weight=0.0)
+    assert plain.of_source() == dataclasses.replace(changed_everywhere("BTL")).of_source()
+
+
+def test_each_setting_has_one_of_the_scopes():
+    scopes = {field.metadata["scope"] for field in dataclasses.fields(EmofslConfig) if field.name != "preset"}
+    assert scopes == {TRAINING, TUNING, RESULT}
 
 
 @pytest.mark.parametrize(("changes", "message"), [

@@ -13,9 +13,10 @@ from colab_utils.features.store.extract import extract
 from colab_utils.learning.training import TrainingError, train
 from colab_utils.methods.emofsl import emofsl
 from colab_utils.methods.emofsl.emofsl import metric_loss, scale_of
-from colab_utils.methods.emofsl.layers.network import EncoderNet, pooled
+from colab_utils.methods.emofsl.layers.network import EncoderNet, over_time
 from colab_utils.methods.emofsl.layers.tuning import Frames, LayersLearner, fine_tune_layers
 from colab_utils.methods.emofsl.network import EmofslNet
+from colab_utils.methods.emofsl.retrieval import embeddings
 from colab_utils.methods.emofsl.settings import EmofslConfig
 from colab_utils.methods.emofsl.transfers import Transfers
 from colab_utils.protocols.published import load_protocol
@@ -52,18 +53,18 @@ def test_before_anything_learns_the_network_sees_the_frozen_features(speech, kin
     found = frames.through(module, np.arange(len(x)))
     for one, other in zip(found, module.net(x), strict=True):
         assert (one - other).abs().max() < 2e-3            # standardised features are up to 1e3 times larger than those stored
-    seen, = frames.through(lambda values, mask: (pooled(module.upper(values, mask), mask, pooling),), np.arange(len(x)))
+    seen, = frames.through(lambda values, mask: (over_time(module.upper(values, mask), mask, pooling),), np.arange(len(x)))
     assert (seen - x).abs().max() < 1e-4
 
 
 def test_pooling_is_that_of_the_frames_alone_and_has_a_gradient_for_one_frame():
     torch.manual_seed(0)
     frames, mask = torch.randn(3, 5, 2, dtype=torch.float64, requires_grad=True), torch.arange(5) < torch.tensor([[5], [3], [1]])
-    found = pooled(frames, mask, "mean-std").detach().numpy()
+    found = over_time(frames, mask, "mean-std").detach().numpy()
     for row, length in enumerate((5, 3, 1)):
         clip = frames[row, :length].detach().numpy()
         assert np.allclose(found[row], [*clip.mean(0), *np.maximum(clip.std(0), 1e-5)])
-    assert torch.autograd.gradcheck(lambda values: pooled(values, mask, "mean-std"), frames)
+    assert torch.autograd.gradcheck(lambda values: over_time(values, mask, "mean-std"), frames)
 
 
 def test_layers_that_hardly_move_give_what_frozen_features_give(speech):
@@ -160,7 +161,7 @@ def transfers_of(speech, root, **front_ends):
 
 def test_a_study_with_layers_runs_on_the_same_draws_and_is_not_computed_twice(speech, tmp_path, capsys):
     study = transfers_of(speech, tmp_path).study("aa", "bb", "tiny", LABELS, tune_layers=2)
-    runs = study.evaluate(CONFIG, shots=(1, 2), pictures=False)
+    runs = study.compare(CONFIG, shots=(1, 2), pictures=False)
     assert len(runs) == 2 * 10
     for (name, _), run in runs.items():
         assert run.metrics == recompute(run.path)
@@ -168,10 +169,10 @@ def test_a_study_with_layers_runs_on_the_same_draws_and_is_not_computed_twice(sp
         assert ("the encoder's last layers learn, too: 2" in run.metrics["notes"]) == learns, name
     capsys.readouterr()
     again = transfers_of(speech, tmp_path).study("aa", "bb", "tiny", LABELS, tune_layers=2)
-    again.evaluate(CONFIG, shots=(1, 2), pictures=False)
+    again.compare(CONFIG, shots=(1, 2), pictures=False)
     assert capsys.readouterr().out.count("nothing is computed again") == 20
     frozen = transfers_of(speech, tmp_path).study("aa", "bb", "tiny", LABELS)
-    plain = frozen.evaluate(dataclasses.replace(CONFIG, tune_layers=0), pictures=False)
+    plain = frozen.compare(dataclasses.replace(CONFIG, tune_layers=0), pictures=False)
     for name in ("EMOFSL, head", "logistic regression"):
         mine, other = (one[name, 2].split.query("role == 'support'").reset_index(drop=True) for one in (runs, plain))
         assert mine.equals(other)
@@ -182,10 +183,10 @@ def test_a_study_with_layers_runs_on_the_same_draws_and_is_not_computed_twice(sp
 
 def test_predictions_are_those_of_the_stages_done_by_hand(speech, tmp_path):
     study = transfers_of(speech, tmp_path).study("aa", "bb", "tiny", LABELS, tune_layers=2)
-    run = study.evaluate(CONFIG, methods=["EMOFSL"], decisions=["head"], baselines=[])["EMOFSL, head", 2]
+    run = study.compare(CONFIG, methods=["EMOFSL"], decisions=["head"], baselines=[])["EMOFSL, head", 2]
     config, fold = dataclasses.replace(CONFIG, method="EMOFSL"), study.folds[1]
-    learner, draw = study._source(config, fold)[0], study.draws(config, fold, 0)[1]
-    asked = study._numbers(fold, "test")
+    learner, draw = study.source_of(config, fold), study.draws(config, fold)[1]
+    asked = study.numbers(fold, "test")
     tuned = fine_tune_layers(learner.module, study.frames.inputs(draw.ravel()), torch.arange(3).repeat_interleave(2), config,
                              metric_loss(config, LABELS))
     with torch.no_grad():
@@ -199,9 +200,9 @@ def test_another_pooling_of_the_same_frames_is_another_model_and_another_run(spe
     for pooling in ("mean", "mean-std"):
         study = transfers_of(speech, tmp_path, pooling=pooling).study("aa", "bb", "tiny", LABELS, tune_layers=1)
         config = dataclasses.replace(CONFIG, tune_layers=1)
-        found.append(study.evaluate(config, methods=["BTL"], decisions=["head"], baselines=["logistic regression"], pictures=False))
+        found.append(study.compare(config, methods=["BTL"], decisions=["head"], baselines=["logistic regression"], pictures=False))
     assert all(found[0][name].path != found[1][name].path for name in found[0])
-    assert len(list((tmp_path / "trained" / "emofsl-source").iterdir())) == 2
+    assert len(list((tmp_path / "trained" / "emofsl").iterdir())) == 2
 
 
 def test_the_source_is_trained_without_a_look_at_the_target(speech, tmp_path):
@@ -209,15 +210,15 @@ def test_the_source_is_trained_without_a_look_at_the_target(speech, tmp_path):
     read = set()
     padded = study.store.padded
     study.store.padded = lambda ids, *more: (read.update(ids), padded(ids, *more))[1]
-    study.train(dataclasses.replace(CONFIG, tune_layers=1))
+    study.train_source(dataclasses.replace(CONFIG, tune_layers=1))
     assert read and all(one.startswith("aa/") for one in read)
 
 
 def test_embeddings_move_and_a_loss_of_ones_own_counts(speech, tmp_path):
     study = transfers_of(speech, tmp_path).study("aa", "bb", "tiny", LABELS, tune_layers=2)
-    found = study.embeddings(CONFIG)
+    found = embeddings(study, CONFIG)
     assert found.before.shape == found.after.shape and np.abs(found.after - found.before).max() > 1e-3
-    own = study.evaluate(CONFIG, methods=["BTL"], decisions=["head"], baselines=[], own={"still": lambda embedding, y: embedding.sum(dim=(1, 2)) * 0})
+    own = study.compare(CONFIG, methods=["BTL"], decisions=["head"], baselines=[], own={"still": lambda embedding, y: embedding.sum(dim=(1, 2)) * 0})
     assert own["still, head", 2].predictions["pred"].equals(own["BTL, head", 2].predictions["pred"])
 
 
@@ -231,8 +232,8 @@ def test_the_tuned_encoder_is_written_in_the_hubs_format_and_read_back(speech, t
     moved = {name for name in old if not torch.equal(old[name], new[name])}
     stable = {"encoder.layer_norm.weight", "encoder.layer_norm.bias"} if kind.endswith("stable") else set()
     assert moved and all(name.startswith("encoder.layers.2.") or name in stable for name in moved), moved
-    module = study._source(config, study.folds[0])[0].module
-    expected, = study.frames.through(lambda values, mask: (pooled(module.upper(values, mask), mask, "mean"),), np.arange(len(study.rows)))
+    module = study.source_of(config).module
+    expected, = study.frames.through(lambda values, mask: (over_time(module.upper(values, mask), mask, "mean"),), np.arange(len(study.rows)))
     tuned = extract(manifest, dataclasses.replace(spec, checkpoint=str(folder)), tmp_path / "features", progress=False)
     assert np.abs(tuned.matrix(study.rows["utt_id"]) - expected.numpy()).max() < 1e-4
 
@@ -258,7 +259,7 @@ def test_layers_below_an_inner_one_are_tuned_and_written_where_they_belong(speec
 def test_settings_that_cannot_be_are_one_sentence(speech, tmp_path, features, front_ends, layers, config, told):
     with pytest.raises(SettingError, match=told) as found:
         study = transfers_of(speech, tmp_path, **front_ends).study("aa", "bb", features, LABELS, tune_layers=layers)
-        study.evaluate(dataclasses.replace(CONFIG, **config), methods=["BTL"])
+        study.compare(dataclasses.replace(CONFIG, **config), methods=["BTL"])
     assert "\n" not in str(found.value)
 
 
@@ -307,7 +308,7 @@ def test_the_layer_that_tells_emotions_apart_gets_the_weight():
 def test_a_study_of_all_layers_learns_their_weights(speech, tmp_path):
     study = transfers_of(speech, tmp_path, layer="all").study("aa", "bb", "tiny", LABELS)
     config = dataclasses.replace(CONFIG, tune_layers=0)
-    runs = study.evaluate(config, pictures=False)
+    runs = study.compare(config, pictures=False)
     weights = study.layer_weights(config)
     assert weights.shape == (4,) and weights.sum() == pytest.approx(1) and np.ptp(weights) > 1e-3
     assert any("4 layers of the encoder" in note for note in runs["EMOFSL, head", 2].metrics["notes"])

@@ -58,6 +58,30 @@ def test_thin(path):
     assert sum("parameters" in cell.metadata.get("tags", []) for cell in cells(path)) == 1
 
 
+MOST_LINES = 80              # of open code: a notebook is prose
+ONE_ROOM = {"01": "baselines", "02": "maml", "03": "emofsl", "04": "da_mldg", "05": "alexnet"}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_reads_as_prose(path):
+    """Few lines, imports at one place, and one import of the notebook's room."""
+    lines, importing, rooms = 0, [], []
+    for cell in cells(path)[1:]:
+        code = [line for line in cell.source.split("\n") if line.strip() and not line.startswith("#")]
+        lines += len(code)
+        names = [node for node in ast.walk(ast.parse(cell.source))
+                 if isinstance(node, ast.ImportFrom) and node.module.startswith("colab_utils")]
+        if names:
+            importing.append(cell.id)
+        rooms += [alias.name for node in names if node.module == "colab_utils.methods" for alias in node.names]
+        assert not any(node.module.startswith("colab_utils.methods.") for node in names), "a room exports what its notebook needs"
+    own_code = [one for one in importing if "own" in one]
+    assert len(importing) - len(own_code) <= 1, f"imports in {importing}: one place is enough"
+    assert lines <= MOST_LINES, f"{lines} lines of code"
+    if path.stem[:2] in ONE_ROOM:
+        assert rooms == [ONE_ROOM[path.stem[:2]]]
+
+
 def run(notebook: str, workspace: pathlib.Path, *parameters: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, str(REPO / "tools" / "run_notebook.py"), str(REPO / "notebooks" / notebook), *parameters], cwd=REPO,
                           env={**os.environ, "SER_WORKSPACE": str(workspace)}, capture_output=True, text=True)
@@ -128,13 +152,13 @@ def test_notebook_02_on_the_embedded_corpus_and_on_real_languages(embedded_works
         done = run("02_maml_training.ipynb", tmp_path, "ITERATIONS=50", "TASKS=50")
         assert done.returncode == 0, done.stdout + done.stderr
     assert "trained before, loaded" in done.stdout and done.stdout.count("nothing is computed again") >= 8
-    metrics = json.loads(only(tmp_path, "runs/few-shot/*MAML-fixed*/metrics.json").read_text())
+    metrics = json.loads(only(tmp_path, "runs/maml/*MAML-fixed*/metrics.json").read_text())
     assert metrics["chance"] == 0.2 and metrics["uar"] > 0.5 and metrics["speaker_independence"] == "independent"
     assert "Synthetic" in (tmp_path / "index.html").read_text()
     done = run("02_maml_training.ipynb", tmp_path, "ITERATIONS=25", "TASKS=20", "SHOTS=1", "PROTOCOL=open_languages", "TASK=en+it-de",
                "FEATURES=logmel", f"AUDIO={real_corpora}")
     assert done.returncode == 0, done.stdout + done.stderr
-    metrics = json.loads(only(tmp_path, "runs/few-shot/en+it-de*MAML-fixed*/metrics.json").read_text())
+    metrics = json.loads(only(tmp_path, "runs/maml/en+it-de*MAML-fixed*/metrics.json").read_text())
     assert metrics["n_speakers"] == 10 and metrics["n"] == 20 * 50
 
 
@@ -202,14 +226,14 @@ def test_notebook_04_on_the_embedded_corpus_and_on_real_corpora(embedded_workspa
     assert "front end: acoustic" in done.stdout and "trained before, loaded" in done.stdout
     assert done.stdout.count("nothing is computed again") >= 10
     for task in ("synthetic-phone+synthetic-street+synthetic-studio-synthetic-room", "scenario-7"):
-        metrics = json.loads(only(tmp_path, f"runs/domains/{task}-acoustic-da-mldg-*/metrics.json").read_text())
+        metrics = json.loads(only(tmp_path, f"runs/da_mldg/{task}-acoustic-da-mldg-*/metrics.json").read_text())
         assert metrics["uar"] > metrics["chance"] and metrics["speaker_independence"] == "independent"
     assert "Synthetic" in (tmp_path / "index.html").read_text()
     small = "{'network': 'resnet18', 'start': 'speakers', 'steps': 2, 'width': 8, 'per_domain': 4, 'validate_every': 2, 'n_boot': 50}"
     done = run("04_da_mldg.ipynb", tmp_path, "CORPORA=['emodb', 'emovo', 'savee']", "TASKS=['savee']", f"AUDIO={real_corpora}", f"SETTINGS={small}",
                "ALGORITHMS=['erm', 'da-mldg']")
     assert done.returncode == 0, done.stdout + done.stderr
-    metrics = json.loads(only(tmp_path, "runs/domains/emodb+emovo-savee-da-mldg-da-mldg*/metrics.json").read_text())
+    metrics = json.loads(only(tmp_path, "runs/da_mldg/emodb+emovo-savee-da-mldg-da-mldg*/metrics.json").read_text())
     assert metrics["n_utterances"] == 300 and any("speakers of emodb, emovo" in note for note in metrics["notes"])
 
 

@@ -10,7 +10,14 @@ from pytorch_metric_learning.losses import ContrastiveLoss
 from pytorch_metric_learning.reducers import MeanReducer
 
 from colab_utils.methods.emofsl.circumplex import COORDINATES, graded_margins, pair_levels
-from colab_utils.methods.emofsl.pair_losses import EPS, distances, emotion_distance, graded_distance, pair_masks, siamese
+from colab_utils.methods.emofsl.pair_losses import (
+    EPS,
+    emotion_distance,
+    graded_distance,
+    pair_distances,
+    pair_masks,
+    siamese,
+)
 
 FOUR = ["anger", "happiness", "neutral", "sadness"]
 SETS = [FOUR, ["anger", "sadness"], list(COORDINATES), ["fear", "calm", "disgust"]]
@@ -112,9 +119,9 @@ def test_the_four_emotions_at_k_shots_have_the_papers_numbers_of_pairs(k, counts
 
 def test_pytorch_metric_learning_says_the_same_of_distances_and_of_one_margin():
     embedding, y = drawn(5, n=40)
-    assert torch.allclose(distances(embedding), LpDistance()(embedding), atol=2e-3)             # EPS stands under the root of ours
+    assert torch.allclose(pair_distances(embedding), LpDistance()(embedding), atol=2e-3)             # EPS stands under the root of ours
     off = ~torch.eye(40, dtype=torch.bool)
-    assert torch.allclose(distances(embedding)[off], LpDistance()(embedding)[off], atol=1e-5)
+    assert torch.allclose(pair_distances(embedding)[off], LpDistance()(embedding)[off], atol=1e-5)
     everywhere_far = torch.ones(4, 4, dtype=torch.bool)
     theirs = ContrastiveLoss(pos_margin=0.0, neg_margin=1.2, reducer=MeanReducer(), distance=LpDistance())(embedding, y)
     assert torch.allclose(emotion_distance(embedding, y, everywhere_far, alpha=1.2, kappa1=1.0), theirs, atol=1e-5)
@@ -155,7 +162,7 @@ def test_a_step_down_the_gradient_pulls_a_class_together_and_pushes_far_emotions
     y, far = shots(4, 5), far_of(FOUR)
     same, distant, _ = pair_masks(y, far)
     moved = embedding - 0.5 * gradient(lambda e: emotion_distance(e, y, far, alpha=2.0), embedding)
-    before, after = distances(embedding), distances(moved)
+    before, after = pair_distances(embedding), pair_distances(moved)
     assert after[same].mean() < before[same].mean() and after[distant].mean() > before[distant].mean()
 
 
@@ -170,7 +177,7 @@ def test_coinciding_embeddings_give_finite_losses_and_gradients(dtype, place):
 
 def test_one_shot_has_no_positive_pairs_and_works():
     embedding, y, far = drawn(8, n=4)[0], shots(4, 1), far_of(FOUR)
-    d = distances(embedding)
+    d = pair_distances(embedding)
     value = emotion_distance(embedding, y, far, alpha=2.0, beta=1.9)
     assert value == pytest.approx(naive(embedding, y, eq2(FOUR, 2.0, 1.9, 0.6, 0.3)))
     assert siamese(embedding, y) == pytest.approx(-float(d[torch.triu_indices(4, 4, 1).unbind()].mean()))

@@ -10,9 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colab_utils.methods.emofsl import hear_nearest as pages
 from colab_utils.methods.emofsl import retrieval
-from colab_utils.methods.emofsl.retrieval_tables import MEASURES, quality_table
+from colab_utils.methods.emofsl.retrieval import MEASURES, quality_table
 
 
 def naive(x, y, queries, references):
@@ -160,48 +159,48 @@ def clips(tmp_path, tone):
 
 def test_nearest_clips_are_sorted_and_judged_by_the_emotion(clips):
     manifest, distances = clips
-    rows = pages.nearest_rows("x/0", distances.loc["x/0"], manifest.sample(frac=1, random_state=0), 4)
-    assert tuple(rows.columns) == pages.NEAREST_COLUMNS and list(rows["rank"]) == [1, 2, 3, 4]
+    rows = retrieval.nearest_rows("x/0", distances.loc["x/0"], manifest.sample(frac=1, random_state=0), 4)
+    assert tuple(rows.columns) == retrieval.NEAREST_COLUMNS and list(rows["rank"]) == [1, 2, 3, 4]
     assert list(rows["utt_id"]) == ["x/7", "x/4", "x/6", "x/3"], "of equal distances the first by name"
     assert list(rows["distance"]) == [0.1, 0.4, 0.4, 0.5] and list(rows["right"]) == [False, False, True, True]
-    assert list(rows["speaker"]) == ["x/s2", "x/s1", "x/s2", "x/s1"] and len(pages.nearest_rows("x/0", distances.loc["x/0"], manifest, 50)) == 6
+    assert list(rows["speaker"]) == ["x/s2", "x/s1", "x/s2", "x/s1"] and len(retrieval.nearest_rows("x/0", distances.loc["x/0"], manifest, 50)) == 6
     one = distances.loc["x/0"]
     for wrong, message in ((one.head(0), "x/0 are empty"), (one.where(one != 0.9), "of x/5 is no number"), (pd.concat([one, one]), "hold x/3 twice"),
                            (one.rename({"x/8": "y/8"}), r"y/8 \(and 0 more\) is not in the manifest")):
         with pytest.raises(ValueError, match=message):
-            pages.nearest_rows("x/0", wrong, manifest)
+            retrieval.nearest_rows("x/0", wrong, manifest)
 
 
 def test_cards_say_right_or_wrong_in_words_and_colour_and_can_be_played(clips):
     manifest, distances = clips
-    page = pages.nearest_html("x/0", distances.loc["x/0"], manifest, 4)
+    page = retrieval.nearest_html("x/0", distances.loc["x/0"], manifest, 4)
     assert page.count("<audio") == 5 and "2 of the 4 nearest</b> of 6 support clips have the emotion of the query, anger." in page
-    assert page.count("right</span>") == page.count("wrong</span>") == 2 and page.count(f"background:{pages.RIGHT}") == 2
-    assert page.count(f"background:{pages.WRONG}") == 2 and "distance 0.4<" in page and 'aria-label="2. wrong: fear, speaker s1"' in page
+    assert page.count("right</span>") == page.count("wrong</span>") == 2 and page.count(f"background:{retrieval.RIGHT}") == 2
+    assert page.count(f"background:{retrieval.WRONG}") == 2 and "distance 0.4<" in page and 'aria-label="2. wrong: fear, speaker s1"' in page
     assert "own speaker" not in page and "Synthetic" not in page
-    assert "joy &amp; &lt;bliss&gt;" in pages.nearest_html("x/2", distances.loc["x/2"], manifest) and "<bliss>" not in page
-    same = pages.nearest_html("x/0", distances.loc["x/0"], manifest.assign(speaker="one"), 1)
+    assert "joy &amp; &lt;bliss&gt;" in retrieval.nearest_html("x/2", distances.loc["x/2"], manifest) and "<bliss>" not in page
+    same = retrieval.nearest_html("x/0", distances.loc["x/0"], manifest.assign(speaker="one"), 1)
     assert "The query's own speaker is among them." in same
-    assert "own speaker" not in pages.nearest_html("x/0", distances.loc["x/0"], manifest.assign(speaker=""), 1), "nobody knows"
-    assert "not human speech" in pages.nearest_html("x/0", distances.loc["x/0"], manifest.assign(corpus="synthetic-studio"), 1)
-    broken = pages.nearest_html("x/0", distances.loc["x/0"], manifest.assign(file="/nowhere.wav"), 1)
+    assert "own speaker" not in retrieval.nearest_html("x/0", distances.loc["x/0"], manifest.assign(speaker=""), 1), "nobody knows"
+    assert "not human speech" in retrieval.nearest_html("x/0", distances.loc["x/0"], manifest.assign(corpus="synthetic-studio"), 1)
+    broken = retrieval.nearest_html("x/0", distances.loc["x/0"], manifest.assign(file="/nowhere.wav"), 1)
     assert broken.count("cannot be played: no such file") == 2
     with pytest.raises(ValueError, match="k = 11: 1 to 10 clips"):
-        pages.nearest_html("x/0", distances.loc["x/0"], manifest, 11)
+        retrieval.nearest_html("x/0", distances.loc["x/0"], manifest, 11)
 
 
 def test_a_query_can_be_chosen_and_the_first_is_one_that_went_wrong(clips, monkeypatch):
     manifest, distances = clips
     distances.loc["x/2"] = [0.9, 0.8, 0.1, 0.7, 0.6, 0.5]
-    box, shown = pages.hear_nearest(distances[::-1], manifest, k=3).children
+    box, shown = retrieval.hear_nearest(distances[::-1], manifest, k=3).children
     assert type(shown) is ipywidgets.HTML and box.value == "x/0", "x/2 and x/1 are right at once"
     assert dict(box.options) == {"joy & <bliss>: x/2": "x/2", "fear: x/1": "x/1", "anger: x/0 (nearest clip is wrong)": "x/0"}
-    assert shown.value == pages.nearest_html("x/0", distances.loc["x/0"], manifest, 3)
+    assert shown.value == retrieval.nearest_html("x/0", distances.loc["x/0"], manifest, 3)
     box.value = "x/1"
-    assert shown.value == pages.nearest_html("x/1", distances.loc["x/1"], manifest, 3) == pages.nearest_clips(
+    assert shown.value == retrieval.nearest_html("x/1", distances.loc["x/1"], manifest, 3) == retrieval.nearest_clips(
         "x/1", distances.loc["x/1"], manifest, 3).value
-    assert len(pages.hear_nearest(distances, manifest, most=2).children[0].options) == 2
+    assert len(retrieval.hear_nearest(distances, manifest, most=2).children[0].options) == 2
     with pytest.raises(ValueError, match="no distances"):
-        pages.hear_nearest(distances.head(0), manifest)
+        retrieval.hear_nearest(distances.head(0), manifest)
     monkeypatch.setitem(__import__("sys").modules, "ipywidgets", None)
-    assert pages.hear_nearest(distances, manifest, k=3).data == pages.nearest_html("x/0", distances.loc["x/0"], manifest, 3)
+    assert retrieval.hear_nearest(distances, manifest, k=3).data == retrieval.nearest_html("x/0", distances.loc["x/0"], manifest, 3)

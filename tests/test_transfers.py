@@ -5,12 +5,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from test_curves import line, words
+
 from colab_utils import corpora
+from colab_utils.methods.emofsl import figures, retrieval
 from colab_utils.methods.emofsl.emofsl import levels_and_margins
-from colab_utils.methods.emofsl.retrieval_tables import distance_table
+from colab_utils.methods.emofsl.retrieval import distance_table
 from colab_utils.methods.emofsl.settings import EmofslConfig
-from colab_utils.methods.emofsl.transfers import Transfers, config_of, panel_settings
-from colab_utils.panel.panel import Panel
+from colab_utils.methods.emofsl.transfers import Transfers, panel
 from colab_utils.protocols.published import load_protocol
 from colab_utils.results.methods import PUBLISHED_COLUMNS, published_table
 from colab_utils.settings import SettingError
@@ -48,23 +50,65 @@ def test_fewer_than_two_emotions_are_refused(transfers, emotions):
 
 
 def test_the_panel_says_what_the_study_runs(transfers):
-    config = EmofslConfig(n_boot=10, source_epochs=3)
-    start = panel_settings(config, "synthetic-studio", "synthetic-phone", "logmel", FOUR, corpora=transfers.corpora, front_ends=["acoustic"],
-                           known=sorted({*FOUR, "fear"}))
-    panel = Panel(start, run=lambda chosen: chosen)
-    assert config_of(panel.config, config) == config
-    panel.set(source="synthetic-room", emotions=("anger", "sadness"), shots=2, beta=0.3, decision="head")
-    chosen = panel.run_once()
-    study = transfers.chosen(chosen)
-    assert study.name == "synthetic-room-synthetic-phone" and study.labels == ["anger", "sadness"]
-    runs = study.evaluate(config_of(chosen, config), methods=["EMOFSL"], decisions=["head"], baselines=[], pictures=False)
+    config = EmofslConfig(n_boot=10, source_epochs=3, n_draws=2, epochs=5)
+    study = transfers.study("synthetic-studio", "synthetic-phone", "logmel", FOUR)
+    shown = panel(transfers, study, config)
+    start = {"source": "synthetic-studio", "target": "synthetic-phone", "features": "logmel",
+             "emotions": tuple(FOUR)}
+    assert shown.config == config and shown.chosen == start
+    shown.set(source="synthetic-room", emotions=("anger", "sadness"), shots=2, beta=0.3,
+              decision="head")
+    runs = shown.run_once()
+    assert set(runs) == {(name, 2) for name in ("nearest prototype", "BTL, head", "FSTL, head",
+                                                "EMOFSL, head")}
     run = runs["EMOFSL, head", 2]
     assert run.config["settings"]["beta"] == 0.3 and run.metrics["chance"] == 0.5
-    assert not (run.path / "confusion_matrix.csv").exists()
-    study.evaluate(config_of(chosen, config), methods=["EMOFSL"], decisions=["head"], baselines=[])
-    assert (run.path / "confusion_matrix.pdf").exists()
+    assert run.config["task"] == "synthetic-room-synthetic-phone"
+    assert run.config["preset"] == "default" and run.config["changed"] == {
+        "beta": 0.3, "epochs": 5, "source_epochs": 3}
     with pytest.raises(SettingError, match="source"):
-        panel.set(source="emodb")
+        shown.set(source="emodb")
+
+
+def test_pictures_are_drawn_where_they_are_asked_for(transfers):
+    config = EmofslConfig(n_boot=10, source_epochs=3, n_draws=2, shots=1, epochs=5)
+    study = transfers.study("synthetic-studio", "synthetic-phone", "logmel", FOUR)
+    for pictures in (False, True):
+        runs = study.compare(config, methods=["BTL"], decisions=["head"], baselines=[],
+                             pictures=pictures)
+        path = runs["BTL, head", 1].path
+        assert (path / "confusion_matrix.csv").exists() == pictures
+        assert (path / "confusion_matrix.pdf").exists() == pictures
+
+
+def test_the_figures_of_the_notebook_are_those_of_the_runs(transfers):
+    config = EmofslConfig(n_boot=10, source_epochs=3, n_draws=3, shots=2, epochs=5)
+    study = transfers.study("synthetic-studio", "synthetic-phone", "logmel", FOUR)
+    runs = study.compare(config, shots="1", decisions=["head"], pictures=False)
+    table = study.table(runs, config)
+    names = [name for name, k in runs if k == 2]
+    assert list(table.index) == names and table.loc["BTL, head", "difference"] == ""
+    for (name, k), run in runs.items():
+        if k == 2:
+            assert table.loc[name, "UAR %"] == f"{100 * run.metrics['uar']:.1f}"
+    curves = figures.shots_figure(study, runs, config)
+    for method in ("BTL", "EMOFSL"):
+        rates = [100 * runs[f"{method}, head", k].metrics["uar"] for k in (1, 2)]
+        assert list(line(curves.axes[0], method).get_ydata()) == pytest.approx(rates)
+    assert "synthetic-studio-synthetic-phone, logmel, decided by head" in words(curves)
+    tables = {name: runs[f"{name}, head", 2].predictions for name in ("BTL", "FSTL", "EMOFSL")}
+    luck = figures.luck_figure(study, runs, config)
+    rates = 100 * figures.uar_by_draw(tables, study.labels)
+    for name in tables:
+        assert list(line(luck.axes[0], name).get_ydata()) == pytest.approx(list(rates[name]))
+    drawn = (curves, luck, figures.matrices_figure(study, runs, config),
+             figures.support_figure(study, runs, config))
+    for figure in drawn:
+        assert "Synthetic corpus" in words(figure)
+    assert figures.layers_figure(study, config) is None
+    found = retrieval.embeddings(study, config)
+    assert "Synthetic corpus" in words(retrieval.maps_figure(study, found))
+    assert list(retrieval.nearest_table(found).index) == ["before", "after"]
 
 
 def test_published_figures_are_those_of_the_paper_and_only_of_its_tasks():
@@ -76,10 +120,10 @@ def test_published_figures_are_those_of_the_paper_and_only_of_its_tasks():
 
 
 def test_levels_and_margins_are_the_papers_for_its_emotions_and_graded_ones_lie_between():
-    levels, margins = levels_and_margins(EmofslConfig.preset("paper"), FOUR)
+    levels, margins = levels_and_margins(EmofslConfig.from_preset("paper"), FOUR)
     far = {frozenset(pair) for pair in levels.stack()[lambda one: one == "PN"].index}
     assert far == {frozenset({"happiness", "sadness"}), frozenset({"anger", "sadness"})} and margins == {"PN": 1.0, "MN": 0.6}
-    graded = levels_and_margins(dataclasses.replace(EmofslConfig.preset("paper"), margins="graded"), FOUR)[1]
+    graded = levels_and_margins(dataclasses.replace(EmofslConfig.from_preset("paper"), margins="graded"), FOUR)[1]
     between = graded.to_numpy()[~np.eye(4, dtype=bool)]
     assert between.min() == pytest.approx(0.6) and between.max() == pytest.approx(1.0)
 

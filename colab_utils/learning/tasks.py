@@ -25,8 +25,15 @@ class Tasks(NamedTuple):
     query: Batch
 
 
-def cross_entropy(logits: torch.Tensor, embedding: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Mean cross-entropy over the classes that compete: logits (n, classes), embedding (not used), one task's batch; a scalar."""
+def masked_cross_entropy(logits: torch.Tensor, embedding: torch.Tensor,
+                         batch: Batch) -> torch.Tensor:
+    """Mean cross-entropy over the classes that compete, a scalar.
+
+    Args:
+        logits: float (n, classes).
+        embedding: not used; other losses of an episode look at it.
+        batch: one task's.
+    """
     return functional.cross_entropy(logits.masked_fill(~batch.active, float("-inf")), batch.y)
 
 

@@ -94,18 +94,19 @@ class AlexnetStudy(Study):
     def learner(self, tested: Tested, fold: str) -> Training:
         """A network with its pictures still to be made."""
         config = tested.config
-        spec, store = AlexNetSpectrogram(feature_set=config.features), self.store_of(config.features)
+        store = self.store_of(config.features)
         train, valid = self.part(tested, fold, "train"), self.part(tested, fold, "valid")
         check_features(store, train)
+        spec = AlexNetSpectrogram(feature_set=config.features)
         limits = fit_range(store, train["utt_id"], spec)
-        counts = [segment_count(len(store[utt_id])) for utt_id in train["utt_id"]]
+        counts = [segment_count(frames) for frames in store.lengths(train["utt_id"])]
 
         def pictures() -> FoldPictures:
-            worse = self._heard(config)
-            return FoldPictures(
-                self.images(train, config, limits),
-                [self.images(train, config, limits, condition) for condition in worse],
-                self.images(valid, config, limits))
+            noisy = []
+            for condition in self._heard(config):
+                noisy.append(self.images(train, config, limits, condition))
+            return FoldPictures(self.images(train, config, limits), noisy,
+                                self.images(valid, config, limits))
 
         data = TrainingFold(limits, np.repeat(self.classes(train), counts), self.classes(valid),
                             pictures)
@@ -131,8 +132,7 @@ class AlexnetStudy(Study):
 
     def check(self, tested: Tested) -> None:
         """Raise SettingError for weights that are not there, and for noise that does not fit."""
-        if tested.own is None:
-            weights_mark(tested.config.pretrained)
+        _weights(tested)
         if not tested.config.hears_noise:
             return
         if not self.conditions:
@@ -142,13 +142,18 @@ class AlexnetStudy(Study):
             raise SettingError(f"condition {tested.condition} was heard in stability training: "
                                "test on another, such as pink@10")
 
+    def training_of(self, tested: Tested) -> Tested:
+        """The settings of the training, and the weights that it starts from: a file's content
+        decides, not its name."""
+        return dataclasses.replace(super().training_of(tested), kind=_weights(tested))
+
     def training_facts(self, tested: Tested, fold: str) -> dict[str, Any]:
-        """What was heard in training, and which weights it starts from."""
-        return self._started(tested)
+        """What is heard in training besides the clips."""
+        return {"conditions": list(self._heard(tested.config))}
 
     def facts(self, tested: Tested) -> dict[str, Any]:
-        """As `training_facts`."""
-        return self._started(tested)
+        """What was heard in training, and the weights it started from."""
+        return {"conditions": list(self._heard(tested.config)), "weights": _weights(tested)}
 
     def notes(self, tested: Tested) -> list[str]:
         """What the network started from, how the recordings were, what picked the epoch."""
@@ -193,10 +198,6 @@ class AlexnetStudy(Study):
     def _heard(self, config: AlexnetConfig) -> tuple[str, ...]:
         """The conditions of the noisy copies that training hears."""
         return self.conditions if config.hears_noise else ()
-
-    def _started(self, tested: Tested) -> dict[str, Any]:
-        weights = "own" if tested.own else weights_mark(tested.config.pretrained)
-        return {"conditions": list(self._heard(tested.config)), "weights": weights}
 
     # --- what a notebook asks for -----------------------------------------------------------------
 
@@ -408,6 +409,11 @@ def open_study(corpus: str, audio: str = "", root: str | os.PathLike = "out",
         merge=merge, test_id=test_id, val_id=val_id, seed=seed)
     return AlexnetStudy(found.name, rows, split, found.emotions, root, protocol="alexnet",
                         merge=found.merge, device=session.device())
+
+
+def _weights(tested: Tested) -> str:
+    """What identifies the weights that a network starts from. Raises SettingError."""
+    return "own" if tested.own else weights_mark(tested.config.pretrained)
 
 
 def _first(runs: Mapping[str, Run]) -> Run:

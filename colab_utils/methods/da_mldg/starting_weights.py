@@ -1,4 +1,7 @@
-"""What a network of domain generalisation starts from: random weights, speakers told apart, ImageNet, or a file of one's own."""
+"""What a network of domain generalisation starts from.
+
+Random weights, speakers told apart, ImageNet, or a file of one's own.
+"""
 from __future__ import annotations
 
 import os
@@ -12,34 +15,74 @@ from torch import nn
 from colab_utils.files import file_sha256
 from colab_utils.settings import SettingError
 
+_IMAGENET = "imagenet: torchvision ResNet18_Weights.IMAGENET1K_V1"
 
-def load(start: str, network: nn.Module, pretrained: str | None = None) -> str:
-    """Put the weights that `start` names into `network`, all layers but the head; returns what identifies them.
 
-    start: "scratch" (nothing is done), "imagenet" (torchvision's ResNet18), or a file of safetensors; "speakers" takes the file `pretrained` of
-    `speaker_pretraining`. Raises SettingError where they cannot be had or do not fit: nothing is put in their place.
+def identity(start: str, pretrained: str | os.PathLike | None = None) -> str:
+    """What identifies the weights that `start` names, such as a file's name and hash.
+
+    Args:
+        start: see `load`.
+        pretrained: the file that "speakers" means.
+
+    Raises:
+        SettingError: where there is no such file.
+    """
+    if start == "scratch":
+        return start
+    if start == "imagenet":
+        return _IMAGENET
+    file = _file_of(start, pretrained)
+    name = "speakers" if start == "speakers" else os.path.basename(file)
+    return f"{name}: sha256 {file_sha256(file)[:12]}"
+
+
+def load(start: str, network: nn.Module, pretrained: str | os.PathLike | None = None) -> str:
+    """Put the weights that `start` names into `network`, all layers but the head.
+
+    Args:
+        start: "scratch" (nothing is done), "imagenet" (torchvision's ResNet18), "speakers", or a
+            file of safetensors.
+        network: a ResNet18.
+        pretrained: the file that "speakers" means, of `speaker_pretraining`.
+
+    Returns:
+        Their `identity`.
+
+    Raises:
+        SettingError: where they cannot be had or do not fit; nothing is put in their place.
     """
     if start == "scratch":
         return start
     if start == "imagenet":
         network.start_from(_imagenet())
-        return "imagenet: torchvision ResNet18_Weights.IMAGENET1K_V1"
-    file = pretrained if start == "speakers" else start
-    if file is None or not os.path.isfile(file):
-        raise SettingError(f"start = {start!r}: no such file of weights; choose scratch, speakers or imagenet, or give a file of safetensors")
+        return _IMAGENET
+    file = _file_of(start, pretrained)
     try:
         network.start_from(load_file(file))
     except (SafetensorError, ValueError) as error:
-        raise SettingError(f"start = {start!r}: {file} cannot be used ({str(error).splitlines()[0]})") from error
-    return f"{'speakers' if start == 'speakers' else os.path.basename(file)}: sha256 {file_sha256(file)[:12]}"
+        raise SettingError(f"start = {start!r}: {file} cannot be used "
+                           f"({str(error).splitlines()[0]})") from error
+    return identity(start, pretrained)
+
+
+def _file_of(start: str, pretrained: str | os.PathLike | None) -> str | os.PathLike:
+    """The file of weights. Raises SettingError where it is not there."""
+    file = pretrained if start == "speakers" else start
+    if file is None or not os.path.isfile(file):
+        raise SettingError(f"start = {start!r}: no such file of weights; choose scratch, speakers "
+                           "or imagenet, or give a file of safetensors")
+    return file
 
 
 def _imagenet() -> dict[str, torch.Tensor]:
     """torchvision's weights, from its cache or its server."""
     from torchvision.models import ResNet18_Weights  # here, not above: most runs start otherwise
     try:
-        weights: Any = ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
+        weights: Any = ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=False,
+                                                                     check_hash=True)
     except (OSError, RuntimeError) as error:
-        raise SettingError(f"start = 'imagenet': torchvision's weights could not be fetched ({str(error).splitlines()[0][:200]}); "
-                           "fetch them where there is a network, or choose scratch or speakers") from error
+        raise SettingError("start = 'imagenet': torchvision's weights could not be fetched "
+                           f"({str(error).splitlines()[0][:200]}); fetch them where there is a "
+                           "network, or choose scratch or speakers") from error
     return dict(weights)

@@ -119,9 +119,7 @@ class TransferStudy(Study):
 
     def training_task(self, tested: Tested) -> str:
         """The source alone: its model serves every target."""
-        training = self.split["role"].isin(TRAINING_ROLES)
-        mine = self.rows["utt_id"].isin(self.split.loc[training, "utt_id"])
-        return "+".join(sorted(set(self.rows.loc[mine, "corpus"])))
+        return self.pair[0]
 
     def tested_settings(self, tested: Tested) -> EmofslConfig:
         """What the method looks at; a loss of one's own looks at all of it."""
@@ -163,12 +161,23 @@ class TransferStudy(Study):
         return f"{self.name}, {self.features}"
 
     @property
+    def pair(self) -> tuple[str, str]:
+        """The source and the target, names of corpora."""
+        training = self.split["role"].isin(TRAINING_ROLES)
+        names = []
+        for roles in (training, ~training):
+            mine = self.rows["utt_id"].isin(self.split.loc[roles, "utt_id"])
+            names.append("+".join(sorted(set(self.rows.loc[mine, "corpus"]))))
+        return names[0], names[1]
+
+    @property
     def guessing(self) -> float:
         """The UAR of guessing, a fraction."""
         return 1 / len(self.labels)
 
     def overview(self) -> pd.DataFrame:
-        """How many utterances of the task have which role in which fold."""
+        """How many utterances have which role in which fold; prints what the store holds."""
+        print(self.store.report)
         counts = self.split.groupby(["fold", "role"])["utt_id"].nunique()
         return counts.unstack()
 
@@ -319,7 +328,7 @@ class TransferStudy(Study):
         return emofsl.decide(parameters, query, support, y, config)
 
     def projected(self, learner: SourceLearner, draw: np.ndarray, numbers: np.ndarray,
-                   config: EmofslConfig, metric: Metric | None) -> torch.Tensor:
+                  config: EmofslConfig, metric: Metric | None) -> torch.Tensor:
         """Projections (n, width) of `rows[numbers]` after one draw (1, classes, shots)."""
         support, y = self._support(draw)
         parameters = emofsl.fine_tune(learner.module, support, y, config, metric)
@@ -333,7 +342,7 @@ class TransferStudy(Study):
 
     @torch.no_grad()
     def through(self, module: torch.nn.Module,
-                 numbers: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+                numbers: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits (n, classes) and projections (n, width) of `rows[numbers]` of the target."""
         return module(self._features("target", numbers))
 

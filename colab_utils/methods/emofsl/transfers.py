@@ -1,43 +1,68 @@
-"""Any source, target, front end and choice of emotions on request: what a panel switches between, each pair made once."""
+"""Any source, target, front end and choice of emotions on request, each pair made once.
+
+What a panel switches between, and the door of notebook 03.
+"""
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from IPython.display import display
 
-from colab_utils import settings
+from colab_utils import corpora, drive, session
 from colab_utils.features import front_end
+from colab_utils.features.encoders.checkpoints import describe
 from colab_utils.features.encoders.embeddings import SpeechEncoder
 from colab_utils.features.front_end import FrontEnd
 from colab_utils.features.store.extract import extract
 from colab_utils.features.store.store import FeatureStore
+from colab_utils.methods.emofsl.circumplex import COORDINATES
+from colab_utils.methods.emofsl.figures import matrices_figure
 from colab_utils.methods.emofsl.layers.study import LayersStudy
 from colab_utils.methods.emofsl.settings import EmofslConfig
-from colab_utils.methods.emofsl.study import TransferStudy
+from colab_utils.methods.emofsl.study import Runs, TransferStudy
+from colab_utils.panel.panel import Panel
 from colab_utils.protocols.build import build_task
 from colab_utils.protocols.draws import pair_task
-from colab_utils.protocols.published import Protocol, Task
+from colab_utils.protocols.published import Protocol, Task, load_protocol
+from colab_utils.results.methods import published_table
+from colab_utils.settings import SettingError, setting, with_settings
 
-_IN_PANEL = ("shots", "n_draws", "alpha", "beta", "kappa1", "kappa2", "kappa", "loss_weight", "margins", "decision", "learning_rate", "epochs",
-             "tune_layers", "seed")
+PROTOCOL = "emofsl"
+_FRONT_ENDS = ("logmel", "acoustic")         # that a panel offers, besides the notebook's own
 
 
 class Transfers:
-    """Studies from one corpus (or domain) to another, of the corpora in `manifest`, in the manner of `protocol`.
+    """Studies from one corpus (or domain) to another, in the manner of a protocol.
 
-    A pair that the protocol has as a task is built as published, with its folds and counts; any other one by `draws.pair_task`. root: features,
-    trained models and runs go there. merge: what emotions are renamed to besides the protocol's own; front_ends: front ends with settings of
-    one's own by name, before those of `features.front_end`. Raises what `build_task` raises.
+    A pair that the protocol has as a task is built as published, with its folds and counts; any
+    other one by `draws.pair_task`.
+
+    Args:
+        protocol: of `load_protocol`.
+        manifest: the corpora that there are.
+        root: features, trained models and runs go there.
+        features: the front end of studies that name none.
+        merge: what emotions are renamed to besides the protocol's own.
+        front_ends: front ends with settings of one's own by name, before those of
+            `features.front_end`.
+        device: where to compute.
+        progress: whether bars are shown.
+        check_counts: whether a count that differs from the published one is an error.
     """
 
-    def __init__(self, protocol: Protocol, manifest: pd.DataFrame, root: str | pathlib.Path, *, merge: Mapping[str, str | None] | None = None,
-                 front_ends: Mapping[str, FrontEnd] | None = None, device: str = "cpu", progress: bool = True, check_counts: bool = True):
-        self.front_ends = dict(front_ends or {})
-        self.protocol, self.manifest, self.root, self.merge = protocol, manifest, pathlib.Path(root), dict(merge or {})
-        self.device, self.progress, self.check_counts = device, progress, check_counts
+    def __init__(self, protocol: Protocol, manifest: pd.DataFrame, root: str | os.PathLike, *,
+                 features: str = "logmel", merge: Mapping[str, str | None] | None = None,
+                 front_ends: Mapping[str, FrontEnd] | None = None, device: str = "cpu",
+                 progress: bool = True, check_counts: bool = True):
+        self.protocol, self.manifest, self.root = protocol, manifest, pathlib.Path(root)
+        self.features, self.front_ends = features, dict(front_ends or {})
+        self.merge, self.device = dict(merge or {}), device
+        self.progress, self.check_counts = progress, check_counts
         self._stores: dict[FrontEnd, FeatureStore] = {}
         self._studies: dict[tuple, TransferStudy] = {}
 
@@ -46,40 +71,71 @@ class Transfers:
         """Sources and targets that there are, in alphabetical order."""
         return sorted(set(self.manifest["corpus"]))
 
+    @property
+    def emotions(self) -> list[str]:
+        """Emotions of the corpora that have a place on the circumplex, in alphabetical order."""
+        return sorted(set(self.manifest["emotion"]) & set(COORDINATES))
+
     def task(self, source: str, target: str, emotions: Sequence[str]) -> Task:
-        """The published task of these corpora and emotions, or one made in its manner. Raises ProtocolError."""
+        """The published task of these corpora and emotions, or one made in its manner.
+
+        Raises ProtocolError.
+        """
         for task in self.protocol.tasks.values():
-            same = task.train["corpus"] == [source] and task.test["corpus"] == [target] and set(task.emotions) == set(emotions)
-            if same and not self.merge:
+            pair = task.train["corpus"] == [source] and task.test["corpus"] == [target]
+            if pair and set(task.emotions) == set(emotions) and not self.merge:
                 return task
         speakers = self.manifest.loc[self.manifest["corpus"] == target, "speaker"].nunique()
         task = pair_task(self.protocol, source, target, max(2, min(5, speakers)))
-        return dataclasses.replace(task, emotions=tuple(emotions), merge={**task.merge, **self.merge})
+        merge = dict(task.merge)
+        merge.update(self.merge)
+        return dataclasses.replace(task, emotions=tuple(emotions), merge=merge)
 
-    def study(self, source: str, target: str, features: str, emotions: Sequence[str], tune_layers: int = 0) -> TransferStudy:
+    def study(self, source: str, target: str, features: str = "", emotions: Sequence[str] = (),
+              tune_layers: int = 0) -> TransferStudy:
         """The study of one pair; features of all corpora are extracted once for each front end.
 
-        tune_layers: of a speech encoder, to learn in the study (`EmofslConfig.tune_layers`). Raises SettingError for a single emotion, and for
-        layers that there are not.
+        Args:
+            source, target: names of corpora or domains.
+            features: name of a front end; default: `self.features`.
+            emotions: the ways, two or more.
+            tune_layers: of a speech encoder, to learn in the study (`EmofslConfig.tune_layers`).
+
+        Raises:
+            SettingError: a single emotion, or layers that there are not.
+            ProtocolError: what `build_task` refuses.
         """
-        if len(set(emotions)) < 2:
-            raise settings.SettingError(f"emotions = {', '.join(emotions) or 'none'}: choose two or more to tell apart")
-        spec, key = self.front_end(features), (source, target, features, tuple(emotions), tune_layers)
-        if tune_layers and not isinstance(spec, SpeechEncoder):
-            raise settings.SettingError(f"tune_layers = {tune_layers}: {features} has no transformer layers that could learn; choose a speech "
-                                        "encoder (owner/name of the Hub, or a folder), or tune_layers = 0")
+        features = features or self.features
+        key = source, target, features, tuple(emotions), tune_layers
         if key not in self._studies:
-            task = self.task(source, target, emotions)
-            protocol = dataclasses.replace(self.protocol, tasks={task.name: task})
-            rows, split = build_task(protocol, task.name, self.manifest, check_counts=self.check_counts)
-            common = {"merge": task.merge, "device": self.device, "progress": self.progress}
-            if tune_layers:
-                store = self._extracted(spec.below(tune_layers))
-                self._studies[key] = LayersStudy(task.name, rows, split, store, task.emotions, self.root, encoder=spec, n_layers=tune_layers,
-                                                 **common)
-            else:
-                self._studies[key] = TransferStudy(task.name, rows, split, self.store(features), task.emotions, self.root, **common)
+            self._studies[key] = self._made(*key)
         return self._studies[key]
+
+    def _made(self, source: str, target: str, features: str, emotions: tuple[str, ...],
+              tune_layers: int) -> TransferStudy:
+        """A new study."""
+        if len(set(emotions)) < 2:
+            raise SettingError(f"emotions = {', '.join(emotions) or 'none'}: choose two or more to "
+                               "tell apart")
+        spec = self.front_end(features)
+        if tune_layers and not isinstance(spec, SpeechEncoder):
+            raise SettingError(
+                f"tune_layers = {tune_layers}: {features} has no transformer layers that could "
+                "learn; choose a speech encoder (owner/name of the Hub, or a folder), or "
+                "tune_layers = 0")
+        task = self.task(source, target, emotions)
+        protocol = dataclasses.replace(self.protocol, tasks={task.name: task})
+        rows, split = build_task(protocol, task.name, self.manifest,
+                                 check_counts=self.check_counts)
+        common = {"protocol": self.protocol.name, "merge": task.merge, "features": features,
+                  "published": published_table(self.protocol.published, task.name),
+                  "device": self.device, "progress": self.progress}
+        if not tune_layers:
+            return TransferStudy(task.name, rows, split, self.store(features), task.emotions,
+                                 self.root, **common)
+        store = self._extracted(spec.below(tune_layers))
+        return LayersStudy(task.name, rows, split, store, task.emotions, self.root, encoder=spec,
+                           n_layers=tune_layers, **common)
 
     def front_end(self, features: str) -> FrontEnd:
         """The front end of that name."""
@@ -90,28 +146,75 @@ class Transfers:
         return self._extracted(self.front_end(features))
 
     def _extracted(self, spec: FrontEnd) -> FeatureStore:
+        """The features of all corpora by this very front end, read or computed once."""
         if spec not in self._stores:
-            self._stores[spec] = extract(self.manifest, spec, self.root / "features", device=self.device)
+            folder = self.root / "features"
+            self._stores[spec] = extract(self.manifest, spec, folder, device=self.device)
         return self._stores[spec]
 
-    def chosen(self, panel: Any) -> TransferStudy:
-        """The study that a panel's settings (of `panel_settings`) ask for."""
-        return self.study(panel.source, panel.target, panel.features, panel.emotions, panel.tune_layers)
+
+def open_transfers(source: str, target: str, audio: str | os.PathLike, workspace: pathlib.Path,
+                   drive_folder: pathlib.Path | None = None, *, features: str = "auto",
+                   feature_settings: Mapping[str, Any] | None = None,
+                   merge: Mapping[str, str | None] | None = None,
+                   fetch: bool = False) -> Transfers:
+    """The corpora of a notebook, ready for studies of any pair of them; says which front end.
+
+    Args:
+        source, target: names of corpora or of their domains.
+        audio: a folder with one sub-folder a corpus.
+        workspace, drive_folder: of `drive.open_workspace`.
+        features: a front end's name; "auto": logmel for the synthetic corpus, else wav2vec 2.0.
+        feature_settings: settings of the front end by name.
+        merge: what emotions are renamed to.
+        fetch: download a corpus whose owners allow that.
+
+    Raises:
+        ManifestError, SettingError, EncoderError.
+    """
+    manifest = corpora.open_corpora([source, target], audio, workspace, drive_folder, fetch=fetch)
+    if features in ("auto", ""):
+        synthetic = manifest["corpus"].str.startswith("synthetic").all()
+        features = "logmel" if synthetic else "facebook/wav2vec2-base"
+    print(describe(features) if "/" in features else f"front end: {features}")
+    spec = with_settings(front_end(features), **(feature_settings or {}))
+    return Transfers(load_protocol(PROTOCOL), manifest, workspace, features=features, merge=merge,
+                     front_ends={features: spec}, device=session.device(), check_counts=not merge)
 
 
-def panel_settings(config: EmofslConfig, source: str, target: str, features: str, emotions: Sequence[str], *, corpora: Sequence[str],
-                   front_ends: Sequence[str], known: Sequence[str]) -> Any:
-    """The start of a panel: drop-downs for source, target and front end, a box for each of the `known` emotions, and the settings of `config`
-    that a panel varies. An object of a frozen dataclass, as `display.controls.Panel` wants it."""
-    own = (("source", source, "corpus that is labelled", tuple(corpora)), ("target", target, "corpus with a few labels", tuple(corpora)),
-           ("features", features, "front end", tuple(dict.fromkeys([features, *front_ends]))),
-           ("emotions", tuple(emotions), "the ways: which emotions compete", tuple(known)))
-    fields = [(name, type(value), settings.setting(value, help_text, options=options)) for name, value, help_text, options in own]
-    by_name = {field.name: field for field in dataclasses.fields(EmofslConfig)}
-    fields += [(name, by_name[name].type, dataclasses.field(default=getattr(config, name), metadata=by_name[name].metadata)) for name in _IN_PANEL]
-    return dataclasses.make_dataclass("Transfer", fields, frozen=True)()
+def keep_encoder(study: TransferStudy, config: EmofslConfig, workspace: pathlib.Path) -> None:
+    """Write the encoder as the source left it, where its layers learned, and say where."""
+    if isinstance(study, LayersStudy):
+        folder = study.save_encoder(config, workspace / "encoders" / study.name)
+        print(f"the encoder as the source left it, in the Hub's format: {folder}")
 
 
-def config_of(panel: Any, config: EmofslConfig) -> EmofslConfig:
-    """`config` with what the panel says."""
-    return dataclasses.replace(config, **{name: getattr(panel, name) for name in _IN_PANEL})
+def panel(transfers: Transfers, study: TransferStudy, config: EmofslConfig) -> Panel:
+    """Sliders and choices that start at a study and `config`.
+
+    Run trains what is not there, tests BTL, FSTL, EMOFSL and the nearest prototype on the same
+    draws, and shows their rates and confusion matrices; Download packs the runs.
+    """
+    there = tuple(transfers.corpora)
+    front_ends = tuple(dict.fromkeys([study.features, *_FRONT_ENDS]))
+    known = tuple(dict.fromkeys([*transfers.emotions, *study.labels]))
+    source, target = study.pair
+    choices = {
+        "source": setting(source, "corpus that is labelled", options=there),
+        "target": setting(target, "corpus with a few labels", options=there),
+        "features": setting(study.features, "front end", options=front_ends),
+        "emotions": setting(tuple(study.labels), "the ways: which emotions compete",
+                            options=known)}
+
+    def run_and_draw(chosen: EmofslConfig, source: str, target: str, features: str,
+                     emotions: tuple[str, ...]) -> Runs:
+        one = transfers.study(source, target, features, emotions, chosen.tune_layers)
+        runs = one.compare(chosen, decisions=[chosen.decision], baselines=["nearest prototype"])
+        display(one.table(runs, chosen))
+        display(matrices_figure(one, runs, chosen))
+        return runs
+
+    def save(runs: Runs) -> None:
+        drive.download([run.path for run in runs.values()], "03_emofsl")
+
+    return Panel(config, run=run_and_draw, choices=choices, download=save, title="A transfer")

@@ -9,7 +9,7 @@ import torch
 
 from colab_utils.learning.clips import CONSTANT, Clips
 from colab_utils.learning.tasks import Batch, Tasks
-from colab_utils.methods.maml.maml import REGIMES
+from colab_utils.methods.maml.settings import REGIMES
 from colab_utils.protocols.episodes import Episode, EpisodeError
 from colab_utils.results.predictions import validate
 from colab_utils.settings import SettingError

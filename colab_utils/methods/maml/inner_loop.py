@@ -1,10 +1,11 @@
-"""The inner loop of MAML on torch.func: adaptation by gradient steps, and the meta-gradient through them.
+"""The inner loop of MAML on torch.func: gradient steps on the support, and the gradient through them.
 
-Finn et al. 2017 (first and second order), Antoniou et al. 2019 (per-layer per-step rates, multi-step loss); method_facts §1.4, §6.1, §6.2, §7.
+Finn et al. 2017 (first and second order), Antoniou et al. 2019 (per-layer per-step rates,
+multi-step loss); method_facts §1.4, §6.1, §6.2, §7.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,25 +14,39 @@ from torch.func import functional_call, vmap
 
 from colab_utils.learning.tasks import Batch, Tasks, probabilities
 
-Loss = Callable[[torch.Tensor, torch.Tensor, Batch], torch.Tensor]      # (logits, embedding, batch) -> scalar
+Loss = Callable[[torch.Tensor, torch.Tensor, Batch], torch.Tensor]      # (logits, embedding, batch)
 Parameters = dict[str, torch.Tensor]
 
 
 class MetaGradient(NamedTuple):
-    """Means over the tasks: the meta-gradient of each parameter and of each rate (steps,), and the query loss and accuracy (steps + 1,)
-    after each inner step, NaN where the step's weight is 0 (the last one is always known)."""
+    """Means over the tasks.
+
+    gradients: of each parameter; rate_gradients: of each rate (steps,); query_losses and
+    query_accuracy: after each inner step (steps + 1,), NaN where the step's weight is 0 (the last
+    one is always known).
+    """
     gradients: Parameters
     rate_gradients: Parameters
     query_losses: torch.Tensor
     query_accuracy: torch.Tensor
 
 
-def adapt(model: nn.Module, loss: Loss, parameters: Parameters, rates: Parameters, support: Batch, first_order: bool,
-          batched: bool = False) -> list[Parameters]:
-    """The parameters before adaptation and after each inner step (steps + 1): theta_k+1 = theta_k - rate_k * gradient of the support loss.
+def adapt(model: nn.Module, loss: Loss, parameters: Parameters, rates: Parameters, support: Batch,
+          first_order: bool, batched: bool = False) -> list[Parameters]:
+    """theta_k+1 = theta_k - rate_k * gradient of the support loss at theta_k.
 
-    rates: (steps,) for each parameter that is adapted; the others stay. First order: the gradients are taken for constants. batched:
-    parameters and support have a leading dimension (tasks, ...); the gradient of the summed losses is that of each task's own.
+    Args:
+        model: the network, called with `parameters`.
+        loss: of the support.
+        parameters: to start from, by name.
+        rates: (steps,) for each parameter that is adapted; the others stay.
+        support: one task's, or several with a leading dimension.
+        first_order: whether gradients are taken for constants.
+        batched: parameters and support have a leading dimension (tasks, ...); the gradient of the
+            summed losses is that of each task's own.
+
+    Returns:
+        The parameters before adaptation and after each inner step, steps + 1 of them.
     """
     fixed = {name: value for name, value in parameters.items() if name not in rates}
     adapted = {name: parameters[name] for name in rates}
@@ -40,101 +55,171 @@ def adapt(model: nn.Module, loss: Loss, parameters: Parameters, rates: Parameter
     def support_loss(theta: Parameters, batch: Batch) -> torch.Tensor:
         return loss(*functional_call(model, theta, batch.inputs), batch)
 
-    for k in range(len(next(iter(rates.values()), ()))):
+    losses = vmap(support_loss) if batched else support_loss
+    for k in range(number_of_steps(rates)):
         with torch.enable_grad():
-            at = {name: value.detach().requires_grad_() for name, value in adapted.items()} if first_order else adapted
-            value = vmap(support_loss)({**fixed, **at}, support).sum() if batched else support_loss({**fixed, **at}, support)
-            slopes = torch.autograd.grad(value, list(at.values()), create_graph=not first_order, materialize_grads=True, allow_unused=True)
-        adapted = {name: torch.addcmul(value, rates[name][k], slope, value=-1)        # value - rate * slope, in one pass
-                   for (name, value), slope in zip(adapted.items(), slopes, strict=True)}
+            at = adapted
+            if first_order:
+                at = {name: value.detach().requires_grad_() for name, value in adapted.items()}
+            total = losses({**fixed, **at}, support).sum()
+            slopes = torch.autograd.grad(total, list(at.values()), create_graph=not first_order,
+                                         materialize_grads=True, allow_unused=True)
+        stepped = {}
+        for (name, value), slope in zip(adapted.items(), slopes, strict=True):
+            # value - rate * slope, in one pass
+            stepped[name] = torch.addcmul(value, rates[name][k], slope, value=-1)
+        adapted = stepped
         path.append({**fixed, **adapted})
     return path
 
 
-def query_value(model: nn.Module, query_loss: Loss, theta: Parameters, query: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+def query_value(model: nn.Module, loss: Loss, theta: Parameters,
+                query: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """Loss and accuracy of one task's query at the parameters theta, both scalars."""
     logits, embedding = functional_call(model, theta, query.inputs)
     found = logits.detach().masked_fill(~query.active, float("-inf")).argmax(dim=-1)
-    return query_loss(logits, embedding, query), (found == query.y).to(logits.dtype).mean()
+    return loss(logits, embedding, query), (found == query.y).to(logits.dtype).mean()
 
 
-def outer_objective(model: nn.Module, loss: Loss, query_loss: Loss, parameters: Parameters, rates: Parameters, tasks: Tasks,
-                    step_weights: torch.Tensor, counted: list[int], first_order: bool,
-                    batched: bool) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-    """What the outer loop minimises: the weighted sum of the query losses after the inner steps `counted`, summed over the tasks.
+def outer_objective(model: nn.Module, loss: Loss, parameters: Parameters, rates: Parameters,
+                    tasks: Tasks, step_weights: torch.Tensor, counted: Sequence[int],
+                    first_order: bool,
+                    batched: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What the outer loop minimises: the weighted query losses after the inner steps `counted`.
 
-    Also the loss and the accuracy of each of these steps, summed over the tasks, both (counted,).
+    Args:
+        model, loss, parameters, rates, first_order: as in `adapt`.
+        tasks: one, or several with a leading dimension (`batched`).
+        step_weights: (steps + 1,), of the query loss after k steps.
+        counted: the steps after which the query is asked.
+
+    Returns:
+        The weighted sum, a scalar; the loss and the accuracy after each counted step (counted,),
+        without gradient. All are summed over the tasks.
     """
     if batched:
-        parameters = {name: value.expand(len(tasks.query.y), *value.shape) for name, value in parameters.items()}
+        parameters = for_each_task(parameters, len(tasks.query.y))
     path = adapt(model, loss, parameters, rates, tasks.support, first_order, batched)
 
     def value(theta: Parameters, query: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        return query_value(model, query_loss, theta, query)
+        return query_value(model, loss, theta, query)
 
-    seen = [(vmap(value) if batched else value)(path[k], tasks.query) for k in counted]
-    losses, accuracies = (torch.stack([one.sum() for one in part]) for part in zip(*seen, strict=True))
-    return (step_weights[counted].to(losses) * losses).sum(), (losses.detach(), accuracies)
+    asked = vmap(value) if batched else value
+    losses, accuracies = [], []
+    for k in counted:
+        query_loss, accuracy = asked(path[k], tasks.query)
+        losses.append(query_loss.sum())
+        accuracies.append(accuracy.sum())
+    losses = torch.stack(losses)
+    weighted = (step_weights[list(counted)].to(losses) * losses).sum()
+    return weighted, losses.detach(), torch.stack(accuracies)
 
 
-def meta_gradient(model: nn.Module, loss: Loss, rates: Parameters, tasks: Tasks, step_weights: torch.Tensor, *, query_loss: Loss | None = None,
-                  first_order: bool = False, engine: str = "func", tasks_at_once: int = 1) -> MetaGradient:
-    """The gradient of the mean task objective by the model's parameters and by the rates; the model itself is left as it is.
+def meta_gradient(model: nn.Module, loss: Loss, rates: Parameters, tasks: Tasks,
+                  step_weights: torch.Tensor, *, first_order: bool = False,
+                  tasks_at_once: int = 1) -> MetaGradient:
+    """The gradient of the mean task objective by the model's parameters and by the rates.
 
-    loss: of the inner steps, and of the outer loop where query_loss is None. rates: {parameter: (steps,)} of the adapted ones. step_weights:
-    float (steps + 1,), the weight of the query loss after k steps. tasks_at_once: how many are batched by vmap; memory grows with
-    it, not with the meta-batch; 1 needs no vmap, which a loss of pytorch-metric-learning could not do with. engine: "func" or "higher".
+    The model itself is left as it is.
+
+    Args:
+        model: a network called with the inputs of a batch; it gives logits and embedding.
+        loss: of the inner steps and of the outer loop.
+        rates: {parameter: (steps,)} of the adapted ones.
+        tasks: with a leading dimension (tasks, ...).
+        step_weights: float (steps + 1,), the weight of the query loss after k steps.
+        first_order: whether gradients of the inner steps are taken for constants.
+        tasks_at_once: how many are batched by vmap; memory grows with it, not with the
+            meta-batch. 1 needs no vmap, which a loss of pytorch-metric-learning could not do with.
     """
-    if engine == "higher":
-        from colab_utils.methods.maml.inner_loop_higher import meta_gradient as by_higher  # late: the second engine is optional
-        return by_higher(model, loss, rates, tasks, step_weights, query_loss=query_loss, first_order=first_order)
-    theta, alpha = ({name: value.detach().requires_grad_() for name, value in values.items()} for values in (dict(model.named_parameters()), rates))
-    leaves, number, last, batched = [*theta.values(), *alpha.values()], len(tasks.query.y), len(step_weights) - 1, tasks_at_once > 1
-    counted = sorted({k for k in range(last + 1) if step_weights[k] > 0} | {last})
-    total, seen = [torch.zeros_like(value) for value in leaves], leaves[0].new_full((2, last + 1), float("nan"))
+    theta = leaves_of(dict(model.named_parameters()))
+    alpha = leaves_of(rates)
+    leaves = [*theta.values(), *alpha.values()]
+    number = len(tasks.query.y)
+    last = len(step_weights) - 1
+    batched = tasks_at_once > 1
+    counted = counted_steps(step_weights)
+    total = [torch.zeros_like(value) for value in leaves]
+    seen = leaves[0].new_full((2, last + 1), float("nan"))
     seen[:, counted] = 0
     for first in range(0, number, tasks_at_once):
-        chunk = some_tasks(tasks, slice(first, first + tasks_at_once) if batched else first)
-        value, found = outer_objective(model, loss, query_loss or loss, theta, alpha, chunk, step_weights, counted, first_order, batched)
-        for mean, slope in zip(total, torch.autograd.grad(value, leaves, materialize_grads=True, allow_unused=True), strict=True):
+        which = slice(first, first + tasks_at_once) if batched else first
+        value, losses, accuracies = outer_objective(
+            model, loss, theta, alpha, some_tasks(tasks, which), step_weights, counted,
+            first_order, batched)
+        slopes = torch.autograd.grad(value, leaves, materialize_grads=True, allow_unused=True)
+        for mean, slope in zip(total, slopes, strict=True):
             mean += slope / number
-        seen[:, counted] += torch.stack(found) / number
-    gradients, rate_gradients = (dict(zip(names, part, strict=True)) for names, part in ((theta, total[:len(theta)]), (alpha, total[len(theta):])))
+        seen[:, counted] += torch.stack([losses, accuracies]) / number
+    gradients = dict(zip(theta, total[:len(theta)], strict=True))
+    rate_gradients = dict(zip(alpha, total[len(theta):], strict=True))
     return MetaGradient(gradients, rate_gradients, seen[0], seen[1])
 
+
+@torch.no_grad()
+def adapted_scores(model: nn.Module, loss: Loss, rates: Parameters, tasks: Tasks, *,
+                   tasks_at_once: int = 1) -> torch.Tensor:
+    """Probabilities of the query before adaptation and after each inner step.
+
+    There is no meta-gradient; arguments as of `meta_gradient`.
+
+    Returns:
+        float (tasks, steps + 1, n_query, classes).
+    """
+    parameters = {name: value.detach() for name, value in model.named_parameters()}
+    rates = {name: value.detach() for name, value in rates.items()}
+    batched = tasks_at_once > 1
+
+    def logits(theta: Parameters, query: Batch) -> torch.Tensor:
+        return functional_call(model, theta, query.inputs)[0]
+
+    asked = vmap(logits) if batched else logits
+    number = len(tasks.query.y)
+    found = []
+    for first in range(0, number, tasks_at_once):
+        which = slice(first, first + tasks_at_once) if batched else first
+        chunk = some_tasks(tasks, which)
+        start = for_each_task(parameters, len(chunk.query.y)) if batched else parameters
+        path = adapt(model, loss, start, rates, chunk.support, True, batched)
+        by_step = torch.stack([asked(theta, chunk.query) for theta in path], dim=-3)
+        found.append(probabilities(by_step, chunk.query.active.unsqueeze(-2)))
+    return torch.cat(found) if batched else torch.stack(found)
+
+
+def best_tasks_at_once(model: nn.Module, device: str, n_tasks: int) -> int:
+    """How many tasks to batch: all where that is faster, else one.
+
+    One for convolutions on a CPU, where the tasks' own weights turn them into a grouped convolution
+    (measured: 2.7 times slower than one by one).
+    """
+    convolutional = any(isinstance(module, nn.Conv2d) for module in model.modules())
+    slower = convolutional and not str(device).startswith("cuda")
+    return 1 if slower or not getattr(model, "vmappable", True) else n_tasks
+
+
+# --- small steps ----------------------------------------------------------------------------------
 
 def some_tasks(tasks: Tasks, which: slice | int) -> Tasks:
     """Some of the tasks (a slice), or one of them without the leading dimension (an int)."""
     return torch.utils._pytree.tree_map(lambda value: value[which], tasks)
 
 
-@torch.no_grad()
-def adapted_scores(model: nn.Module, loss: Loss, rates: Parameters, tasks: Tasks, *, tasks_at_once: int = 1,
-                   parameters: Parameters | None = None) -> torch.Tensor:
-    """Probabilities of the query before adaptation and after each inner step: float (tasks, steps + 1, n_query, classes).
-
-    parameters: to adapt from (default: the model's own). No meta-gradient; otherwise as `meta_gradient`.
-    """
-    parameters = {name: value.detach() for name, value in (parameters or dict(model.named_parameters())).items()}
-    rates = {name: value.detach() for name, value in rates.items()}
-
-    def logits(theta: Parameters, query: Batch) -> torch.Tensor:
-        return functional_call(model, theta, query.inputs)[0]
-
-    def scores(chunk: Tasks, batched: bool) -> torch.Tensor:
-        start = {name: value.expand(len(chunk.query.y), *value.shape) for name, value in parameters.items()} if batched else parameters
-        path = adapt(model, loss, start, rates, chunk.support, True, batched)
-        found = torch.stack([(vmap(logits) if batched else logits)(theta, chunk.query) for theta in path], dim=-3)
-        return probabilities(found, chunk.query.active.unsqueeze(-2))
-
-    number = len(tasks.query.y)
-    if tasks_at_once == 1:
-        return torch.stack([scores(some_tasks(tasks, i), False) for i in range(number)])
-    return torch.cat([scores(some_tasks(tasks, slice(i, i + tasks_at_once)), True) for i in range(0, number, tasks_at_once)])
+def leaves_of(values: Parameters) -> Parameters:
+    """The same values as leaves of a graph of their own."""
+    return {name: value.detach().requires_grad_() for name, value in values.items()}
 
 
-def best_tasks_at_once(model: nn.Module, device: str, n_tasks: int) -> int:
-    """How many tasks to batch: all where that is faster, one for convolutions on a CPU, where the tasks' own weights turn them into a
-    grouped convolution (measured: 2.7 times slower than one by one)."""
-    convolutional = any(isinstance(module, nn.Conv2d) for module in model.modules())
-    return 1 if (convolutional and not str(device).startswith("cuda")) or not getattr(model, "vmappable", True) else n_tasks
+def for_each_task(parameters: Parameters, number: int) -> Parameters:
+    """The same parameters with a leading dimension (number, ...), without a copy."""
+    return {name: value.expand(number, *value.shape) for name, value in parameters.items()}
+
+
+def counted_steps(step_weights: torch.Tensor) -> list[int]:
+    """The inner steps after which the query is asked: those with a weight, and the last."""
+    last = len(step_weights) - 1
+    return [k for k in range(last + 1) if step_weights[k] > 0 or k == last]
+
+
+def number_of_steps(rates: Parameters) -> int:
+    """How many inner steps there are; 0 where nothing is adapted."""
+    return len(next(iter(rates.values()), ()))

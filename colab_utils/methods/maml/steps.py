@@ -1,18 +1,17 @@
 """steps.csv: the query accuracy of every task after each inner step, and its mean with an interval.
 
-The interval resamples tasks and seeds, not speakers: it says how much the curve would move with other tasks of the same corpus and
-the same speakers, and wherever it is shown it is labelled so (STEP_INTERVAL).
+The interval resamples tasks and seeds, not speakers: it says how much the curve would move with
+other tasks of the same corpus and the same speakers, and wherever it is shown it is labelled so
+(STEP_INTERVAL).
 """
 from __future__ import annotations
 
 import os
-import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from colab_utils import files
 from colab_utils.results.bootstrap import interval, row_weights
 
 STEP_COLUMNS = ("method", "seed", "task", "step", "accuracy")
@@ -23,87 +22,122 @@ class StepsError(ValueError):
     """Accuracies by step that cannot be used; the message names the column, task or step."""
 
 
-def steps_table(accuracy: np.ndarray, tasks: Sequence[int], *, method: str, seed: int) -> pd.DataFrame:
+def steps_table(accuracy: np.ndarray, tasks: Sequence[int], *, method: str,
+                seed: int) -> pd.DataFrame:
     """Accuracies of one seed as a table with STEP_COLUMNS, task by task.
 
-    accuracy: (tasks, steps + 1) in [0, 1], the query accuracy before adaptation (step 0) and after each inner step; (tasks, 1) for a method
-    that makes no steps. tasks: the number of each task. Raises StepsError.
+    Args:
+        accuracy: (tasks, steps + 1) in [0, 1], the query accuracy before adaptation (step 0) and
+            after each inner step; (tasks, 1) for a method that makes no steps.
+        tasks: the number of each task.
+        method, seed: of all rows.
+
+    Raises:
+        StepsError.
     """
     values = np.asarray(accuracy, dtype=np.float64)
     if values.ndim != 2 or len(values) != len(tasks):
-        raise StepsError(f"accuracies have shape {values.shape}: ({len(tasks)}, steps + 1) is needed, one row a task")
-    return validate_steps(pd.DataFrame({"method": method, "seed": int(seed), "task": np.repeat(np.asarray(tasks, dtype=np.int64), values.shape[1]),
-                                        "step": np.tile(np.arange(values.shape[1]), len(values)), "accuracy": values.ravel()}))
+        raise StepsError(f"accuracies have shape {values.shape}: ({len(tasks)}, steps + 1) is "
+                         "needed, one row a task")
+    number, steps = values.shape
+    task = np.repeat(np.asarray(tasks, dtype=np.int64), steps)
+    table = pd.DataFrame({"method": method, "seed": int(seed), "task": task,
+                          "step": np.tile(np.arange(steps), number), "accuracy": values.ravel()})
+    return validate_steps(table)
 
 
 def validate_steps(steps: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with its columns in order and typed; raise StepsError, in one sentence, where it cannot be used.
+    """The table with its columns in order and typed.
 
-    Checked: the columns, rows, whole numbers from 0 in `step`, accuracies within [0, 1], each (method, seed, task, step) at most once, and
-    the same steps in every task of a method: a mean over other tasks at each step would be no curve.
+    Checked: the columns, rows, whole numbers from 0 in `step`, accuracies within [0, 1], each
+    (method, seed, task, step) at most once, and the same steps in every task of a method: a mean
+    over other tasks at each step would be no curve.
+
+    Raises:
+        StepsError, in one sentence, where it cannot be used.
     """
-    missing, foreign = [name for name in STEP_COLUMNS if name not in steps.columns], sorted(set(steps.columns) - set(STEP_COLUMNS))
+    missing = [name for name in STEP_COLUMNS if name not in steps.columns]
+    foreign = sorted(set(steps.columns) - set(STEP_COLUMNS))
     if missing or foreign:
-        raise StepsError(f"the table of steps {'lacks' if missing else 'holds unknown'} column(s) {', '.join(missing or foreign)}: "
+        wrong = "lacks" if missing else "holds unknown"
+        raise StepsError(f"the table of steps {wrong} column(s) {', '.join(missing or foreign)}: "
                          f"{', '.join(STEP_COLUMNS)} are needed")
     if steps.empty:
         raise StepsError("the table of steps is empty: run the method first")
-    table = steps[list(STEP_COLUMNS)].reset_index(drop=True).astype({"method": str, "accuracy": "float64"})
+    table = steps[list(STEP_COLUMNS)].reset_index(drop=True)
+    table = table.astype({"method": str, "accuracy": "float64"})
     for name in ("seed", "task", "step"):
         whole = pd.to_numeric(table[name], errors="coerce")
-        fraction = whole % 1 != 0                    # what is no number is NaN, and so is its remainder
+        fraction = whole % 1 != 0                    # what is no number is NaN, as its remainder
         if fraction.any():
-            raise StepsError(f"{name} = {table.loc[fraction, name].iloc[0]}: a whole number is needed")
+            raise StepsError(f"{name} = {table.loc[fraction, name].iloc[0]}: a whole number is "
+                             "needed")
         table[name] = whole.astype("int64")
-    wrong = ~table["accuracy"].between(0, 1) | (table["step"] < 0)
-    if wrong.any():
-        row = table[wrong].iloc[0]
-        raise StepsError(f"task {row.task} of seed {row.seed} has accuracy {row.accuracy} at step {row.step}: rates within 0 and 1, at "
-                         "steps from 0 on, are needed")
+    outside = ~table["accuracy"].between(0, 1) | (table["step"] < 0)
+    if outside.any():
+        row = table[outside].iloc[0]
+        raise StepsError(f"task {row.task} of seed {row.seed} has accuracy {row.accuracy} at step "
+                         f"{row.step}: rates within 0 and 1, at steps from 0 on, are needed")
     _check_grid(table)
     return table
 
 
 def _check_grid(table: pd.DataFrame) -> None:
-    """Raise StepsError for a step that stands twice, or that some tasks of a method have and others lack."""
+    """Raise StepsError for a step that stands twice, or that some tasks of a method lack."""
     twice = table.duplicated(["method", *_CELL, "step"])
     if twice.any():
         row = table[twice].iloc[0]
-        raise StepsError(f"step {row.step} of task {row.task}, seed {row.seed}, method {row.method} stands twice: give each run's steps once")
+        raise StepsError(f"step {row.step} of task {row.task}, seed {row.seed}, method "
+                         f"{row.method} stands twice: give each run's steps once")
     for method, part in table.groupby("method"):
         present = part.groupby("step")["accuracy"].size()
         cells = len(part[_CELL].drop_duplicates())
         if (present != cells).any():
             step = present.index[present != cells][0]
-            raise StepsError(f"{method}: step {step} is there in {present[step]} of {cells} tasks; use tables made with one number of inner steps")
-
-
-def write_steps(steps: pd.DataFrame, path: str | os.PathLike) -> pathlib.Path:
-    """Validate and write as CSV, atomically; accuracies come back bit for bit with `read_steps`."""
-    return files.write_csv(path, validate_steps(steps))
+            raise StepsError(f"{method}: step {step} is there in {present[step]} of {cells} tasks; "
+                             "use tables made with one number of inner steps")
 
 
 def read_steps(path: str | os.PathLike) -> pd.DataFrame:
     """Read and validate a steps.csv. Raises StepsError that names the file."""
     try:
-        return validate_steps(pd.read_csv(path, dtype={"method": str}, keep_default_na=False, float_precision="round_trip"))
-    except (StepsError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, ValueError, OSError) as error:
+        table = pd.read_csv(path, dtype={"method": str}, keep_default_na=False,
+                            float_precision="round_trip")
+        return validate_steps(table)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, OSError) as error:
         raise StepsError(f"{path}: {error}") from error
 
 
-def accuracy_by_step(steps: pd.DataFrame, units: Sequence[str] = ("task", "seed"), n_boot: int = 2000, ci_seed: int = 0) -> pd.DataFrame:
-    """Mean accuracy of one method by inner step: columns step, accuracy, low, high (fractions), one row a step.
+def accuracy_by_step(steps: pd.DataFrame, units: Sequence[str] = ("task", "seed"),
+                     n_boot: int = 2000, ci_seed: int = 0) -> pd.DataFrame:
+    """Mean accuracy of one method by inner step.
 
-    low and high are the 95 % STEP_INTERVAL: tasks and seeds are resampled, each on its own level (as in `bootstrap`), and all steps of a task
-    go together. Where each seed draws tasks of its own the interval is rather too wide than too narrow. units: what is resampled, of
-    "task" and "seed"; NaN where it has one value only. Raises StepsError, also for a table of several methods.
+    The interval, STEP_INTERVAL, resamples tasks and seeds, each on its own level (as in
+    `bootstrap`), and all steps of a task go together. Where each seed draws tasks of its own it is
+    rather too wide than too narrow.
+
+    Args:
+        steps: a table with STEP_COLUMNS.
+        units: what is resampled, of "task" and "seed".
+        n_boot: resamples.
+        ci_seed: seeds them.
+
+    Returns:
+        A row a step: step, accuracy, low, high (fractions); low and high are NaN where each unit
+        has one value only.
+
+    Raises:
+        StepsError, also for a table of several methods.
     """
     table = validate_steps(steps)
     if table["method"].nunique() > 1:
-        raise StepsError(f"steps of several methods ({', '.join(sorted(set(table['method'])))}): choose one")
+        raise StepsError(f"steps of several methods ({', '.join(sorted(set(table['method'])))}): "
+                         "choose one")
     cells = table.pivot(index=_CELL, columns="step", values="accuracy")
     low, high = np.full((2, cells.shape[1]), np.nan)
     if n_boot and any(cells.index.get_level_values(unit).nunique() > 1 for unit in units):
         weights = row_weights(cells.index.to_frame(), units, n_boot, ci_seed)
-        low, high = interval(weights @ cells.to_numpy() / weights.sum(axis=1, keepdims=True))
-    return pd.DataFrame({"step": cells.columns.to_numpy(), "accuracy": cells.to_numpy().mean(axis=0), "low": low, "high": high})
+        means = weights @ cells.to_numpy() / weights.sum(axis=1, keepdims=True)
+        low, high = interval(means)
+    return pd.DataFrame({"step": cells.columns.to_numpy(),
+                         "accuracy": cells.to_numpy().mean(axis=0), "low": low, "high": high})

@@ -1,8 +1,10 @@
-"""Few-shot tests of meta-learning and of its baselines in the same episodes: train on the source, test on a target never seen before."""
+"""Few-shot tests of meta-learning and of what it has to beat, in the same episodes.
+
+Training sees the source alone; the target, a corpus or language never heard, is tested once.
+"""
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,254 +13,425 @@ import numpy as np
 import pandas as pd
 import torch
 
-from colab_utils import files, settings
-from colab_utils.corpora.manifest import manifest_hash
+from colab_utils import corpora, session
+from colab_utils.features import open_store
 from colab_utils.features.store.store import FeatureStore
 from colab_utils.learning.clips import Clips, Scale
+from colab_utils.learning.study import TRAINING_ROLES, Study, Tested, Training
 from colab_utils.learning.tasks import Tasks
-from colab_utils.learning.trained import train_or_load
-from colab_utils.learning.training import History, single_thread
+from colab_utils.learning.training import History
 from colab_utils.methods.maml import rivals
 from colab_utils.methods.maml.episode_tasks import episode_predictions, label_scores, make_tasks
-from colab_utils.methods.maml.maml import VERSION, MamlConfig, preset_name, rule_of
-from colab_utils.methods.maml.rivals import BASELINES, NEEDS, Source, shared_settings
-from colab_utils.methods.maml.steps import read_steps, steps_table, write_steps
+from colab_utils.methods.maml.figures import episode_rows
+from colab_utils.methods.maml.settings import (
+    INPUT,
+    MAML,
+    NETWORK,
+    EpisodeConfig,
+    MamlConfig,
+    both_regimes,
+    needs_retraining,
+    rule_of,
+)
+from colab_utils.methods.maml.steps import steps_table
+from colab_utils.methods.maml.training_side import TrainingSide
+from colab_utils.protocols.build import build_task
 from colab_utils.protocols.episodes import Episode, EpisodePlan, EpisodePool, episodes_table
-from colab_utils.protocols.folds import check_disjoint, speaker_independence
-from colab_utils.results.runs import Part, Run, open_run
+from colab_utils.protocols.folds import check_disjoint
+from colab_utils.protocols.published import ProtocolError, load_protocol
+from colab_utils.results.methods import methods_table, readable
+from colab_utils.results.runs import Run
+from colab_utils.settings import SettingError
 
 _TASKS_AT_ONCE = 50          # test episodes held in memory at a time
+_REFERENCE = "nearest prototype"
+
+OwnMethod = Callable[[Tasks], torch.Tensor]
+Drawn = tuple[pd.DataFrame, list[Episode]]
 
 
-@dataclasses.dataclass(frozen=True)
-class EpisodeConfig:
-    """What a test episode looks like, and how a trained model adapts to it: nothing here asks for retraining, except where `needs_retraining`."""
-    ways: int = settings.setting(5, "classes in an episode", low=2, high=8, step=1)
-    shots: int = settings.setting(5, "support utterances of each class", low=1, high=25, step=1)
-    queries: int = settings.setting(10, "query utterances of each class", low=1, high=30, step=1)
-    steps: int = settings.setting(5, "inner steps at test", low=1, high=50, step=1)
-    inner_rate: float = settings.setting(0.0, "inner learning rate at test; 0: the trained rates", low=0.0, high=2.0, step=0.01)
-    n_tasks: int = settings.setting(200, "test episodes", low=10, high=2000, step=10)
-    seed: int = settings.setting(0, "seed of the test episodes", low=0, high=100000, step=1, more=True)
-    n_boot: int = settings.setting(1000, "resamples of the interval", low=0, high=20000, step=100, more=True)
+class MamlStudy(Study):
+    """One task of a protocol on cached features (roles train, valid, test).
 
+    Features of tested utterances are first read when they are tested.
 
-def needs_retraining(trained: MamlConfig, wanted: EpisodeConfig) -> str:
-    """Why these episodes ask for another meta-training, in one sentence; "" where the trained model can take them as it is."""
-    if trained.regime == "permuted" and wanted.ways > trained.ways:
-        return (f"{wanted.ways} ways need a head with {wanted.ways} outputs, and with permuted class ids this model was trained for "
-                f"{trained.ways}: set ways in the training settings and train again")
-    return ""
+    Args:
+        name: the task.
+        rows, split: of `protocols.build.build_task`.
+        store: features of all rows.
+        labels: the emotions in a fixed order.
+        root: folder of all that is kept.
+        apart: units ("speaker", "film") that support and query of an episode never share.
+        film_overlap: a dubbed film may stand in training and test, as some tasks were published.
+        **others: of `Study`.
 
-
-@dataclasses.dataclass(frozen=True)
-class _Tested:
-    """A method in a test: its name, what it is (a baseline's name, "maml" or "own"), its training settings, and one's own function."""
-    name: str
-    kind: str
-    config: MamlConfig
-    function: Callable[[Tasks], torch.Tensor] | None = None
-
-
-class Study:
-    """One task of a protocol on cached features.
-
-    rows, split: from `protocols.build.build_task` (roles train, valid, test); store: features of all rows, of which those of tested
-    utterances are first read in `evaluate`. labels: the fixed emotions; apart: units ("speaker", "film") that support and query of an
-    episode never share. Everything is kept below `root`: trained/ and runs/.
+    Raises:
+        LeakError.
     """
 
-    def __init__(self, name: str, rows: pd.DataFrame, split: pd.DataFrame, store: FeatureStore, labels: Sequence[str], root: str | os.PathLike, *,
-                 apart: tuple[str, ...] = ("speaker",), merge: Mapping[str, str | None] | None = None, device: str = "cpu", progress: bool = True):
-        check_disjoint(split)
-        self.name, self.rows, self.split, self.store, self.labels = name, rows, split, store, list(labels)
-        self.root, self.apart, self.merge, self.device, self.progress = root, apart, dict(merge or {}), device, progress
-        self.folds = sorted(set(split["fold"]))
-        self._scales: dict[Any, Scale] = {}
-        self._sources: dict[Any, Source] = {}
-        self._learners: dict[Any, Any] = {}
+    method = "maml"
 
-    # --- training: the source alone ---------------------------------------------------------------------------------------------------
+    def __init__(self, name: str, rows: pd.DataFrame, split: pd.DataFrame, store: FeatureStore,
+                 labels: Sequence[str], root: str | os.PathLike, *,
+                 apart: tuple[str, ...] = ("speaker",), film_overlap: bool = False, **others: Any):
+        self.apart, self.film_overlap = tuple(apart), film_overlap
+        self._episodes: dict[Any, Drawn] = {}
+        self._plan: tuple[int, ...] = ()
+        super().__init__(name, rows, split, store, labels, root, **others)
 
-    def train(self, config: MamlConfig, on_record: Callable[[list[dict]], None] | None = None) -> History:
-        """Meta-train, on every fold; returns the history of the last one. Raises SettingError, EpisodeError, TrainingError, Interrupted."""
-        settings.check(config)
-        return [self._train("maml", config, fold, on_record)[1] for fold in self.folds][-1]
+    # --- the contract -----------------------------------------------------------------------------
 
-    def learner(self, method: str, config: MamlConfig, fold: str) -> Any:
-        """The trained learner of "maml", "protonet" or "pooled": from memory, from disk, or trained now."""
-        return self._train(method, config, fold)[0]
+    def learner(self, tested: Tested, fold: str) -> Training:
+        """Meta-training, episodic training or pre-training on the training side of a fold."""
+        config = tested.config
+        side = self.side(tested, fold)
+        learner = rivals.make_learner(tested.kind, side, config, len(self.labels), self.device)
+        return Training(learner, config.iterations, config.validate_every, config.patience)
 
-    def _train(self, method: str, config: MamlConfig, fold: str, on_record: Callable | None = None) -> tuple[Any, History]:
-        own = config if method == "maml" else shared_settings(config)
-        key = (method, own, fold)
-        if key not in self._learners:
-            source = self.source(config, fold)
-            learner = rivals.MAKERS[method](source, own, self.labels, self.device)
-            facts = {"version": VERSION, "labels": self.labels, "merge": self.merge, "features": self.store.key, "task": self.name, "fold": fold,
-                     "apart": list(self.apart), "manifest": manifest_hash(self.rows)}
-            name = f"{self.name}-{self.store.spec['name']}-{own.network}-{own.regime}-{own.ways}way{own.shots}shot-fold{fold}-seed{own.seed}"
-            with single_thread(own.network == "mlp"):
-                history = train_or_load(self.root, method, name, own, facts, source.split, learner, own.iterations, every=own.validate_every,
-                                        patience=own.patience, progress=self.progress, on_record=on_record)[1]
-            self._learners[key] = learner, history
-        return self._learners[key]
-
-    def source(self, config: MamlConfig, fold: str) -> Source:
-        """The training side of a fold, with episodes as `config` wants them; features are scaled by the training utterances."""
-        key = (fold, config.network == "mlp", config.ways, config.shots, config.queries,
-               config.within)
-        if key not in self._sources:
-            split = self.split[(self.split["fold"] == fold) & self.split["role"].isin(["train", "valid"])]
-            parts = {role: self._rows(split, role) for role in ("train", "valid")}
-            scale = self.scale(config, fold)
-            plan = EpisodePlan(config.ways, config.shots, config.queries, self.apart, config.within)
-            # a held-out corpus often lacks the clips for an episode of its own, so validation episodes mix the corpora
-            plans = {"train": plan, "valid": dataclasses.replace(plan, within="")}
-            pools = {role: EpisodePool(part, self.labels, plans[role]) for role, part in parts.items()}
-            data = {role: self._data(part, config, scale) for role, part in parts.items()}
-            self._sources[key] = Source(data["train"], pools["train"], data["valid"], pools["valid"], split)
-        return self._sources[key]
-
-    def scale(self, config: MamlConfig, fold: str) -> Scale:
-        """Mean and deviation of the features over the training utterances of a fold."""
-        key = (fold, config.network == "mlp")
-        if key not in self._scales:
-            self._scales[key] = self._data(self._rows(self.split[self.split["fold"] == fold], "train"), config).fit_scale()
-        return self._scales[key]
-
-    def _rows(self, split: pd.DataFrame, role: str) -> pd.DataFrame:
-        return self.rows[self.rows["utt_id"].isin(split.loc[split["role"] == role, "utt_id"])].reset_index(drop=True)
-
-    def _data(self, rows: pd.DataFrame, config: MamlConfig, scale: Scale | None = None) -> Clips:
-        if self.store.pooled and config.network != "mlp":
-            raise settings.SettingError(f"{config.network} needs frames, and {self.store.spec['name']} gives one vector an utterance: choose frame "
-                                        'features (logmel, paper-logmel, paper-mfcc), or network = "mlp"')
-        return Clips(self.store, rows, self.labels, device=self.device, scale=scale,
-                     pooled=config.network == "mlp")
-
-    # --- testing: the target, once ----------------------------------------------------------------------------------------------------
-
-    def evaluate(self, episodes: EpisodeConfig, models: Mapping[str, MamlConfig], baselines: Sequence[str] = BASELINES, seeds: int = 1,
-                 config: MamlConfig | None = None, own: Mapping[str, Callable[[Tasks], torch.Tensor]] | None = None) -> dict[str, Run]:
-        """Test every model and baseline in the same episodes of the target; one finished run each, by name.
-
-        models: names and settings of meta-trained models; seeds: how many trainings and sets of episodes, counted up from each seed.
-        config: network and training settings of the trained baselines (default: those of the first model). own: methods of one's own by
-        name, (Tasks with fixed class ids) -> probabilities of the query, float (tasks, n_query, labels), 0 where a class is not active.
-        Raises SettingError where a model would have to be trained again, EpisodeError where an episode cannot be drawn.
-        """
-        settings.check(episodes)
-        for name, model in models.items():
-            if reason := needs_retraining(model, episodes):
-                raise settings.SettingError(f"{name}: {reason}")
-        config = config or next(iter(models.values()), MamlConfig(ways=min(5, len(self.labels))))
-        drawn = {(seed, fold): self._episodes(episodes, seed, fold) for seed in range(episodes.seed, episodes.seed + seeds) for fold in self.folds}
-        split = self._split(drawn)
-        tested = [_Tested(name, name, config) for name in baselines]
-        tested += [_Tested(name, "maml", model) for name, model in models.items()]
-        tested += [_Tested(name, "own", config, function) for name, function in (own or {}).items()]
-        return {one.name: self._run(one, episodes, drawn, split) for one in tested}
-
-    def episode_table(self, episodes: EpisodeConfig, task: int = 0) -> pd.DataFrame:
-        """The split rows (roles support and query) of one test episode, by its number."""
-        rows, drawn = self._episodes(dataclasses.replace(episodes, n_tasks=max(task + 1, 10)), episodes.seed, self.folds[0])
-        return episodes_table(rows, [drawn[task]], episodes.seed, self.folds[0])
-
-    def _episodes(self, episodes: EpisodeConfig, seed: int, fold: str) -> tuple[pd.DataFrame, list[Episode]]:
-        """The tested rows of a fold and its share of the episodes, numbered through all folds."""
-        rows = self._rows(self.split[self.split["fold"] == fold], "test")
-        pool = EpisodePool(rows, self.labels, EpisodePlan(episodes.ways, episodes.shots, episodes.queries, self.apart))
-        share, number = -(-episodes.n_tasks // len(self.folds)), self.folds.index(fold)
-        first = share * number
-        return rows, pool.episodes(seed, first, min(share, episodes.n_tasks - first), stream="test")
-
-    def _split(self, drawn: Mapping[tuple[int, str], tuple[pd.DataFrame, list[Episode]]]) -> pd.DataFrame:
-        """Who trains and validates, and who supports and queries in each test episode."""
-        parts = []
-        for (seed, fold), (rows, episodes) in drawn.items():
-            training = self.split[(self.split["fold"] == fold) & self.split["role"].isin(["train", "valid"])].assign(seed=seed, task=-1)
-            parts += [training, episodes_table(rows, episodes, seed, fold)]
-        split = pd.concat(parts, ignore_index=True)
-        check_disjoint(split)
-        return split
-
-    def _run(self, tested: _Tested, episodes: EpisodeConfig, drawn: Mapping, split: pd.DataFrame) -> Run:
-        """One method in all episodes: a finished run. Episodes done before a kill are kept."""
-        if tested.kind != "maml":                 # what it does not use does not name its run
-            episodes = dataclasses.replace(episodes, steps=EpisodeConfig.steps, inner_rate=EpisodeConfig.inner_rate)
-        run = open_run(self.root, "few-shot", f"{self.name}-{self.store.spec['name']}-{tested.name}-{episodes.ways}way{episodes.shots}shot", episodes,
-                       self._facts(tested), split)
-        if run.done:
-            return run
-        tables, steps = [], []
-        for (seed, fold), (rows, chosen) in drawn.items():
-            part = run.part(f"seed{seed}-fold{fold}")
-            table = part.load()
-            if table is None or not (part.folder / "steps.csv").exists():
-                table = self._part(tested, episodes, part, rows, chosen, seed, fold)
-            tables.append(table)
-            steps.append(read_steps(part.folder / "steps.csv"))
-        write_steps(pd.concat(steps, ignore_index=True), run.path / "steps.csv")
-        run.finish(pd.concat(tables, ignore_index=True), self.labels, n_boot=episodes.n_boot, speaker_independence=speaker_independence(split),
-                   chance=1 / episodes.ways, notes=self._notes(tested, episodes))
-        from colab_utils.display.figures import save_confusion_matrix  # late: matplotlib is needed only here
-        save_confusion_matrix(run)
-        run.mark_done()
-        return run
-
-    def _facts(self, tested: _Tested) -> dict[str, Any]:
-        """What else decides the result, for the run's hash."""
-        training: Any = settings.as_dict(tested.config if tested.kind == "maml" else shared_settings(tested.config))
-        if tested.kind not in NEEDS:
-            training = {"network": tested.config.network, "max_frames": tested.config.max_frames}
-        return {"version": VERSION, "preset": preset_name(tested.config) if tested.kind == "maml" else "", "labels": self.labels,
-                "merge": self.merge, "features": self.store.key, "feature_spec": self.store.spec, "manifest": manifest_hash(self.rows),
-                "task": self.name, "model": tested.name, "training": training,
-                **({"code": files.short_hash(inspect.getsource(tested.function))} if tested.function else {})}
-
-    def _part(self, tested: _Tested, episodes: EpisodeConfig, part: Part, rows: pd.DataFrame, chosen: list[Episode], seed: int,
-              fold: str) -> pd.DataFrame:
-        """Predictions of the episodes of one seed and fold, kept with their accuracy by step."""
-        config = dataclasses.replace(tested.config, seed=tested.config.seed + seed - episodes.seed)
-        with single_thread(config.network == "mlp"):
-            scores = self._scores(dataclasses.replace(tested, config=config), episodes, fold, rows, chosen, seed)
-        rule = rule_of(config.norm) if tested.kind in NEEDS else "inductive"
-        table = episode_predictions(scores[:, -1], chosen, rows, self.labels, method=tested.name, rule=rule, seed=seed, fold=fold)
+    def predict(self, learner: Any, tested: Tested,
+                fold: str) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+        """Predictions in the episodes of a fold, and the accuracy of each after each step."""
+        rows, chosen = self._drawn(tested, fold)
+        scores = self._scores(learner, tested, fold, chosen)
+        seed = tested.test.seed
+        table = episode_predictions(scores[:, -1], chosen, rows, self.labels, method=tested.name,
+                                    rule=self.rule_of(tested), seed=seed, fold=fold)
         true = pd.Index(self.labels).get_indexer(table["true"]).reshape(len(chosen), 1, -1)
         right = (scores.argmax(axis=3) == true).mean(axis=2)
-        write_steps(steps_table(right, [episode.task for episode in chosen], method=tested.name, seed=seed), part.folder / "steps.csv")
-        part.save(table)
-        return table
+        tasks = [episode.task for episode in chosen]
+        return table, {"steps": steps_table(right, tasks, method=tested.name, seed=seed)}
 
-    def _scores(self, tested: _Tested, episodes: EpisodeConfig, fold: str, rows: pd.DataFrame, chosen: list[Episode], seed: int) -> np.ndarray:
-        """Probabilities over the fixed labels after each step, float (episodes, steps + 1, n_query, labels)."""
-        config, kind = tested.config, tested.kind
-        learner = self.learner(NEEDS[kind], config, fold) if kind in NEEDS else None
-        source = self.source(config, fold) if kind in NEEDS else None
-        regime = config.regime if kind == "maml" else "fixed"
-        data = self._data(rows, config, self.scale(config, fold))
-        answer = tested.function or rivals.answers(kind, learner, source, config, steps=episodes.steps, rate=episodes.inner_rate,
-                                                            seed=seed, n_labels=len(self.labels))
+    def check(self, tested: Tested) -> None:
+        """Raise SettingError for a network that these features cannot feed, and where a trained
+        one would have to be trained again."""
+        config = tested.config
+        if self.store.pooled and not config.pooled:
+            raise SettingError(
+                f"{config.network} needs frames, and {self.store.spec['name']} gives one vector "
+                "an utterance: choose frame features (logmel, paper-logmel, paper-mfcc), or "
+                'network = "mlp"')
+        if tested.kind == "maml" and tested.test is not None:
+            reason = needs_retraining(config, tested.test)
+            if reason:
+                raise SettingError(f"{tested.name}: {reason}")
+
+    def training_of(self, tested: Tested) -> Tested | None:
+        """Rivals with the same network share their training; MAML has its own settings besides."""
+        kind = rivals.TRAINED_AS.get(tested.kind, tested.kind if tested.test is None else None)
+        if kind is None:
+            return None
+        return Tested(kind, _settings_of(kind, tested.config), kind=kind)
+
+    def training_facts(self, tested: Tested, fold: str) -> dict[str, Any]:
+        """Who is kept apart in training episodes."""
+        return {"apart": list(self.apart)}
+
+    def facts(self, tested: Tested) -> dict[str, Any]:
+        """Which method it is."""
+        return {"kind": tested.kind}
+
+    def folds_of(self, tested: Tested) -> list[str]:
+        """The folds that have an episode; all of them in training."""
+        if tested.test is None:
+            return self.folds
+        shares = shares_of(tested.test.n_tasks, len(self.folds))
+        return [fold for fold, share in zip(self.folds, shares, strict=True) if share]
+
+    def split_table(self, tested: Tested) -> pd.DataFrame:
+        """Who trains and validates (task -1), and who supports and queries in each episode."""
+        parts = []
+        for seed in self.seeds(tested):
+            one = tested.at(seed)
+            for fold in self.folds_of(tested):
+                sides = self._of_fold(one, fold)
+                training = sides[sides["role"].isin(TRAINING_ROLES)]
+                rows, chosen = self._drawn(one, fold)
+                parts.append(training.assign(seed=seed, task=-1))
+                parts.append(episodes_table(rows, chosen, seed, fold))
+        return pd.concat(parts, ignore_index=True)
+
+    def check_split(self, split: pd.DataFrame) -> None:
+        """As of the contract; where films may overlap, speakers alone are compared."""
+        if self.film_overlap:
+            check_disjoint(split, self.allow_speaker_overlap)
+        else:
+            super().check_split(split)
+
+    def run_name(self, tested: Tested) -> str:
+        """Method, ways and shots."""
+        return f"{tested.label}-{tested.test.ways}way{tested.test.shots}shot"
+
+    def training_name(self, tested: Tested) -> str:
+        """What is trained, on which network, for which ways and shots."""
+        config = tested.config
+        regime = f"-{config.regime}" if tested.kind == "maml" else ""
+        return f"{tested.kind}-{config.network}{regime}-{config.ways}way{config.shots}shot"
+
+    def chance(self, tested: Tested) -> float:
+        """One in all ways."""
+        return 1 / tested.test.ways
+
+    def rule_of(self, tested: Tested) -> str:
+        """Inductive, or transductive through the batch statistics of a trained network."""
+        return rule_of(tested.config.norm) if self.training_of(tested) else self.rule
+
+    def single(self, tested: Tested) -> bool:
+        """One thread for a network on vectors."""
+        return tested.config.pooled
+
+    def notes(self, tested: Tested) -> list[str]:
+        """What an episode is, and how the inner loop at test differs from the trained one."""
+        config, test = tested.config, tested.test
+        units = " and no ".join(self.apart) or "utterance"
+        notes = [f"{test.ways}-way {test.shots}-shot episodes, {test.queries} queries a class; "
+                 f"support and query share no {units}"]
+        if self.film_overlap:
+            notes.append("films stand in training and in test, as published")
+        if tested.kind != "maml":
+            return notes
+        notes.append(f"class ids {config.regime}")
+        if test.inner_rate and config.learn_rates:
+            notes.append(f"inner rate {test.inner_rate:g} for all layers and steps instead of the "
+                         "learnt ones")
+        elif test.steps > config.steps:
+            notes.append(f"trained for {config.steps} inner steps, tested with {test.steps}: the "
+                         "last rates are repeated")
+        return notes
+
+    # --- the source -------------------------------------------------------------------------------
+
+    def side(self, tested: Tested, fold: str) -> TrainingSide:
+        """The training side of a fold, with episodes as the settings want them."""
+        config = tested.config
+        key = ("side", config.pooled, config.ways, config.shots, config.queries, config.within)
+        return self.held(fold, key, lambda: self._make_side(tested, fold))
+
+    def _make_side(self, tested: Tested, fold: str) -> TrainingSide:
+        config = tested.config
+        scale = self.scale(tested, fold)
+        plan = EpisodePlan(config.ways, config.shots, config.queries, self.apart)
+        # A held-out corpus often lacks the clips for an episode of its own, so validation episodes
+        # mix the corpora.
+        train_plan = plan
+        if config.within == "corpus":
+            train_plan = dataclasses.replace(plan, within="corpus")
+        train = self.part(tested, fold, "train")
+        valid = self.part(tested, fold, "valid")
+        train_pool = EpisodePool(train, self.labels, train_plan)
+        valid_pool = EpisodePool(valid, self.labels, plan)
+        return TrainingSide(self._clips(train, config, scale), train_pool,
+                            self._clips(valid, config, scale), valid_pool)
+
+    def scale(self, tested: Tested, fold: str) -> Scale:
+        """Mean and deviation of the features over the training utterances of a fold."""
+        def fit() -> Scale:
+            return self._clips(self.part(tested, fold, "train"), tested.config).fit_scale()
+        return self.held(fold, ("scale", tested.config.pooled), fit)
+
+    def _clips(self, rows: pd.DataFrame, config: MamlConfig, scale: Scale | None = None) -> Clips:
+        return Clips(self.store, rows, self.labels, device=self.device, scale=scale,
+                     pooled=config.pooled)
+
+    # --- the target -------------------------------------------------------------------------------
+
+    def _drawn(self, tested: Tested, fold: str) -> Drawn:
+        """The tested rows of a fold and its share of the episodes, numbered through all folds."""
+        test = tested.test
+        plan = (test.ways, test.shots, test.queries, test.n_tasks)
+        if plan != self._plan:
+            self._episodes.clear()
+            self._plan = plan
+        key = test.seed, fold
+        if key not in self._episodes:
+            rows = self.part(tested, fold, "test")
+            pool = EpisodePool(rows, self.labels,
+                               EpisodePlan(test.ways, test.shots, test.queries, self.apart))
+            share = shares_of(test.n_tasks, len(self.folds))[self.folds.index(fold)]
+            chosen = pool.episodes(test.seed, share.start, len(share), stream="test")
+            self._episodes[key] = rows, chosen
+        return self._episodes[key]
+
+    def _tested_clips(self, tested: Tested, fold: str) -> Clips:
+        """The tested clips of a fold, scaled by its training utterances."""
+        def make() -> Clips:
+            rows = self.part(tested, fold, "test")
+            return self._clips(rows, tested.config, self.scale(tested, fold))
+        return self.held(fold, ("tested", tested.config.pooled), make)
+
+    def _scores(self, learner: Any, tested: Tested, fold: str,
+                chosen: Sequence[Episode]) -> np.ndarray:
+        """Probabilities over the fixed labels after each step.
+
+        Returns:
+            float64 (episodes, steps + 1, n_query, labels).
+        """
+        config = tested.config
+        clips = self._tested_clips(tested, fold)
+        regime = config.regime if tested.kind == "maml" else "fixed"
+        outputs = config.ways if regime == "permuted" else None
+        answer = tested.own or self._answer(learner, tested, fold)
         found = []
         for first in range(0, len(chosen), _TASKS_AT_ONCE):
             part = chosen[first:first + _TASKS_AT_ONCE]
-            tasks = make_tasks(data, part, regime, max_frames=config.max_frames,
-                               outputs=config.ways if regime == "permuted" else None)
+            tasks = make_tasks(clips, part, regime, max_frames=config.max_frames, outputs=outputs)
             scores = answer(tasks)
-            scores = scores.unsqueeze(1) if scores.dim() == 3 else scores
-            found.append(np.stack([label_scores(scores[:, k], part, regime, len(self.labels)) for k in range(scores.shape[1])], axis=1))
+            if scores.dim() == 3:                    # a method without inner steps
+                scores = scores.unsqueeze(1)
+            by_step = []
+            for k in range(scores.shape[1]):
+                by_step.append(label_scores(scores[:, k], part, regime, len(self.labels)))
+            found.append(np.stack(by_step, axis=1))
         return np.concatenate(found)
 
-    def _notes(self, tested: _Tested, episodes: EpisodeConfig) -> list[str]:
-        """What a reader of the numbers has to know."""
-        config = tested.config
-        notes = [f"{episodes.ways}-way {episodes.shots}-shot episodes, {episodes.queries} queries a class; support and query share no "
-                 f"{' and no '.join(self.apart) or 'utterance'}"]
-        if tested.kind == "maml":
-            notes.append(f"class ids {config.regime}")
-            if episodes.inner_rate and config.learn_rates:
-                notes.append(f"inner rate {episodes.inner_rate:g} for all layers and steps instead of the learnt ones")
-            elif episodes.steps > config.steps:
-                notes.append(f"trained for {config.steps} inner steps, tested with {episodes.steps}: the last rates are repeated")
-        return notes
+    def _answer(self, learner: Any, tested: Tested, fold: str) -> rivals.Answer:
+        """How one of the room's methods answers."""
+        side = None if learner is None else self.side(tested, fold)
+        return rivals.answer_of(tested.kind, learner, side, tested.config, tested.test,
+                                len(self.labels))
+
+    # --- what a notebook asks for -----------------------------------------------------------------
+
+    def overview(self) -> pd.DataFrame:
+        """Utterances and speakers of each role and corpus."""
+        there = self.split.merge(self.rows[["utt_id", "corpus"]]).groupby(["role", "corpus"])
+        return there.agg(utterances=("utt_id", "nunique"), speakers=("speaker", "nunique"))
+
+    def episodes(self, config: MamlConfig, **values: Any) -> EpisodeConfig:
+        """Test episodes like those of the training, but for `values`; empty ones change nothing."""
+        trained = self._fitting(config)
+        return EpisodeConfig.from_form(
+            "default", values, ways=trained.ways, shots=trained.shots, queries=trained.queries,
+            steps=trained.steps, seed=trained.seed)
+
+    def episode(self, episodes: EpisodeConfig, task: int = 0) -> pd.DataFrame:
+        """The clips of one test episode, by its number, for `figures.show_episode`."""
+        test = dataclasses.replace(episodes, n_tasks=max(task + 1, episodes.n_tasks))
+        tested = Tested("", MamlConfig(), test=test)
+        for fold in self.folds_of(tested):
+            rows, chosen = self._drawn(tested, fold)
+            split = episodes_table(rows, chosen, test.seed, fold)
+            if (split["task"] == task).any():
+                return episode_rows(split, self.rows, task)
+        raise ValueError(f"no task {task}: they are counted from 0")
+
+    def train(self, config: MamlConfig, fold: str = "",
+              on_record: Callable[[list[dict]], None] | None = None) -> History:
+        """Meta-train one fold (default: the first) with the first seed, or load it; its history.
+
+        Raises:
+            SettingError, EpisodeError, TrainingError, Interrupted.
+        """
+        config = self._fitting(config)
+        return super().train(Tested(config.title, config, kind="maml"), fold, on_record)
+
+    def compare(self, config: MamlConfig, episodes: EpisodeConfig,
+                models: Mapping[str, MamlConfig] | None = None,
+                baselines: Sequence[str] = rivals.BASELINES,
+                own: Mapping[str, OwnMethod] | None = None) -> dict[str, Run]:
+        """Test every method in the same episodes of the target.
+
+        Args:
+            config: settings of the network and the training that all share.
+            episodes: of the test.
+            models: names and settings of meta-trained networks; default: those of `config`, with
+                fixed and with permuted class ids.
+            baselines: of `rivals.BASELINES`.
+            own: methods of one's own by name, (Tasks with fixed class ids) -> probabilities of the
+                query, float (tasks, n_query, labels), 0 where a class is not active.
+
+        Returns:
+            Finished runs by name.
+
+        Raises:
+            SettingError where a network would have to be trained again; EpisodeError where an
+            episode cannot be drawn; TrainingError, Interrupted.
+        """
+        if models is None:
+            models = both_regimes(config)
+        chosen = [self.tested(name, name, config, episodes) for name in baselines]
+        chosen += [self.tested(name, "maml", model, episodes) for name, model in models.items()]
+        for name, method in (own or {}).items():
+            one = self.tested(name, "own", config, episodes)
+            chosen.append(dataclasses.replace(one, own=method))
+        return self.evaluate(chosen)
+
+    def tested(self, name: str, kind: str, config: MamlConfig, episodes: EpisodeConfig) -> Tested:
+        """A method in a test, with the settings that it looks at: what it does not use does not
+        name its run.
+
+        Args:
+            name: what figures and tables call it.
+            kind: "maml", one of `rivals.BASELINES`, or "own".
+            config: of its training.
+            episodes: of the test.
+        """
+        if kind == "maml":
+            return Tested(name, self._fitting(config), kind=kind, test=episodes)
+        trained = rivals.TRAINED_AS.get(kind, "")
+        test = dataclasses.replace(episodes, steps=EpisodeConfig.steps,
+                                   inner_rate=EpisodeConfig.inner_rate)
+        return Tested(name, _settings_of(trained, self._fitting(config)), kind=kind, test=test)
+
+    def table(self, runs: Mapping[str, Run], reference: str = _REFERENCE) -> pd.DataFrame:
+        """Runs side by side: rates in per cent, and the difference to one of them on the same
+        queries."""
+        return readable(methods_table(runs, reference))
+
+    def _fitting(self, config: MamlConfig) -> MamlConfig:
+        """With no more ways than there are emotions."""
+        return dataclasses.replace(config, ways=min(config.ways, len(self.labels)))
+
+
+def _settings_of(trained: str, config: MamlConfig) -> MamlConfig:
+    """The settings that a training looks at ("maml", "protonet", "pretraining"; "" for none)."""
+    scopes = (INPUT, NETWORK, MAML) if trained == "maml" else (INPUT, NETWORK)
+    return config.only(*scopes) if trained else config.only(INPUT)
+
+
+def shares_of(n_tasks: int, n_folds: int) -> list[range]:
+    """The numbers of the episodes of each fold, consecutive and as equal as can be.
+
+    The first folds take one more where they do not divide, and the last none where there are fewer
+    episodes than folds.
+    """
+    size, more = divmod(n_tasks, n_folds)
+    shares, first = [], 0
+    for number in range(n_folds):
+        end = first + size + (number < more)
+        shares.append(range(first, end))
+        first = end
+    return shares
+
+
+def open_study(protocol: str, task: str = "", audio: str = "", features: str = "acoustic",
+               root: str | os.PathLike = "out", drive_folder: str | os.PathLike | None = None, *,
+               seed: int = 0, fetch: bool = False) -> MamlStudy:
+    """The study of a published arrangement, for a notebook.
+
+    Args:
+        protocol: its name.
+        task: one of its arrangements; empty: the first.
+        audio: a folder with one sub-folder for each corpus; empty: embedded, on Drive, or to be
+            fetched.
+        features: the front end.
+        root: the workspace.
+        drive_folder: MyDrive, or None.
+        seed: chooses who validates.
+        fetch: whether corpora may be downloaded.
+
+    Raises:
+        ProtocolError, ManifestError, FoldError, LeakError, and what `features.open_store` raises.
+    """
+    published = load_protocol(protocol)
+    name = task or next(iter(published.tasks))
+    if name not in published.tasks:
+        raise ProtocolError(f"{published.name} has no task {name!r}; it has "
+                            f"{', '.join(published.tasks)}")
+    chosen = published.tasks[name]
+    everything = corpora.open_corpora(chosen.corpora, audio, root, drive_folder, fetch=fetch)
+    rows, split = build_task(published, name, everything, seed)
+    print(f"{protocol}, task {name}: {', '.join(chosen.emotions)}")
+    store = open_store(rows, features, root)
+    return MamlStudy(name, rows, split, store, chosen.emotions, root, apart=(published.group,),
+                     film_overlap=chosen.allow_group_overlap, protocol=protocol,
+                     merge=chosen.merge, device=session.device())

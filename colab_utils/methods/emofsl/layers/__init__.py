@@ -1,0 +1,1 @@
+"""EMOFSL whose speech encoder learns, too: its last layers, on stored frames of the layer below."""
