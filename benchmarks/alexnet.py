@@ -29,6 +29,7 @@ from colab_utils.features.front_end import workers
 from colab_utils.features.published.alexnet import AlexNetSpectrogram, segments
 from colab_utils.methods.alexnet.network import AlexNetGap
 from colab_utils.methods.alexnet.pictures import Images, fit_range, make_images
+from colab_utils.methods.alexnet.settings import AlexnetConfig
 
 SIZE, CLASSES = (256, 384), 4
 BOUND = 0.05                 # of a normalised picture: two levels of 255, which PIL and torch round apart
@@ -108,7 +109,9 @@ def duel(store: Store, number: int, batch: int, repetitions: int, device: str) -
     limits = fit_range(store, list(store), AlexNetSpectrogram())
     rows = pd.DataFrame({"utt_id": list(store), "emotion": [f"e{i % CLASSES}" for i in range(len(store))]})
     begin = time.perf_counter()
-    images = make_images(store, rows, [f"e{i}" for i in range(CLASSES)], AlexNetSpectrogram(), limits, size=SIZE, eight_bit=True, device=device)
+    config = AlexnetConfig(image_height=SIZE[0], image_width=SIZE[1], eight_bit=True)
+    labels = [f"e{i}" for i in range(CLASSES)]
+    images = make_images(store, rows, labels, config, limits, device=device)
     making = time.perf_counter() - begin
     data, order = Published(eight_bit(store, limits), images.y.cpu().numpy()), np.random.default_rng(0).permutation(len(images.y))[:number]
     there = torch.stack([data[int(i)][0] for i in order[:batch]])

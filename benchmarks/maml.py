@@ -22,9 +22,9 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from colab_utils.learning.tasks import Batch, Tasks, cross_entropy
+from colab_utils.learning.tasks import Batch, Tasks, masked_cross_entropy
 from colab_utils.methods.maml.inner_loop import best_tasks_at_once, meta_gradient, some_tasks
-from colab_utils.methods.maml.multi_step import step_weights
+from colab_utils.methods.maml.losses import step_weights
 from colab_utils.models import network
 
 WAYS, SHOTS, QUERIES, RATE = 5, 5, 15, 0.01
@@ -44,13 +44,15 @@ def make_tasks(name: str, number: int, device: str) -> Tasks:
     return Tasks(batch(SHOTS), batch(QUERIES))
 
 
-def ours(model: nn.Module, tasks: Tasks, steps: int, first_order: bool, engine: str = "func") -> Gradients:
+def ours(model: nn.Module, tasks: Tasks, steps: int, first_order: bool) -> Gradients:
     """The suite's engine."""
     device = tasks.query.y.device
     rates = {name: torch.full((steps,), RATE, device=device) for name, _ in model.named_parameters()}
     at_once = best_tasks_at_once(model, str(device), len(tasks.query.y))
-    return list(meta_gradient(model, cross_entropy, rates, tasks, step_weights("final", steps, 1.0), first_order=first_order, engine=engine,
-                              tasks_at_once=at_once).gradients.values())
+    weights = step_weights("final", steps, 1.0)
+    found = meta_gradient(model, masked_cross_entropy, rates, tasks, weights,
+                          first_order=first_order, tasks_at_once=at_once)
+    return list(found.gradients.values())
 
 
 def by_higher(model: nn.Module, tasks: Tasks, steps: int, first_order: bool) -> Gradients:
@@ -62,8 +64,8 @@ def by_higher(model: nn.Module, tasks: Tasks, steps: int, first_order: bool) -> 
         task = some_tasks(tasks, i)
         with higher.innerloop_ctx(model, optimiser, copy_initial_weights=False, track_higher_grads=not first_order) as (fast, optimise):
             for _ in range(steps):
-                optimise.step(cross_entropy(*fast(*task.support.inputs), task.support))
-            loss = cross_entropy(*fast(*task.query.inputs), task.query) / len(tasks.query.y)
+                optimise.step(masked_cross_entropy(*fast(*task.support.inputs), task.support))
+            loss = masked_cross_entropy(*fast(*task.query.inputs), task.query) / len(tasks.query.y)
             if first_order:             # higher cuts the graph: the gradient at the adapted weights is the first-order meta-gradient
                 for value, slope in zip(model.parameters(), torch.autograd.grad(loss, list(fast.parameters())), strict=True):
                     value.grad = slope if value.grad is None else value.grad + slope
@@ -80,10 +82,10 @@ def published(model: nn.Module, tasks: Tasks, steps: int, first_order: bool) -> 
         optimiser = torch.optim.SGD(fast.parameters(), lr=RATE)
         for _ in range(steps):
             optimiser.zero_grad()
-            cross_entropy(*fast(*task.support.inputs), task.support).backward()
+            masked_cross_entropy(*fast(*task.support.inputs), task.support).backward()
             optimiser.step()
         optimiser.zero_grad()
-        cross_entropy(*fast(*task.query.inputs), task.query).backward()
+        masked_cross_entropy(*fast(*task.query.inputs), task.query).backward()
         for mean, value in zip(total, fast.parameters(), strict=True):
             mean += value.grad / len(tasks.query.y)
     return total
@@ -104,8 +106,8 @@ def learn2learn(folder: pathlib.Path) -> Callable:
         for i in range(len(tasks.query.y)):
             task, fast = some_tasks(tasks, i), maml.clone()
             for _ in range(steps):
-                fast.adapt(cross_entropy(*fast(*task.support.inputs), task.support))
-            (cross_entropy(*fast(*task.query.inputs), task.query) / len(tasks.query.y)).backward()
+                fast.adapt(masked_cross_entropy(*fast(*task.support.inputs), task.support))
+            (masked_cross_entropy(*fast(*task.query.inputs), task.query) / len(tasks.query.y)).backward()
         return [value.grad.clone() for value in model.parameters()]
     return run
 
@@ -115,7 +117,7 @@ def passes(model: nn.Module, tasks: Tasks, steps: int, first_order: bool) -> Gra
     for i in range(len(tasks.query.y)):
         task = some_tasks(tasks, i)
         for batch in [task.support] * steps + [task.query]:
-            torch.autograd.grad(cross_entropy(*model(*batch.inputs), batch), list(model.parameters()))
+            torch.autograd.grad(masked_cross_entropy(*model(*batch.inputs), batch), list(model.parameters()))
     return []
 
 

@@ -13,7 +13,7 @@ def test_notebook_05_in_a_browser(tmp_path, embedded_workspace):
         panel = page.locator(".suite-panel")
         code = panel.locator(".widget-html pre").first
         before = run_panel(page)
-        panel.locator("select").nth(1).select_option(label="alexnet")
+        panel.locator("select").nth(2).select_option(label="alexnet")
         panel.locator("input[type=checkbox]").first.click()                        # mixup
         wait_until(lambda: "ser_model='alexnet'" in code.inner_text() and "mixup=True" in code.inner_text(), "the settings to paste name both")
         run_panel(page, before, seconds=180)

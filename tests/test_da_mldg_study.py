@@ -1,9 +1,14 @@
-"""Domain generalisation studies: batches by hand, selection without the target, restarts, presets, bad settings as sentences."""
+"""Domain generalisation studies: batches by hand, selection without the target, presets.
+
+And restarts, own algorithms, and bad settings as sentences.
+"""
 import dataclasses
+import gc
 import multiprocessing
 import os
 import signal
 import time
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -13,8 +18,10 @@ from toy_store import Features, toy_corpus
 
 from colab_utils.corpora.manifest import ManifestError
 from colab_utils.learning.clips import Clips
+from colab_utils.learning.study import Tested
 from colab_utils.learning.training import TrainingError
-from colab_utils.methods.da_mldg.algorithms import ALGORITHMS, Erm
+from colab_utils.methods import da_mldg
+from colab_utils.methods.da_mldg.algorithms import ALGORITHMS, Algorithm, Erm, weighted_cross_entropy
 from colab_utils.methods.da_mldg.batches import (
     DomainBatches,
     digital_silence,
@@ -23,32 +30,65 @@ from colab_utils.methods.da_mldg.batches import (
     stretched,
     windows,
 )
-from colab_utils.methods.da_mldg.settings import PRESETS, DomainConfig, check, make_algorithm, preset_name, relevant
+from colab_utils.methods.da_mldg.learner import make_algorithm
+from colab_utils.methods.da_mldg.settings import DomainConfig
 from colab_utils.methods.da_mldg.speaker_pretraining import SpeakerConfig, pretrain
-from colab_utils.methods.da_mldg.study import DomainStudy
+from colab_utils.methods.da_mldg.study import DomainStudy, algorithms_of
 from colab_utils.methods.da_mldg.tables import means_table, readable_targets, targets_table
+from colab_utils.methods.da_mldg.targets import DomainStudies
 from colab_utils.protocols.domains import cross_corpus_split
+from colab_utils.protocols.published import ProtocolError, load_protocol
 from colab_utils.results.metrics import recompute
 from colab_utils.results.predictions import PredictionError
-from colab_utils.settings import SettingError
+from colab_utils.settings import SettingError, check
 
 LABELS = ["anger", "fear", "sadness"]
-CONFIG = DomainConfig(steps=30, per_domain=6, width=8, validate_every=10, n_seeds=1, n_boot=20, learning_rate=0.01)
+CONFIG = DomainConfig(steps=30, per_domain=6, width=8, validate_every=10, n_seeds=1, n_boot=20,
+                      learning_rate=0.01)
+ERM = dataclasses.replace(CONFIG, algorithm="erm")
 
 
 def corpus(name, speakers=4, each=4, labels=LABELS):
     return toy_corpus(name, labels, speakers, each)
 
 
+def three_corpora():
+    parts = [corpus("aa"), corpus("bb", speakers=6), corpus("cc")]
+    return pd.concat(parts, ignore_index=True)
+
+
 @pytest.fixture
 def rows():
-    return pd.concat([corpus("aa"), corpus("bb", speakers=6), corpus("cc")], ignore_index=True)
+    return three_corpora()
 
 
 def make_study(rows, root, frames=False, target="cc", **more):
     sources = sorted(set(rows["corpus"]) - {target})
     split = cross_corpus_split(rows, sources, [target], n_valid_speakers=2 * len(sources))
-    return DomainStudy(f"to-{target}", rows, split, Features(rows, LABELS, frames=frames), LABELS, root, progress=False, **more)
+    store = Features(rows, LABELS, frames=frames)
+    return DomainStudy(f"to-{target}", rows, split, store, LABELS, root, progress=False, **more)
+
+
+def two_folds(root):
+    """A study whose folds test one corpus each."""
+    rows = three_corpora()
+    parts = []
+    for target in ("bb", "cc"):
+        sources = sorted(set(rows["corpus"]) - {target})
+        parts.append(cross_corpus_split(rows, sources, [target], n_valid_speakers=4))
+    split = pd.concat(parts, ignore_index=True)
+    return DomainStudy("each", rows, split, Features(rows, LABELS), LABELS, root, progress=False)
+
+
+def small_study(root):
+    """From start to end, for a test that kills it."""
+    config = dataclasses.replace(CONFIG, n_seeds=2, steps=60, gamma_rule="normalised")
+    two_folds(root).compare(config, ["erm", "da-mldg"])
+
+
+def trained(study, config=CONFIG, own=None, **more):
+    """The history of one algorithm."""
+    return study.train(Tested("mine", config, own=own), **more)
 
 
 # --- batches ---------------------------------------------------------------------------------------------------------------------------
@@ -169,7 +209,7 @@ def test_selection_never_sees_the_target(rows, tmp_path, algorithm):
     study = make_study(rows, tmp_path)
     target = set(rows.loc[rows["corpus"] == "cc", "utt_id"])
     config = dataclasses.replace(CONFIG, algorithm=algorithm)
-    history = study.train(config)
+    history = trained(study, config)
     assert study.store.read and not study.store.read & target
     measured = {record["step"]: record["validation"] for record in history.records if "validation" in record}
     assert history.best_step == min(step for step, value in measured.items() if value == max(measured.values()))
@@ -179,16 +219,17 @@ def test_selection_never_sees_the_target(rows, tmp_path, algorithm):
     same = make_study(other, tmp_path / "other")
     same.store.values |= {utt_id: store * 7 for utt_id, store in study.store.values.items() if utt_id in target}
     same.store.values |= {utt_id: study.store.values[utt_id] for utt_id in study.store.values if utt_id not in target}
-    same.train(config)
-    weights = [next((root / "trained" / "domains").glob("*/model.safetensors")).read_bytes() for root in (tmp_path, tmp_path / "other")]
+    trained(same, config)
+    weights = [next(root.glob("trained/da_mldg/*/model.safetensors")).read_bytes()
+               for root in (tmp_path, tmp_path / "other")]
     assert weights[0] == weights[1]
-    study.evaluate({algorithm: config}, pictures=False)
+    study.compare(config, algorithm, pictures=False)
     assert study.store.read & target
 
 
 def test_the_score_is_the_mean_uar_of_the_source_domains(rows, tmp_path):
     study = make_study(rows, tmp_path)
-    learner, history = study._learner(relevant(CONFIG), study.folds[0])
+    learner, history = study.trained(Tested("da-mldg", CONFIG), study.folds[0])
     valid = study.rows[study.rows["utt_id"].isin(study.split.loc[study.split["role"] == "valid", "utt_id"])].reset_index(drop=True)
     scale = learner.batches.clips.scale
     x = (torch.from_numpy(np.concatenate([study.store[utt] for utt in valid["utt_id"]])) - scale.mean) * scale.factor
@@ -199,7 +240,8 @@ def test_the_score_is_the_mean_uar_of_the_source_domains(rows, tmp_path):
 
 def test_every_algorithm_learns_and_its_metrics_follow_from_its_predictions(rows, tmp_path):
     study = make_study(rows, tmp_path)
-    runs = study.evaluate({name: dataclasses.replace(CONFIG, algorithm=name, steps=80, n_seeds=2) for name in ALGORITHMS}, pictures=False)
+    config = dataclasses.replace(CONFIG, steps=80, n_seeds=2)
+    runs = study.compare(config, list(ALGORITHMS), pictures=False)
     for name, run in runs.items():
         assert run.metrics == recompute(run.path) and run.metrics["seeds"] == [0, 1] and run.metrics["speaker_independence"] == "independent"
         assert run.metrics["uar"] > 0.6, name
@@ -211,7 +253,8 @@ def test_every_algorithm_learns_and_its_metrics_follow_from_its_predictions(rows
 
 def test_a_class_that_the_target_lacks_is_left_out_of_its_mean(rows, tmp_path):
     lacking = rows[~((rows["corpus"] == "cc") & (rows["emotion"] == "fear"))].reset_index(drop=True)
-    metrics = make_study(lacking, tmp_path).evaluate({"erm": dataclasses.replace(CONFIG, algorithm="erm")}, pictures=False)["erm"].metrics
+    runs = make_study(lacking, tmp_path).compare(CONFIG, "erm", pictures=False)
+    metrics = runs["erm"].metrics
     assert metrics["labels_absent"] == ["fear"] and metrics["chance"] == 0.5 and metrics["per_class_recall"]["fear"] is None
 
 
@@ -219,14 +262,17 @@ def test_frames_through_resnet_with_windows_and_speakers_first(rows, tmp_path):
     study = make_study(rows, tmp_path, frames=True, pretraining=SpeakerConfig(steps=4, batch=6))
     config = dataclasses.replace(CONFIG, network="resnet18", start="speakers", crop_frames=16, test="windows", augment=True, norm="batch", steps=3,
                                  validate_every=3, algorithm="mldg")
-    run = study.evaluate({"mldg": config}, pictures=False)["mldg"]
+    run = study.compare(config, "mldg", pictures=False)["mldg"]
     assert any("speakers of aa, bb" in note for note in run.metrics["notes"])
     assert len(list((tmp_path / "trained" / "speakers").iterdir())) == 1
     target = set(rows.loc[rows["corpus"] == "cc", "utt_id"])
     fresh = make_study(rows, tmp_path / "more", frames=True, pretraining=SpeakerConfig(steps=2, batch=6))
-    fresh.train(config)
+    trained(fresh, config)
     assert not fresh.store.read & target
-    assert "speakers: sha256" in next((tmp_path / "trained" / "domains").glob("*/config.json")).read_text()
+    assert "speakers: sha256" in next(tmp_path.glob("trained/da_mldg/*/config.json")).read_text()
+    other = make_study(rows, tmp_path, frames=True, pretraining=SpeakerConfig(steps=2, batch=6))
+    again = other.compare(config, "mldg", pictures=False)["mldg"]
+    assert again.path != run.path, "another pretraining is another result"
 
 
 def test_pretraining_tells_speakers_apart_and_starts_the_network(rows, tmp_path):
@@ -247,7 +293,7 @@ def test_pretraining_tells_speakers_apart_and_starts_the_network(rows, tmp_path)
 def train_in_a_child(rows, root):
     torch.set_num_threads(1)
     config = dataclasses.replace(CONFIG, steps=400, validate_every=5, gamma_rule="normalised")
-    make_study(rows, root).train(config)
+    trained(make_study(rows, root), config)
 
 
 @pytest.mark.parametrize("delay", [0.3, 0.8])
@@ -266,12 +312,41 @@ def test_killed_at_any_moment_training_ends_bit_for_bit_like_an_uninterrupted_on
     assert weights[0] == weights[1]
 
 
-def test_a_second_call_computes_nothing_and_settings_of_other_algorithms_do_not_count(rows, tmp_path, capsys):
-    erm = dataclasses.replace(CONFIG, algorithm="erm")
-    make_study(rows, tmp_path).evaluate({"erm": erm}, pictures=False)
+def test_a_second_call_computes_nothing_and_settings_of_other_algorithms_do_not_count(
+        rows, tmp_path, capsys):
+    make_study(rows, tmp_path).compare(CONFIG, "erm", pictures=False)
     capsys.readouterr()
-    make_study(rows, tmp_path).evaluate({"erm": dataclasses.replace(erm, inner_rate=0.5, gamma_rule="1+gamma", crop_frames=50)}, pictures=False)
+    other = dataclasses.replace(CONFIG, inner_rate=0.5, gamma_rule="1+gamma", crop_frames=50,
+                                momentum=0.5, test="windows")
+    make_study(rows, tmp_path).compare(other, "erm", pictures=False)
     assert "nothing is computed again" in capsys.readouterr().out
+
+
+def test_how_it_is_tested_does_not_train_again(rows, tmp_path, capsys):
+    config = dataclasses.replace(CONFIG, network="resnet18", crop_frames=16, steps=2)
+    study = make_study(rows, tmp_path, frames=True)
+    whole = study.compare(config, "erm", pictures=False)["erm"]
+    cut = study.compare(dataclasses.replace(config, test="windows", n_boot=30), "erm", None, False)
+    assert len(list(tmp_path.glob("trained/da_mldg/*"))) == 1
+    assert whole.path != cut["erm"].path and cut["erm"].config["changed"]["test"] == "windows"
+
+
+def test_the_names_of_folders_say_task_features_algorithm_and_network(rows, tmp_path):
+    run = make_study(rows, tmp_path).compare(CONFIG, ["coral"], pictures=False)["coral"]
+    folder, = tmp_path.glob("trained/da_mldg/*")
+    assert folder.name.startswith("to-cc-toy-coral-mlp-seed0-")
+    assert run.path.parent.name == "da_mldg" and run.path.name.startswith("to-cc-toy-coral-")
+
+
+def test_algorithms_are_named_as_a_list_or_in_words(rows, tmp_path):
+    study = make_study(rows, tmp_path)
+    assert [one.name for one in algorithms_of(CONFIG, "erm, rsc")] == ["erm", "rsc"]
+    with pytest.raises(SettingError, match="algorithm = 'irm': choose from 'erm', 'mldg'"):
+        study.compare(CONFIG, ["erm", "irm"])
+    with pytest.raises(SettingError, match="no algorithm is chosen"):
+        study.compare(CONFIG, ())
+    with pytest.raises(SettingError, match="erm stands twice"):
+        study.compare(CONFIG, "erm", own={"erm": Erm})
 
 
 def test_an_algorithm_of_ones_own(rows, tmp_path):
@@ -281,16 +356,170 @@ def test_an_algorithm_of_ones_own(rows, tmp_path):
             return 2 * loss, values
 
     study = make_study(rows, tmp_path)
-    runs = study.evaluate({"erm": dataclasses.replace(CONFIG, algorithm="erm"), "mine": dataclasses.replace(CONFIG, algorithm="erm")},
-                          own={"mine": Doubled}, pictures=False)
-    assert "code" in runs["mine"].config and "code" not in runs["erm"].config
-    records = [study.train(dataclasses.replace(CONFIG, algorithm="erm"), own=own).records[0]["loss"] for own in (None, Doubled)]
-    assert records[1] == pytest.approx(2 * records[0])
+    runs = study.compare(CONFIG, ["erm"], own={"mine": Doubled}, pictures=False)
+    assert runs["mine"].config["own"]["code"].endswith("Doubled")
+    assert "own" not in runs["erm"].config
+    losses = [trained(study, ERM, own).records[0]["loss"] for own in (None, Doubled)]
+    assert losses[1] == pytest.approx(2 * losses[0])
+
+
+# --- the user's own code --------------------------------------------------------------------------
+
+FACTOR = 1.0
+
+
+def helper(logits, batch):
+    return weighted_cross_entropy(logits, batch)
+
+
+class WithGlobal(Algorithm):
+    def objective(self, batch):
+        return FACTOR * weighted_cross_entropy(self.network(*batch.inputs)[0], batch), {}
+
+
+class WithHelper(Algorithm):
+    def objective(self, batch):
+        return helper(self.network(*batch.inputs)[0], batch), {}
+
+
+class Base(Algorithm):
+    def loss_of(self, logits, batch):
+        return weighted_cross_entropy(logits, batch)
+
+
+class Derived(Base):
+    factor = 1.0
+
+    def objective(self, batch):
+        return self.factor * self.loss_of(self.network(*batch.inputs)[0], batch), {}
+
+
+def with_closure():
+    box = {"factor": 1.0}
+
+    class WithClosure(Algorithm):
+        def objective(self, batch):
+            loss = weighted_cross_entropy(self.network(*batch.inputs)[0], batch)
+            return box["factor"] * loss, {}
+    return WithClosure, box
+
+
+def nothing(*arguments):
+    """A loss that teaches nothing."""
+    logits = next(one for one in arguments if isinstance(one, torch.Tensor))
+    return 0.0 * logits.sum()
+
+
+@pytest.mark.parametrize("case", ["global", "helper", "closure", "class attribute", "base class"])
+@pytest.mark.parametrize("same_study", [True, False])
+def test_own_code_that_changed_anywhere_is_computed_anew(rows, tmp_path, monkeypatch, case,
+                                                         same_study):
+    """After the change nothing is learnt: the rate differs from before."""
+    closure, box = with_closure()
+    own = {"global": WithGlobal, "helper": WithHelper, "closure": closure}.get(case, Derived)
+    config = dataclasses.replace(CONFIG, steps=80, weight_decay=0.0)
+    study = make_study(rows, tmp_path)
+    before = study.compare(config, (), own={"mine": own}, pictures=False)["mine"]
+    changes = {"global": lambda: monkeypatch.setitem(globals(), "FACTOR", 0.0),
+               "helper": lambda: monkeypatch.setitem(globals(), "helper", nothing),
+               "closure": lambda: box.update(factor=0.0),
+               "class attribute": lambda: monkeypatch.setattr(Derived, "factor", 0.0),
+               "base class": lambda: monkeypatch.setattr(Base, "loss_of", nothing)}
+    changes[case]()
+    study = study if same_study else make_study(rows, tmp_path)
+    after = study.compare(config, (), own={"mine": own}, pictures=False)["mine"]
+    assert before.metrics["uar"] > 0.6 > after.metrics["uar"] and before.path != after.path
+    assert not list(tmp_path.glob("trained/*/*")), "nobody can use them again"
+
+
+def test_what_a_fold_needed_is_let_go(tmp_path):
+    study, tested, seen = two_folds(tmp_path), Tested("erm", ERM), []
+    for fold in study.folds:
+        learner = study.trained(tested, fold)[0]
+        study.predict(learner, tested, fold)
+        seen += [weakref.ref(study.clips(tested, fold, role)) for role in ("train", "test")]
+        del learner
+        gc.collect()
+        assert [one() is not None for one in seen[-2:]] == [True, True]
+        assert all(one() is None for one in seen[:-2]), "the fold before"
+    study.let_go()
+    gc.collect()
+    assert all(one() is None for one in seen)
+
+
+def test_a_study_of_two_folds_and_seeds_runs_from_start_to_end(tmp_path):
+    small_study(tmp_path)
+    folders = {path.name.split("-toy-")[1][:3]: path for path in tmp_path.glob("runs/da_mldg/*")}
+    assert set(folders) == {"erm", "da-"}
+    for path in folders.values():
+        table = pd.read_csv(path / "predictions.csv", dtype={"fold": str})
+        assert set(zip(table["seed"], table["fold"], strict=True)) == {
+            (seed, fold) for seed in (0, 1) for fold in ("bb", "cc")}
+    assert len(list(tmp_path.glob("trained/da_mldg/*"))) == 8
+
+
+# --- several targets --------------------------------------------------------------------------------
+
+@pytest.fixture
+def studies(tmp_path, monkeypatch):
+    """Four toy corpora, each left out once."""
+    emotions = load_protocol("da_mldg").tasks["1"].emotions
+    parts = [toy_corpus(name, emotions, 4, 2) for name in ("aa", "bb", "cc")]
+    manifest = pd.concat(parts, ignore_index=True)
+    store = Features(manifest, emotions)
+    monkeypatch.setattr("colab_utils.methods.da_mldg.targets.open_store", lambda *_: store)
+    return DomainStudies(load_protocol("da_mldg"), manifest, tmp_path, "toy", device="cpu",
+                         progress=False)
+
+
+def test_each_corpus_is_left_out_once_and_all_is_shown(studies):
+    assert studies.names == studies.available == ["aa", "bb", "cc"]
+    history = studies.train(CONFIG, "da-mldg")
+    assert len(history.records) == 30 and studies.title() == "DA-MLDG, aa left out"
+    da_mldg.gamma_figure(history.records, title=studies.title())
+    runs = studies.compare(CONFIG, "erm, da-mldg")
+    assert list(runs) == ["aa", "bb", "cc"] and list(runs["bb"]) == ["erm", "da-mldg"]
+    assert set(runs["bb"]["erm"].predictions["corpus"]) == {"bb"}
+    table = studies.table(runs)
+    assert table["difference"].isna().tolist() == [True, False] * 3
+    means = da_mldg.readable_means(table)
+    assert list(means.columns) == ["UAR UM", "UAR WM", "UAR GM", "WA UM", "WA WM", "WA GM"]
+    assert means.loc["erm", "UAR UM"] == round(100 * table["uar"].iloc[::2].mean(), 1)
+    marks = da_mldg.marks_of(runs)
+    assert da_mldg.domains_figure(table, marks=marks).axes
+    assert len(da_mldg.matrices_figure(runs, "erm", studies.first.labels).axes) >= 3
+    assert len(da_mldg.folders_of(runs)) == 6
+    assert all(path.exists() for path in da_mldg.folders_of(runs))
+    assert studies.embedding_maps(CONFIG, da_mldg.main_algorithm("erm, da-mldg"), marks).axes
+    assert da_mldg.main_algorithm(["erm", "rsc"]) == "rsc"
+    held = {name: len(studies.study(name)._held) for name in studies.names}
+    assert held["aa"] and not held["bb"] and not held["cc"], "let go after its test"
+
+
+def test_the_reference_within_a_corpus_and_what_there_is_not(studies, tmp_path):
+    within = studies.study("within aa")
+    assert within.name == "in-domain-aa" and set(within.rows["corpus"]) == {"aa"}
+    with pytest.raises(ProtocolError, match="no corpus 'dd' is here: choose from aa, bb, cc"):
+        studies.study("dd")
+    with pytest.raises(ProtocolError, match="has no task 'eight'"):
+        studies.study("scenario eight")
+
+
+def test_the_panel_offers_targets_and_algorithms(studies, capsys):
+    panel = da_mldg.panel(studies, CONFIG)
+    assert panel.chosen == {"task": "aa", "algorithms": ("erm", "da-mldg")}
+    panel.set(task="cc", algorithms=("erm", "coral"), coral_weight=2.0)
+    runs = panel.run_once()
+    assert list(runs) == ["erm", "coral"] and set(runs["coral"].predictions["corpus"]) == {"cc"}
+    assert runs["coral"].config["changed"]["coral_weight"] == 2.0
+    assert "coral_weight" not in runs["erm"].config["changed"]
+    with pytest.raises(SettingError, match="task"):
+        panel.set(task="dd")
 
 
 def test_embeddings_are_those_of_validation_and_target(rows, tmp_path):
     study = make_study(rows, tmp_path)
-    found = study.embeddings(CONFIG)
+    found = study.embeddings(Tested("da-mldg", CONFIG))
     assert found.vectors.shape == (len(found.rows), 8) and set(found.rows["role"]) == {"valid", "test"}
     assert (found.rows.loc[found.rows["role"] == "test", "corpus"] == "cc").all()
 
@@ -302,21 +531,22 @@ def test_embeddings_are_those_of_validation_and_target(rows, tmp_path):
 ])
 def test_bad_settings_are_one_sentence(rows, tmp_path, change, told):
     with pytest.raises(SettingError, match=told):
-        make_study(rows, tmp_path).evaluate({"da-mldg": dataclasses.replace(CONFIG, **change)})
+        make_study(rows, tmp_path).compare(dataclasses.replace(CONFIG, **change), "da-mldg")
 
 
 def test_one_domain_a_missing_class_and_numbers_that_are_not_finite_are_one_sentence(rows, tmp_path):
     two = rows[rows["corpus"] != "bb"].reset_index(drop=True)
     with pytest.raises(SettingError, match="2 source domains or more and got 1"):
-        make_study(two, tmp_path / "one").train(CONFIG)
-    assert make_study(two, tmp_path / "one").evaluate({"erm": dataclasses.replace(CONFIG, algorithm="erm")}, pictures=False)
+        trained(make_study(two, tmp_path / "one"))
+    assert make_study(two, tmp_path / "one").compare(CONFIG, "erm", pictures=False)
     silent = rows[rows["emotion"] != "fear"].reset_index(drop=True)
     with pytest.raises(SettingError, match="no training corpus has fear"):
-        make_study(silent, tmp_path / "silent").train(CONFIG)
+        trained(make_study(silent, tmp_path / "silent"))
     study = make_study(rows, tmp_path / "nan")
     with pytest.raises(TrainingError, match="not finite|is nan|is inf"):
-        study.train(dataclasses.replace(CONFIG, optimiser="sgd", learning_rate=1.0, inner_rate=10.0, weight_decay=1.0, steps=3000, algorithm="mldg",
-                                        momentum=0.999))
+        trained(study, dataclasses.replace(
+            CONFIG, optimiser="sgd", learning_rate=1.0, inner_rate=10.0, weight_decay=1.0,
+            steps=3000, algorithm="mldg", momentum=0.999))
 
 
 def test_a_file_of_weights_that_is_torn_or_of_another_width_is_one_sentence(rows, tmp_path):
@@ -324,25 +554,42 @@ def test_a_file_of_weights_that_is_torn_or_of_another_width_is_one_sentence(rows
     torn = tmp_path / "torn.safetensors"
     torn.write_bytes(b"x" * 100)
     with pytest.raises(SettingError, match="torn.safetensors cannot be used"):
-        make_study(rows, tmp_path, frames=True).train(dataclasses.replace(config, start=str(torn)))
+        trained(make_study(rows, tmp_path, frames=True),
+                dataclasses.replace(config, start=str(torn)))
     small = SpeakerConfig(steps=1, width=16, crop_frames=16, norm="group")
     file, _ = pretrain(rows, Features(rows, LABELS, frames=True), small, tmp_path, progress=False)
     with pytest.raises(SettingError, match="give those of a ResNet18 of this width"):
-        make_study(rows, tmp_path, frames=True).train(dataclasses.replace(config, start=str(file)))
+        trained(make_study(rows, tmp_path, frames=True),
+                dataclasses.replace(config, start=str(file)))
 
 
-def test_presets_are_sound_and_known_by_name():
-    for name, preset in PRESETS.items():
-        check(preset)
+def test_presets_are_sound_and_changes_of_them_are_named():
+    for name in DomainConfig.PRESETS:
+        check(DomainConfig.from_preset(name))
         for algorithm in ALGORITHMS:
-            assert preset_name(relevant(dataclasses.replace(preset, algorithm=algorithm, seed=4))) == name
-    assert preset_name(dataclasses.replace(CONFIG, inner_rate=0.3)) == "changed"
-    algorithm = make_algorithm(PRESETS["code"], 64, 5)
-    assert algorithm.sample_mean and algorithm.order == "second" and algorithm.optimiser.param_groups[0]["momentum"] == 0.85
+            config = DomainConfig.from_preset(name, algorithm=algorithm, seed=4, n_seeds=2)
+            assert config.preset == name and config.changed() == {}
+    changed = DomainConfig.from_preset("paper", inner_rate=0.3, rsc_period=7)
+    assert changed.changed() == {"inner_rate": 0.3}, "the period is of another algorithm"
+    algorithm = make_algorithm(DomainConfig.from_preset("code"), 64, 5)
+    assert algorithm.sample_mean and algorithm.order == "second"
+    assert algorithm.optimiser.param_groups[0]["momentum"] == 0.85
+
+
+def test_presets_hold_what_was_published():
+    """The settings that presets had before they were written as differences."""
+    paper, code = DomainConfig.from_preset("paper"), DomainConfig.from_preset("code")
+    assert (paper.network, paper.start, paper.norm, paper.width) == (
+        "resnet18", "speakers", "batch", 64)
+    assert (paper.steps, paper.per_domain, paper.learning_rate, paper.momentum) == (
+        12_000, 11, 0.05, 0.9)
+    assert paper.augment and paper.standardise and paper.gamma_rule == "gamma"
+    assert (code.steps, code.per_domain, code.crop_frames, code.decay) == (3000, 43, 348, 0.96)
+    assert (code.loss, code.batches, code.padding) == ("sample-mean", "proportional", "zeros")
+    assert not code.standardise and code.n_seeds == 3 and code.n_boot == 2000
 
 
 def test_means_are_those_of_the_paper_and_need_every_target():
-    from colab_utils.protocols.published import load_protocol
     from colab_utils.results.methods import published_table
     sizes = {"1": 3865, "2": 960, "3": 2000, "4": 720, "5": 375, "6": 1747, "7": 1747}          # method_facts §4.7
     table = published_table(load_protocol("da_mldg").published).rename(columns={"task": "target", "method": "algorithm"})

@@ -1,6 +1,4 @@
 """Tasks over any set of corpora, and the published scenarios played by domains of the embedded corpus."""
-import dataclasses
-
 import pandas as pd
 import pytest
 
@@ -78,7 +76,7 @@ def test_the_seven_scenarios_run_end_to_end_on_stand_ins_and_say_so(synthetic, n
         assert spoken == set(task.emotions) - set(lacks if "shemo" in corpus_name else ())
     study = DomainStudy(name, rows, split, store, task.emotions, tmp_path, progress=False)
     config = DomainConfig(steps=20, per_domain=8, validate_every=10, n_seeds=1, n_boot=20)
-    runs = study.evaluate({one: dataclasses.replace(config, algorithm=one) for one in ALGORITHMS}, pictures=False)
+    runs = study.compare(config, list(ALGORITHMS), pictures=False)
     for run in runs.values():
         assert any("Synthetic corpus" in line for line in stamps(run.predictions, run.metrics))
         assert run.metrics["labels_absent"] == (["disgust"] if task.test["corpus"] == ["shemo"] else [])

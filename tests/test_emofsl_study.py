@@ -52,7 +52,7 @@ def test_the_source_is_trained_once_for_all_folds_without_a_look_at_the_target(m
     study.train_source(CONFIG)
     target = set(manifest.loc[manifest["corpus"] == "bb", "utt_id"])
     assert study.store.read and not study.store.read & target
-    study.compare(CONFIG)
+    study.compare(CONFIG, pictures=False)
     assert study.store.read & target
     assert len(list((tmp_path / "trained" / "emofsl").iterdir())) == 1
     by_fold = study.split[study.split["role"] == "valid"].groupby("fold")["speaker"].agg(lambda one: tuple(sorted(set(one))))
@@ -78,7 +78,7 @@ def test_a_leak_between_support_and_test_is_refused(manifest, tmp_path):
 
 
 def test_every_method_answers_the_same_queries_on_the_same_draws_and_metrics_follow_from_predictions(manifest, tmp_path):
-    runs = make_study(manifest, tmp_path).compare(CONFIG, shots=(1, 2))
+    runs = make_study(manifest, tmp_path).compare(CONFIG, shots=(1, 2), pictures=False)
     names = [*BASELINES, *(f"{method}, {rule}" for method in ("BTL", "FSTL", "EMOFSL") for rule in ("prototype", "head"))]
     assert set(runs) == {(name, k) for name in names for k in (1, 2)}
     keys = [run.predictions[["seed", "fold", "draw", "utt_id", "true"]].sort_values(["fold", "draw", "utt_id"]).reset_index(drop=True)
@@ -120,11 +120,11 @@ def test_predictions_are_those_of_the_three_stages_done_by_hand_for_one_draw(man
 
 
 def test_a_second_call_computes_nothing_and_a_margin_makes_only_emofsl_anew(manifest, tmp_path, capsys):
-    make_study(manifest, tmp_path).compare(CONFIG)
+    make_study(manifest, tmp_path).compare(CONFIG, pictures=False)
     capsys.readouterr()
-    make_study(manifest, tmp_path).compare(CONFIG)
+    make_study(manifest, tmp_path).compare(CONFIG, pictures=False)
     assert capsys.readouterr().out.count("nothing is computed again") == 10
-    runs = make_study(manifest, tmp_path).compare(dataclasses.replace(CONFIG, beta=0.3))
+    runs = make_study(manifest, tmp_path).compare(dataclasses.replace(CONFIG, beta=0.3), pictures=False)
     assert capsys.readouterr().out.count("nothing is computed again") == 8 and len(runs) == 10
 
 
@@ -313,7 +313,7 @@ def test_own_code_that_changed_elsewhere_is_computed_anew(manifest, tmp_path, mo
         return [runs[f"{name}, head", 2].predictions.filter(like="p_") for name in ("BTL", "mine")]
 
     plain, before = scores()
-    assert before.equals(plain), "it adds nothing yet"
+    assert np.allclose(before, plain, atol=1e-4), "it adds nothing yet"
     change(monkeypatch)
     plain_again, after = scores()
-    assert plain_again.equals(plain) and not after.equals(before)
+    assert plain_again.equals(plain) and not np.allclose(after, before, atol=1e-2)

@@ -9,11 +9,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestCentroid
 
 from colab_utils.learning import heads, supervised
-from colab_utils.learning.tasks import Batch, Tasks, accuracy, cross_entropy
+from colab_utils.learning.tasks import Batch, Tasks, accuracy, masked_cross_entropy
 from colab_utils.learning.training import train
-from colab_utils.methods.maml import fine_tuning, rivals
+from colab_utils.methods.maml import rivals
 from colab_utils.methods.maml.inner_loop import adapted_scores
-from colab_utils.methods.maml.protonet import ProtoNetLearner
+from colab_utils.methods.maml.rivals import ProtoNetLearner
+from colab_utils.methods.maml.settings import EpisodeConfig, MamlConfig
 from colab_utils.models import network
 from colab_utils.settings import SettingError
 
@@ -160,7 +161,7 @@ def test_protonet_resumes_bit_for_bit_wherever_it_is_killed(kill, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(whole.module.state_dict().values(), again.module.state_dict().values(), strict=True))
 
 
-def make_pooled():
+def make_pretraining():
     torch.manual_seed(0)
     net, data = network("mlp", 8, 6, width=16), make_tasks(1, chosen=tuple(range(6)), shots=30, queries=30)
     flat = [Batch((side.inputs[0][0],), side.y[0], side.active[0]) for side in data]
@@ -168,8 +169,8 @@ def make_pooled():
 
 
 @pytest.mark.parametrize("kill", [0, 9, 10, 23, 39])
-def test_pooled_training_learns_and_resumes_bit_for_bit(kill, tmp_path):
-    whole = make_pooled()
+def test_pretraining_learns_and_resumes_bit_for_bit(kill, tmp_path):
+    whole = make_pretraining()
     train(whole, 40, tmp_path / "whole", every=10, progress=False, save_seconds=0.0)
     assert whole.validate() > 0.5
 
@@ -177,48 +178,54 @@ def test_pooled_training_learns_and_resumes_bit_for_bit(kill, tmp_path):
         if i == kill:
             raise KeyError("killed")
         return whole.batches(i)
-    first = make_pooled()
+    first = make_pretraining()
     first.batches = broken
     with pytest.raises(KeyError):
         train(first, 40, tmp_path / "killed", every=10, progress=False, save_seconds=0.0)
-    again = make_pooled()
+    again = make_pretraining()
     history = train(again, 40, tmp_path / "killed", every=10, progress=False, save_seconds=0.0)
     assert history.resumed_from == kill // 10 * 10
     assert all(torch.equal(a, b) for a, b in zip(whole.module.state_dict().values(), again.module.state_dict().values(), strict=True))
 
 
-def test_fine_tuning_starts_at_the_pooled_answer_and_its_choice_is_the_best_of_the_grid():
-    learner, tasks = make_pooled(), make_tasks(30, shift=0.7)
-    rates = fine_tuning.fine_tune_rates(learner.module, 0.1, 5, "all")
-    scores = adapted_scores(learner.module, cross_entropy, rates, tasks, tasks_at_once=30)
+def test_fine_tuning_starts_at_the_pretrained_answer_and_its_choice_is_the_best_of_the_grid():
+    learner, tasks = make_pretraining(), make_tasks(30, shift=0.7)
+    rates = rivals.fine_tune_rates(learner.module, 0.1, 5, "all")
+    scores = adapted_scores(learner.module, masked_cross_entropy, rates, tasks, tasks_at_once=30)
     with torch.no_grad():
         logits = learner.module(tasks.query.inputs[0].flatten(0, 1))[0].unflatten(0, tasks.query.y.shape)
     expected = torch.softmax(logits.masked_fill(~tasks.query.active.unsqueeze(1), float("-inf")), -1)
     assert torch.allclose(scores[:, 0], expected, atol=1e-6)
-    without = adapted_scores(learner.module, cross_entropy, fine_tuning.fine_tune_rates(learner.module, 0.1, 0), tasks, tasks_at_once=30)
+    no_rates = rivals.fine_tune_rates(learner.module, 0.1, 0)
+    without = adapted_scores(learner.module, masked_cross_entropy, no_rates, tasks,
+                             tasks_at_once=30)
     assert without.shape[1] == 1 and torch.allclose(without[:, 0], expected, atol=1e-6)
-    rate, part, steps, best = fine_tuning.choose_fine_tuning(learner.module, tasks, (0.0, 0.1, 0.5), 5)
+    rate, part, steps, best = rivals.choose_fine_tuning(learner.module, tasks, (0.0, 0.1, 0.5), 5)
     grid = []
-    for r, p, k in itertools.product((0.0, 0.1, 0.5), fine_tuning.PARTS, range(1, 6)):
-        last = adapted_scores(learner.module, cross_entropy, fine_tuning.fine_tune_rates(learner.module, r, k, p), tasks, tasks_at_once=30)[:, -1]
+    for r, p, k in itertools.product((0.0, 0.1, 0.5), rivals.PARTS, range(1, 6)):
+        rates = rivals.fine_tune_rates(learner.module, r, k, p)
+        last = adapted_scores(learner.module, masked_cross_entropy, rates, tasks,
+                              tasks_at_once=30)[:, -1]
         grid.append(float(accuracy(last, tasks.query.y).mean()))
-    assert best == pytest.approx(max(grid)) and rate > 0 and part in fine_tuning.PARTS and 1 <= steps <= 5
-    assert set(fine_tuning.fine_tune_rates(learner.module, 0.1, 2, "head")) == {"head.weight", "head.bias"}
+    assert best == pytest.approx(max(grid)) and rate > 0 and part in rivals.PARTS and 1 <= steps <= 5
+    assert set(rivals.fine_tune_rates(learner.module, 0.1, 2, "head")) == {"head.weight", "head.bias"}
 
 
 def test_fine_tuning_is_chosen_before_any_test_task_is_seen(monkeypatch):
-    class Source:
+    class Side:
         def valid_tasks(self, config, regime, outputs):
             return make_tasks(20, shift=0.7)
-    chosen, choose = [], fine_tuning.choose_fine_tuning
+    chosen, choose = [], rivals.choose_fine_tuning
 
     def watched(module, valid, *arguments, **named):
         chosen.append(valid)
         return choose(module, valid, *arguments, **named)
-    monkeypatch.setattr(fine_tuning, "choose_fine_tuning", watched)
-    learner = make_pooled()
-    answer = rivals.answers("pooled, fine-tuned", learner, Source(), None, steps=5, rate=0.0, seed=0, n_labels=6)
-    assert len(chosen) == 1 and torch.equal(chosen[0].query.inputs[0], Source().valid_tasks(None, "fixed", 6).query.inputs[0])
+    monkeypatch.setattr(rivals, "choose_fine_tuning", watched)
+    learner = make_pretraining()
+    answer = rivals.answer_of("pooled, fine-tuned", learner, Side(), MamlConfig(), EpisodeConfig(),
+                              n_labels=6)
+    expected = Side().valid_tasks(None, "fixed", 6).query.inputs[0]
+    assert len(chosen) == 1 and torch.equal(chosen[0].query.inputs[0], expected)
     test = make_tasks(6, shift=-0.7, seed=77)
     secret = Tasks(test.support, test.query._replace(y=test.query.y.flip(1)))
     scores = answer(test)
@@ -227,21 +234,12 @@ def test_fine_tuning_is_chosen_before_any_test_task_is_seen(monkeypatch):
 
 
 def test_a_choice_between_nothing_and_an_unknown_part_are_refused():
-    learner, tasks = make_pooled(), make_tasks(2)
+    learner, tasks = make_pretraining(), make_tasks(2)
     for rates, steps in (((), 5), ((0.1,), 0)):
         with pytest.raises(SettingError, match="fine-tuning needs a rate, a part and a step at least"):
-            fine_tuning.choose_fine_tuning(learner.module, tasks, rates, steps)
+            rivals.choose_fine_tuning(learner.module, tasks, rates, steps)
     with pytest.raises(SettingError, match="'body': fine-tune 'all' or 'head'"):
-        fine_tuning.fine_tune_rates(learner.module, 0.1, 3, "body")
-
-
-def test_a_new_head_guesses_until_it_is_tuned():
-    learner, tasks = make_pooled(), make_tasks(40, chosen=(0, 1, 2), classes=3)
-    drawn, net = torch.random.get_rng_state(), fine_tuning.with_new_head(learner.module, 3)
-    scores = adapted_scores(net, cross_entropy, fine_tuning.fine_tune_rates(net, 0.5, 10), tasks, tasks_at_once=40)
-    assert torch.allclose(scores[:, 0], torch.full_like(scores[:, 0], 1 / 3))
-    assert float(accuracy(scores[:, 0], tasks.query.y).mean()) == pytest.approx(1 / 3) and accuracy(scores[:, -1], tasks.query.y).mean() > 0.6
-    assert learner.module.head.weight.shape[0] == 6 and torch.equal(torch.random.get_rng_state(), drawn)
+        rivals.fine_tune_rates(learner.module, 0.1, 3, "body")
 
 
 def test_class_weights_give_equal_mass():

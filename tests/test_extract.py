@@ -21,11 +21,11 @@ from colab_utils.files import DiskFullError
 
 SPEC = LogMel(n_mels=20)
 FORKED = Prosody()                      # a forked process must not call torch, whose threads do not come along
-SMALL_SHARDS = "colab_utils.features.store.store.extract.SHARD_UTTERANCES"
+SMALL_SHARDS = "colab_utils.features.store.extract.SHARD_UTTERANCES"
 RUN = """
 import sys
-from colab_utils.features.extract import extract
-sys.modules["colab_utils.features.store.store.extract"].SHARD_UTTERANCES = 4
+from colab_utils.features.store.extract import extract
+sys.modules["colab_utils.features.store.extract"].SHARD_UTTERANCES = 4
 extract(manifest, spec, root, progress=False)
 """
 
@@ -45,7 +45,7 @@ def corpus(tmp_path, tone):
 def server():
     """Starts processes that have imported the package already, so that a kill can hit them anywhere within a second."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["colab_utils.features.store.store.extract", "colab_utils.features"])
+    context.set_forkserver_preload(["colab_utils.features.store.extract", "colab_utils.features"])
     return lambda **names: context.Process(target=exec, args=(RUN, names), daemon=True)
 
 
@@ -206,7 +206,7 @@ def test_a_front_end_that_gives_nan_is_listed_once_and_for_all(tmp_path, corpus,
 
 def test_batches_do_not_change_the_numbers(tmp_path, corpus, monkeypatch):
     whole = extract(corpus, SPEC, tmp_path / "whole", progress=False)
-    monkeypatch.setattr("colab_utils.features.store.store.extract.BATCH_SECONDS", 0.1)
+    monkeypatch.setattr("colab_utils.features.store.extract.BATCH_SECONDS", 0.1)
     cut = extract(corpus, SPEC, tmp_path / "cut", progress=False)
     assert cut.ids == whole.ids and all(np.abs(cut[i] - whole[i]).max() < 1e-5 for i in whole.ids)
 

@@ -267,7 +267,7 @@ def test_pitch_of_a_voice_like_wave_is_its_fundamental():
 def test_gallery_shows_and_plays_one_clip_of_each_emotion(tmp_path, tone):
     manifest = pd.DataFrame([{"utt_id": f"synthetic-studio/{e}", "corpus": "synthetic-studio", "speaker": "01", "gender": "female", "text_id": "",
                               "emotion": e, "file": str(tone(tmp_path / f"{e}.wav", seconds=0.5))} for e in LABELS])
-    page = gallery.gallery(manifest, ["anger", "sadness"]).data
+    page = gallery.show_gallery(manifest, ["anger", "sadness"]).data
     assert page.count("<audio") == page.count("<img") == 2
     assert "anger, speaker 01 (female)" in page and "Synthetic corpus" in page and "neutral" not in page
     figure = gallery.gallery_figure(manifest)

@@ -13,8 +13,18 @@ from torch.nn import functional
 
 from colab_utils.learning import training
 from colab_utils.learning.training import TrainingError
-from colab_utils.methods.da_mldg.algorithms import rsc
-from colab_utils.methods.da_mldg.algorithms import ALGORITHMS, GAMMA_RULES, ORDERS, Algorithm, Coral, DaMldg, Erm, Mldg, Rsc
+from colab_utils.methods.da_mldg.algorithms import (
+    ALGORITHMS,
+    GAMMA_RULES,
+    ORDERS,
+    Algorithm,
+    Coral,
+    DaMldg,
+    Erm,
+    Mldg,
+    Rsc,
+    rsc,
+)
 from colab_utils.methods.da_mldg.algorithms.coral import coral_penalty
 from colab_utils.methods.da_mldg.algorithms.mldg import energy
 from colab_utils.methods.da_mldg.algorithms.rsc import challenge

@@ -5,11 +5,16 @@ import pytest
 import torch
 from torch import nn
 
-from colab_utils.learning.tasks import Batch, Tasks, cross_entropy, probabilities
+from colab_utils.learning.tasks import Batch, Tasks, masked_cross_entropy, probabilities
 from colab_utils.methods.maml.inner_loop import adapted_scores, meta_gradient
-from colab_utils.methods.maml.losses import episode_loss
-from colab_utils.methods.maml.multi_step import first_order_at, step_weights
-from colab_utils.methods.maml.projection import WithProjection
+from colab_utils.methods.maml.losses import (
+    WithProjection,
+    episode_loss,
+    first_order_at,
+    step_weights,
+)
+from colab_utils.methods.maml.maml import engine_of
+from colab_utils.methods.maml.settings import ENGINES
 from colab_utils.models import network
 
 WAYS, SHOTS, QUERIES, DIM, FRAMES = 3, 2, 4, 16, 20
@@ -95,10 +100,11 @@ def objective(model, rates, tasks, weights):
         task, copied = one(tasks, i), copy.deepcopy(model)
         for k in range(len(weights)):
             if weights[k]:
-                total += weights[k] * cross_entropy(*copied(*task.query.inputs), task.query).item()
+                loss = masked_cross_entropy(*copied(*task.query.inputs), task.query)
+                total += weights[k] * loss.item()
             if k < len(weights) - 1:
                 copied.zero_grad()
-                cross_entropy(*copied(*task.support.inputs), task.support).backward()
+                masked_cross_entropy(*copied(*task.support.inputs), task.support).backward()
                 with torch.no_grad():
                     for name, value in copied.named_parameters():
                         if name in rates:
@@ -110,7 +116,7 @@ def objective(model, rates, tasks, weights):
 def test_the_meta_gradient_by_finite_differences(name):
     model, tasks = make_model(name), make_tasks(not name.startswith("mlp"), number=2)
     rates, weights = make_rates(model, 2), step_weights("ramp", 2, 0.0)
-    found = meta_gradient(model, cross_entropy, rates, tasks, weights)
+    found = meta_gradient(model, masked_cross_entropy, rates, tasks, weights)
     small = 1e-5
     for key, value in model.named_parameters():
         for place in torch.randperm(value.numel())[:2]:
@@ -136,7 +142,8 @@ def test_the_meta_gradient_by_finite_differences(name):
 def test_the_two_engines_agree(name, kind, head_only, first_order):
     model, tasks = make_model(name), make_tasks(not name.startswith("mlp"), number=2)
     rates, weights = make_rates(model, 3, head_only=head_only), step_weights(kind, 3, 0.4)
-    a, b = (meta_gradient(model, cross_entropy, rates, tasks, weights, first_order=first_order, engine=engine) for engine in ("func", "higher"))
+    a, b = (engine_of(name)(model, masked_cross_entropy, rates, tasks, weights,
+                            first_order=first_order) for name in ENGINES)
     for key in a.gradients:
         assert torch.allclose(a.gradients[key], b.gradients[key], rtol=0, atol=1e-10), key
     for key in rates:
@@ -148,8 +155,8 @@ def test_the_two_engines_agree(name, kind, head_only, first_order):
 def test_a_contrastive_loss_goes_through_both_engines(kind):
     model, tasks = WithProjection(make_model("mlp"), 4), make_tasks(False, number=2)
     loss, weights = episode_loss(kind, 0.5, 0.2), step_weights("final", 2, 1.0)
-    a, b = (meta_gradient(model, loss, make_rates(model, 2), tasks, weights, engine=engine) for engine in ("func", "higher"))
-    plain = meta_gradient(model, cross_entropy, make_rates(model, 2), tasks, weights)
+    a, b = (engine_of(name)(model, loss, make_rates(model, 2), tasks, weights) for name in ENGINES)
+    plain = meta_gradient(model, masked_cross_entropy, make_rates(model, 2), tasks, weights)
     assert all(torch.allclose(a.gradients[key], b.gradients[key], rtol=0, atol=1e-10) for key in a.gradients)
     assert a.gradients["projection.weight"].abs().max() > 0 and not torch.allclose(a.gradients["network.head.weight"],
                                                                                      plain.gradients["network.head.weight"])
@@ -158,18 +165,21 @@ def test_a_contrastive_loss_goes_through_both_engines(kind):
 def test_every_weighted_step_has_a_gradient_of_its_own():
     model, tasks = make_model("mlp"), make_tasks(False)
     rates = make_rates(model, 3)
-    single = [meta_gradient(model, cross_entropy, rates, tasks, torch.eye(4)[k]) for k in range(4)]
+    single = [meta_gradient(model, masked_cross_entropy, rates, tasks, torch.eye(4)[k])
+              for k in range(4)]
     assert all(found.gradients["head.weight"].abs().max() > 1e-4 for found in single)
     weights = step_weights("ramp", 3, 0.0)
-    together = meta_gradient(model, cross_entropy, rates, tasks, weights)
+    together = meta_gradient(model, masked_cross_entropy, rates, tasks, weights)
     for key in together.gradients:
         assert torch.allclose(together.gradients[key], sum(w * found.gradients[key] for w, found in zip(weights, single, strict=True)), atol=1e-12)
 
 
 def test_an_inner_rate_of_zero_is_plain_training():
     model, tasks = make_model("mlp"), make_tasks(False)
-    found = meta_gradient(model, cross_entropy, make_rates(model, 3, rate=0.0), tasks, torch.eye(4)[-1])
-    loss = sum(cross_entropy(*model(*one(tasks, i).query.inputs), one(tasks, i).query) for i in range(3)) / 3
+    found = meta_gradient(model, masked_cross_entropy, make_rates(model, 3, rate=0.0), tasks,
+                          torch.eye(4)[-1])
+    queries = [one(tasks, i).query for i in range(3)]
+    loss = sum(masked_cross_entropy(*model(*query.inputs), query) for query in queries) / 3
     for key, slope in zip(found.gradients, torch.autograd.grad(loss, list(model.parameters())), strict=True):
         assert torch.allclose(found.gradients[key], slope, atol=1e-12)
 
@@ -178,13 +188,14 @@ def test_an_inner_rate_of_zero_is_plain_training():
 def test_first_order_differs_from_second_and_batching_order_and_the_model_do_not_matter(name):
     model, tasks = make_model(name), make_tasks(not name.startswith("mlp"))
     rates, weights, before = make_rates(model, 2), step_weights("annealed", 2, 0.5), copy.deepcopy(model.state_dict())
-    second = meta_gradient(model, cross_entropy, rates, tasks, weights)
-    first = meta_gradient(model, cross_entropy, rates, tasks, weights, first_order=True)
+    second = meta_gradient(model, masked_cross_entropy, rates, tasks, weights)
+    first = meta_gradient(model, masked_cross_entropy, rates, tasks, weights, first_order=True)
     assert (second.gradients["head.weight"] - first.gradients["head.weight"]).abs().max() > 1e-6
     turned = Tasks(*(Batch(tuple(part.flip(0) for part in side.inputs), side.y.flip(0), side.active.flip(0)) for side in tasks))
-    for other in (meta_gradient(model, cross_entropy, rates, tasks, weights, tasks_at_once=2),
-                  meta_gradient(model, cross_entropy, rates, tasks, weights, tasks_at_once=3),
-                  meta_gradient(model, cross_entropy, rates, turned, weights)):
+    pairs, triples = (meta_gradient(model, masked_cross_entropy, rates, tasks, weights,
+                                    tasks_at_once=number) for number in (2, 3))
+    for other in (pairs, triples,
+                  meta_gradient(model, masked_cross_entropy, rates, turned, weights)):
         assert all(torch.allclose(second.gradients[key], other.gradients[key], atol=1e-10) for key in second.gradients)
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     assert all(value.grad is None for value in model.parameters())
@@ -194,7 +205,8 @@ def test_first_order_differs_from_second_and_batching_order_and_the_model_do_not
 @pytest.mark.parametrize("name", NAMES)
 def test_adapted_scores_are_those_of_plain_sgd_on_a_copy(name, at_once):
     model, tasks = make_model(name, classes=5), make_tasks(not name.startswith("mlp"), classes=5)
-    scores = adapted_scores(model, cross_entropy, {key: torch.full((3,), 0.2) for key, _ in model.named_parameters()}, tasks, tasks_at_once=at_once)
+    rates = {key: torch.full((3,), 0.2) for key, _ in model.named_parameters()}
+    scores = adapted_scores(model, masked_cross_entropy, rates, tasks, tasks_at_once=at_once)
     assert scores.shape == (3, 4, WAYS * QUERIES, 5) and (scores[..., WAYS:] == 0).all()
     for i in range(3):
         task, copied = one(tasks, i), copy.deepcopy(model)
@@ -202,13 +214,14 @@ def test_adapted_scores_are_those_of_plain_sgd_on_a_copy(name, at_once):
         for k in range(4):
             assert torch.allclose(scores[i, k], probabilities(copied(*task.query.inputs)[0].detach(), task.query.active), atol=1e-10)
             optimiser.zero_grad()
-            cross_entropy(*copied(*task.support.inputs), task.support).backward()
+            masked_cross_entropy(*copied(*task.support.inputs), task.support).backward()
             optimiser.step()
 
 
 def test_classes_that_do_not_compete_take_no_gradient():
     model, tasks = make_model("mlp", classes=5), make_tasks(False, classes=5)
-    found = meta_gradient(model, cross_entropy, make_rates(model, 2), tasks, torch.eye(3)[-1], tasks_at_once=3)
+    found = meta_gradient(model, masked_cross_entropy, make_rates(model, 2), tasks,
+                          torch.eye(3)[-1], tasks_at_once=3)
     assert (found.gradients["head.weight"][WAYS:] == 0).all() and found.gradients["head.weight"][:WAYS].abs().min() > 0
 
 

@@ -4,9 +4,9 @@ import math
 import pytest
 import torch
 
-from colab_utils.learning.tasks import Batch, cross_entropy
-from colab_utils.methods.maml.losses import CONTRASTIVE, contrastive, episode_loss
-from colab_utils.methods.maml.projection import WithProjection
+from colab_utils.learning.tasks import Batch, masked_cross_entropy
+from colab_utils.methods.maml.losses import TERMS, WithProjection, contrastive, episode_loss
+from colab_utils.methods.maml.settings import CONTRASTIVE
 from colab_utils.settings import SettingError
 
 
@@ -97,7 +97,7 @@ def test_an_unknown_term_is_refused_and_the_paper_s_temperature_is_the_default()
             contrastive(kind, 0.1)
     with pytest.raises(SettingError, match="SupCon"):
         episode_loss("SupCon", 0.1, 0.1)
-    assert CONTRASTIVE == ("none", "nt-xent", "supervised")
+    assert CONTRASTIVE == ("none", "nt-xent", "supervised") == ("none", *TERMS)
 
 
 class Net(torch.nn.Module):
@@ -125,5 +125,7 @@ def test_the_episode_loss_is_the_sum():
     logits, embedding = torch.randn(4, 3), torch.randn(4, 6)
     batch = Batch((embedding,), torch.tensor([0, 0, 1, 1]), torch.tensor([True, True, False]))
     both = episode_loss("supervised", 0.3, 0.2)(logits, embedding, batch)
-    assert both.item() == pytest.approx((cross_entropy(logits, embedding, batch) + 0.3 * contrastive("supervised", 0.2)(embedding, batch.y)).item())
-    assert episode_loss("none", 9.0, 0.2) is cross_entropy
+    term = contrastive("supervised", 0.2)(embedding, batch.y)
+    expected = masked_cross_entropy(logits, embedding, batch) + 0.3 * term
+    assert both.item() == pytest.approx(expected.item())
+    assert episode_loss("none", 9.0, 0.2) is masked_cross_entropy

@@ -107,7 +107,7 @@ def test_parts_come_back_and_torn_ones_do_not(tmp_path, capsys):
     again = opened(tmp_path).part("seed 0, fold c/03")
     assert "resumed, 1 finished part" in capsys.readouterr().out
     pd.testing.assert_frame_equal(again.load(), predictions(), check_exact=True)
-    table, mark = (next(again.folder.parent.glob(f"*{suffix}")) for suffix in (".csv", ".json"))
+    table, mark = (next(tmp_path.rglob(f"parts/*{suffix}")) for suffix in (".csv", ".json"))
     whole = table.read_bytes(), mark.read_bytes()
     for torn in ((whole[0][:-5], whole[1]), (whole[0], b"{"), (whole[0], b"[]"), (b"", whole[1])):
         table.write_bytes(torn[0])
@@ -120,10 +120,27 @@ def test_parts_come_back_and_torn_ones_do_not(tmp_path, capsys):
     assert again.load() is not None
 
 
+def test_tables_beside_the_predictions_come_back_and_count(tmp_path, capsys):
+    run = opened(tmp_path)
+    part = run.part("seed0-fold1")
+    steps = pd.DataFrame({"method": ["007"], "step": [3], "accuracy": [1 / 3]})
+    part.save(predictions(), {"steps": steps})
+    assert part.beside() == ["steps"]
+    pd.testing.assert_frame_equal(part.read("steps"), steps, check_exact=True)
+    run.keep("steps", [steps, steps])
+    run.finish(predictions(), LABELS, n_boot=20)
+    run.mark_done()
+    assert run.done and len(pd.read_csv(run.path / "steps.csv")) == 2
+    (run.path / "steps.csv").write_text("method,step,accuracy\n")
+    assert not run.done and "steps.csv changed since" in capsys.readouterr().out
+    next(tmp_path.rglob("parts/*.steps.csv")).unlink()
+    assert part.load() is None and "was torn" in capsys.readouterr().out
+
+
 def test_a_part_without_its_mark_does_not_count(tmp_path):
     part = opened(tmp_path).part("x")
     part.save(predictions())
-    (part.folder.parent / "x.json").unlink()
+    next(tmp_path.rglob("parts/x.json")).unlink()
     assert part.load() is None
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 from colab_utils.corpora.manifest import empty_row
 from colab_utils.learning import training
 from colab_utils.learning.clips import Clips
+from colab_utils.learning.study import Tested
 from colab_utils.learning.training import Interrupted
 from colab_utils.methods.da_mldg import starting_weights
 from colab_utils.methods.da_mldg.batches import DomainBatches
@@ -100,7 +101,7 @@ def check_reads(rows, task, root):
     used, split = build_task(with_tasks(PROTOCOL, [task]), task.name, rows)
     study = DomainStudy(task.name, used, split, Features(rows), EMOTIONS, root, progress=False, pretraining=CONFIG)
     config = DomainConfig(network="resnet18", start="speakers", width=8, crop_frames=16, norm="batch")
-    file, told = study._speakers(config, study.folds[0])
+    file, told = study._speakers(Tested("erm", config), study.folds[0])
     training_side = split.loc[split["role"] == "train"]
     assert file.exists() and study.store.read == set(training_side["utt_id"])
     others = set(split.loc[split["role"] != "train", "speaker"])

@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colab_utils.methods.maml.steps import STEP_COLUMNS, StepsError, accuracy_by_step, read_steps, steps_table, validate_steps, write_steps
+from colab_utils import files
+from colab_utils.methods.maml.steps import (
+    STEP_COLUMNS,
+    StepsError,
+    accuracy_by_step,
+    read_steps,
+    steps_table,
+    validate_steps,
+)
 from colab_utils.results import bootstrap, runs
 from colab_utils.results.comparison import UnpairedError, compare
 from colab_utils.results.methods import METHOD_COLUMNS, methods_table, readable
@@ -34,7 +42,7 @@ def test_a_row_for_each_task_and_step():
 
 def test_csv_brings_back_every_bit(tmp_path):
     table = made().assign(method="007")
-    write_steps(table, tmp_path / "steps.csv")
+    files.write_csv(tmp_path / "steps.csv", table)
     pd.testing.assert_frame_equal(read_steps(tmp_path / "steps.csv"), table, check_exact=True)
 
 
@@ -189,7 +197,7 @@ def make_runs(tmp_path):
         found = {}
         for name, skill in skills.items():
             split, predictions = episodes(np.random.default_rng(7), ease=np.full(6, skill), n_tasks=20)
-            run = open_run(tmp_path, "few-shot", name, Skill(skill), {"preset": "default"}, split)
+            run = open_run(tmp_path, "maml", name, Skill(skill), {"preset": "default"}, split)
             run.finish(predictions.assign(method=name), LABELS, n_boot=200, chance=1 / 3, speaker_independence="independent")
             run.mark_done()
             found[name] = runs.load_run(run.path)

@@ -20,8 +20,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from run_notebook import read_value  # noqa: E402
 
 from colab_utils import corpora, session  # noqa: E402
-from colab_utils.methods.alexnet.study import TEST_CONDITIONS, SpectrogramStudy  # noqa: E402
-from colab_utils.methods.alexnet.training import SpectrogramConfig  # noqa: E402
+from colab_utils.methods.alexnet import (  # noqa: E402
+    TEST_CONDITIONS,
+    AlexnetConfig,
+    AlexnetStudy,
+    in_conditions,
+)
 from colab_utils.protocols.build import build_task  # noqa: E402
 from colab_utils.protocols.published import load_protocol  # noqa: E402
 from colab_utils.results.comparison import compare  # noqa: E402
@@ -40,12 +44,12 @@ def main() -> None:
     parser.add_argument("--weights", default="imagenet", help="a file of AlexNet's ImageNet weights, or imagenet (fetched)")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("out/alexnet"))
     parser.add_argument("--preset", default="small")
-    parser.add_argument("--settings", nargs="*", default=[], metavar="NAME=VALUE", help="of SpectrogramConfig, for all")
+    parser.add_argument("--settings", nargs="*", default=[], metavar="NAME=VALUE", help="of AlexnetConfig, for all")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=2)
     arguments = parser.parse_args()
     changes = {name: read_value(value) for name, value in (one.split("=", 1) for one in arguments.settings)}
-    base = dataclasses.replace(SpectrogramConfig.preset(arguments.preset), n_seeds=arguments.seeds, **changes)
+    base = AlexnetConfig.from_form(arguments.preset, changes, n_seeds=arguments.seeds)
     imagenet = dataclasses.replace(base, pretrained=arguments.weights, lr=1e-3)       # rates: by validation speakers, see the page
     configs = {"scratch": dataclasses.replace(base, pretrained="scratch"), "ImageNet": imagenet,
                "ImageNet + stability": dataclasses.replace(imagenet, stability=0.5),
@@ -55,25 +59,46 @@ def main() -> None:
     task = dataclasses.replace(protocol.tasks["emodb-speakers"], name=f"emodb-{arguments.folds}-folds", folds=folds)
     manifest = corpora.open_corpora(["emodb"], arguments.audio, arguments.out)
     rows, split = build_task(dataclasses.replace(protocol, tasks={task.name: task}), task.name, manifest)
-    study = SpectrogramStudy(task.name, rows, split, task.emotions, arguments.out, device=session.device(), progress=sys.stderr.isatty())
+    study = AlexnetStudy(task.name, rows, split, task.emotions, arguments.out, protocol="alexnet",
+                         device=session.device(), progress=sys.stderr.isatty())
     begin, runs = time.perf_counter(), {}
-    print(f"## Sizes and time\n\n{markdown(['model', 'parameters', 'seconds an epoch'], size_rows(study, base))}", flush=True)
+    sizes = markdown(["model", "parameters", "seconds an epoch"], size_rows(study, base))
+    print(f"## Sizes and time\n\n{sizes}", flush=True)
     for name, config in configs.items():
-        runs |= study.evaluate({name: config}, TEST_CONDITIONS, pictures=False)
+        tested = in_conditions(name, config, TEST_CONDITIONS)
+        done = study.evaluate(tested, pictures=False)
+        for one in tested:
+            runs[name, one.condition] = done[one.label]
         print(f"{name} done, {time.perf_counter() - begin:.0f} s in all", file=sys.stderr, flush=True)
-    print(f"\n{time.perf_counter() - begin:.0f} s; majority {100 * runs['scratch', 'clean'].metrics['majority']:.1f}, chance 14.3\n")
-    print(markdown(["UAR (WA)", *TEST_CONDITIONS], [[name, *(cell(runs[name, one].metrics) for one in TEST_CONDITIONS)] for name in configs]))
-    apart = [[f"{a} less {b}", *(difference(runs[a, one], runs[b, one]) for one in TEST_CONDITIONS)] for a, b in PAIRS]
+    print_tables(runs, list(configs), time.perf_counter() - begin)
+    rows = []
+    for (name, condition), run in runs.items():
+        rates = {key: run.metrics[key] for key in ("uar", "uar_ci95", "wa", "n", "n_speakers")}
+        rows.append({"model": name, "condition": condition, **rates})
+    pd.DataFrame(rows).to_csv(arguments.out / "results.csv", index=False)
+
+
+def print_tables(runs: dict, names: list[str], seconds: float) -> None:
+    """Rates, paired differences and folds of runs {(model, condition): run}."""
+    majority = 100 * runs["scratch", "clean"].metrics["majority"]
+    print(f"\n{seconds:.0f} s; majority {majority:.1f}, chance 14.3\n")
+    rates = []
+    for name in names:
+        rates.append([name, *(cell(runs[name, one].metrics) for one in TEST_CONDITIONS)])
+    print(markdown(["UAR (WA)", *TEST_CONDITIONS], rates))
+    apart = []
+    for one, other in PAIRS:
+        differences = [difference(runs[one, condition], runs[other, condition])
+                       for condition in TEST_CONDITIONS]
+        apart.append([f"{one} less {other}", *differences])
     print("\n" + markdown(["paired difference of UAR", *TEST_CONDITIONS], apart))
-    print("\n" + markdown(["fold mean of UAR, WA of each fold", "UAR", "WA by fold"], [[name, *by_fold(runs[name, "clean"])] for name in configs]))
-    pd.DataFrame([{"model": name, "condition": condition, **{key: run.metrics[key] for key in ("uar", "uar_ci95", "wa", "n", "n_speakers")}}
-                  for (name, condition), run in runs.items()]).to_csv(arguments.out / "results.csv", index=False)
+    by_folds = [[name, *by_fold(runs[name, "clean"])] for name in names]
+    print("\n" + markdown(["fold mean of UAR, WA of each fold", "UAR", "WA by fold"], by_folds))
 
 
-def size_rows(study: SpectrogramStudy, base: SpectrogramConfig) -> list[list]:
+def size_rows(study: AlexnetStudy, base: AlexnetConfig) -> list[list]:
     """Parameters and time of both models at this size."""
-    plain = dataclasses.replace(base, pretrained="scratch")
-    table = study.measured({name: dataclasses.replace(plain, ser_model=name) for name in ("alexnet_gap", "alexnet")})
+    table = study.sizes(base, steps=3)
     return [[name, f"{row['parameters']:,}", row["seconds an epoch"]] for name, row in table.iterrows()]
 
 

@@ -145,9 +145,9 @@ class Run:
         files.write_json(self.path / "DONE", {name: files.file_sha256(self.path / name) for name in names})
 
 
-def _slug(name: str) -> str:
-    """`name` as a file name: letters, digits, dot, plus, equals and dash."""
-    return re.sub(r"[^A-Za-z0-9.+=-]+", "-", name).strip("-.")[:100] or "unnamed"
+def _slug(name: str, also: str = "") -> str:
+    """`name` as a file name: letters, digits, dot, plus, equals, dash, and what is in `also`."""
+    return re.sub(rf"[^A-Za-z0-9.+={also}-]+", "-", name).strip("-.")[:100] or "unnamed"
 
 
 def split_hash(split: pd.DataFrame) -> str:
@@ -164,7 +164,8 @@ def open_run(root: str | os.PathLike, method: str, name: str, config: Any, facts
     the folder. Versions and commit of this machine go to environment.json, which is not hashed. Raises RunError.
     """
     content = {"method": method, "settings_class": type(config).__name__, "settings": as_dict(config), **facts, "split": split_hash(splits)}
-    folder = pathlib.Path(root) / "runs" / _slug(method) / f"{_slug(name)}-{files.short_hash(content)}"
+    of_method = pathlib.Path(root) / "runs" / _slug(method, also="_")      # as its room is called
+    folder = of_method / f"{_slug(name)}-{files.short_hash(content)}"
     if not (folder / "config.json").exists():
         _write_head(folder, content, splits)
     stored = _read_config(folder)

@@ -94,7 +94,7 @@ def gallery_figure(clips: pd.DataFrame, columns: int = 3) -> style.SuiteFigure:
     return figure
 
 
-def gallery(manifest: pd.DataFrame, emotions: Sequence[str] | None = None, per_emotion: int = 1, seed: int = 0) -> Any:
+def show_gallery(manifest: pd.DataFrame, emotions: Sequence[str] | None = None, per_emotion: int = 1, seed: int = 0) -> Any:
     """Cards to show in a notebook, one for each clip of `choose_clips`: spectrogram with pitch, and a player beneath.
 
     `manifest` has local columns (`file`). Returns an IPython HTML object; `gallery_figure(choose_clips(...))` is the same for a page.

@@ -1,7 +1,7 @@
 """Episodes as tensors: their clips gathered into tasks, and scores back as predictions."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,8 @@ from colab_utils.methods.maml.settings import REGIMES
 from colab_utils.protocols.episodes import Episode, EpisodeError
 from colab_utils.results.predictions import validate
 from colab_utils.settings import SettingError
+
+_TASKS_AT_ONCE = 50          # test episodes held in memory at a time
 
 
 def make_tasks(clips: Clips, episodes: Sequence[Episode], regime: str, *, max_frames: int,
@@ -100,6 +102,32 @@ def label_scores(probabilities: torch.Tensor | np.ndarray, episodes: Sequence[Ep
     scores = np.zeros((*values.shape[:2], n_labels))
     np.put_along_axis(scores, classes, values[..., :classes.shape[2]], axis=2)
     return scores
+
+
+def query_scores(answer: Callable[[Tasks], torch.Tensor], clips: Clips,
+                 episodes: Sequence[Episode], regime: str, *, max_frames: int,
+                 outputs: int | None = None) -> np.ndarray:
+    """What a method answers in all episodes, some of which are held in memory at a time.
+
+    Args:
+        answer: Tasks -> probabilities of the query (tasks, queries, outputs), or with the steps of
+            an inner loop (tasks, steps + 1, queries, outputs).
+        clips, episodes, regime, max_frames, outputs: as of `make_tasks`.
+
+    Returns:
+        float64 (episodes, steps + 1, queries, labels).
+    """
+    found = []
+    for first in range(0, len(episodes), _TASKS_AT_ONCE):
+        part = episodes[first:first + _TASKS_AT_ONCE]
+        scores = answer(make_tasks(clips, part, regime, max_frames=max_frames, outputs=outputs))
+        if scores.dim() == 3:                    # a method without inner steps
+            scores = scores.unsqueeze(1)
+        by_step = []
+        for k in range(scores.shape[1]):
+            by_step.append(label_scores(scores[:, k], part, regime, len(clips.labels)))
+        found.append(np.stack(by_step, axis=1))
+    return np.concatenate(found)
 
 
 def episode_predictions(scores: np.ndarray, episodes: Sequence[Episode], rows: pd.DataFrame,

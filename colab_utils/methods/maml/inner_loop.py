@@ -1,4 +1,4 @@
-"""The inner loop of MAML on torch.func: gradient steps on the support, and the gradient through them.
+"""The inner loop of MAML on torch.func: steps on the support, and the gradient through them.
 
 Finn et al. 2017 (first and second order), Antoniou et al. 2019 (per-layer per-step rates,
 multi-step loss); method_facts §1.4, §6.1, §6.2, §7.

@@ -35,7 +35,8 @@ _TASKS_AT_ONCE = 64          # of a test: each holds its own weights after every
 def engine_of(name: str) -> Callable[..., MetaGradient]:
     """Who differentiates through the inner loop, "func" or "higher": a `meta_gradient`."""
     if name == "higher":
-        from colab_utils.methods.maml import inner_loop_higher     # late: it is optional
+        # late: the second engine is optional
+        from colab_utils.methods.maml import inner_loop_higher
         return inner_loop_higher.meta_gradient
     return meta_gradient
 

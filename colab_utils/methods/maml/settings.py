@@ -204,6 +204,15 @@ def both_regimes(config: MamlConfig) -> dict[str, MamlConfig]:
     return found
 
 
+def used_by(training: str, config: MamlConfig) -> MamlConfig:
+    """The settings that a training looks at: "maml", another one's name, or "" for none."""
+    if not training:
+        return config.only(INPUT)
+    if training == "maml":
+        return config.only(INPUT, NETWORK, MAML)
+    return config.only(INPUT, NETWORK)
+
+
 def needs_retraining(trained: MamlConfig, wanted: EpisodeConfig) -> str:
     """Why these episodes ask for another meta-training, in one sentence.
 

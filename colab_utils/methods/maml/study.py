@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -21,20 +20,18 @@ from colab_utils.learning.study import TRAINING_ROLES, Study, Tested, Training
 from colab_utils.learning.tasks import Tasks
 from colab_utils.learning.training import History
 from colab_utils.methods.maml import rivals
-from colab_utils.methods.maml.episode_tasks import episode_predictions, label_scores, make_tasks
+from colab_utils.methods.maml.episode_tasks import episode_predictions, query_scores
 from colab_utils.methods.maml.figures import episode_rows
 from colab_utils.methods.maml.settings import (
-    INPUT,
-    MAML,
-    NETWORK,
     EpisodeConfig,
     MamlConfig,
     both_regimes,
     needs_retraining,
     rule_of,
+    used_by,
 )
 from colab_utils.methods.maml.steps import steps_table
-from colab_utils.methods.maml.training_side import TrainingSide
+from colab_utils.methods.maml.training_side import TrainingSide, make_side
 from colab_utils.protocols.build import build_task
 from colab_utils.protocols.episodes import Episode, EpisodePlan, EpisodePool, episodes_table
 from colab_utils.protocols.folds import check_disjoint
@@ -43,7 +40,6 @@ from colab_utils.results.methods import methods_table, readable
 from colab_utils.results.runs import Run
 from colab_utils.settings import SettingError
 
-_TASKS_AT_ONCE = 50          # test episodes held in memory at a time
 _REFERENCE = "nearest prototype"
 
 OwnMethod = Callable[[Tasks], torch.Tensor]
@@ -92,8 +88,12 @@ class MamlStudy(Study):
                 fold: str) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
         """Predictions in the episodes of a fold, and the accuracy of each after each step."""
         rows, chosen = self._drawn(tested, fold)
-        scores = self._scores(learner, tested, fold, chosen)
-        seed = tested.test.seed
+        config, seed = tested.config, tested.test.seed
+        regime = config.regime if tested.kind == "maml" else "fixed"
+        outputs = config.ways if regime == "permuted" else None
+        scores = query_scores(self._answer(learner, tested, fold),
+                              self._tested_clips(tested, fold), chosen, regime,
+                              max_frames=config.max_frames, outputs=outputs)
         table = episode_predictions(scores[:, -1], chosen, rows, self.labels, method=tested.name,
                                     rule=self.rule_of(tested), seed=seed, fold=fold)
         true = pd.Index(self.labels).get_indexer(table["true"]).reshape(len(chosen), 1, -1)
@@ -117,10 +117,10 @@ class MamlStudy(Study):
 
     def training_of(self, tested: Tested) -> Tested | None:
         """Rivals with the same network share their training; MAML has its own settings besides."""
-        kind = rivals.TRAINED_AS.get(tested.kind, tested.kind if tested.test is None else None)
+        kind = rivals.TRAINED_AS.get(tested.kind)
         if kind is None:
             return None
-        return Tested(kind, _settings_of(kind, tested.config), kind=kind)
+        return Tested(kind, used_by(kind, tested.config), kind=kind)
 
     def training_facts(self, tested: Tested, fold: str) -> dict[str, Any]:
         """Who is kept apart in training episodes."""
@@ -207,20 +207,10 @@ class MamlStudy(Study):
         return self.held(fold, key, lambda: self._make_side(tested, fold))
 
     def _make_side(self, tested: Tested, fold: str) -> TrainingSide:
-        config = tested.config
-        scale = self.scale(tested, fold)
-        plan = EpisodePlan(config.ways, config.shots, config.queries, self.apart)
-        # A held-out corpus often lacks the clips for an episode of its own, so validation episodes
-        # mix the corpora.
-        train_plan = plan
-        if config.within == "corpus":
-            train_plan = dataclasses.replace(plan, within="corpus")
-        train = self.part(tested, fold, "train")
-        valid = self.part(tested, fold, "valid")
-        train_pool = EpisodePool(train, self.labels, train_plan)
-        valid_pool = EpisodePool(valid, self.labels, plan)
-        return TrainingSide(self._clips(train, config, scale), train_pool,
-                            self._clips(valid, config, scale), valid_pool)
+        config, scale = tested.config, self.scale(tested, fold)
+        train = self._clips(self.part(tested, fold, "train"), config, scale)
+        valid = self._clips(self.part(tested, fold, "valid"), config, scale)
+        return make_side(train, valid, config, self.apart)
 
     def scale(self, tested: Tested, fold: str) -> Scale:
         """Mean and deviation of the features over the training utterances of a fold."""
@@ -258,33 +248,10 @@ class MamlStudy(Study):
             return self._clips(rows, tested.config, self.scale(tested, fold))
         return self.held(fold, ("tested", tested.config.pooled), make)
 
-    def _scores(self, learner: Any, tested: Tested, fold: str,
-                chosen: Sequence[Episode]) -> np.ndarray:
-        """Probabilities over the fixed labels after each step.
-
-        Returns:
-            float64 (episodes, steps + 1, n_query, labels).
-        """
-        config = tested.config
-        clips = self._tested_clips(tested, fold)
-        regime = config.regime if tested.kind == "maml" else "fixed"
-        outputs = config.ways if regime == "permuted" else None
-        answer = tested.own or self._answer(learner, tested, fold)
-        found = []
-        for first in range(0, len(chosen), _TASKS_AT_ONCE):
-            part = chosen[first:first + _TASKS_AT_ONCE]
-            tasks = make_tasks(clips, part, regime, max_frames=config.max_frames, outputs=outputs)
-            scores = answer(tasks)
-            if scores.dim() == 3:                    # a method without inner steps
-                scores = scores.unsqueeze(1)
-            by_step = []
-            for k in range(scores.shape[1]):
-                by_step.append(label_scores(scores[:, k], part, regime, len(self.labels)))
-            found.append(np.stack(by_step, axis=1))
-        return np.concatenate(found)
-
     def _answer(self, learner: Any, tested: Tested, fold: str) -> rivals.Answer:
-        """How one of the room's methods answers."""
+        """How a method answers: one's own function does it itself."""
+        if tested.own is not None:
+            return tested.own
         side = None if learner is None else self.side(tested, fold)
         return rivals.answer_of(tested.kind, learner, side, tested.config, tested.test,
                                 len(self.labels))
@@ -306,13 +273,12 @@ class MamlStudy(Study):
     def episode(self, episodes: EpisodeConfig, task: int = 0) -> pd.DataFrame:
         """The clips of one test episode, by its number, for `figures.show_episode`."""
         test = dataclasses.replace(episodes, n_tasks=max(task + 1, episodes.n_tasks))
-        tested = Tested("", MamlConfig(), test=test)
-        for fold in self.folds_of(tested):
-            rows, chosen = self._drawn(tested, fold)
-            split = episodes_table(rows, chosen, test.seed, fold)
-            if (split["task"] == task).any():
-                return episode_rows(split, self.rows, task)
-        raise ValueError(f"no task {task}: they are counted from 0")
+        shares = shares_of(test.n_tasks, len(self.folds))
+        number = next(number for number, share in enumerate(shares) if task in share)
+        fold = self.folds[number]
+        rows, chosen = self._drawn(Tested("", MamlConfig(), test=test), fold)
+        split = episodes_table(rows, [chosen[task - shares[number].start]], test.seed, fold)
+        return episode_rows(split, self.rows, task)
 
     def train(self, config: MamlConfig, fold: str = "",
               on_record: Callable[[list[dict]], None] | None = None) -> History:
@@ -348,14 +314,15 @@ class MamlStudy(Study):
         """
         if models is None:
             models = both_regimes(config)
-        chosen = [self.tested(name, name, config, episodes) for name in baselines]
-        chosen += [self.tested(name, "maml", model, episodes) for name, model in models.items()]
+        chosen = [self._tested(name, name, config, episodes) for name in baselines]
+        chosen += [self._tested(name, "maml", model, episodes) for name, model in models.items()]
         for name, method in (own or {}).items():
-            one = self.tested(name, "own", config, episodes)
+            one = self._tested(name, "own", config, episodes)
             chosen.append(dataclasses.replace(one, own=method))
         return self.evaluate(chosen)
 
-    def tested(self, name: str, kind: str, config: MamlConfig, episodes: EpisodeConfig) -> Tested:
+    def _tested(self, name: str, kind: str, config: MamlConfig,
+                episodes: EpisodeConfig) -> Tested:
         """A method in a test, with the settings that it looks at: what it does not use does not
         name its run.
 
@@ -370,7 +337,7 @@ class MamlStudy(Study):
         trained = rivals.TRAINED_AS.get(kind, "")
         test = dataclasses.replace(episodes, steps=EpisodeConfig.steps,
                                    inner_rate=EpisodeConfig.inner_rate)
-        return Tested(name, _settings_of(trained, self._fitting(config)), kind=kind, test=test)
+        return Tested(name, used_by(trained, self._fitting(config)), kind=kind, test=test)
 
     def table(self, runs: Mapping[str, Run], reference: str = _REFERENCE) -> pd.DataFrame:
         """Runs side by side: rates in per cent, and the difference to one of them on the same
@@ -380,12 +347,6 @@ class MamlStudy(Study):
     def _fitting(self, config: MamlConfig) -> MamlConfig:
         """With no more ways than there are emotions."""
         return dataclasses.replace(config, ways=min(config.ways, len(self.labels)))
-
-
-def _settings_of(trained: str, config: MamlConfig) -> MamlConfig:
-    """The settings that a training looks at ("maml", "protonet", "pretraining"; "" for none)."""
-    scopes = (INPUT, NETWORK, MAML) if trained == "maml" else (INPUT, NETWORK)
-    return config.only(*scopes) if trained else config.only(INPUT)
 
 
 def shares_of(n_tasks: int, n_folds: int) -> list[range]:

@@ -11,7 +11,7 @@ from colab_utils.learning.clips import Clips
 from colab_utils.learning.tasks import Batch, Tasks
 from colab_utils.methods.maml.episode_tasks import make_tasks
 from colab_utils.methods.maml.settings import MamlConfig
-from colab_utils.protocols.episodes import EpisodePool
+from colab_utils.protocols.episodes import EpisodePlan, EpisodePool
 
 _PRETRAINING_BATCH = 64      # utterances
 
@@ -63,6 +63,28 @@ class TrainingSide:
     def valid_batch(self, config: MamlConfig) -> Batch:
         """All validation utterances, the middle of longer ones."""
         return _batch(self.valid, np.arange(len(self.valid)), config.max_frames)
+
+
+def make_side(train: Clips, valid: Clips, config: MamlConfig,
+              apart: tuple[str, ...]) -> TrainingSide:
+    """The training side of clips, with episodes as the settings want them.
+
+    Args:
+        train, valid: the scaled clips of a fold.
+        config: ways, shots, queries, and where a training episode comes from.
+        apart: units that support and query never share.
+
+    Raises:
+        EpisodeError.
+    """
+    plan = EpisodePlan(config.ways, config.shots, config.queries, apart)
+    # A held-out corpus often lacks the clips for an episode of its own, so validation episodes mix
+    # the corpora.
+    train_plan = plan
+    if config.within == "corpus":
+        train_plan = dataclasses.replace(plan, within="corpus")
+    return TrainingSide(train, EpisodePool(train.rows, train.labels, train_plan),
+                        valid, EpisodePool(valid.rows, valid.labels, plan))
 
 
 def _crops(config: MamlConfig, i: int) -> torch.Generator:

@@ -1,0 +1,30 @@
+"""The panel of notebook 02: other ways, shots, steps and rates for the trained network."""
+from __future__ import annotations
+
+from IPython.display import display
+
+from colab_utils import drive
+from colab_utils.methods.maml.figures import matrix_figure
+from colab_utils.methods.maml.settings import EpisodeConfig, MamlConfig
+from colab_utils.methods.maml.study import MamlStudy
+from colab_utils.panel.panel import Panel
+from colab_utils.results.runs import Run
+
+BESIDE = ("nearest prototype", "logistic regression")
+
+
+def panel(study: MamlStudy, config: MamlConfig, episodes: EpisodeConfig) -> Panel:
+    """Sliders that start at `episodes`; Run tests the trained network and the two simplest
+    baselines."""
+    name = config.title
+
+    def run_and_draw(chosen: EpisodeConfig) -> dict[str, Run]:
+        runs = study.compare(config, chosen, models={name: config}, baselines=BESIDE)
+        display(study.table(runs))
+        display(matrix_figure(runs[name], more=f", {chosen.steps} steps"))
+        return runs
+
+    def save(runs: dict[str, Run]) -> None:
+        drive.download([run.path for run in runs.values()], f"02_{study.name}")
+
+    return Panel(episodes, run=run_and_draw, download=save, title="A test episode")
