@@ -26,7 +26,7 @@ from torch.nn.utils.rnn import pad_sequence
 from colab_utils.features.encoders.embeddings import SpeechEncoder, load_encoder, load_upper_layers
 from colab_utils.features.front_end import workers
 from colab_utils.methods.emofsl.emofsl import scale_of
-from colab_utils.methods.emofsl.layers.network import EncoderNet, pooled
+from colab_utils.methods.emofsl.layers.network import EncoderNet, over_time
 from colab_utils.methods.emofsl.layers.tuning import fine_tune_layers
 from colab_utils.methods.emofsl.network import EmofslNet
 from colab_utils.methods.emofsl.settings import EmofslConfig
@@ -54,7 +54,7 @@ def whole(spec: SpeechEncoder, net: EmofslNet, waves: list[np.ndarray], y: torch
 
     def logits() -> torch.Tensor:
         frames, mask = encoder(waves)
-        return net(pooled(frames, mask, spec.pooling))[0]
+        return net(over_time(frames, mask, spec.pooling))[0]
     for _ in range(config.epochs):
         optimiser.zero_grad()
         functional.cross_entropy(logits(), y).backward()

@@ -18,7 +18,7 @@ def test_notebook_04_in_a_browser(tmp_path, embedded_workspace):
         panel.locator("select").first.select_option(label="scenario 6")
         wait_until(lambda: "('erm', 'coral')" in code.inner_text() and "scenario 6" in code.inner_text(), "the settings to paste name them")
         run_panel(page, before, seconds=120)
-        assert [path for path in (work / "runs" / "domains").iterdir() if path.name.startswith("scenario-6") and "coral" in path.name]
+        assert [path for path in (work / "runs" / "da_mldg").iterdir() if path.name.startswith("scenario-6") and "coral" in path.name]
         page.locator(".suite-output").last.scroll_into_view_if_needed()
         page.screenshot(path=shots / "notebook-04-panel.png")
         panel.locator("button", has_text="Download").click()

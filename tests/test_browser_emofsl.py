@@ -8,7 +8,7 @@ def test_notebook_03_in_a_browser(tmp_path, embedded_workspace):
     shots = shots_folder(tmp_path)
     with notebook_page(tmp_path, shipped("03_emofsl_finetuning.ipynb", "COMPARED = [1, 5]"), environment) as page:
         run_all(page, seconds=400)
-        nearest = page.locator(".cell").filter(has_text="hear_nearest").locator("audio").first
+        nearest = page.locator(".cell").filter(has_text="hear_support").locator("audio").first
         nearest.scroll_into_view_if_needed()
         page.screenshot(path=shots / "notebook-03-nearest.png")
         panel = page.locator(".suite-panel")

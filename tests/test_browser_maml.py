@@ -8,7 +8,7 @@ def test_notebook_02_in_a_browser(tmp_path, embedded_workspace):
     shots = shots_folder(tmp_path)
     with notebook_page(tmp_path, shipped("02_maml_training.ipynb", "ITERATIONS = 60"), environment) as page:
         run_all(page, seconds=400)
-        page.locator(".cell").filter(has_text="episode_rows, show_episode").locator("audio").first.scroll_into_view_if_needed()
+        page.locator(".cell").filter(has_text="show_episode").locator("audio").first.scroll_into_view_if_needed()
         page.screenshot(path=shots / "notebook-02-episode.png")
         panel = page.locator(".suite-panel")
         code = panel.locator(".widget-html pre").first
@@ -18,7 +18,7 @@ def test_notebook_02_in_a_browser(tmp_path, embedded_workspace):
             press(sliders.nth(number), "ArrowLeft", keys)
         wait_until(lambda: "ways=3" in code.inner_text() and "shots=2" in code.inner_text(), "the settings to paste name ways and shots")
         run_panel(page, before, seconds=120)
-        assert [path for path in (work / "runs" / "few-shot").iterdir() if "MAML" in path.name and "3way2shot" in path.name]
+        assert [path for path in (work / "runs" / "maml").iterdir() if "MAML" in path.name and "3way2shot" in path.name]
         page.locator(".suite-output").last.scroll_into_view_if_needed()
         page.screenshot(path=shots / "notebook-02-panel.png")
         panel.locator("button", has_text="Download").click()

@@ -348,8 +348,11 @@ def test_bars_of_the_layers_are_their_weights():
             layers_figure.layer_weights_figure(wrong)
 
 
-@pytest.mark.parametrize("make", [lambda: figures.uar_by_shots_figure(SHOTS, 0.25), lambda: circumplex_figure.circumplex_figure(PLACES, levels()),
-                                  lambda: domain_figures.domains_figure(DOMAINS), lambda: figures.draws_figure({"EMOFSL": predictions()}, LABELS, 0.25)])
+@pytest.mark.parametrize("make", [
+    lambda: figures.uar_by_shots_figure(SHOTS, 0.25),
+    lambda: circumplex_figure.circumplex_figure(PLACES, levels()),
+    lambda: domain_figures.domains_figure(DOMAINS),
+    lambda: figures.draws_figure({"EMOFSL": predictions()}, LABELS, 0.25)])
 def test_figures_are_saved_exactly_and_leave_no_trace_in_pyplot(make, tmp_path):
     import matplotlib.pyplot as plt
     before = dict(matplotlib.rcParams)

@@ -16,7 +16,7 @@ from colab_utils.features.store.extract import extract
 from colab_utils.learning.clips import Clips
 from colab_utils.methods.da_mldg.algorithms import ALGORITHMS
 from colab_utils.methods.da_mldg.batches import DomainBatches, digital_silence, predict_table
-from colab_utils.methods.da_mldg.settings import PRESETS
+from colab_utils.methods.da_mldg.settings import DomainConfig
 from colab_utils.models import network
 
 LABELS = ["anger", "fear", "sadness"]
@@ -142,7 +142,8 @@ def test_class_balance_within_one_utterance_and_a_missing_class_stays_missing(ro
 def test_presets_crop_the_seconds_of_the_report_and_of_the_code():
     spec = front_end("da-mldg")
     for name, seconds in (("paper", 2.0), ("code", 3.5)):
-        assert len(spec.compute([np.zeros(int(seconds * 16000), np.float32)])[0]) == PRESETS[name].crop_frames
+        frames = spec.compute([np.zeros(int(seconds * 16000), np.float32)])[0]
+        assert len(frames) == DomainConfig.from_preset(name).crop_frames
 
 
 def test_zeros_around_a_clip_are_what_the_front_end_makes_of_a_waveform_with_zeros_around_it():

@@ -142,7 +142,7 @@ def small_study(root):
 def test_a_small_study_ends_the_same_twice(tmp_path):
     """`tests/test_kills.py` kills it on its way."""
     one, other = small_study(tmp_path / "one"), small_study(tmp_path / "other")
-    assert [key for key in one] == [
+    assert list(one) == [
         (name, 1) for name in ("source only", "LDA", "BTL, prototype", "BTL, head",
                                "EMOFSL, prototype", "EMOFSL, head")]
     for key, run in one.items():

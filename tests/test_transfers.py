@@ -4,7 +4,6 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-
 from test_curves import line, words
 
 from colab_utils import corpora

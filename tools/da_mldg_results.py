@@ -20,30 +20,32 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from run_notebook import read_value  # noqa: E402
 
-from colab_utils import corpora, session  # noqa: E402
-from colab_utils.features import front_end  # noqa: E402
-from colab_utils.features.store.extract import extract  # noqa: E402
-from colab_utils.methods.da_mldg.settings import DomainConfig  # noqa: E402
-from colab_utils.methods.da_mldg.speaker_pretraining import SpeakerConfig  # noqa: E402
-from colab_utils.methods.da_mldg.study import DomainStudy  # noqa: E402
-from colab_utils.methods.da_mldg.tables import means_table, targets_table  # noqa: E402
-from colab_utils.protocols.build import build_task  # noqa: E402
-from colab_utils.protocols.domains import in_domain, leave_one_out, with_tasks  # noqa: E402
+from colab_utils import corpora  # noqa: E402
+from colab_utils.learning.study import Tested  # noqa: E402
+from colab_utils.methods.da_mldg import (  # noqa: E402
+    DomainConfig,
+    DomainStudies,
+    SpeakerConfig,
+    means_table,
+    targets_table,
+)
 from colab_utils.protocols.published import load_protocol  # noqa: E402
 
 CORPORA = ("emodb", "emovo", "ravdess", "savee")
 
 
-def variants(base: DomainConfig, which: str) -> dict[str, DomainConfig]:
+def variants(base: DomainConfig, which: str) -> list[Tested]:
     """The algorithms of the table."""
-    def one(algorithm: str, **changes: object) -> DomainConfig:
-        return dataclasses.replace(base, algorithm=algorithm, **changes)
-    main = {"ERM (Deep-All)": one("erm"), "MLDG": one("mldg"), "DA-MLDG": one("da-mldg", gamma_rule="gamma"), "RSC": one("rsc"),
-            "CORAL": one("coral")}
-    more = {"MLDG, first order": one("mldg", order="first"), "DA-MLDG, 1 + gamma": one("da-mldg", gamma_rule="1+gamma"),
-            "DA-MLDG, gamma over its mean": one("da-mldg", gamma_rule="normalised"),
-            "DA-MLDG, first order": one("da-mldg", gamma_rule="gamma", order="first")}
-    return main if which == "main" else main | more
+    def one(name: str, algorithm: str, **changes: object) -> Tested:
+        return Tested(name, dataclasses.replace(base, algorithm=algorithm, **changes))
+    main = [one("ERM (Deep-All)", "erm"), one("MLDG", "mldg"),
+            one("DA-MLDG", "da-mldg", gamma_rule="gamma"), one("RSC", "rsc"), one("CORAL", "coral")]
+    if which == "main":
+        return main
+    return [*main, one("MLDG, first order", "mldg", order="first"),
+            one("DA-MLDG, 1 + gamma", "da-mldg", gamma_rule="1+gamma"),
+            one("DA-MLDG, gamma over its mean", "da-mldg", gamma_rule="normalised"),
+            one("DA-MLDG, first order", "da-mldg", gamma_rule="gamma", order="first")]
 
 
 def markdown(head: list[str], rows: list[list]) -> str:
@@ -60,6 +62,11 @@ def target_rows(table: pd.DataFrame) -> list[list]:
     return rows
 
 
+def values(given: list[str]) -> dict:
+    """{name: value} of NAME=VALUE."""
+    return {name: read_value(value) for name, value in (one.split("=", 1) for one in given)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--audio", required=True)
@@ -72,21 +79,21 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--variants", choices=["all", "main"], default="all")
     arguments = parser.parse_args()
-    changes, pretraining = ({name: read_value(value) for name, value in (one.split("=", 1) for one in given)}
-                            for given in (arguments.settings, arguments.pretraining))
-    base = dataclasses.replace(DomainConfig.preset(arguments.preset), n_seeds=arguments.seeds, **changes)
-    protocol = load_protocol("da_mldg")
+    changes, pretraining = values(arguments.settings), values(arguments.pretraining)
+    base = DomainConfig.from_preset(arguments.preset, n_seeds=arguments.seeds, **changes)
     manifest = corpora.open_corpora(CORPORA, arguments.audio, arguments.out)
-    store = extract(manifest, front_end(arguments.features), arguments.out / "features", device=session.device())
-    tasks, begin, runs, within = leave_one_out(protocol, CORPORA), time.perf_counter(), {}, []
-
-    def study(task: object) -> DomainStudy:
-        rows, split = build_task(with_tasks(protocol, [task]), task.name, manifest, check_counts=False)
-        return DomainStudy(task.name, rows, split, store, task.emotions, arguments.out, device=session.device(), progress=sys.stderr.isatty(),
-                           pretraining=SpeakerConfig(**pretraining))
+    studies = DomainStudies(
+        load_protocol("da_mldg"), manifest, arguments.out, arguments.features, arguments.targets,
+        progress=sys.stderr.isatty(), check_counts=False,
+        pretraining=SpeakerConfig.from_preset(**pretraining))
+    begin, runs, within = time.perf_counter(), {}, []
+    alone = Tested("ERM", dataclasses.replace(base, algorithm="erm", start="scratch"))
     for target in arguments.targets:
-        runs[target] = study(tasks[target]).evaluate(variants(base, arguments.variants))
-        reference = study(in_domain(protocol, target)).evaluate({"ERM": dataclasses.replace(base, algorithm="erm", start="scratch")})["ERM"].metrics
+        study, within_target = studies.study(target), studies.study(f"within {target}")
+        runs[target] = study.evaluate(variants(base, arguments.variants))
+        reference = within_target.evaluate([alone])["ERM"].metrics
+        study.let_go()
+        within_target.let_go()
         low, high = reference["uar_ci95"] or (float("nan"),) * 2
         within.append([target, f"{100 * reference['uar']:.1f} [{100 * low:.1f}, {100 * high:.1f}]", f"{100 * reference['wa']:.1f}",
                        reference["n_speakers"], reference["n_utterances"]])

@@ -16,13 +16,10 @@ import pathlib
 import numpy as np
 
 from colab_utils import corpora
-from colab_utils.features import front_end
-from colab_utils.features.store.extract import extract
-from colab_utils.methods.da_mldg.settings import DomainConfig, relevant
-from colab_utils.methods.da_mldg.study import DomainStudy
-from colab_utils.protocols.build import build_task
-from colab_utils.protocols.domains import leave_one_out, with_tasks
+from colab_utils.learning.study import Tested
+from colab_utils.methods.da_mldg import DomainConfig, DomainStudies, DomainStudy
 from colab_utils.protocols.published import load_protocol
+from colab_utils.settings import as_dict
 
 REAL = ("emodb", "emovo", "ravdess", "savee")
 SEEDS = 2
@@ -35,24 +32,23 @@ STAGES = (
 )
 
 
-def studies(manifest: object, protocol: object, names: list[str], features: str, out: pathlib.Path) -> list[DomainStudy]:
+def studies(manifest: object, features: str, out: pathlib.Path) -> list[DomainStudy]:
     """A study for each corpus left out."""
-    store, found = extract(manifest, front_end(features), out / "features"), []
-    for task in leave_one_out(protocol, names).values():
-        rows, split = build_task(with_tasks(protocol, [task]), task.name, manifest, check_counts=False)
-        found.append(DomainStudy(task.name, rows, split, store, task.emotions, out, progress=False))
-    return found
+    opened = DomainStudies(load_protocol("da_mldg"), manifest, out, features, device="cpu",
+                           progress=False, check_counts=False)
+    return [opened.study(name) for name in opened.names]
 
 
 def score(study: DomainStudy, config: DomainConfig, target: bool) -> float:
-    """Mean over seeds of the validation score, or of the UAR on the target (of embedded domains only)."""
+    """Mean over seeds of the validation score, or of the UAR on the target (embedded ones only)."""
     rates = []
     for seed in range(SEEDS):
         at = dataclasses.replace(config, seed=seed, n_seeds=1, n_boot=0)
         if target:
-            rates.append(study.evaluate({config.algorithm: at}, pictures=False)[config.algorithm].metrics["uar"])
+            run = study.compare(at, [config.algorithm], pictures=False)[config.algorithm]
+            rates.append(run.metrics["uar"])
         else:
-            rates.append(study.train(at).best_score)
+            rates.append(study.train(Tested(config.algorithm, at)).best_score)
     return float(np.mean(rates))
 
 
@@ -62,11 +58,10 @@ def main() -> None:
     parser.add_argument("--features", default="moonshine")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("out/da-mldg-tuning"))
     arguments = parser.parse_args()
-    protocol = load_protocol("da_mldg")
-    real = studies(corpora.open_corpora(REAL, arguments.audio, arguments.out), protocol, list(REAL), arguments.features, arguments.out)
+    manifest = corpora.open_corpora(REAL, arguments.audio, arguments.out)
+    real = studies(manifest, arguments.features, arguments.out)
     embedded = corpora.open_corpora(["synthetic"], "", arguments.out)
-    domains = sorted(set(embedded["corpus"]))
-    synthetic = studies(embedded, protocol, domains, "acoustic", arguments.out)
+    synthetic = studies(embedded, "acoustic", arguments.out)
     best = DomainConfig(n_seeds=1)
     for algorithm, grid in STAGES:
         print(f"\n{algorithm}: {', '.join(grid)}", flush=True)
@@ -78,7 +73,7 @@ def main() -> None:
             print(f"{100 * np.mean(rates):.2f}  sources {100 * rates[0]:.2f}  embedded {100 * rates[1]:.2f}  {dict(zip(grid, values, strict=True))}",
                   flush=True)
         best = max(found, key=lambda one: one[0])[2]
-        print("best:", dataclasses.asdict(relevant(best)), flush=True)
+        print("best:", as_dict(best.only()), flush=True)
 
 
 if __name__ == "__main__":

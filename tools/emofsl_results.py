@@ -8,7 +8,6 @@ differences.csv (paired differences) to --out.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import itertools
 import pathlib
 import sys
@@ -22,7 +21,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from run_notebook import read_value  # noqa: E402
 
 from colab_utils import corpora, session  # noqa: E402
-from colab_utils.methods.emofsl.draws import uar_by_draw  # noqa: E402
+from colab_utils.methods.emofsl.figures import uar_by_draw  # noqa: E402
 from colab_utils.methods.emofsl.settings import EmofslConfig  # noqa: E402
 from colab_utils.methods.emofsl.study import BASELINES  # noqa: E402
 from colab_utils.methods.emofsl.transfers import Transfers  # noqa: E402
@@ -109,8 +108,10 @@ def main() -> None:
     parser.add_argument("--sources", nargs="+", default=list(CORPORA), choices=CORPORA)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    config = dataclasses.replace(EmofslConfig.preset(arguments.preset), n_seeds=arguments.seeds, n_draws=arguments.draws,
-                                 **{name: read_value(value) for name, value in (one.split("=", 1) for one in arguments.settings)})
+    given = dict(one.split("=", 1) for one in arguments.settings)
+    given = {name: read_value(value) for name, value in given.items()}
+    config = EmofslConfig.from_form(arguments.preset, given, n_seeds=arguments.seeds,
+                                    n_draws=arguments.draws, shots=arguments.shots[0])
     protocol = load_protocol("emofsl")
     manifest = corpora.open_corpora(CORPORA, arguments.audio, arguments.out)
     transfers = Transfers(protocol, manifest, arguments.out, device=session.device(), progress=False, check_counts=False)
@@ -120,7 +121,7 @@ def main() -> None:
         if source not in arguments.sources:
             continue
         study = transfers.study(source, target, arguments.features, emotions, config.tune_layers)
-        runs = study.evaluate(config, shots=arguments.shots)
+        runs = study.compare(config, shots=arguments.shots)
         found += described(study.name, runs)
         for decision in ("prototype", "head"):
             apart += differences(study.name, runs, decision, config.n_boot)

@@ -21,6 +21,7 @@ from numpy.random import default_rng
 from colab_utils import corpora
 from colab_utils.features import front_end
 from colab_utils.features.store.extract import extract
+from colab_utils.learning.training import single_thread
 from colab_utils.methods.emofsl.settings import DECISIONS, EmofslConfig
 from colab_utils.methods.emofsl.study import TransferStudy
 from colab_utils.protocols.build import build_task
@@ -67,10 +68,12 @@ def rate(study: TransferStudy, config: EmofslConfig) -> dict[str, float]:
         for fold in study.folds:
             tested = study.split[(study.split["fold"] == fold) & (study.split["role"] == "test")]
             true = study.rows.loc[study.rows["utt_id"].isin(tested["utt_id"]), "emotion"].to_numpy()
-            for decision, scores in study.scores(at, fold, study.draws(at, fold, seed)).items():
+            learner = study.source_of(at, fold)
+            with single_thread(study.small):
+                found_here = study.scores(learner, at, fold)
+            for decision, scores in found_here.items():
                 for draw, one in enumerate(scores.argmax(dim=-1).numpy()):
                     counts[decision][draw] += confusion(true, np.array(study.labels, dtype=object)[one], study.labels)
-        study._scores.clear()
         for decision in DECISIONS:
             found[decision].append(np.mean(uar(counts[decision])))
     return {decision: float(np.mean(rates)) for decision, rates in found.items()}
@@ -95,7 +98,8 @@ def main() -> None:
         domains = sorted(set(synthetic["corpus"]))
         pairs = list(zip(domains, domains[1:] + domains[:1], strict=True))         # each domain once on either side
         groups["synthetic"] = studies(synthetic, pairs, store, arguments.out)
-    best = dataclasses.replace(EmofslConfig(), **{name: _value(value) for name, value in (one.split("=", 1) for one in arguments.settings)})
+    given = dict(one.split("=", 1) for one in arguments.settings)
+    best = EmofslConfig.from_form("default", given)
     for number in arguments.stages:
         best = stage(number, groups, best)
     print("chosen:", dataclasses.asdict(best))
@@ -118,13 +122,6 @@ def stage(number: int, groups: dict[str, dict[str, TransferStudy]], best: Emofsl
     winner = max(found, key=lambda one: one[0])
     print(f"best: {winner[1]}", flush=True)
     return winner[2]
-
-
-def _value(text: str) -> object:
-    try:
-        return float(text) if "." in text or "e" in text else int(text)
-    except ValueError:
-        return text
 
 
 if __name__ == "__main__":

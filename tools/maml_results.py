@@ -1,9 +1,12 @@
-"""The tables of docs/results/maml.md: meta-learning and its baselines from language to language, on the open corpora.
+"""The tables of docs/results/maml.md: meta-learning and its baselines from language to language, on
+the open corpora.
 
-    python tools/few_shot_results.py --audio <folder with emodb/ emovo/ ravdess/ savee/> --out out/maml            the full table, MLP head
-    python tools/few_shot_results.py --audio <...> --out out/maml --features logmel --settings network=conv4 ...       Conv4 (see the page)
+    python tools/maml_results.py --audio <folder with emodb/ emovo/ ravdess/ savee/> --out out/maml
+    python tools/maml_results.py --audio <...> --features logmel --settings network=conv4 ...
 
-Whatever was finished before is loaded, so a stopped run goes on. Prints Markdown, and writes results.csv to --out.
+The first is the full table of the perceptron, the second that of Conv4 (see the page). Whatever was
+finished before is loaded, so a stopped run goes on. Prints Markdown, and writes results.csv to
+--out.
 """
 from __future__ import annotations
 
@@ -20,13 +23,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from run_notebook import read_value  # noqa: E402
 
-from colab_utils import corpora, session  # noqa: E402
-from colab_utils.features import front_end  # noqa: E402
-from colab_utils.features.store.extract import extract  # noqa: E402
-from colab_utils.methods.maml.maml import MamlConfig  # noqa: E402
-from colab_utils.methods.maml.study import BASELINES, EpisodeConfig, Study  # noqa: E402
-from colab_utils.protocols.build import build_task  # noqa: E402
-from colab_utils.protocols.published import load_protocol  # noqa: E402
+from colab_utils.methods.maml import BASELINES, MamlConfig, open_study  # noqa: E402
 from colab_utils.results.methods import methods_table, readable  # noqa: E402
 
 TARGETS = {"it": "de+en-it", "de": "en+it-de", "en": "de+it-en"}
@@ -34,17 +31,22 @@ TARGETS = {"it": "de+en-it", "de": "en+it-de", "en": "de+it-en"}
 
 def variants(base: MamlConfig, which: str) -> dict[str, MamlConfig]:
     """The meta-trained models of the table."""
-    fixed, permuted = dataclasses.replace(base, regime="fixed"), dataclasses.replace(base, regime="permuted")
+    fixed = dataclasses.replace(base, regime="fixed")
+    permuted = dataclasses.replace(base, regime="permuted")
+    found = {"MAML, fixed ids": fixed, "MAML, permuted ids": permuted}
     if which == "few":
-        return {"MAML, fixed ids": fixed, "MAML, permuted ids": permuted}
+        return found
     plain = dataclasses.replace(permuted, multi_step="final", learn_rates=False)
-    # one support utterance a class makes no positive pair, so that the contrastive term is left out of the 1-shot table
-    contrastive = {"MAML, fixed ids, supervised contrastive": dataclasses.replace(fixed, contrastive="supervised")} if base.shots > 1 else {}
-    return {"MAML, fixed ids": fixed, "MAML, permuted ids": permuted,
-            "MAML, fixed ids, first order": dataclasses.replace(fixed, order="first"),
-            "MAML, permuted ids, plain (no multi-step loss, one rate)": plain,
-            "MAML, permuted ids, plain, first order": dataclasses.replace(plain, order="first"),
-            "ANIL, fixed ids": dataclasses.replace(fixed, adapted="head"), **contrastive}
+    found["MAML, fixed ids, first order"] = dataclasses.replace(fixed, order="first")
+    found["MAML, permuted ids, plain (no multi-step loss, one rate)"] = plain
+    found["MAML, permuted ids, plain, first order"] = dataclasses.replace(plain, order="first")
+    found["ANIL, fixed ids"] = dataclasses.replace(fixed, adapted="head")
+    # One support utterance a class makes no positive pair, so that the contrastive term is left out
+    # of the 1-shot table.
+    if base.shots > 1:
+        contrastive = dataclasses.replace(fixed, contrastive="supervised")
+        found["MAML, fixed ids, supervised contrastive"] = contrastive
+    return found
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -59,7 +61,8 @@ def main() -> None:
     parser.add_argument("--audio", required=True)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("out/maml"))
     parser.add_argument("--features", default="acoustic")
-    parser.add_argument("--settings", nargs="*", default=[], metavar="NAME=VALUE", help="of MamlConfig, for all models and trained baselines")
+    parser.add_argument("--settings", nargs="*", default=[], metavar="NAME=VALUE",
+                        help="of MamlConfig, for all models and trained baselines")
     parser.add_argument("--baselines", nargs="+", default=list(BASELINES), choices=BASELINES)
     parser.add_argument("--tasks", nargs="+", default=list(TARGETS), choices=list(TARGETS))
     parser.add_argument("--shots", type=int, nargs="+", default=[1, 5])
@@ -70,24 +73,29 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    protocol = load_protocol("open_languages")
-    everything = corpora.open_corpora(protocol.tasks["de+en-it"].corpora, arguments.audio, arguments.out)
+    given = dict(one.split("=", 1) for one in arguments.settings)
+    changed = {name: read_value(value) for name, value in given.items()}
     found = []
     for target in arguments.tasks:
-        rows, split = build_task(protocol, TARGETS[target], everything, 0)
-        store = extract(rows, front_end(arguments.features), arguments.out / "features", device=session.device())
-        study = Study(TARGETS[target], rows, split, store, protocol.tasks[TARGETS[target]].emotions, arguments.out, device=session.device(),
-                      progress=sys.stderr.isatty())
+        study = open_study("open_languages", TARGETS[target], arguments.audio, arguments.features,
+                           arguments.out)
+        study.progress = sys.stderr.isatty()
         for shots in arguments.shots:
-            base = MamlConfig(shots=shots, **{name: read_value(value) for name, value in (one.split("=", 1) for one in arguments.settings)})
+            base = MamlConfig.from_form("default", changed, shots=shots)
             begin = time.perf_counter()
-            episodes = EpisodeConfig(shots=shots, n_tasks=arguments.episodes, n_boot=2000)
-            runs = study.evaluate(episodes, variants(base, arguments.variants), arguments.baselines, seeds=arguments.seeds, config=base)
+            episodes = study.episodes(base, n_tasks=arguments.episodes, n_seeds=arguments.seeds,
+                                      n_boot=2000)
+            runs = study.compare(base, episodes, variants(base, arguments.variants),
+                                 arguments.baselines)
             table = methods_table(runs, "nearest prototype")
-            tuned = methods_table(runs, arguments.baselines[-1])
-            found.append(table.assign(target=target, shots=shots, other=arguments.baselines[-1], against_other=tuned["difference"],
-                                      against_low=tuned["difference_low"], against_high=tuned["difference_high"]))
-            print(f"\n### {TARGETS[target]}, {shots}-shot ({time.perf_counter() - begin:.0f} s)\n\n{markdown(readable(table))}", flush=True)
+            other = arguments.baselines[-1]
+            against = methods_table(runs, other)
+            found.append(table.assign(
+                target=target, shots=shots, other=other, against_other=against["difference"],
+                against_low=against["difference_low"], against_high=against["difference_high"]))
+            spent = time.perf_counter() - begin
+            print(f"\n### {TARGETS[target]}, {shots}-shot ({spent:.0f} s)\n\n"
+                  f"{markdown(readable(table))}", flush=True)
     name = "-".join([base.network, *arguments.tasks, *map(str, arguments.shots)])
     pd.concat(found).to_csv(arguments.out / f"results-{name}.csv", index=False)
 

@@ -240,7 +240,8 @@ class AlexnetStudy(Study):
         Raises:
             SettingError, TrainingError, Interrupted.
         """
-        name = name or (own.__name__ if own else config.ser_model)
+        if not name:
+            name = getattr(own, "__name__", "own network") if own else config.ser_model
         return self.evaluate(in_conditions(name, config, conditions, own), pictures)
 
     def compare(self, config: AlexnetConfig, stability: float = 0.0,
