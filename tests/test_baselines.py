@@ -14,12 +14,11 @@ from sklearn.svm import LinearSVC
 
 from colab_utils.corpora.manifest import COLUMNS
 from colab_utils.corpora.scan import scan
-from colab_utils.display import figures
 from colab_utils.features import front_end
 from colab_utils.features.store.extract import extract
 from colab_utils.learning import clips
-from colab_utils.methods.baselines import classifiers, study
 from colab_utils.learning import study as contract
+from colab_utils.methods.baselines import classifiers, study
 from colab_utils.methods.baselines.settings import CLASSIFIERS, NORMALISATIONS, RULES, BaselineConfig
 from colab_utils.methods.baselines.study import BaselineError, BaselineStudy
 from colab_utils.protocols import folds
@@ -143,7 +142,9 @@ def test_every_baseline_runs_and_says_what_it_is(tmp_path, classifier, normalisa
     assert drawn == [(done.path, True)]
     stored = json.loads((done.path / "config.json").read_text())
     assert stored["features"] == "0123456789ab" and stored["settings"]["classifier"] == classifier and stored["version"] == BaselineStudy.VERSION
-    assert stored["contract"] == contract.CONTRACT and stored["corpora"] == {"test": ["toy"], "train": ["toy"], **({"valid": ["toy"]} if classifier == "mlp" else {})}
+    valid = {"valid": ["toy"]} if classifier == "mlp" else {}
+    assert stored["contract"] == contract.CONTRACT
+    assert stored["corpora"] == {"test": ["toy"], "train": ["toy"], **valid}
 
 
 def test_the_confusion_matrix_is_drawn(tmp_path, monkeypatch):

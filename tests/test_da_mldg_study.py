@@ -21,7 +21,12 @@ from colab_utils.learning.clips import Clips
 from colab_utils.learning.study import Tested
 from colab_utils.learning.training import TrainingError
 from colab_utils.methods import da_mldg
-from colab_utils.methods.da_mldg.algorithms import ALGORITHMS, Algorithm, Erm, weighted_cross_entropy
+from colab_utils.methods.da_mldg.algorithms import (
+    ALGORITHMS,
+    Algorithm,
+    Erm,
+    weighted_cross_entropy,
+)
 from colab_utils.methods.da_mldg.batches import (
     DomainBatches,
     digital_silence,
@@ -458,7 +463,7 @@ def test_a_study_of_two_folds_and_seeds_runs_from_start_to_end(tmp_path):
     assert len(list(tmp_path.glob("trained/da_mldg/*"))) == 8
 
 
-# --- several targets --------------------------------------------------------------------------------
+# --- several targets ------------------------------------------------------------------------------
 
 @pytest.fixture
 def studies(tmp_path, monkeypatch):

@@ -47,7 +47,9 @@ def test_the_values_of_a_form_are_empty_or_allowed(path):
     for name, (config, field) in stamp_forms.forms(notebook).items():
         if field is None:
             config.from_preset(values[name])
-        elif not is_empty(values[name], field):
+        elif is_empty(values[name], field):
+            assert not field.metadata["task"], f"{name} is the task: it needs a value"
+        else:
             with_settings(config(), **{field.name: read_as(field, values[name])})
 
 

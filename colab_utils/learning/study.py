@@ -369,10 +369,13 @@ class Study:
             raise settings.SettingError(f"{twice[0]} stands twice: give each method its own name")
         runs = {one.label: self._open(one) for one in chosen}
         waiting = [one for one in chosen if not runs[one.label].done]
-        with self._bar(waiting, runs) as bar:
-            for group in self._groups(waiting):
-                self._run_group(group, runs, bar)
-        self._learners = {key: value for key, value in self._learners.items() if not key[-1]}
+        try:
+            with self._bar(waiting, runs) as bar:
+                for group in self._groups(waiting):
+                    self._run_group(group, runs, bar)
+        finally:                 # nor is what the user's own code made of use to another call
+            self._held.clear()
+            self._learners = {key: one for key, one in self._learners.items() if not key[-1]}
         if pictures:
             for run in runs.values():
                 if not (run.path / "confusion_matrix.csv").exists():

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
-from colab_utils.features.encoders.checkpoints import PREPROCESSOR, EncoderError, Checkpoint, first_line
+from colab_utils.features.encoders.checkpoints import PREPROCESSOR, Checkpoint, EncoderError, first_line
 from colab_utils.features.front_end import check_waveforms
 
 SAMPLE_RATE = 16000

@@ -24,7 +24,7 @@ from colab_utils.methods.da_mldg.study import DomainStudy, algorithms_of
 from colab_utils.methods.da_mldg.tables import targets_table
 from colab_utils.protocols.build import build_task
 from colab_utils.protocols.domains import in_domain, leave_one_out, stand_ins, with_tasks
-from colab_utils.protocols.published import Protocol, ProtocolError, load_protocol
+from colab_utils.protocols.published import Protocol, ProtocolError, Task, load_protocol
 from colab_utils.results.runs import Run
 from colab_utils.settings import as_list
 
@@ -175,9 +175,11 @@ class DomainStudies:
             raise ProtocolError(f"no corpus {corpus!r} is here: choose from "
                                 f"{', '.join(self.available)}")
         if name.startswith(WITHIN):
-            task = in_domain(self.protocol, corpus)
-        else:
-            task = leave_one_out(self.protocol, self.corpora)[corpus]
+            return self._alone(in_domain(self.protocol, corpus))
+        return self._alone(leave_one_out(self.protocol, self.corpora)[corpus])
+
+    def _alone(self, task: Task) -> tuple[Protocol, pd.DataFrame]:
+        """The protocol with this task, in the emotions that are wanted, and all corpora."""
         merge = dict(task.merge) | self.merge
         task = dataclasses.replace(task, emotions=self.emotions or task.emotions, merge=merge)
         return with_tasks(self.protocol, [task]), self.manifest

@@ -46,10 +46,8 @@ class EmofslConfig(Settings):
         "EMOFSL", "loss of the fine-tuning beside cross-entropy: none (BTL), all pairs alike "
         "(FSTL), or by the distance of the emotions (EMOFSL)", options=METHODS, task=True,
         panel=False)
-    shots: int = setting(5, "support utterances a class", low=1, high=50, step=1, scope=RESULT,
-                         task=True)
-    n_draws: int = setting(10, "support draws a fold", low=1, high=100, step=1, scope=RESULT,
-                           task=True)
+    shots: int = setting(5, "support utterances a class", low=1, high=50, step=1, scope=RESULT)
+    n_draws: int = setting(10, "support draws a fold", low=1, high=100, step=1, scope=RESULT)
     alpha: float = setting(1.8, "margin of far emotions (PN); distances lie between 0 and 2",
                            low=0.0, high=2.0, step=0.05, used=_EMOFSL)
     beta: float = setting(0.9, "margin of the other different emotions (MN)", low=0.0, high=2.0,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,13 +96,6 @@ class TransferStudy(Study):
                 rows, names[each.argmax(axis=1)], self.labels, each, method=tested.name,
                 rule=self.rule, seed=tested.config.seed, fold=fold, draw=draw))
         return pd.concat(tables, ignore_index=True)
-
-    def evaluate(self, tested: Iterable[Tested], pictures: bool = True) -> dict[str, Run]:
-        """See `Study.evaluate`; what the last fold needed is let go, too."""
-        try:
-            return super().evaluate(tested, pictures)
-        finally:
-            self._held.clear()           # a loss of one's own may be another one in the next call
 
     def check(self, tested: Tested) -> None:
         """Raise SettingError for layers that could not learn here."""
