@@ -17,25 +17,14 @@ from torch.nn import functional
 from colab_utils.corpora.manifest import empty_row
 from colab_utils.features.published.alexnet import AlexNetSpectrogram
 from colab_utils.learning.study import Tested
-from colab_utils.learning.training import train
+from colab_utils.learning.training import single_thread, train
 from colab_utils.methods.alexnet import figures
 from colab_utils.methods.alexnet import study as study_module
 from colab_utils.methods.alexnet import training as cnn
 from colab_utils.methods.alexnet.labeller import Labeller
-from colab_utils.methods.alexnet.network import (
-    AlexNet,
-    AlexNetGap,
-    spectrogram_net,
-    start_from,
-    valid_columns,
-)
+from colab_utils.methods.alexnet.network import AlexNet, AlexNetGap, spectrogram_net, start_from, valid_columns
 from colab_utils.methods.alexnet.panel import panel
-from colab_utils.methods.alexnet.pictures import (
-    Images,
-    fit_range,
-    make_images,
-    utterance_probabilities,
-)
+from colab_utils.methods.alexnet.pictures import Images, fit_range, make_images, utterance_probabilities
 from colab_utils.methods.alexnet.settings import AlexnetConfig
 from colab_utils.methods.alexnet.study import AlexnetStudy, in_conditions
 from colab_utils.methods.alexnet.training import AlexnetLearner, Batch, FoldPictures, TrainingFold
@@ -48,6 +37,13 @@ from run_notebook import read_value  # noqa: E402
 LABELS = ["anger", "fear", "sadness"]
 SMALL = AlexnetConfig.from_preset("small", num_epochs=2, batch_size=8, n_boot=20, image_height=63,
                                   image_width=64)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Beside other work a second thread makes small tensors several times slower."""
+    with single_thread():
+        yield
 
 
 # --- networks -----------------------------------------------------------------------------------------------------------------------------
@@ -403,6 +399,8 @@ def test_oversampling_takes_the_place_of_balanced_batches(word):
 
 class ToyStudy(AlexnetStudy):
     """Spectrograms in memory; "pink@10" is 15 dB louder."""
+
+    small = True                                 # one thread, as in `one_thread`
 
     def store_of(self, features, condition=""):
         key = features, condition or "clean"

@@ -8,7 +8,7 @@ import pytest
 
 from colab_utils.corpora.audio import load_audio
 from colab_utils.features import front_end
-from colab_utils.features.published import degrade
+from colab_utils.features.acoustic import degrade
 from colab_utils.features.published.alexnet import FEATURE_SETS, AlexNetSpectrogram, deltas, segment_count, segments
 from colab_utils.methods.alexnet.export import SpeakerArrays, save_export, speaker_export
 from colab_utils.settings import SettingError

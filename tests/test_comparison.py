@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import balanced_accuracy_score
 
-from colab_utils.results import bootstrap, comparison
+from colab_utils.results import comparison, intervals
 from colab_utils.results.comparison import UnpairedError, compare
 
 LABELS = ["anger", "neutral", "sadness"]
@@ -39,7 +39,7 @@ def pair():
 
 def test_difference_interval_and_p_against_a_slow_loop(pair):
     found = compare(*pair, LABELS, n_boot=60, ci_seed=2)
-    weights = bootstrap.resample_weights(8, 60, 2, "unit")
+    weights = intervals.resample_weights(8, 60, 2, "unit")
     differences = []
     for b in range(60):
         scores = []
@@ -64,7 +64,7 @@ def test_wilcoxon_over_speakers_is_scipys(pair):
 
 def test_pairing_is_narrower_than_two_intervals_apart(pair):
     found = compare(*pair, LABELS, n_boot=1000)
-    alone = [bootstrap.uar_replicates(table, LABELS, 1000, seed) for seed, table in enumerate(pair)]
+    alone = [intervals.uar_replicates(table, LABELS, 1000, seed) for seed, table in enumerate(pair)]
     unpaired = np.diff(np.percentile(alone[0] - alone[1], [2.5, 97.5]))[0]
     assert np.diff(found["difference_ci95"])[0] < 0.8 * unpaired
 

@@ -21,20 +21,8 @@ from colab_utils.learning.clips import Clips
 from colab_utils.learning.study import Tested
 from colab_utils.learning.training import TrainingError
 from colab_utils.methods import da_mldg
-from colab_utils.methods.da_mldg.algorithms import (
-    ALGORITHMS,
-    Algorithm,
-    Erm,
-    weighted_cross_entropy,
-)
-from colab_utils.methods.da_mldg.batches import (
-    DomainBatches,
-    digital_silence,
-    predict_table,
-    shifted,
-    stretched,
-    windows,
-)
+from colab_utils.methods.da_mldg.algorithms import ALGORITHMS, Algorithm, Erm, weighted_cross_entropy
+from colab_utils.methods.da_mldg.batches import DomainBatches, digital_silence, predict_table, shifted, stretched, windows
 from colab_utils.methods.da_mldg.learner import make_algorithm
 from colab_utils.methods.da_mldg.settings import DomainConfig
 from colab_utils.methods.da_mldg.speaker_pretraining import SpeakerConfig, pretrain
@@ -595,7 +583,7 @@ def test_presets_hold_what_was_published():
 
 
 def test_means_are_those_of_the_paper_and_need_every_target():
-    from colab_utils.results.methods import published_table
+    from colab_utils.results.tables import published_table
     sizes = {"1": 3865, "2": 960, "3": 2000, "4": 720, "5": 375, "6": 1747, "7": 1747}          # method_facts §4.7
     table = published_table(load_protocol("da_mldg").published).rename(columns={"task": "target", "method": "algorithm"})
     table["n"] = table["target"].map(sizes)

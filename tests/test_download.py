@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 from colab_utils import files
-from colab_utils.corpora import download, transfer
+from colab_utils.corpora import download, web
 from colab_utils.corpora.cards import corpus_names, data_folder, load_card
 from colab_utils.corpora.manifest import ManifestError
 from colab_utils.drive import ArchiveError, archives
@@ -95,7 +95,7 @@ class Server:
 def server(monkeypatch):
     for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(transfer, "WAITS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(web, "WAITS", (0.0, 0.0, 0.0))
     made = Server()
     yield made
     made.http.shutdown()
@@ -143,16 +143,16 @@ def test_a_broken_transfer_goes_on_with_the_missing_bytes_only(server, tmp_path)
     fetch(server, tmp_path)
     starts = [int(wanted[6:-1]) if wanted else 0 for _, wanted in server.asked]
     assert starts[0] == 0 and starts == sorted(set(starts)) and len(starts) == 4
-    assert server.sent <= len(GOOD) + 3 * transfer.CHUNK and (tmp_path / "emodb.zip").read_bytes() == GOOD
+    assert server.sent <= len(GOOD) + 3 * web.CHUNK and (tmp_path / "emodb.zip").read_bytes() == GOOD
 
 
 def test_a_server_that_keeps_breaking_ends_in_one_sentence_and_the_next_call_goes_on(server, tmp_path):
     server.cut = 100_000
     with pytest.raises(download.DownloadError, match="broke in the middle.*kept in") as error:
         fetch(server, tmp_path)
-    assert one_sentence(error) and len(server.asked) == 1 + len(transfer.WAITS)
+    assert one_sentence(error) and len(server.asked) == 1 + len(web.WAITS)
     kept = (tmp_path / ".emodb.zip.download/emodb.zip.part").stat().st_size
-    assert server.sent - 4 * transfer.CHUNK <= kept <= server.sent
+    assert server.sent - 4 * web.CHUNK <= kept <= server.sent
     assert left(tmp_path) == [".emodb.zip.download/emodb.zip.part", ".emodb.zip.download/emodb.zip.part.json"]
     server.cut, server.sent = None, 0
     fetch(server, tmp_path)
@@ -260,7 +260,7 @@ def test_what_is_not_a_safe_archive_is_refused_and_removed(server, tmp_path, bod
 
 
 def test_too_little_room_is_said_before_a_byte_is_written(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda path: types.SimpleNamespace(free=1_000_000))
+    monkeypatch.setattr(web.shutil, "disk_usage", lambda path: types.SimpleNamespace(free=1_000_000))
     with pytest.raises(files.DiskFullError, match="1 MB are free") as error:
         fetch(server, tmp_path)
     assert one_sentence(error) and left(tmp_path) == []
@@ -273,7 +273,7 @@ def test_a_disk_that_fills_up_keeps_the_part_and_says_so(server, tmp_path, monke
                 raise OSError(28, "No space left on device")
             return super().write(data)
 
-    monkeypatch.setattr(transfer, "open", lambda path, mode: Full(path, mode.replace("b", "")), raising=False)
+    monkeypatch.setattr(web, "open", lambda path, mode: Full(path, mode.replace("b", "")), raising=False)
     with pytest.raises(files.DiskFullError, match="no room left.*are kept in") as error:
         fetch(server, tmp_path)
     assert one_sentence(error) and not (tmp_path / "emodb").exists() and not (tmp_path / "emodb.zip").exists()
@@ -311,7 +311,7 @@ def test_an_interrupt_says_what_was_kept(server, tmp_path, monkeypatch, capsys):
             if self.pieces == 3:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(transfer, "progress_bar", Pressed)
+    monkeypatch.setattr(web, "progress_bar", Pressed)
     with pytest.raises(KeyboardInterrupt):
         fetch(server, tmp_path)
     part = tmp_path / ".emodb.zip.download/emodb.zip.part"

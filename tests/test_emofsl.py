@@ -326,7 +326,8 @@ def test_the_paper_preset_has_table_1():
     values = (paper.learning_rate, paper.decay, paper.epochs, paper.alpha, paper.beta, paper.kappa,
               paper.kappa1, paper.kappa2, paper.loss_weight)
     assert values == (1e-4, 0.98, 10, 1.0, 0.6, 1.0, 0.6, 0.3, 1.0)
-    assert paper.changed() == dataclasses.replace(paper, method="FSTL", shots=15).changed() == {}
+    assert paper.changed() == dataclasses.replace(paper, method="FSTL", seed=3).changed() == {}
+    assert dataclasses.replace(paper, shots=15).changed() == {"shots": 15}
     assert dataclasses.replace(paper, alpha=1.1).changed() == {"alpha": 1.1}
     for name in EmofslConfig.PRESETS:
         check(EmofslConfig.from_preset(name))

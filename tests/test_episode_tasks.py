@@ -10,12 +10,7 @@ from toy_store import Features, toy_corpus
 
 from colab_utils.learning.clips import Clips
 from colab_utils.learning.tasks import probabilities
-from colab_utils.methods.maml.episode_tasks import (
-    episode_predictions,
-    label_scores,
-    make_tasks,
-    scaled_by_utterance,
-)
+from colab_utils.methods.maml.episode_tasks import episode_predictions, label_scores, make_tasks, scaled_by_utterance
 from colab_utils.protocols.episodes import EpisodeError, EpisodePlan, EpisodePool
 from colab_utils.results.predictions import PREDICTION_COLUMNS, PredictionError
 from colab_utils.settings import SettingError

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from colab_utils.corpora.audio import load_audio
 from colab_utils.features import front_end
-from colab_utils.features.published.few_shot_ser import PaperLogMel, PaperMfcc
+from colab_utils.features.published.maml import PaperLogMel, PaperMfcc
 from colab_utils.settings import SettingError
 
 SPECS = [PaperLogMel(), PaperLogMel(symmetric=False), PaperLogMel(sample_rate=16000, window=400, hop=160, n_fft=512, n_mels=40),

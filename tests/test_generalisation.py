@@ -13,20 +13,9 @@ from torch.nn import functional
 
 from colab_utils.learning import training
 from colab_utils.learning.training import TrainingError
-from colab_utils.methods.da_mldg.algorithms import (
-    ALGORITHMS,
-    GAMMA_RULES,
-    ORDERS,
-    Algorithm,
-    Coral,
-    DaMldg,
-    Erm,
-    Mldg,
-    Rsc,
-    rsc,
-)
+from colab_utils.methods.da_mldg.algorithms import ALGORITHMS, GAMMA_RULES, ORDERS, Algorithm, Coral, DaMldg, Erm, Mldg, Rsc, rsc
 from colab_utils.methods.da_mldg.algorithms.coral import coral_penalty
-from colab_utils.methods.da_mldg.algorithms.mldg import energy
+from colab_utils.methods.da_mldg.algorithms.gamma import energy
 from colab_utils.methods.da_mldg.algorithms.rsc import challenge
 from colab_utils.models import network
 from colab_utils.settings import SettingError

@@ -8,9 +8,9 @@ import pytest
 from colab_utils.display import captions
 from colab_utils.panel.panel import Panel
 from colab_utils.results import groups
-from colab_utils.results.methods import methods_table
 from colab_utils.results.predictions import PredictionError
 from colab_utils.results.runs import open_run
+from colab_utils.results.tables import methods_table
 
 LABELS = ["anger", "sadness"]
 

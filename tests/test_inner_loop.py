@@ -7,12 +7,7 @@ from torch import nn
 
 from colab_utils.learning.tasks import Batch, Tasks, masked_cross_entropy, probabilities
 from colab_utils.methods.maml.inner_loop import adapted_scores, meta_gradient
-from colab_utils.methods.maml.losses import (
-    WithProjection,
-    episode_loss,
-    first_order_at,
-    step_weights,
-)
+from colab_utils.methods.maml.losses import WithProjection, episode_loss, first_order_at, step_weights
 from colab_utils.methods.maml.maml import engine_of
 from colab_utils.methods.maml.settings import ENGINES
 from colab_utils.models import network

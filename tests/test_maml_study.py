@@ -22,13 +22,7 @@ from colab_utils.learning.study import Tested
 from colab_utils.learning.training import TrainingError
 from colab_utils.methods import maml
 from colab_utils.methods.maml.rivals import BASELINES, TRAINED_AS
-from colab_utils.methods.maml.settings import (
-    EpisodeConfig,
-    MamlConfig,
-    both_regimes,
-    needs_retraining,
-    used_by,
-)
+from colab_utils.methods.maml.settings import EpisodeConfig, MamlConfig, both_regimes, needs_retraining, used_by
 from colab_utils.methods.maml.study import MamlStudy, open_study, shares_of
 from colab_utils.protocols.domains import cross_corpus_split
 from colab_utils.protocols.episodes import EpisodeError, EpisodePlan, EpisodePool

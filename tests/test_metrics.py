@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from colab_utils import files
-from colab_utils.results import bootstrap, metrics, rates
+from colab_utils.results import intervals, metrics, rates
 from colab_utils.results.predictions import PredictionError, write_predictions
 
 LABELS = ["anger", "happiness", "sadness", "fear"]
@@ -93,12 +93,12 @@ def test_predictions_are_pooled_over_folds_within_a_draw_and_averaged_over_draws
 
 def slow_replicates(data, n_boot, ci_seed):
     """The bootstrap as it is told: copy the rows of every picked speaker, task, draw and seed, and score the copies with scikit-learn."""
-    data = data.assign(unit=bootstrap.resampling_units(data)[0])
-    levels = {factor: sorted(data[factor].unique()) for factor in bootstrap.FACTORS}
-    picked = {factor: bootstrap.resample_weights(len(levels[factor]), n_boot, ci_seed, factor) for factor in bootstrap.FACTORS}
+    data = data.assign(unit=intervals.resampling_units(data)[0])
+    levels = {factor: sorted(data[factor].unique()) for factor in intervals.FACTORS}
+    picked = {factor: intervals.resample_weights(len(levels[factor]), n_boot, ci_seed, factor) for factor in intervals.FACTORS}
     values = []
     for b in range(n_boot):
-        times = {factor: dict(zip(levels[factor], picked[factor][b], strict=True)) for factor in bootstrap.FACTORS}
+        times = {factor: dict(zip(levels[factor], picked[factor][b], strict=True)) for factor in intervals.FACTORS}
         scores = []
         for seed in levels["seed"]:
             for draw in levels["draw"]:
@@ -120,20 +120,20 @@ def slow_replicates(data, n_boot, ci_seed):
 def test_replicates_equal_a_slow_loop_over_the_predictions(shape, known):
     data = simulated(np.random.default_rng(3), n_speakers=4, per_class=2, **shape)
     data = data if known else data.assign(speaker="")
-    np.testing.assert_allclose(bootstrap.uar_replicates(data, LABELS, 8, 5), slow_replicates(data, 8, 5), atol=1e-12)
+    np.testing.assert_allclose(intervals.uar_replicates(data, LABELS, 8, 5), slow_replicates(data, 8, 5), atol=1e-12)
 
 
 @pytest.mark.parametrize("n_tasks", [1, 6, 300])
 def test_blocks_do_not_change_the_replicates(monkeypatch, n_tasks):
     data = simulated(np.random.default_rng(4), n_tasks=n_tasks, n_speakers=3, per_class=40)
-    whole = bootstrap.uar_replicates(data, LABELS, 50, 0)
-    monkeypatch.setattr(bootstrap, "_BLOCK", 1)              # one replicate at a time
-    np.testing.assert_array_equal(bootstrap.uar_replicates(data, LABELS, 50, 0), whole)
+    whole = intervals.uar_replicates(data, LABELS, 50, 0)
+    monkeypatch.setattr(intervals, "_BLOCK", 1)              # one replicate at a time
+    np.testing.assert_array_equal(intervals.uar_replicates(data, LABELS, 50, 0), whole)
     assert whole.std() > 0
 
 
 def test_weights_are_counts_of_uniform_picks():
-    weights = bootstrap.resample_weights(20, 4000, 0, "unit")
+    weights = intervals.resample_weights(20, 4000, 0, "unit")
     assert (weights.sum(axis=1) == 20).all() and weights.min() >= 0
     assert abs(weights.mean() - 1) < 1e-12 and abs(weights.var() - 0.95) < 0.02          # binomial(20, 1/20) has variance 0.95
     assert np.abs(weights.mean(axis=0) - 1).max() < 5 * np.sqrt(0.95 / 4000)
@@ -154,7 +154,7 @@ def test_many_tasks_from_few_speakers_do_not_narrow_the_interval():
     many = pd.concat([few.assign(task=task) for task in range(30)], ignore_index=True)
     width = [np.diff(metrics.summarise(data, LABELS)["uar_ci95"])[0] for data in (few, many)]
     assert width[1] == pytest.approx(width[0], rel=0.05)
-    alone = np.percentile(bootstrap.uar_replicates(many.assign(speaker="one"), LABELS, 500, 0), [2.5, 97.5])
+    alone = np.percentile(intervals.uar_replicates(many.assign(speaker="one"), LABELS, 500, 0), [2.5, 97.5])
     assert np.diff(alone)[0] < width[0] / 3
 
 
@@ -174,7 +174,7 @@ def test_same_speaker_name_in_two_corpora_is_two_speakers():
     data = simulated(np.random.default_rng(8), n_speakers=2)
     both = pd.concat([data, data.assign(corpus="d", utt_id="d" + data["utt_id"])], ignore_index=True)
     assert metrics.summarise(both, LABELS, n_boot=10)["n_speakers"] == 4
-    assert bootstrap.resampling_units(both)[0].nunique() == 4
+    assert intervals.resampling_units(both)[0].nunique() == 4
 
 
 def test_no_predictions_are_refused():
@@ -189,7 +189,7 @@ def test_coverage_of_the_interval_over_speakers_and_shared_draws():
     inside = 0
     for number in range(60):
         data = simulated(np.random.default_rng(100 + number), n_speakers=20, n_draws=5, draw_spread=0.3)
-        low, high = np.percentile(bootstrap.uar_replicates(data, LABELS, 300, number), [2.5, 97.5])
+        low, high = np.percentile(intervals.uar_replicates(data, LABELS, 300, number), [2.5, 97.5])
         inside += low <= truth <= high
         assert high - low < 0.35
     assert 48 <= inside <= 60

@@ -10,14 +10,7 @@ from pytorch_metric_learning.losses import ContrastiveLoss
 from pytorch_metric_learning.reducers import MeanReducer
 
 from colab_utils.methods.emofsl.circumplex import COORDINATES, graded_margins, pair_levels
-from colab_utils.methods.emofsl.pair_losses import (
-    EPS,
-    emotion_distance,
-    graded_distance,
-    pair_distances,
-    pair_masks,
-    siamese,
-)
+from colab_utils.methods.emofsl.pair_losses import EPS, emotion_distance, graded_distance, pair_distances, pair_masks, siamese
 
 FOUR = ["anger", "happiness", "neutral", "sadness"]
 SETS = [FOUR, ["anger", "sadness"], list(COORDINATES), ["fear", "calm", "disgust"]]

@@ -6,20 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from colab_utils import files
-from colab_utils.methods.maml.steps import (
-    STEP_COLUMNS,
-    StepsError,
-    accuracy_by_step,
-    read_steps,
-    steps_table,
-    validate_steps,
-)
-from colab_utils.results import bootstrap, runs
+from colab_utils.methods.maml.steps import STEP_COLUMNS, StepsError, accuracy_by_step, read_steps, steps_table, validate_steps
+from colab_utils.results import intervals, runs
 from colab_utils.results.comparison import UnpairedError, compare
-from colab_utils.results.methods import METHOD_COLUMNS, methods_table, readable
 from colab_utils.results.predictions import PredictionError
 from colab_utils.results.runs import RunError, open_run
 from colab_utils.results.support import SUPPORT_COLUMNS, support_speakers
+from colab_utils.results.tables import METHOD_COLUMNS, methods_table, readable
 from colab_utils.settings import setting
 
 LABELS = ["anger", "neutral", "sadness"]
@@ -72,7 +65,7 @@ def test_what_makes_no_curve_is_refused(change, message, tmp_path):
 def test_mean_and_interval_equal_a_slow_bootstrap():
     table, n_boot, ci_seed = made(n_tasks=5, seeds=(3, 8)), 40, 7
     found = accuracy_by_step(table.sample(frac=1, random_state=0), n_boot=n_boot, ci_seed=ci_seed)
-    picks = {unit: bootstrap.resample_weights(number, n_boot, ci_seed, unit) for unit, number in (("task", 5), ("seed", 2))}
+    picks = {unit: intervals.resample_weights(number, n_boot, ci_seed, unit) for unit, number in (("task", 5), ("seed", 2))}
     for step in range(4):
         here = table[table["step"] == step]
         replicates = []

@@ -9,11 +9,12 @@ from test_curves import line, words
 from colab_utils import corpora
 from colab_utils.methods.emofsl import figures, retrieval
 from colab_utils.methods.emofsl.emofsl import levels_and_margins
+from colab_utils.methods.emofsl.panel import panel
 from colab_utils.methods.emofsl.retrieval import distance_table
 from colab_utils.methods.emofsl.settings import EmofslConfig
-from colab_utils.methods.emofsl.transfers import Transfers, panel
+from colab_utils.methods.emofsl.transfers import Transfers
 from colab_utils.protocols.published import load_protocol
-from colab_utils.results.methods import PUBLISHED_COLUMNS, published_table
+from colab_utils.results.tables import PUBLISHED_COLUMNS, published_table
 from colab_utils.settings import SettingError
 
 FOUR = ["anger", "happiness", "neutral", "sadness"]
@@ -64,7 +65,7 @@ def test_the_panel_says_what_the_study_runs(transfers):
     assert run.config["settings"]["beta"] == 0.3 and run.metrics["chance"] == 0.5
     assert run.config["task"] == "synthetic-room-synthetic-phone"
     assert run.config["preset"] == "default" and run.config["changed"] == {
-        "beta": 0.3, "epochs": 5, "source_epochs": 3}
+        "shots": 2, "n_draws": 2, "beta": 0.3, "epochs": 5, "source_epochs": 3}
     with pytest.raises(SettingError, match="source"):
         shown.set(source="emodb")
 

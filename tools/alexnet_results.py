@@ -20,12 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from run_notebook import read_value  # noqa: E402
 
 from colab_utils import corpora, session  # noqa: E402
-from colab_utils.methods.alexnet import (  # noqa: E402
-    TEST_CONDITIONS,
-    AlexnetConfig,
-    AlexnetStudy,
-    in_conditions,
-)
+from colab_utils.methods.alexnet import TEST_CONDITIONS, AlexnetConfig, AlexnetStudy, in_conditions
 from colab_utils.protocols.build import build_task  # noqa: E402
 from colab_utils.protocols.published import load_protocol  # noqa: E402
 from colab_utils.results.comparison import compare  # noqa: E402

@@ -22,13 +22,7 @@ from run_notebook import read_value  # noqa: E402
 
 from colab_utils import corpora  # noqa: E402
 from colab_utils.learning.study import Tested  # noqa: E402
-from colab_utils.methods.da_mldg import (  # noqa: E402
-    DomainConfig,
-    DomainStudies,
-    SpeakerConfig,
-    means_table,
-    targets_table,
-)
+from colab_utils.methods.da_mldg import DomainConfig, DomainStudies, SpeakerConfig, means_table, targets_table
 from colab_utils.protocols.published import load_protocol  # noqa: E402
 
 CORPORA = ("emodb", "emovo", "ravdess", "savee")

@@ -24,7 +24,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from run_notebook import read_value  # noqa: E402
 
 from colab_utils.methods.maml import BASELINES, MamlConfig, open_study  # noqa: E402
-from colab_utils.results.methods import methods_table, readable  # noqa: E402
+from colab_utils.results.tables import methods_table, readable  # noqa: E402
 
 TARGETS = {"it": "de+en-it", "de": "en+it-de", "en": "de+it-en"}
 

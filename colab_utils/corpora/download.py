@@ -20,7 +20,7 @@ import pooch
 from colab_utils import files
 from colab_utils.corpora.cards import corpus_names, data_folder, load_card
 from colab_utils.corpora.manifest import ManifestError, read_table
-from colab_utils.corpora.transfer import DownloadError, ResumingDownloader, announced_size
+from colab_utils.corpora.web import DownloadError, ResumingDownloader, announced_size
 from colab_utils.drive import ArchiveError, stage
 from colab_utils.drive.staging import ARCHIVES, STAMP
 

@@ -143,7 +143,7 @@ def methods_figure(table: pd.DataFrame, chance: float, title: str = "", highligh
                    unit: str = "speakers", marks: Sequence[str] = ()) -> style.SuiteFigure:
     """UAR of every method as a point with its interval, one row a method, the numbers on the right; chance as a dotted line.
 
-    table: columns method, uar, low, high (fractions; NaN where there is no interval), such as `results.methods.methods_table`; in the given
+    table: columns method, uar, low, high (fractions; NaN where there is no interval), such as `results.tables.methods_table`; in the given
     order, or with `sort` the best first. highlight: methods drawn in the accent colour; unit: what the intervals resample; marks: stamps
     of the runs. Raises ValueError for an empty table and a highlighted method that is not in it.
     """

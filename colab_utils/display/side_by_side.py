@@ -10,8 +10,8 @@ from colab_utils.display import captions
 from colab_utils.display.curves import methods_figure
 from colab_utils.display.matrices import confusion_matrices_figure
 from colab_utils.results import groups
-from colab_utils.results.methods import readable
 from colab_utils.results.runs import Run
+from colab_utils.results.tables import readable
 
 MATRICES = 4                 # side by side at most
 

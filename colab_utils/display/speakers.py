@@ -10,7 +10,7 @@ import pandas as pd
 from colab_utils.corpora.manifest import speaker_keys
 from colab_utils.display import captions, style
 from colab_utils.display.figures import summary
-from colab_utils.results.bootstrap import STEP_INTERVAL
+from colab_utils.results.intervals import STEP_INTERVAL
 from colab_utils.results.metrics import cell_counts
 from colab_utils.results.rates import uar
 

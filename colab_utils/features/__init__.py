@@ -17,7 +17,7 @@ from colab_utils.features.encoders.packaged import DistillMos, Moonshine
 from colab_utils.features.front_end import FrontEnd
 from colab_utils.features.published.alexnet import AlexNetSpectrogram
 from colab_utils.features.published.da_mldg import DaMldgLogMel
-from colab_utils.features.published.few_shot_ser import PaperLogMel, PaperMfcc
+from colab_utils.features.published.maml import PaperLogMel, PaperMfcc
 from colab_utils.features.store.extract import extract
 from colab_utils.features.store.store import FeatureStore
 from colab_utils.settings import with_settings

@@ -11,7 +11,7 @@ from torch import nn
 
 from colab_utils.models.conv4 import Conv4
 from colab_utils.models.lstm import Lstm
-from colab_utils.models.mlp_net import Mlp
+from colab_utils.models.mlp import Mlp
 from colab_utils.settings import SettingError
 
 NETWORKS = ("mlp", "conv4", "lstm")

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from colab_utils.results import bootstrap
-from colab_utils.results.metrics import FEW_SPEAKERS, cell_counts, per_speaker
+from colab_utils.results import intervals
+from colab_utils.results.intervals import FEW_SPEAKERS
+from colab_utils.results.metrics import cell_counts, per_speaker
 from colab_utils.results.predictions import validate
 from colab_utils.results.rates import uar
 
@@ -29,7 +30,7 @@ def compare(predictions_a: pd.DataFrame, predictions_b: pd.DataFrame, labels: Se
     a, b = validate(predictions_a, labels), validate(predictions_b, labels)
     _check_paired(a, b)
     rates_a, rates_b = (float(np.mean(uar(cell_counts(table, labels)))) for table in (a, b))
-    units, unit = bootstrap.resampling_units(a)
+    units, unit = intervals.resampling_units(a)
     number, notes = units.nunique(), []
     result = {"uar_a": rates_a, "uar_b": rates_b, "difference": rates_a - rates_b, "difference_ci95": None, "p_bootstrap": None,
               "statistic_wilcoxon": None, "p_wilcoxon": None, "test": "", "unit": unit, "n_units": number, "n_boot": n_boot,
@@ -64,7 +65,7 @@ def _check_paired(a: pd.DataFrame, b: pd.DataFrame) -> None:
 
 def _paired_bootstrap(a: pd.DataFrame, b: pd.DataFrame, labels: Sequence[str], n_boot: int, ci_seed: int) -> dict:
     """Percentile interval and two-sided p of the difference; both tables share the picks of every factor they have in common."""
-    replicates = [bootstrap.uar_replicates(table, labels, n_boot, ci_seed) for table in (a, b)]
+    replicates = [intervals.uar_replicates(table, labels, n_boot, ci_seed) for table in (a, b)]
     difference = replicates[0] - replicates[1]
     difference = difference[~np.isnan(difference)]
     tail = min((difference <= 0).sum(), (difference >= 0).sum())

@@ -10,8 +10,8 @@ import pandas as pd
 
 from colab_utils import files
 from colab_utils.progress import bar as progress_bar
-from colab_utils.results.methods import methods_table
 from colab_utils.results.runs import Run, load_run, runs_table
+from colab_utils.results.tables import methods_table
 from colab_utils.settings import setting
 
 _HASH = re.compile(r"-[0-9a-f]{12}$")

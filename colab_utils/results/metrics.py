@@ -13,11 +13,9 @@ import numpy as np
 import pandas as pd
 
 from colab_utils import files
-from colab_utils.results import bootstrap
+from colab_utils.results.intervals import uar_interval
 from colab_utils.results.predictions import PredictionError, read_predictions, validate
 from colab_utils.results.rates import confusion, macro_f1, recalls, uar, wa
-
-FEW_SPEAKERS = 10            # below this an interval over speakers says little (design: "indicative")
 
 
 def cell_counts(predictions: pd.DataFrame, labels: Sequence[str], by: Sequence[str] = ("seed", "draw")) -> np.ndarray:
@@ -51,7 +49,7 @@ def summarise(predictions: pd.DataFrame, labels: Sequence[str], n_boot: int = 20
         raise PredictionError(f"chance = {chance}: a rate above 0 and up to 1 is needed, such as 1 / ways")
     labels = list(labels)
     cells = cell_counts(table, labels)
-    interval, unit, remarks = _interval(table, labels, n_boot, ci_seed)
+    interval, unit, remarks = uar_interval(table, labels, n_boot, ci_seed)
     recall = recalls(cells)
     occurs = ~np.isnan(recall).all(axis=0)
     absent = [label for label, there in zip(labels, occurs, strict=True) if not there]
@@ -72,22 +70,6 @@ def summarise(predictions: pd.DataFrame, labels: Sequence[str], n_boot: int = 20
         "confusion": total.tolist(), "method": sorted(set(table["method"])), "rule": sorted(set(table["rule"])), "preset": preset,
         "speaker_independence": speaker_independence, "notes": [*dict.fromkeys([*notes, *remarks])],
     }
-
-
-def _interval(table: pd.DataFrame, labels: list[str], n_boot: int, ci_seed: int) -> tuple[list[float] | None, str, list[str]]:
-    """The 95 % interval (None where there is none), the unit that is resampled first, and what has to be said about it."""
-    units, unit = bootstrap.resampling_units(table)
-    number = units.nunique()
-    if unit == "utterance":
-        remarks = ["speakers unknown: the interval resamples utterances and is too narrow for new speakers"]
-    elif number == 1:
-        return None, unit, ["one test speaker: an interval over speakers does not exist"]
-    else:
-        remarks = [f"{number} test speakers: the interval is indicative"] if number < FEW_SPEAKERS else []
-    if n_boot == 0 or number == 1:
-        return None, unit, [*remarks, "no interval: no resamples" if n_boot == 0 else "no interval: one utterance"]
-    replicates = bootstrap.uar_replicates(table, labels, n_boot, ci_seed)
-    return [float(x) for x in np.nanpercentile(replicates, [2.5, 97.5])], unit, remarks
 
 
 def recompute(run_folder: str | os.PathLike) -> dict:

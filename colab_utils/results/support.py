@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from colab_utils.results.bootstrap import interval, row_weights
+from colab_utils.results.intervals import interval, row_weights
 from colab_utils.results.predictions import PredictionError, validate
 
 TASK = ["seed", "fold", "draw", "task"]

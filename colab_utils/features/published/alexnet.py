@@ -9,9 +9,9 @@ import numpy as np
 import scipy.signal
 import torch
 
+from colab_utils.features.acoustic.degrade import degraded, own_seed
 from colab_utils.features.acoustic.log_mel import one_thread
 from colab_utils.features.front_end import FrontEnd, check_waveforms
-from colab_utils.features.published.degrade import degraded, own_seed
 from colab_utils.settings import setting
 
 FEATURE_SETS = ("logspec", "logmelspec", "logmeldeltaspec", "logdeltaspec", "lognrevspec")

@@ -4,14 +4,7 @@ from colab_utils.methods.alexnet.figures import clean_runs
 from colab_utils.methods.alexnet.labeller import Labeller
 from colab_utils.methods.alexnet.panel import panel
 from colab_utils.methods.alexnet.settings import AlexnetConfig
-from colab_utils.methods.alexnet.study import (
-    NOTEBOOK_CONDITIONS,
-    STABILITY_CONDITIONS,
-    TEST_CONDITIONS,
-    AlexnetStudy,
-    in_conditions,
-    open_study,
-)
+from colab_utils.methods.alexnet.study import NOTEBOOK_CONDITIONS, STABILITY_CONDITIONS, TEST_CONDITIONS, AlexnetStudy, in_conditions, open_study
 from colab_utils.methods.alexnet.training import AlexnetLearner, divergence, mixed
 from colab_utils.panel.source import show_source
 

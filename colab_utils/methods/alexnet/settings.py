@@ -7,15 +7,7 @@ from typing import Any, ClassVar
 
 from colab_utils.features.published.alexnet import FEATURE_SETS
 from colab_utils.methods.alexnet.network import MODELS, SMALLEST
-from colab_utils.settings import (
-    RESULT,
-    SettingError,
-    Settings,
-    fields_of,
-    is_empty,
-    read_as,
-    setting,
-)
+from colab_utils.settings import RESULT, SettingError, Settings, fields_of, is_empty, read_as, setting
 
 SCHEDULES, SCORES = ("constant", "cosine"), ("uar", "wa")
 DECISIONS, PADDINGS = ("mean", "geometric"), ("floor", "zero")

@@ -17,8 +17,8 @@ import torch
 from colab_utils import corpora, session
 from colab_utils.display import captions, style
 from colab_utils.display.matrices import confusion_matrices_figure
+from colab_utils.features.acoustic.degrade import TRAINING_NOISES
 from colab_utils.features.published.alexnet import AlexNetSpectrogram, segment_count
-from colab_utils.features.published.degrade import TRAINING_NOISES
 from colab_utils.features.store.extract import extract
 from colab_utils.features.store.store import FeatureStore
 from colab_utils.learning.study import Study, Tested, Training
@@ -26,22 +26,9 @@ from colab_utils.learning.training import History
 from colab_utils.methods.alexnet import export, figures
 from colab_utils.methods.alexnet.labeller import save_network
 from colab_utils.methods.alexnet.network import MODELS, valid_columns, weights_mark
-from colab_utils.methods.alexnet.pictures import (
-    SEGMENT,
-    Images,
-    Range,
-    check_features,
-    fit_range,
-    make_images,
-    utterance_probabilities,
-)
+from colab_utils.methods.alexnet.pictures import SEGMENT, Images, Range, check_features, fit_range, make_images, utterance_probabilities
 from colab_utils.methods.alexnet.settings import AlexnetConfig
-from colab_utils.methods.alexnet.training import (
-    AlexnetLearner,
-    FoldPictures,
-    OwnNetwork,
-    TrainingFold,
-)
+from colab_utils.methods.alexnet.training import AlexnetLearner, FoldPictures, OwnNetwork, TrainingFold
 from colab_utils.protocols.published import load_protocol
 from colab_utils.protocols.speakers import build_within
 from colab_utils.results.runs import Run, metrics_table

@@ -17,7 +17,7 @@ from colab_utils.features.store.store import FeatureStore
 from colab_utils.learning.clips import utterance_vectors
 from colab_utils.learning.study import Study, Tested, Training
 from colab_utils.methods.baselines import classifiers
-from colab_utils.methods.baselines.mlp import MlpLearner
+from colab_utils.methods.baselines.classifiers import MlpLearner
 from colab_utils.methods.baselines.settings import RULES, BaselineConfig
 from colab_utils.protocols import folds
 from colab_utils.results.runs import Run, metrics_table

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from colab_utils.protocols.published import load_protocol
-from colab_utils.results.methods import methods_table, published_table
 from colab_utils.results.predictions import PredictionError
 from colab_utils.results.runs import Run
+from colab_utils.results.tables import methods_table, published_table
 
 MEANS = ("UM", "WM", "GM")
 Runs = Mapping[str, Mapping[str, Run]]            # {target: {algorithm: finished run}}

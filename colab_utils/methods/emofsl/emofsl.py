@@ -24,12 +24,7 @@ from colab_utils.learning.tasks import Batch, probabilities
 from colab_utils.learning.training import TrainingError
 from colab_utils.methods.emofsl import circumplex
 from colab_utils.methods.emofsl.network import EmofslNet, forward
-from colab_utils.methods.emofsl.pair_losses import (
-    EPS,
-    emotion_distance,
-    graded_distance,
-    siamese,
-)
+from colab_utils.methods.emofsl.pair_losses import EPS, emotion_distance, graded_distance, siamese
 from colab_utils.methods.emofsl.settings import EmofslConfig
 from colab_utils.settings import SettingError, check
 

@@ -12,14 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from colab_utils.display import captions, matrices, style
-from colab_utils.display.curves import (
-    COLOURS,
-    DASHES,
-    LEVEL_DASHES,
-    MARKERS,
-    finish,
-    name_ends,
-)
+from colab_utils.display.curves import COLOURS, DASHES, LEVEL_DASHES, MARKERS, finish, name_ends
 from colab_utils.display.speakers import support_speakers_figure
 from colab_utils.methods.emofsl.layers.figure import layer_weights_figure
 from colab_utils.methods.emofsl.settings import METHODS, EmofslConfig

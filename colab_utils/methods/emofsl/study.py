@@ -22,9 +22,9 @@ from colab_utils.methods.emofsl.emofsl import Metric, SourceLearner, source_lear
 from colab_utils.methods.emofsl.network import EmofslNet, forward
 from colab_utils.methods.emofsl.settings import DECISIONS, METHODS, EmofslConfig
 from colab_utils.protocols.draws import draws_table, support_draws
-from colab_utils.results.methods import methods_table, readable
 from colab_utils.results.predictions import predictions_table
 from colab_utils.results.runs import Run
+from colab_utils.results.tables import methods_table, readable
 from colab_utils.settings import SettingError, as_list
 
 BASELINES = ("source only", "nearest prototype", "logistic regression", "LDA")
@@ -47,7 +47,7 @@ class TransferStudy(Study):
         labels: the emotions in a fixed order.
         root: folder of all that is kept.
         features: what figures call the front end; default: the store's name.
-        published: rates of this very task in the paper (`results.methods.published_table`).
+        published: rates of this very task in the paper (`results.tables.published_table`).
         **others: of `Study`.
 
     Raises:

@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from IPython.display import display
 
-from colab_utils import corpora, drive, session
+from colab_utils import corpora, session
 from colab_utils.features import front_end
 from colab_utils.features.encoders.checkpoints import describe
 from colab_utils.features.encoders.embeddings import SpeechEncoder
@@ -21,19 +20,16 @@ from colab_utils.features.front_end import FrontEnd
 from colab_utils.features.store.extract import extract
 from colab_utils.features.store.store import FeatureStore
 from colab_utils.methods.emofsl.circumplex import COORDINATES
-from colab_utils.methods.emofsl.figures import matrices_figure
 from colab_utils.methods.emofsl.layers.study import LayersStudy
 from colab_utils.methods.emofsl.settings import EmofslConfig
-from colab_utils.methods.emofsl.study import Runs, TransferStudy
-from colab_utils.panel.panel import Panel
+from colab_utils.methods.emofsl.study import TransferStudy
 from colab_utils.protocols.build import build_task
 from colab_utils.protocols.draws import pair_task
 from colab_utils.protocols.published import Protocol, Task, load_protocol
-from colab_utils.results.methods import published_table
-from colab_utils.settings import SettingError, setting, with_settings
+from colab_utils.results.tables import published_table
+from colab_utils.settings import SettingError, with_settings
 
 PROTOCOL = "emofsl"
-_FRONT_ENDS = ("logmel", "acoustic")         # that a panel offers, besides the notebook's own
 
 
 class Transfers:
@@ -187,34 +183,3 @@ def keep_encoder(study: TransferStudy, config: EmofslConfig, workspace: pathlib.
     if isinstance(study, LayersStudy):
         folder = study.save_encoder(config, workspace / "encoders" / study.name)
         print(f"the encoder as the source left it, in the Hub's format: {folder}")
-
-
-def panel(transfers: Transfers, study: TransferStudy, config: EmofslConfig) -> Panel:
-    """Sliders and choices that start at a study and `config`.
-
-    Run trains what is not there, tests BTL, FSTL, EMOFSL and the nearest prototype on the same
-    draws, and shows their rates and confusion matrices; Download packs the runs.
-    """
-    there = tuple(transfers.corpora)
-    front_ends = tuple(dict.fromkeys([study.features, *_FRONT_ENDS]))
-    known = tuple(dict.fromkeys([*transfers.emotions, *study.labels]))
-    source, target = study.pair
-    choices = {
-        "source": setting(source, "corpus that is labelled", options=there),
-        "target": setting(target, "corpus with a few labels", options=there),
-        "features": setting(study.features, "front end", options=front_ends),
-        "emotions": setting(tuple(study.labels), "the ways: which emotions compete",
-                            options=known)}
-
-    def run_and_draw(chosen: EmofslConfig, source: str, target: str, features: str,
-                     emotions: tuple[str, ...]) -> Runs:
-        one = transfers.study(source, target, features, emotions, chosen.tune_layers)
-        runs = one.compare(chosen, decisions=[chosen.decision], baselines=["nearest prototype"])
-        display(one.table(runs, chosen))
-        display(matrices_figure(one, runs, chosen))
-        return runs
-
-    def save(runs: Runs) -> None:
-        drive.download([run.path for run in runs.values()], "03_emofsl")
-
-    return Panel(config, run=run_and_draw, choices=choices, download=save, title="A transfer")

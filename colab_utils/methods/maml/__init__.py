@@ -1,14 +1,7 @@
 """Notebook 02: meta-learning from language to language, in few-shot episodes."""
 from colab_utils.display.curves import live_curve
 from colab_utils.learning.heads import vectors
-from colab_utils.methods.maml.figures import (
-    matrix_figure,
-    methods_figure,
-    show_episode,
-    speakers_figure,
-    steps_figure,
-    support_figure,
-)
+from colab_utils.methods.maml.figures import matrix_figure, methods_figure, show_episode, speakers_figure, steps_figure, support_figure
 from colab_utils.methods.maml.inner_loop import adapt, outer_objective
 from colab_utils.methods.maml.panel import panel
 from colab_utils.methods.maml.rivals import BASELINES

@@ -16,19 +16,12 @@ from matplotlib.colors import to_hex
 
 from colab_utils.corpora.audio import AudioError, load_audio
 from colab_utils.display import captions, curves, style
-from colab_utils.display.curves import (
-    COLOURS,
-    DASHES,
-    LEVEL_DASHES,
-    MARKERS,
-    finish,
-    name_ends,
-)
+from colab_utils.display.curves import COLOURS, DASHES, LEVEL_DASHES, MARKERS, finish, name_ends
 from colab_utils.display.figures import confusion_matrix_figure
 from colab_utils.display.hear import player_html
 from colab_utils.display.speakers import per_speaker_figure, support_speakers_figure
 from colab_utils.methods.maml.steps import accuracy_by_step, read_steps, validate_steps
-from colab_utils.results.bootstrap import STEP_INTERVAL
+from colab_utils.results.intervals import STEP_INTERVAL
 from colab_utils.results.runs import Run
 from colab_utils.results.support import support_speakers
 

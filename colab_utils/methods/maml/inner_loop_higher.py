@@ -8,14 +8,7 @@ import torch
 from torch import nn
 
 from colab_utils.learning.tasks import Tasks, accuracy
-from colab_utils.methods.maml.inner_loop import (
-    Loss,
-    MetaGradient,
-    Parameters,
-    counted_steps,
-    leaves_of,
-    some_tasks,
-)
+from colab_utils.methods.maml.inner_loop import Loss, MetaGradient, Parameters, counted_steps, leaves_of, some_tasks
 
 
 def meta_gradient(model: nn.Module, loss: Loss, rates: Parameters, tasks: Tasks,

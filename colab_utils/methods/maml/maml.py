@@ -14,18 +14,8 @@ from torch import nn
 
 from colab_utils.learning.tasks import Tasks, accuracy
 from colab_utils.learning.training import ModuleLearner, TrainingError
-from colab_utils.methods.maml.inner_loop import (
-    MetaGradient,
-    adapted_scores,
-    best_tasks_at_once,
-    meta_gradient,
-)
-from colab_utils.methods.maml.losses import (
-    WithProjection,
-    episode_loss,
-    first_order_at,
-    step_weights,
-)
+from colab_utils.methods.maml.inner_loop import MetaGradient, adapted_scores, best_tasks_at_once, meta_gradient
+from colab_utils.methods.maml.losses import WithProjection, episode_loss, first_order_at, step_weights
 from colab_utils.methods.maml.settings import MamlConfig
 from colab_utils.models import network
 

@@ -14,13 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from colab_utils.learning import heads, supervised
-from colab_utils.learning.tasks import (
-    Batch,
-    Tasks,
-    accuracy,
-    masked_cross_entropy,
-    probabilities,
-)
+from colab_utils.learning.tasks import Batch, Tasks, accuracy, masked_cross_entropy, probabilities
 from colab_utils.learning.training import ModuleLearner
 from colab_utils.methods.maml.inner_loop import adapted_scores, best_tasks_at_once, some_tasks
 from colab_utils.methods.maml.maml import MamlLearner

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from colab_utils.results.bootstrap import interval, row_weights
+from colab_utils.results.intervals import interval, row_weights
 
 STEP_COLUMNS = ("method", "seed", "task", "step", "accuracy")
 _CELL = ["seed", "task"]

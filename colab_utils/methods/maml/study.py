@@ -22,22 +22,15 @@ from colab_utils.learning.training import History
 from colab_utils.methods.maml import rivals
 from colab_utils.methods.maml.episode_tasks import episode_predictions, query_scores
 from colab_utils.methods.maml.figures import episode_rows
-from colab_utils.methods.maml.settings import (
-    EpisodeConfig,
-    MamlConfig,
-    both_regimes,
-    needs_retraining,
-    rule_of,
-    used_by,
-)
+from colab_utils.methods.maml.settings import EpisodeConfig, MamlConfig, both_regimes, needs_retraining, rule_of, used_by
 from colab_utils.methods.maml.steps import steps_table
 from colab_utils.methods.maml.training_side import TrainingSide, make_side
 from colab_utils.protocols.build import build_task
 from colab_utils.protocols.episodes import Episode, EpisodePlan, EpisodePool, episodes_table
 from colab_utils.protocols.folds import check_disjoint
 from colab_utils.protocols.published import ProtocolError, load_protocol
-from colab_utils.results.methods import methods_table, readable
 from colab_utils.results.runs import Run
+from colab_utils.results.tables import methods_table, readable
 from colab_utils.settings import SettingError
 
 _REFERENCE = "nearest prototype"

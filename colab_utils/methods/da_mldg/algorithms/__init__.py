@@ -7,16 +7,11 @@ of DA-MLDG is in `mldg`.
 """
 from __future__ import annotations
 
-from colab_utils.methods.da_mldg.algorithms.algorithm import (
-    LOSSES,
-    Algorithm,
-    Batches,
-    Joined,
-    weighted_cross_entropy,
-)
+from colab_utils.methods.da_mldg.algorithms.algorithm import LOSSES, Algorithm, Batches, Joined, weighted_cross_entropy
 from colab_utils.methods.da_mldg.algorithms.coral import Coral
 from colab_utils.methods.da_mldg.algorithms.erm import Erm
-from colab_utils.methods.da_mldg.algorithms.mldg import GAMMA_RULES, ORDERS, DaMldg, Mldg
+from colab_utils.methods.da_mldg.algorithms.gamma import GAMMA_RULES
+from colab_utils.methods.da_mldg.algorithms.mldg import ORDERS, DaMldg, Mldg
 from colab_utils.methods.da_mldg.algorithms.rsc import Rsc
 
 ALGORITHMS: dict[str, type[Algorithm]] = {

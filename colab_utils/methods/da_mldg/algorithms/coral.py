@@ -7,12 +7,7 @@ from typing import Any
 
 import torch
 
-from colab_utils.methods.da_mldg.algorithms.algorithm import (
-    Algorithm,
-    Batches,
-    Joined,
-    weighted_cross_entropy,
-)
+from colab_utils.methods.da_mldg.algorithms.algorithm import Algorithm, Batches, Joined, weighted_cross_entropy
 from colab_utils.settings import SettingError
 
 

@@ -8,11 +8,7 @@ from typing import Any
 
 import torch
 
-from colab_utils.methods.da_mldg.algorithms.algorithm import (
-    Algorithm,
-    Joined,
-    weighted_cross_entropy,
-)
+from colab_utils.methods.da_mldg.algorithms.algorithm import Algorithm, Joined, weighted_cross_entropy
 
 
 class Erm(Algorithm):

@@ -12,16 +12,11 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from colab_utils.methods.da_mldg.algorithms.algorithm import (
-    Algorithm,
-    Batches,
-    Joined,
-    weighted_cross_entropy,
-)
+from colab_utils.methods.da_mldg.algorithms.algorithm import Algorithm, Batches, Joined, weighted_cross_entropy
+from colab_utils.methods.da_mldg.algorithms.gamma import GAMMA_RULES, domain_shift
 from colab_utils.settings import SettingError
 
 ORDERS = ("first", "second")
-GAMMA_RULES = ("one", "gamma", "1+gamma", "normalised")
 _MEMORY = 0.99               # of the running mean of gamma
 _LEAST = 1e-12               # a running mean of 0 would divide by 0
 
@@ -86,7 +81,7 @@ class Mldg(Algorithm):
         logits = self.logits_after(adapted, test)
         gamma = None
         if self.rule != "one":                               # the domain shift, a plain number
-            gamma = abs(energy(self.seen_logits(adapted, train)) - energy(logits))
+            gamma = domain_shift(self.seen_logits(adapted, train), logits)
 
         test_loss = weighted_cross_entropy(logits, test)
         weight = self.weight(gamma)
@@ -203,11 +198,3 @@ class DaMldg(Mldg):
 
     def __init__(self, *arguments: Any, rule: str = "gamma", **settings: Any):
         super().__init__(*arguments, rule=rule, **settings)
-
-
-def energy(logits: torch.Tensor) -> float:
-    """E: the mean over utterances of log sum_c exp(z_c), of logits (n, classes).
-
-    It is minus the usual free energy at temperature 1.
-    """
-    return float(torch.logsumexp(logits.detach(), dim=1).mean())

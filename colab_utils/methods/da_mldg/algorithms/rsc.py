@@ -10,11 +10,7 @@ from typing import Any
 
 import torch
 
-from colab_utils.methods.da_mldg.algorithms.algorithm import (
-    Algorithm,
-    Joined,
-    weighted_cross_entropy,
-)
+from colab_utils.methods.da_mldg.algorithms.algorithm import Algorithm, Joined, weighted_cross_entropy
 from colab_utils.settings import SettingError
 
 _SPATIAL = 3.0               # one in so many positions is hidden

@@ -13,11 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from colab_utils.features.encoders.embeddings import (
-    SpeechEncoder,
-    load_upper_layers,
-    save_encoder,
-)
+from colab_utils.features.encoders.embeddings import SpeechEncoder, load_upper_layers, save_encoder
 from colab_utils.features.front_end import identity
 from colab_utils.features.store.store import FeatureStore
 from colab_utils.files import short_hash

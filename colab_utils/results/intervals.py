@@ -1,4 +1,4 @@
-"""Bootstrap replicates of the UAR that resample speakers first, then tasks, draws and seeds.
+"""The interval of a rate: bootstrap replicates that resample speakers first, then tasks, draws and seeds.
 
 Tasks redrawn from six speakers are not 600 independent facts: what generalises to the next speaker is how much speakers differ. Each
 factor is resampled on its own level and the weights multiply (Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics
@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from colab_utils.results import bootstrap, rates
+from colab_utils.results import rates
 
+STEP_INTERVAL = "95 % interval over tasks: this corpus, these speakers"
+FEW_SPEAKERS = 10            # below this an interval over speakers says little
 FACTORS = ("unit", "task", "draw", "seed")      # each has a random stream of its own, so two methods share their speakers
 _BLOCK = 20_000_000                             # float64 values held at once (160 MB)
 
@@ -90,7 +92,6 @@ class _Cell:
             else:
                 pooled = (unit[:, self.unit] if tasks.shape[1] == 1 else task[:, self.task] * unit[:, self.unit]) @ of_answer
             yield pooled.reshape(-1, self.n_labels, self.n_labels)
-STEP_INTERVAL = "95 % interval over tasks: this corpus, these speakers"
 
 
 def row_weights(rows: pd.DataFrame, units: Sequence[str], n_boot: int, ci_seed: int) -> np.ndarray:
@@ -98,7 +99,7 @@ def row_weights(rows: pd.DataFrame, units: Sequence[str], n_boot: int, ci_seed: 
     weights = np.ones((n_boot, len(rows)))
     for unit in units:
         codes, levels = rows[unit].factorize(sort=True)
-        weights *= bootstrap.resample_weights(len(levels), n_boot, ci_seed, unit)[:, codes]
+        weights *= resample_weights(len(levels), n_boot, ci_seed, unit)[:, codes]
     return weights
 
 
@@ -108,3 +109,36 @@ def interval(replicates: np.ndarray) -> np.ndarray:
     there = ~np.isnan(replicates).all(axis=0)
     found[:, there] = np.nanpercentile(replicates[:, there], [2.5, 97.5], axis=0)
     return found
+
+
+def uar_interval(predictions: pd.DataFrame, labels: Sequence[str], n_boot: int,
+                 ci_seed: int) -> tuple[list[float] | None, str, list[str]]:
+    """The 95 % interval of the UAR: what stands on every figure.
+
+    Args:
+        predictions: a table of `results.predictions`.
+        labels: the emotions in a fixed order.
+        n_boot: resamples; 0: none.
+        ci_seed: their seed.
+
+    Returns:
+        The limits (None where there is no interval), the unit that is resampled first, and what
+        has to be said about it.
+    """
+    units, unit = resampling_units(predictions)
+    number = units.nunique()
+    remarks = []
+    if unit == "utterance":
+        remarks.append("speakers unknown: the interval resamples utterances and is too narrow for "
+                       "new speakers")
+    elif number == 1:
+        return None, unit, ["one test speaker: an interval over speakers does not exist"]
+    elif number < FEW_SPEAKERS:
+        remarks.append(f"{number} test speakers: the interval is indicative")
+    if n_boot == 0:
+        return None, unit, [*remarks, "no interval: no resamples"]
+    if number == 1:
+        return None, unit, [*remarks, "no interval: one utterance"]
+    replicates = uar_replicates(predictions, labels, n_boot, ci_seed)
+    limits = np.nanpercentile(replicates, [2.5, 97.5])
+    return [float(limit) for limit in limits], unit, remarks
