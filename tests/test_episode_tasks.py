@@ -10,7 +10,7 @@ from toy_store import Features, toy_corpus
 
 from colab_utils.learning.clips import Clips
 from colab_utils.learning.tasks import probabilities
-from colab_utils.methods.maml.episode_tasks import episode_predictions, label_scores, make_tasks, scaled_by_utterance
+from colab_utils.methods.maml.episode_tasks import episode_predictions, label_scores, make_tasks
 from colab_utils.protocols.episodes import EpisodeError, EpisodePlan, EpisodePool
 from colab_utils.results.predictions import PREDICTION_COLUMNS, PredictionError
 from colab_utils.settings import SettingError
@@ -98,26 +98,6 @@ def test_random_crops_follow_from_the_generator_and_differ_between_uses():
     assert torch.equal(queries(), queries())
 
 
-def test_scaling_by_utterance_uses_each_whole_clip_and_no_other():
-    rows, store = toy(True)
-    for i, utt_id in enumerate(rows["utt_id"]):
-        store.values[utt_id][:, 0] = i + 1                           # constant in each clip
-    plain = Clips(store, rows, EMOTIONS)
-    data = scaled_by_utterance(plain)
-    values, mask = data.crops(np.arange(60), 12)
-    for i, utt_id in enumerate(rows["utt_id"]):
-        clip = store[utt_id].astype(float)
-        deviation = clip.std(axis=0)
-        centred = clip - clip.mean(axis=0)
-        whole = np.where(deviation > 0, centred / np.where(deviation > 0, deviation, 1), 0)
-        first = max(0, len(clip) - 12) // 2
-        assert np.allclose(values[i][mask[i]], whole[first:first + 12], atol=1e-5)
-        assert not values[i, :, 0].any()
-        assert np.array_equal(plain.clip(i), store[utt_id])          # the unscaled one is as it was
-    alone = scaled_by_utterance(Clips(store, rows.iloc[[7]], EMOTIONS)).crops([0], 12)
-    assert torch.equal(alone[0][0][alone[1][0]], values[7][mask[7]])
-
-
 def test_predictions_of_episodes_equal_a_naive_loop():
     rows, _ = toy(False)
     episodes = drawn(rows, 5)
@@ -164,9 +144,3 @@ def test_tasks_that_cannot_be_made_are_refused_in_one_sentence(case):
     with pytest.raises(error, match=words) as caught:
         make_tasks(data, drawn(rows), **{"regime": "permuted", "max_frames": 5, **more})
     assert "\n" not in str(caught.value)
-
-
-def test_vectors_have_no_frames_to_scale_by():
-    rows, store = toy(False)
-    with pytest.raises(SettingError, match="needs frames"):
-        scaled_by_utterance(Clips(store, rows, EMOTIONS))

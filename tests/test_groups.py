@@ -97,3 +97,13 @@ def test_stamps_that_not_all_runs_have_name_theirs():
     metrics = {"speaker_independence": "unknown", "notes": []}
     shared, own = captions.stamps_of_all({"one": (one, metrics), "two": (two, metrics)})
     assert shared.startswith("Speaker independence unknown") and own.startswith("two: Transductive")
+
+
+@pytest.mark.parametrize("method", ["few-shot", "domains", "spectrograms"])
+def test_runs_of_the_rooms_old_names_stay_readable(tmp_path, method):
+    """Their folders, facts and parts look as they did before the contract."""
+    make(tmp_path, method, "old", 0.5, table(0.6))
+    make(tmp_path, "maml", "new", 0.6, table(0.9))
+    questions = groups.comparable_runs(tmp_path, progress=False)
+    runs, found = groups.compared(questions, next(iter(questions)))
+    assert {run.config["method"] for run in runs.values()} == {method, "maml"} and len(found) == 2

@@ -7,12 +7,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from colab_utils.learning.clips import CONSTANT, Clips
+from colab_utils.learning.clips import Clips
 from colab_utils.learning.tasks import Batch, Tasks
 from colab_utils.methods.maml.settings import REGIMES
 from colab_utils.protocols.episodes import Episode, EpisodeError
 from colab_utils.results.predictions import validate
-from colab_utils.settings import SettingError
 
 _TASKS_AT_ONCE = 50          # test episodes held in memory at a time
 
@@ -61,25 +60,6 @@ def make_tasks(clips: Clips, episodes: Sequence[Episode], regime: str, *, max_fr
     support = batch(np.stack([episode.support for episode in episodes]))
     query = batch(np.stack([episode.query for episode in episodes]))
     return Tasks(support, query)
-
-
-def scaled_by_utterance(clips: Clips) -> Clips:
-    """A copy with mean 0 and deviation 1 of each feature over an utterance's own frames.
-
-    It needs no training data (method_facts §1.7); a constant feature becomes 0. Raises
-    SettingError for vectors.
-    """
-    if not clips.frames:
-        raise SettingError("scaling by utterance needs frames, and these are vectors: fit a scale "
-                           "on training utterances")
-    scaled = []
-    for number in range(len(clips)):
-        clip = clips.clip(number).cpu().numpy().astype(np.float64)
-        mean, deviation = clip.mean(axis=0), clip.std(axis=0)
-        varies = deviation > CONSTANT * np.abs(mean)
-        normal = np.where(varies, (clip - mean) / np.where(varies, deviation, 1.0), 0.0)
-        scaled.append(normal.astype(np.float32))
-    return clips.with_values(torch.as_tensor(np.concatenate(scaled), device=clips.device))
 
 
 def label_scores(probabilities: torch.Tensor | np.ndarray, episodes: Sequence[Episode],
