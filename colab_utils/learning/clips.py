@@ -62,7 +62,7 @@ class Clips:
 
     def __init__(self, store: FeatureStore, rows: pd.DataFrame, labels: Sequence[str], *,
                  device: str | torch.device = "cpu", scale: Scale | None = None,
-                 pooled: bool = False):
+                 pooled: bool = False, vectors: np.ndarray | None = None):
         """Read the features of `rows`.
 
         Args:
@@ -72,6 +72,8 @@ class Clips:
             device: where the features are held.
             scale: the scale of the training utterances, or None (as stored).
             pooled: make vectors of frames, their mean and deviation over time.
+            vectors: what was made of the stored frames otherwise, float (n, dim) in the order of
+                `rows`; they stand in their place.
 
         Raises:
             ManifestError: no rows, an utterance without features, an emotion outside `labels`.
@@ -85,14 +87,16 @@ class Clips:
         self.corpora = sorted(set(self.corpus))
         class_ids = pd.Index(self.labels).get_indexer(self.rows["emotion"])
         self.y = torch.as_tensor(class_ids, device=self.device)
-        self.frames = not (store.pooled or pooled)
+        self.frames = not (store.pooled or pooled) and vectors is None
         self.note = ""
         if self.frames:
             clips = [store[utt_id] for utt_id in self.rows["utt_id"]]
             self.lengths = np.array([len(clip) for clip in clips])
             values = np.concatenate(clips)
         else:
-            values, self.note = utterance_vectors(store, self.rows["utt_id"])
+            if vectors is None:
+                vectors, self.note = utterance_vectors(store, self.rows["utt_id"])
+            values = vectors
             self.lengths = np.ones(len(values), dtype=np.int64)
         self.starts = np.cumsum(self.lengths) - self.lengths
         self.values = torch.as_tensor(values, dtype=torch.float32).to(self.device)

@@ -297,13 +297,15 @@ class Study:
         one = self.training_of(tested)
         if one is None:
             return None, None
+        if not one.mark:
+            one = self._marked(one)
         sides = self._of_fold(one, fold)
         sides = sides[sides["role"].isin(TRAINING_ROLES)]
         side = split_hash(sides[["utt_id", "role"]])
         if side != self._learners_side:
             self._learners.clear()
             self._learners_side = side
-        key = one.config, one.kind, one.own, one.mark
+        key = one.config, one.kind, one.mark
         if key not in self._learners:
             with single_thread(self.single(one)):
                 self._learners[key] = self._trained_now(one, fold, sides, on_record)
@@ -455,7 +457,7 @@ class Study:
         groups: dict[Any, list[Tested]] = {}
         for one in tested:
             whose = self.training_of(one)
-            key = None if whose is None else (whose.config, whose.kind, whose.own, whose.mark)
+            key = None if whose is None else (whose.config, whose.kind, whose.mark)
             cells = tuple(self.folds_of(one)), tuple(self.seeds(one))
             groups.setdefault((key, cells), []).append(one)
         return list(groups.values())

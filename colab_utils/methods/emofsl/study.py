@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from colab_utils.features.store.store import FeatureStore
-from colab_utils.learning.clips import utterance_vectors
+from colab_utils.learning.clips import Clips
 from colab_utils.learning.study import TRAINING_ROLES, Study, Tested, Training
 from colab_utils.learning.training import History
 from colab_utils.methods.emofsl import circumplex, emofsl, rivals
@@ -70,7 +70,7 @@ class TransferStudy(Study):
         self.features, self.published = features or self.front, published
         stored = (one.split("_")[1] for one in store.feature_names if one.startswith("layer_"))
         self.layers = len(set(stored)) or 1
-        self._values: dict[str, torch.Tensor] = {}
+        self._sides: dict[str, tuple[Clips, np.ndarray]] = {}
         self._drawn: dict[Any, np.ndarray] = {}
 
     # --- the contract -----------------------------------------------------------------------------
@@ -137,7 +137,7 @@ class TransferStudy(Study):
         config = tested.config
         notes = [f"{len(self.labels)}-way {config.shots}-shot, {config.n_draws} support draws a "
                  "fold from speakers of other folds", f"features: {self.front}"]
-        if made := self._vectors(np.arange(1))[1]:
+        if made := self.clips("target").note:
             notes.append(made)
         if tested.kind == "source only":
             notes.append("looks at no support: the source's model as it is")
@@ -350,24 +350,36 @@ class TransferStudy(Study):
         _, classes, shots = draws.shape
         return torch.arange(classes, device=self.device).repeat_interleave(shots)
 
-    def _features(self, side: str, numbers: np.ndarray) -> torch.Tensor:
-        """Features of `rows[numbers]`, float32 (n, dim).
+    def clips(self, side: str) -> Clips:
+        """The clips of one side, "source" or "target", one vector each.
 
         The source's are read for its training; those of the target when it is tested.
         """
-        if side not in self._values:
+        return self._of_side(side)[0]
+
+    def _of_side(self, side: str) -> tuple[Clips, np.ndarray]:
+        """The clips of a side, and the place among them of each of `rows`.
+
+        The place of a row of the other side is one that there is not.
+        """
+        if side not in self._sides:
             training = self.split["role"].isin(TRAINING_ROLES)
             roles = training if side == "source" else ~training
             mine = self.rows["utt_id"].isin(self.split.loc[roles, "utt_id"]).to_numpy()
-            values, _ = self._vectors(np.flatnonzero(mine))
-            table = np.full((len(self.rows), values.shape[1]), np.nan, dtype=np.float32)
-            table[mine] = values
-            self._values[side] = torch.from_numpy(table).to(self.device)
-        return self._values[side][torch.as_tensor(numbers, device=self.device)]
+            places = np.full(len(self.rows), mine.sum())
+            places[mine] = np.arange(mine.sum())
+            self._sides[side] = self._read(np.flatnonzero(mine)), places
+        return self._sides[side]
 
-    def _vectors(self, numbers: np.ndarray) -> tuple[np.ndarray, str]:
-        """One vector for each of `rows[numbers]`, float32 (n, dim), and how it was made, or ""."""
-        return utterance_vectors(self.store, self.rows["utt_id"].iloc[numbers])
+    def _features(self, side: str, numbers: np.ndarray) -> torch.Tensor:
+        """Features of `rows[numbers]`, float32 (n, dim)."""
+        clips, places = self._of_side(side)
+        return clips.inputs(places[numbers])[0]
+
+    def _read(self, numbers: np.ndarray) -> Clips:
+        """The clips `rows[numbers]`; of frames, the mean and deviation over time."""
+        rows = self.rows.iloc[numbers]
+        return Clips(self.store, rows, self.labels, device=self.device, pooled=True)
 
 
 def tuned_name(method: str, config: EmofslConfig) -> str:

@@ -17,6 +17,7 @@ from colab_utils.features.encoders.embeddings import SpeechEncoder, load_upper_l
 from colab_utils.features.front_end import identity
 from colab_utils.features.store.store import FeatureStore
 from colab_utils.files import short_hash
+from colab_utils.learning.clips import Clips
 from colab_utils.learning.study import Tested
 from colab_utils.methods.emofsl import emofsl
 from colab_utils.methods.emofsl.emofsl import Metric, SourceLearner, scale_of
@@ -144,9 +145,11 @@ class LayersStudy(TransferStudy):
     def _frozen(self, learner: SourceLearner) -> EmofslNet:
         return learner.module.net
 
-    def _vectors(self, numbers: np.ndarray) -> tuple[np.ndarray, str]:
-        def pooled(values: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor]:
+    def _read(self, numbers: np.ndarray) -> Clips:
+        """What the encoder gives as it comes, of the stored frames below its last layers."""
+        def vectors_of(values: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor]:
             return (over_time(self.upper(values, mask), mask, self.encoder.pooling),)
 
-        found, = self.frames.through(pooled, numbers)
-        return found.cpu().numpy(), ""
+        found, = self.frames.through(vectors_of, numbers)
+        return Clips(self.store, self.rows.iloc[numbers], self.labels, device=self.device,
+                     vectors=found.cpu().numpy())
