@@ -15,7 +15,7 @@ def test_notebook_06_in_a_browser(tmp_path, embedded_workspace):
         words = panel.locator("input[type=text]").first
         words.fill("-logmel")
         words.press("Enter")
-        wait_until(lambda: "words='-logmel'" in code.inner_text(), "the settings to paste name the word")
+        wait_until(lambda: "words = '-logmel'" in code.inner_text(), "the settings to paste name the word")
         page.locator(".suite-panel button", has_text="Run").click()
         picture = page.locator(".suite-output img")
         wait_until(lambda: picture.count() == 2, "points and matrices", seconds=60)
