@@ -1,4 +1,4 @@
-"""Labels, ratings, speakers and films that stand beside the audio: IEMOCAP, MSP-IMPROV, EmoFilm and CREMA-D's votes (method_facts §5)."""
+"""Labels, ratings, speakers and films that stand beside the audio: IEMOCAP, MSP-IMPROV and EmoFilm (method_facts §5)."""
 import collections
 from pathlib import PurePosixPath
 
@@ -8,7 +8,7 @@ import pytest
 
 from colab_utils.corpora import ManifestError, load_card, scan, select_emotions
 from colab_utils.corpora.manifest import validate
-from colab_utils.corpora.parsers import ANNOTATIONS, PARSERS, crema_d, emofilm, iemocap, msp_improv
+from colab_utils.corpora.parsers import ANNOTATIONS, PARSERS, emofilm, iemocap, msp_improv
 
 FOUR = ["anger", "happiness", "neutral", "sadness"]
 HEADER = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
@@ -259,33 +259,3 @@ def test_emofilm_legend_as_workbook(tmp_path, monkeypatch):
     monkeypatch.setattr(pd, "read_excel", without_openpyxl)
     with pytest.raises(ManifestError, match="pip install openpyxl.*or save the legend as one CSV"):
         emofilm.annotations(folder)
-
-
-# ------------------------------------------------------------------------------------------------------------------------------ CREMA-D
-VOTES = ('"","{}","VoiceVote","VoiceLevel","FaceVote"\n"1","1001_DFA_ANG_XX","N","69.1","A"\n"2","1001_DFA_DIS_XX","A:D","37.2:58.6","D"\n'
-         '"3","1001_DFA_FEA_XX","F","50","F:N"\n')
-
-
-@pytest.mark.parametrize("name", ["fileName", "FileName"])
-def test_crema_d_votes_replace_the_intended_emotion_on_request(tmp_path, capsys, name):
-    (tmp_path / "summaryTable.csv").write_text(VOTES.format(name))
-    stems = ["1001_DFA_ANG_XX", "1001_DFA_DIS_XX", "1001_DFA_FEA_XX", "1001_DFA_HAP_XX"]
-    rows = pd.DataFrame([PARSERS["crema_d"](PurePosixPath(f"{stem}.wav")) for stem in stems])
-    rows["emotion"] = rows["emotion_raw"].map(load_card("crema_d").label_map)
-    heard = validate(crema_d.with_votes(rows, tmp_path / "summaryTable.csv"))
-    assert heard["emotion"].tolist() == ["neutral", "", "fear", ""] and heard["emotion_raw"].tolist() == ["N", "A:D", "F", ""]
-    assert "2 of 4 clips an emotion; 1 ties and 1 clips without a vote" in capsys.readouterr().out
-    assert rows["emotion"].tolist() == ["anger", "disgust", "fear", "happiness"]
-    assert crema_d.with_votes(rows, tmp_path / "summaryTable.csv", "FaceVote")["emotion"].tolist() == ["anger", "disgust", "", ""]
-    assert select_emotions(heard, ["neutral", "fear"])[1]["reason"].tolist() == ["has no emotion label"] * 2
-
-
-@pytest.mark.parametrize(("text", "message"), [
-    ("fileName,FaceVote\n1001_DFA_ANG_XX,A\n", "fileName and VoiceVote are needed"),
-    ("fileName,VoiceVote\n1001_DFA_ANG_XX,Q\n", "1001_DFA_ANG_XX 'Q'"),
-    ("fileName,VoiceVote\n1001_DFA_ANG_XX,A\n1001_DFA_ANG_XX,D\n", "1001_DFA_ANG_XX twice")])
-def test_crema_d_votes_that_cannot_be_used(tmp_path, text, message):
-    (tmp_path / "votes.csv").write_text(text)
-    rows = pd.DataFrame([PARSERS["crema_d"](PurePosixPath("1001_DFA_ANG_XX.wav"))])
-    with pytest.raises(ManifestError, match=message):
-        crema_d.with_votes(rows, tmp_path / "votes.csv")

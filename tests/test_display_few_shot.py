@@ -161,24 +161,6 @@ def test_matrices_side_by_side_hold_their_counts_and_one_scale_of_shades():
     assert_nothing_is_cut_off(figure)
 
 
-def test_matrices_of_each_corpus_mark_a_missing_emotion():
-    run = pd.concat([predictions(corpora=("emodb", "emovo", "ravdess", "savee"), n_draws=1),
-                     predictions(corpora=("shemo",), labels=LABELS[1:], n_draws=1)])
-    metrics = summarise(run, LABELS, 50, speaker_independence="independent")
-    parts = matrices.by_corpus(run, metrics)
-    assert list(parts) == ["emodb", "emovo", "ravdess", "savee", "shemo"] and sum(len(part) for part, _ in parts.values()) == len(run)
-    assert parts["savee"][1] == summarise(run[run["corpus"] == "savee"], LABELS, 50, speaker_independence="independent")
-    figure = matrices.confusion_matrices_figure(parts, "DA-MLDG")
-    shown = [axes for axes in figure.axes if axes.get_visible()]
-    assert [axes.get_title().split("\n")[0] for axes in shown] == list(parts) and len(figure.axes) == 6, "two rows of three"
-    upper, lower = cells(shown[-1])
-    assert upper[:4] == ["n/a"] * 4 and lower[:4] == [0] * 4 and "n/a" not in cells(shown[0])[0]
-    assert "shemo: No true utterance of anger: left out of the means." in words(figure) and "not checked" not in words(figure)
-    for axes in shown:
-        assert all(text.get_text() for text in axes.get_xticklabels())
-    assert_nothing_is_cut_off(figure)
-
-
 def test_matrices_of_many_emotions_fit_and_stamps_stand_below():
     labels = ["anger", "boredom", "contempt", "disgust", "fear", "frustration", "happiness"]
     tables = {f"method {i}": (predictions(f"m{i}", labels=labels, corpora=("synthetic-a",)), None) for i in range(4)}

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 
 from colab_utils.display import captions, style
 from colab_utils.display.figures import summary
-from colab_utils.results.metrics import summarise
 from colab_utils.results.predictions import check_one_rule
 from colab_utils.results.rates import confusion
 
@@ -51,16 +50,6 @@ def confusion_matrices_figure(results: Mapping[str, tuple[pd.DataFrame, Mapping[
             figure.suptitle("\n".join(captions.wrap(title, width, 8)), fontsize=8)
         style.caption_below(figure, _below(shown), captions.stamps_of_all(shown))
     return figure
-
-
-def by_corpus(predictions: pd.DataFrame, metrics: Mapping[str, Any]) -> dict[str, tuple[pd.DataFrame, dict]]:
-    """One run cut up by the tested corpus, in alphabetical order, for `confusion_matrices_figure`: {corpus: (predictions, their metrics)}.
-
-    metrics: metrics.json of the whole run, whose labels, resamples and speaker independence hold for its parts. Raises PredictionError.
-    """
-    common = {"preset": metrics.get("preset", ""), "speaker_independence": metrics.get("speaker_independence", "not checked")}
-    return {corpus: (part, summarise(part, metrics["labels"], metrics["n_boot"], metrics["ci_seed"], **common))
-            for corpus, part in predictions.groupby("corpus", sort=True)}
 
 
 def _matrix(axes: Axes, counts: np.ndarray, labels: list[str], room: float) -> None:

@@ -1,13 +1,10 @@
 """CREMA-D (Cao et al. 2014): `1001_DFA_ANG_XX` = actor, sentence, intended emotion, level (method_facts §5.6)."""
 from __future__ import annotations
 
-import os
 import pathlib
 import re
 
-import pandas as pd
-
-from colab_utils.corpora.manifest import ManifestError, empty_row, read_table
+from colab_utils.corpora.manifest import empty_row
 from colab_utils.corpora.parsers.names import matched
 
 NAME = "crema_d"
@@ -17,7 +14,6 @@ _WOMEN = ("1002 1003 1004 1006 1007 1008 1009 1010 1012 1013 1018 1020 1021 1024
 FEMALE = frozenset(_WOMEN.split())
 _STEM = re.compile(r"(10(?:0[1-9]|[1-8]\d|9[01]))_(?:(IEO)_(ANG|DIS|FEA|HAP|SAD)_(LO|MD|HI)|(IEO)_(NEU)_(XX)|"
                    r"(DFA|ITH|ITS|IOM|IWL|IWW|MTI|TAI|TIE|TSI|WSI)_(ANG|DIS|FEA|HAP|NEU|SAD)_(XX))", re.ASCII)
-_VOTES = {"A": "anger", "D": "disgust", "F": "fear", "H": "happiness", "N": "neutral", "S": "sadness"}
 
 
 def parse(path: pathlib.PurePosixPath) -> dict:
@@ -31,23 +27,3 @@ def parse(path: pathlib.PurePosixPath) -> dict:
     actor, sentence, emotion, level = (place for place in match.groups() if place)
     return empty_row(NAME, full.stem, speaker=actor, gender="female" if actor in FEMALE else "male", language="en-US", text_id=sentence,
                      style="scripted", emotion_raw=emotion, intensity={"LO": "low", "MD": "medium", "HI": "high", "XX": ""}[level])
-
-
-def with_votes(manifest: pd.DataFrame, votes: str | os.PathLike, column: str = "VoiceVote") -> pd.DataFrame:
-    """The manifest with what listeners heard instead of what was intended: emotion_raw is the vote (`A`, a tie `A:D`), emotion its name.
-
-    votes: the owners' processedResults/summaryTable.csv; column: VoiceVote, FaceVote or MultiModalVote. Ties and clips without votes get the
-    emotion "" (`select_emotions` lists them), and their number is printed. Raises ManifestError for other columns, letters or repeated clips.
-    """
-    table = read_table(votes).rename(columns=lambda name: {"filename": "fileName"}.get(name.lower(), name))
-    if not {"fileName", column} <= set(table.columns):
-        raise ManifestError(f"{votes}: columns {', '.join(table.columns)} found; fileName and {column} are needed")
-    heard = table.set_index(NAME + "/" + table["fileName"])[column].str.strip()
-    strange = [f"{clip} {vote!r}" for clip, vote in heard.items() if set(vote.split(":")) - {*_VOTES, ""}]
-    strange += [f"{clip} twice" for clip in heard.index[heard.index.duplicated()]]
-    if strange:
-        raise ManifestError(f"{votes}, column {column}: {strange[0]}; each clip stands once, with letters of {', '.join(_VOTES)} and colons between")
-    raw = manifest["utt_id"].map(heard).fillna("")
-    print(f"CREMA-D: {column} gives {raw.isin(list(_VOTES)).sum()} of {len(raw)} clips an emotion; {raw.str.contains(':').sum()} ties and "
-          f"{(raw == '').sum()} clips without a vote have none")
-    return manifest.assign(emotion_raw=raw, emotion=raw.map(_VOTES).fillna(""))

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import base64
 import html
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,25 +72,6 @@ def draw_utterance(axes: Axes, samples: np.ndarray, title: str) -> None:
     right.set_yticks([75, 150, 300, 600], ["75", "150", "300", "600"], color=_PITCH)
     right.minorticks_off()
     right.set_ylabel("F0 (Hz)", color=_PITCH)
-
-
-def gallery_figure(clips: pd.DataFrame, columns: int = 3) -> style.SuiteFigure:
-    """All `clips` (manifest rows with `file`) in one figure for a page, two columns of a paper wide: `columns` panels in a row.
-
-    Raises corpora.audio.AudioError for a file that cannot be decoded.
-    """
-    columns = min(columns, len(clips))
-    rows = math.ceil(len(clips) / columns)
-    with style.suite_style():
-        figure = style.new_figure(style.TWO_COLUMNS, 1.75 * rows)
-        panels = figure.subplots(rows, columns, squeeze=False)
-        for axes, clip in zip(panels.flat, clips.itertuples(), strict=False):
-            draw_utterance(axes, load_audio(clip.file, RATE), _title(clip))
-        for axes in panels.flat[len(clips):]:
-            axes.set_visible(False)
-        if clips["corpus"].str.startswith("synthetic").any():
-            style.caption_below(figure, [], ["Synthetic corpus: not human speech."])
-    return figure
 
 
 def show_gallery(manifest: pd.DataFrame, emotions: Sequence[str] | None = None, per_emotion: int = 1, seed: int = 0) -> Any:
