@@ -144,6 +144,7 @@ def test_every_baseline_runs_and_says_what_it_is(tmp_path, classifier, normalisa
     assert stored["features"] == "0123456789ab" and stored["settings"]["classifier"] == classifier and stored["version"] == BaselineStudy.VERSION
     valid = {"valid": ["toy"]} if classifier == "mlp" else {}
     assert stored["contract"] == contract.CONTRACT
+    assert stored["protocol"] == "leave-one-speaker-out folds" and stored["task"] == "toy"
     assert stored["corpora"] == {"test": ["toy"], "train": ["toy"], **valid}
 
 

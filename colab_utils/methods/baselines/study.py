@@ -117,6 +117,11 @@ class BaselineStudy(Study):
             self._made[key] = self._split(config)
         return self._made[key]
 
+    def facts(self, tested: Tested) -> dict[str, str]:
+        """The protocol by name: whose folds these are."""
+        given = self.split is not None
+        return {"protocol": "a given split" if given else f"{self._kind(tested.config)} folds"}
+
     def run_name(self, tested: Tested) -> str:
         """Classifier and normalisation."""
         return f"{tested.config.classifier}-{tested.config.normalisation}"
@@ -188,7 +193,7 @@ class BaselineStudy(Study):
 
     def _split(self, config: BaselineConfig) -> pd.DataFrame:
         """The split of one seed; validation speakers only where the classifier selects on them."""
-        kind = default_folds(self.rows) if config.folds == "auto" else config.folds
+        kind = self._kind(config)
         if kind == "grouped":
             table = folds.grouped_folds(self.rows, config.n_folds, config.seed)
         elif kind == "frozen":
@@ -198,6 +203,10 @@ class BaselineStudy(Study):
         n_valid = config.n_valid_speakers if self._selects(config) else 0
         return folds.make_split(self.rows, table, config.seed, n_valid,
                                 allow_speaker_overlap=self.allow_speaker_overlap)
+
+    def _kind(self, config: BaselineConfig) -> str:
+        """Which folds these settings mean."""
+        return default_folds(self.rows) if config.folds == "auto" else config.folds
 
     @staticmethod
     def _selects(config: BaselineConfig) -> bool:
