@@ -62,6 +62,9 @@ def test_it_gets_predictions_metrics_an_interval_and_figures(tmp_path):
     assert metrics == recompute(run.path) and metrics["speaker_independence"] == "independent"
     for suffix in ("png", "pdf", "svg", "csv"):
         assert (run.path / f"confusion_matrix.{suffix}").stat().st_size > 50
+    there = study.overview()
+    assert there.loc[("test", "aa"), "utterances"] == len(study.rows)
+    assert study.table({"mine": run}).loc["mine", "UAR %"] == f"{100 * metrics['uar']:.1f}"
     assert runs_table(tmp_path)["method"].tolist() == ["softmax"] and load_run(run.path).done
 
 

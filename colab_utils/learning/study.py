@@ -26,7 +26,7 @@ from colab_utils.learning.training import History, single_thread
 from colab_utils.progress import bar as progress_bar
 from colab_utils.protocols.folds import check_disjoint, film_keys, speaker_independence
 from colab_utils.results.predictions import predictions_table
-from colab_utils.results.runs import Part, Run, open_run, split_hash
+from colab_utils.results.runs import Part, Run, metrics_table, open_run, split_hash
 from colab_utils.settings import Settings
 
 CONTRACT = 1                 # raised when this file would give other results: part of every hash
@@ -241,6 +241,11 @@ class Study:
         chosen = sides.loc[sides["role"].isin(roles), "utt_id"]
         return self.rows["utt_id"].isin(chosen).to_numpy()
 
+    def overview(self) -> pd.DataFrame:
+        """Who trains and who is tested: utterances and speakers of each role and corpus."""
+        there = self.split.merge(self.rows[["utt_id", "corpus"]]).groupby(["role", "corpus"])
+        return there.agg(utterances=("utt_id", "nunique"), speakers=("speaker", "nunique"))
+
     def classes(self, rows: pd.DataFrame) -> np.ndarray:
         """The class id of each row, int64 (rows,)."""
         return pd.Index(self.labels).get_indexer(rows["emotion"])
@@ -383,6 +388,10 @@ class Study:
                 if not (run.path / "confusion_matrix.csv").exists():
                     save_confusion_matrix(run)
         return runs
+
+    def table(self, runs: Mapping[str, Run]) -> pd.DataFrame:
+        """Finished runs side by side: rates in per cent, and what each has to say of itself."""
+        return metrics_table(runs)
 
     def _run_group(self, group: list[Tested], runs: Mapping[str, Run], bar: Any) -> None:
         """All parts of methods that share a training, then what follows from them."""

@@ -31,7 +31,7 @@ from colab_utils.methods.alexnet.settings import AlexnetConfig
 from colab_utils.methods.alexnet.training import AlexnetLearner, FoldPictures, OwnNetwork, TrainingFold
 from colab_utils.protocols.published import load_protocol
 from colab_utils.protocols.speakers import build_within
-from colab_utils.results.runs import Run, metrics_table
+from colab_utils.results.runs import Run
 from colab_utils.settings import SettingError, as_list
 
 STABILITY_CONDITIONS = (*(f"{kind}@10" for kind in TRAINING_NOISES), "reverb")
@@ -250,10 +250,6 @@ class AlexnetStudy(Study):
         chosen = in_conditions(name, without, conditions)
         chosen += in_conditions(f"{name} + stability", with_it, conditions)
         return self.evaluate(chosen, pictures=False)
-
-    def table(self, runs: Mapping[str, Run]) -> pd.DataFrame:
-        """Runs side by side: rates in per cent, and what each has to say of itself."""
-        return metrics_table(runs)
 
     def sizes(self, config: AlexnetConfig, steps: int = 1) -> pd.DataFrame:
         """`measured` for both networks, from random weights."""

@@ -20,7 +20,7 @@ from colab_utils.methods.baselines import classifiers
 from colab_utils.methods.baselines.classifiers import MlpLearner
 from colab_utils.methods.baselines.settings import RULES, BaselineConfig
 from colab_utils.protocols import folds
-from colab_utils.results.runs import Run, metrics_table
+from colab_utils.results.runs import Run
 
 
 class BaselineError(ValueError):
@@ -163,10 +163,6 @@ class BaselineStudy(Study):
         """One classifier with these settings: a finished run."""
         tested = Tested(config.classifier, config)
         return self.evaluate([tested], pictures)[tested.label]
-
-    def table(self, runs: Mapping[str, Run]) -> pd.DataFrame:
-        """Runs side by side: rates in per cent, and what each has to say of itself."""
-        return metrics_table(runs)
 
     # --- inside -----------------------------------------------------------------------------------
 

@@ -138,12 +138,6 @@ class DomainStudy(Study):
 
     # --- what a notebook asks for -----------------------------------------------------------------
 
-    def overview(self) -> pd.DataFrame:
-        """Who trains, validates and is tested: utterances and speakers by role and corpus."""
-        table = self.split.merge(self.rows[["utt_id", "corpus"]])
-        return table.groupby(["role", "corpus"]).agg(
-            utterances=("utt_id", "nunique"), speakers=("speaker", "nunique"))
-
     def compare(self, config: DomainConfig, algorithms: str | Sequence[str],
                 own: Mapping[str, type[Algorithm]] | None = None,
                 pictures: bool = True) -> dict[str, Run]:

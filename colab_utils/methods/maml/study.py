@@ -251,11 +251,6 @@ class MamlStudy(Study):
 
     # --- what a notebook asks for -----------------------------------------------------------------
 
-    def overview(self) -> pd.DataFrame:
-        """Utterances and speakers of each role and corpus."""
-        there = self.split.merge(self.rows[["utt_id", "corpus"]]).groupby(["role", "corpus"])
-        return there.agg(utterances=("utt_id", "nunique"), speakers=("speaker", "nunique"))
-
     def episodes(self, config: MamlConfig, **values: Any) -> EpisodeConfig:
         """Test episodes like those of the training, but for `values`; empty ones change nothing."""
         trained = self._fitting(config)
