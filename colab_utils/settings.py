@@ -10,7 +10,7 @@ import dataclasses
 import difflib
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 Config = TypeVar("Config")
@@ -161,13 +161,16 @@ def read_as(field: dataclasses.Field, value: Any) -> Any:
     return float(value) if kind is float else value
 
 
-def as_list(value: str | Sequence | None) -> list:
-    """A list of a parameter cell: "a, b,c" and ["a", "b", "c"] are the same; None and "" are []."""
+def as_list(value: Any) -> list:
+    """A list of a parameter cell: "a, b,c" and ["a", "b", "c"] are the same.
+
+    None and "" are [], and a single number is a list of one.
+    """
     if value is None:
         return []
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
-    return list(value)
+    return [value] if isinstance(value, numbers.Number) else list(value)
 
 
 def _kind(field: dataclasses.Field) -> type | None:

@@ -162,6 +162,7 @@ def test_all_emotions_are_those_that_occur_after_merging():
     kept, left_out = select_emotions(data, chosen_emotions(data, "all", merge), merge)
     assert kept["emotion"].value_counts().to_dict() == {"happiness": 4, "anger": 2, "neutral": 2} and len(left_out) == 4
     assert chosen_emotions(data, ("neutral", "anger"), merge) == ["neutral", "anger"] == chosen_emotions(data, "neutral, anger")
+    assert chosen_emotions(data, "", merge) == chosen_emotions(data, [], merge) == chosen_emotions(data, "all", merge)
     assert chosen_emotions(data, "anger") == ["anger"] and chosen_emotions(data[:0], "all") == []
 
 

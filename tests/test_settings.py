@@ -128,6 +128,7 @@ def test_what_was_filled_is_what_changed_and_the_task_is_no_change():
 @given(st.lists(st.text(st.characters(exclude_characters=","), min_size=1)
                 .filter(lambda text: text == text.strip() != ""), max_size=5))
 def test_a_list_is_a_text_with_commas_or_a_list(names):
+    assert as_list(5) == [5] and as_list(None) == as_list("") == []
     assert as_list(", ".join(names)) == as_list(names) == as_list(tuple(names)) == names
 
 

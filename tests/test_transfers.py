@@ -49,6 +49,12 @@ def test_fewer_than_two_emotions_are_refused(transfers, emotions):
         transfers.study("synthetic-studio", "synthetic-phone", "logmel", emotions)
 
 
+def test_emotions_are_a_list_or_a_text(transfers):
+    listed = transfers.study("synthetic-studio", "synthetic-phone", "logmel", ["anger", "sadness"])
+    text = transfers.study("synthetic-studio", "synthetic-phone", "logmel", "anger, sadness")
+    assert text is listed and text.labels == ["anger", "sadness"]
+
+
 def test_the_panel_says_what_the_study_runs(transfers):
     config = EmofslConfig(n_boot=10, source_epochs=3, n_draws=2, epochs=5)
     study = transfers.study("synthetic-studio", "synthetic-phone", "logmel", FOUR)

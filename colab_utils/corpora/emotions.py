@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from colab_utils.corpora.manifest import ManifestError
+from colab_utils.settings import as_list
 
 CANONICAL = ("anger", "happiness", "sadness", "fear", "disgust", "neutral", "surprise", "calm", "boredom", "contempt", "excited",
              "frustration", "other")
@@ -17,10 +18,14 @@ WORDS = {"angry": "anger", "happy": "happiness", "joy": "happiness", "sad": "sad
 
 
 def chosen_emotions(manifest: pd.DataFrame, emotions: str | Sequence[str], merge: Mapping[str, str | None] | None = None) -> list[str]:
-    """The list of emotions to compare: `emotions` itself (or the names in a text such as "anger, neutral"), or for "all" every emotion
-    that occurs after renaming by `merge`, sorted."""
-    if emotions != "all":
-        return [name.strip() for name in emotions.split(",")] if isinstance(emotions, str) else list(emotions)
+    """The list of emotions to compare.
+
+    `emotions` itself (or the names in a text such as "anger, neutral"); for "all", or where nothing is named, every emotion that occurs after
+    renaming by `merge`, sorted.
+    """
+    named = as_list(emotions)
+    if named and emotions != "all":
+        return named
     renamed = manifest["emotion"].map(lambda emotion: (merge or {}).get(emotion, emotion))
     return sorted(set(renamed.dropna()) - {""})
 

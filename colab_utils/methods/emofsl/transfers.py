@@ -27,7 +27,7 @@ from colab_utils.protocols.build import build_task
 from colab_utils.protocols.draws import pair_task
 from colab_utils.protocols.published import Protocol, Task, load_protocol
 from colab_utils.results.tables import published_table
-from colab_utils.settings import SettingError, with_settings
+from colab_utils.settings import SettingError, as_list, with_settings
 
 PROTOCOL = "emofsl"
 
@@ -94,7 +94,7 @@ class Transfers:
         Args:
             source, target: names of corpora or domains.
             features: name of a front end; default: `self.features`.
-            emotions: the ways, two or more.
+            emotions: the ways, two or more; a list, or "anger, sadness".
             tune_layers: of a speech encoder, to learn in the study (`EmofslConfig.tune_layers`).
 
         Raises:
@@ -102,7 +102,7 @@ class Transfers:
             ProtocolError: what `build_task` refuses.
         """
         features = features or self.features
-        key = source, target, features, tuple(emotions), tune_layers
+        key = source, target, features, tuple(as_list(emotions)), tune_layers
         if key not in self._studies:
             self._studies[key] = self._made(*key)
         return self._studies[key]
