@@ -34,7 +34,7 @@ test: setup run-embedded
 
 # What takes long: each study killed twelve times.
 long: setup
-	KILLS=4 $(BIN)/python -m pytest tests/test_kills.py
+	KILLS=4 $(BIN)/python -m pytest tests/notebooks/test_kills.py
 
 # The tests leave the same page as `make run` does: the main job on the embedded corpus.
 run-embedded: setup

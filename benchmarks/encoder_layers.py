@@ -1,11 +1,16 @@
-"""Fine-tuning the last layers of wav2vec 2.0 on a few clips: the suite, which caches what goes into them, against the whole encoder in each update.
+"""Fine-tuning the last layers of wav2vec 2.0 on a few clips: the suite, which caches what goes into
+them, against the whole encoder in each update.
 
-    python benchmarks/encoder_layers.py [--audio FOLDER] [--clips 20] [--epochs 10] [--layers 2] [--repetitions 3]
+    python benchmarks/encoder_layers.py [--audio FOLDER] [--clips 20] [--epochs 10] [--layers 2]
+    [--repetitions 3]
 
-Both start from one checkpoint of wav2vec2-base's size (95 million parameters, random weights) and make the same updates with Adam: cross-entropy
-on pooled frames, `layers` transformer layers, projection and head. The peer is what a script with transformers does: everything below is frozen,
-and computed again in each update. The suite's time holds the extraction of these clips, which other draws, methods and shots then share.
+Both start from one checkpoint of wav2vec2-base's size (95 million parameters, random weights) and
+make the same updates with Adam: cross-entropy on pooled frames, `layers` transformer layers,
+projection and head. The peer is what a script with transformers does: everything below is frozen,
+and computed again in each update. The suite's time holds the extraction of these clips, which other
+draws, methods and shots then share.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -31,30 +36,61 @@ from colab_utils.methods.emofsl.layers.tuning import fine_tune_layers
 from colab_utils.methods.emofsl.network import EmofslNet
 from colab_utils.methods.emofsl.settings import EmofslConfig
 
-BOUND = 1e-3            # of the logits, which are about 1
+BOUND = 1e-3  # of the logits, which are about 1
 
 
-def cached(spec: SpeechEncoder, net: EmofslNet, waves: list[np.ndarray], y: torch.Tensor, config: EmofslConfig, device: str) -> torch.Tensor:
+def cached(
+    spec: SpeechEncoder,
+    net: EmofslNet,
+    waves: list[np.ndarray],
+    y: torch.Tensor,
+    config: EmofslConfig,
+    device: str,
+) -> torch.Tensor:
     """The suite: logits after the fine-tuning."""
-    frames = [torch.from_numpy(clip) for clip in spec.below(config.tune_layers).compute(waves, device)]
-    mask = torch.arange(max(map(len, frames))) < torch.tensor([len(clip) for clip in frames])[:, None]
+    frames = [
+        torch.from_numpy(clip) for clip in spec.below(config.tune_layers).compute(waves, device)
+    ]
+    mask = (
+        torch.arange(max(map(len, frames))) < torch.tensor([len(clip) for clip in frames])[:, None]
+    )
     support = pad_sequence(frames, batch_first=True).to(device), mask.to(device)
-    tuned = fine_tune_layers(EncoderNet(load_upper_layers(spec, config.tune_layers, device), net, spec.pooling), support, y, config, None)
+    tuned = fine_tune_layers(
+        EncoderNet(load_upper_layers(spec, config.tune_layers, device), net, spec.pooling),
+        support,
+        y,
+        config,
+        None,
+    )
     with torch.no_grad():
         return tuned(*support)[0]
 
 
-def whole(spec: SpeechEncoder, net: EmofslNet, waves: list[np.ndarray], y: torch.Tensor, config: EmofslConfig, device: str) -> torch.Tensor:
-    """The peer: logits after the same updates through the whole encoder, whose lower layers are frozen."""
+def whole(
+    spec: SpeechEncoder,
+    net: EmofslNet,
+    waves: list[np.ndarray],
+    y: torch.Tensor,
+    config: EmofslConfig,
+    device: str,
+) -> torch.Tensor:
+    """The peer: logits after the same updates through the whole encoder, whose lower layers are
+    frozen.
+    """
     encoder = load_encoder(spec, device).requires_grad_(False)
-    layers = encoder.encoder.layers[-config.tune_layers:].requires_grad_(True)
-    optimiser = torch.optim.Adam([{"params": layers.parameters(), "lr": config.layers_rate},
-                                  {"params": net.parameters(), "lr": config.learning_rate}])
+    layers = encoder.encoder.layers[-config.tune_layers :].requires_grad_(True)
+    optimiser = torch.optim.Adam(
+        [
+            {"params": layers.parameters(), "lr": config.layers_rate},
+            {"params": net.parameters(), "lr": config.learning_rate},
+        ]
+    )
     decay = torch.optim.lr_scheduler.ExponentialLR(optimiser, config.decay)
 
     def logits() -> torch.Tensor:
         frames, mask = encoder(waves)
         return net(over_time(frames, mask, spec.pooling))[0]
+
     for _ in range(config.epochs):
         optimiser.zero_grad()
         functional.cross_entropy(logits(), y).backward()
@@ -64,12 +100,18 @@ def whole(spec: SpeechEncoder, net: EmofslNet, waves: list[np.ndarray], y: torch
         return logits()
 
 
-def duel(folder: pathlib.Path, waves: list[np.ndarray], config: EmofslConfig, device: str, repetitions: int) -> float:
+def duel(
+    folder: pathlib.Path,
+    waves: list[np.ndarray],
+    config: EmofslConfig,
+    device: str,
+    repetitions: int,
+) -> float:
     """Both in turn; prints times and agreement, returns how many times faster the suite is."""
     spec, y = SpeechEncoder(checkpoint=str(folder)), (torch.arange(len(waves)) % 4).to(device)
     scale = scale_of(np.concatenate(spec.compute(waves, device)))
     times: dict[str, list[float]] = {"whole encoder": [], "cached frames": []}
-    for turn in range(repetitions + 1):                 # the first warms up
+    for turn in range(repetitions + 1):  # the first warms up
         results = []
         for name, run in (("whole encoder", whole), ("cached frames", cached)):
             torch.manual_seed(0)
@@ -80,7 +122,10 @@ def duel(folder: pathlib.Path, waves: list[np.ndarray], config: EmofslConfig, de
                 times[name].append(time.perf_counter() - start)
     print(f"\n{device}: median of {repetitions} turns")
     for name, turns in times.items():
-        print(f"  {name}  {statistics.median(turns):7.2f} s   all turns " + " ".join(f"{one:.2f}" for one in turns))
+        print(
+            f"  {name}  {statistics.median(turns):7.2f} s   all turns "
+            + " ".join(f"{one:.2f}" for one in turns)
+        )
     worst = float((results[0] - results[1]).abs().max())
     print(f"  largest difference of the logits {worst:.1e} (bound: {BOUND:.0e})")
     if not worst < BOUND:
@@ -96,11 +141,19 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--repetitions", type=int, default=3)
     arguments = parser.parse_args()
-    config = dataclasses.replace(EmofslConfig(), epochs=arguments.epochs, tune_layers=arguments.layers)
+    config = dataclasses.replace(
+        EmofslConfig(), epochs=arguments.epochs, tune_layers=arguments.layers
+    )
     waves = clips(arguments.audio, arguments.clips)
     torch.backends.cudnn.allow_tf32 = False
-    print(f"{platform.processor() or platform.machine()}, {workers()} of {os.cpu_count()} cores, torch {torch.__version__}")
-    print(f"{len(waves)} clips, {sum(map(len, waves)) / 16000:.0f} s of speech, {arguments.epochs} updates of {arguments.layers} layers")
+    print(
+        f"{platform.processor() or platform.machine()}, {workers()} of {os.cpu_count()} cores,"
+        f" torch {torch.__version__}"
+    )
+    print(
+        f"{len(waves)} clips, {sum(map(len, waves)) / 16000:.0f} s of speech, {arguments.epochs}"
+        f" updates of {arguments.layers} layers"
+    )
     ratios = {}
     with tempfile.TemporaryDirectory() as name:
         print(f"{base(pathlib.Path(name)) / 1e6:.1f} million parameters")

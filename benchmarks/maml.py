@@ -1,11 +1,15 @@
-"""A meta-step of the suite against `higher`, against learn2learn and against the loop of Few-Shot_SER as published, in one run.
+"""A meta-step of the suite against `higher`, against learn2learn and against the loop of
+Few-Shot_SER as published, in one run.
 
     python benchmarks/maml.py [--peer FOLDER] [--repetitions 5] [--threads 2] [--no-memory]
 
-All compute the same meta-gradient of the same tasks (5-way 5-shot, 15 queries, 5 inner steps); the largest difference is printed. FOLDER is a
-checkout of learn2learn, of which MAML alone is loaded. `passes` is the arithmetic floor: the bare forward and backward passes that a meta-step
-cannot do without (one of the support per inner step, one of the query), without any graph through them. Ratios are of medians, turn by turn.
+All compute the same meta-gradient of the same tasks (5-way 5-shot, 15 queries, 5 inner steps); the
+largest difference is printed. FOLDER is a checkout of learn2learn, of which MAML alone is loaded.
+`passes` is the arithmetic floor: the bare forward and backward passes that a meta-step cannot do
+without (one of the support per inner step, one of the query), without any graph through them.
+Ratios are of medians, turn by turn.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -28,7 +32,8 @@ from colab_utils.methods.maml.losses import step_weights
 from colab_utils.models import network
 
 WAYS, SHOTS, QUERIES, RATE = 5, 5, 15, 0.01
-CASES = {"mlp-768": ("mlp", 16), "conv4": ("conv4", 2)}      # on a GPU conv4 takes the meta-batch of 16, too
+# on a GPU conv4 takes the meta-batch of 16, too
+CASES = {"mlp-768": ("mlp", 16), "conv4": ("conv4", 2)}
 Gradients = list[torch.Tensor]
 
 
@@ -38,36 +43,65 @@ def make_tasks(name: str, number: int, device: str) -> Tasks:
 
     def batch(each: int) -> Batch:
         n = WAYS * each
-        inputs = (torch.randn(number, n, 768),) if name == "mlp" else (torch.randn(number, n, 200, 80), torch.ones(number, n, 200, dtype=torch.bool))
+        inputs = (
+            (torch.randn(number, n, 768),)
+            if name == "mlp"
+            else (torch.randn(number, n, 200, 80), torch.ones(number, n, 200, dtype=torch.bool))
+        )
         y = torch.arange(WAYS).repeat_interleave(each).repeat(number, 1)
-        return Batch(tuple(part.to(device) for part in inputs), y.to(device), torch.ones(number, WAYS, dtype=torch.bool, device=device))
+        return Batch(
+            tuple(part.to(device) for part in inputs),
+            y.to(device),
+            torch.ones(number, WAYS, dtype=torch.bool, device=device),
+        )
+
     return Tasks(batch(SHOTS), batch(QUERIES))
 
 
 def ours(model: nn.Module, tasks: Tasks, steps: int, first_order: bool) -> Gradients:
     """The suite's engine."""
     device = tasks.query.y.device
-    rates = {name: torch.full((steps,), RATE, device=device) for name, _ in model.named_parameters()}
+    rates = {
+        name: torch.full((steps,), RATE, device=device) for name, _ in model.named_parameters()
+    }
     at_once = best_tasks_at_once(model, str(device), len(tasks.query.y))
     weights = step_weights("final", steps, 1.0)
-    found = meta_gradient(model, masked_cross_entropy, rates, tasks, weights,
-                          first_order=first_order, tasks_at_once=at_once)
+    found = meta_gradient(
+        model,
+        masked_cross_entropy,
+        rates,
+        tasks,
+        weights,
+        first_order=first_order,
+        tasks_at_once=at_once,
+    )
     return list(found.gradients.values())
 
 
 def by_higher(model: nn.Module, tasks: Tasks, steps: int, first_order: bool) -> Gradients:
-    """`higher` as its documentation uses it: one differentiable copy and optimiser a task, backward task by task."""
+    """`higher` as its documentation uses it: one differentiable copy and optimiser a task, backward
+    task by task.
+    """
     import higher
+
     model.zero_grad()
     optimiser = torch.optim.SGD(model.parameters(), lr=RATE)
     for i in range(len(tasks.query.y)):
         task = some_tasks(tasks, i)
-        with higher.innerloop_ctx(model, optimiser, copy_initial_weights=False, track_higher_grads=not first_order) as (fast, optimise):
+        with higher.innerloop_ctx(
+            model, optimiser, copy_initial_weights=False, track_higher_grads=not first_order
+        ) as (fast, optimise):
             for _ in range(steps):
                 optimise.step(masked_cross_entropy(*fast(*task.support.inputs), task.support))
             loss = masked_cross_entropy(*fast(*task.query.inputs), task.query) / len(tasks.query.y)
-            if first_order:             # higher cuts the graph: the gradient at the adapted weights is the first-order meta-gradient
-                for value, slope in zip(model.parameters(), torch.autograd.grad(loss, list(fast.parameters())), strict=True):
+            # higher cuts the graph: the gradient at the adapted weights is the first-order
+            # meta-gradient
+            if first_order:
+                for value, slope in zip(
+                    model.parameters(),
+                    torch.autograd.grad(loss, list(fast.parameters())),
+                    strict=True,
+                ):
                     value.grad = slope if value.grad is None else value.grad + slope
             else:
                 loss.backward()
@@ -75,7 +109,9 @@ def by_higher(model: nn.Module, tasks: Tasks, steps: int, first_order: bool) -> 
 
 
 def published(model: nn.Module, tasks: Tasks, steps: int, first_order: bool) -> Gradients:
-    """The first-order loop of Few-Shot_SER (method_facts §1.4): a copy of the model a task, SGD steps on it, its query gradient the result."""
+    """The first-order loop of Few-Shot_SER (method_facts §1.4): a copy of the model a task, SGD
+    steps on it, its query gradient the result.
+    """
     total = [torch.zeros_like(value) for value in model.parameters()]
     for i in range(len(tasks.query.y)):
         task, fast = some_tasks(tasks, i), copy.deepcopy(model)
@@ -92,7 +128,9 @@ def published(model: nn.Module, tasks: Tasks, steps: int, first_order: bool) -> 
 
 
 def learn2learn(folder: pathlib.Path) -> Callable:
-    """MAML of a checkout of learn2learn; its package start, which imports game environments, is left out."""
+    """MAML of a checkout of learn2learn; its package start, which imports game environments, is
+    left out.
+    """
     package = types.ModuleType("learn2learn")
     package.__path__ = [str(folder / "learn2learn")]
     algorithms = types.ModuleType("learn2learn.algorithms")
@@ -107,17 +145,24 @@ def learn2learn(folder: pathlib.Path) -> Callable:
             task, fast = some_tasks(tasks, i), maml.clone()
             for _ in range(steps):
                 fast.adapt(masked_cross_entropy(*fast(*task.support.inputs), task.support))
-            (masked_cross_entropy(*fast(*task.query.inputs), task.query) / len(tasks.query.y)).backward()
+            (
+                masked_cross_entropy(*fast(*task.query.inputs), task.query) / len(tasks.query.y)
+            ).backward()
         return [value.grad.clone() for value in model.parameters()]
+
     return run
 
 
 def passes(model: nn.Module, tasks: Tasks, steps: int, first_order: bool) -> Gradients:
-    """The floor: forward and backward of the support `steps` times and of the query once, for every task."""
+    """The floor: forward and backward of the support `steps` times and of the query once, for every
+    task.
+    """
     for i in range(len(tasks.query.y)):
         task = some_tasks(tasks, i)
         for batch in [task.support] * steps + [task.query]:
-            torch.autograd.grad(masked_cross_entropy(*model(*batch.inputs), batch), list(model.parameters()))
+            torch.autograd.grad(
+                masked_cross_entropy(*model(*batch.inputs), batch), list(model.parameters())
+            )
     return []
 
 
@@ -130,24 +175,38 @@ def seconds(function: Callable, *arguments: object) -> tuple[float, Gradients]:
     return time.perf_counter() - begin, result
 
 
-def duel(case: str, first_order: bool, peers: dict[str, Callable], repetitions: int, device: str) -> None:
+def duel(
+    case: str, first_order: bool, peers: dict[str, Callable], repetitions: int, device: str
+) -> None:
     """All engines in turn on one case; prints agreement, medians and one RATIO line a peer."""
     name, number = CASES[case]
     number = 16 if device == "cuda" else number
     torch.manual_seed(0)
-    model, tasks = network(name, 768 if name == "mlp" else 80, WAYS).to(device), make_tasks(name, number, device)
+    model, tasks = (
+        network(name, 768 if name == "mlp" else 80, WAYS).to(device),
+        make_tasks(name, number, device),
+    )
     order = "first" if first_order else "second"
-    print(f"\n{case}, {order} order, meta-batch {number}, tasks at once {best_tasks_at_once(model, device, number)}")
+    print(
+        f"\n{case}, {order} order, meta-batch {number}, tasks at once"
+        f" {best_tasks_at_once(model, device, number)}"
+    )
     times: dict[str, list[float]] = {one: [] for one in peers}
-    for repetition in range(repetitions + 1):               # the first turn warms all up and is not counted
+    # the first turn warms all up and is not counted
+    for repetition in range(repetitions + 1):
         reference = None
         for one, function in peers.items():
             spent, gradients = seconds(function, model, tasks, 5, first_order)
             reference = gradients if reference is None else reference
             if repetition == 0 and gradients:
-                gap = max(float((a - b).abs().max()) for a, b in zip(reference, gradients, strict=True))
+                gap = max(
+                    float((a - b).abs().max()) for a, b in zip(reference, gradients, strict=True)
+                )
                 largest = max(float(a.abs().max()) for a in reference)
-                print(f"  {one}: largest difference of the meta-gradient {gap:.1e} (largest entry {largest:.1e})")
+                print(
+                    f"  {one}: largest difference of the meta-gradient {gap:.1e} (largest entry"
+                    f" {largest:.1e})"
+                )
             if repetition:
                 times[one].append(spent)
     medians = {one: statistics.median(values) for one, values in times.items()}
@@ -158,7 +217,9 @@ def duel(case: str, first_order: bool, peers: dict[str, Callable], repetitions: 
 
 
 def memory(steps: int) -> None:
-    """Peak memory of second-order conv4 in a process of its own, above that of the process before its first meta-step."""
+    """Peak memory of second-order conv4 in a process of its own, above that of the process before
+    its first meta-step.
+    """
     model, tasks = network("conv4", 80, WAYS), make_tasks("conv4", 2, "cpu")
     before = peak_rss()
     ours(model, tasks, steps, False)
@@ -166,13 +227,17 @@ def memory(steps: int) -> None:
 
 
 def peak_rss() -> float:
-    """The largest resident size of this process so far, in MB (Linux; getrusage would also count the process that started it)."""
+    """The largest resident size of this process so far, in MB (Linux; getrusage would also count
+    the process that started it).
+    """
     status = pathlib.Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--peer", type=pathlib.Path)
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -189,8 +254,10 @@ def main() -> None:
 def duels(arguments: argparse.Namespace) -> None:
     """All cases, then peak memory."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    print(f"{platform.processor() or platform.machine()}, {arguments.threads} threads, torch {torch.__version__}, "
-          f"{torch.cuda.get_device_name() if device == 'cuda' else 'no GPU'}")
+    print(
+        f"{platform.processor() or platform.machine()}, {arguments.threads} threads, torch"
+        f" {torch.__version__}, {torch.cuda.get_device_name() if device == 'cuda' else 'no GPU'}"
+    )
     peers: dict[str, Callable] = {"suite": ours, "higher": by_higher}
     if arguments.peer:
         peers["learn2learn"] = learn2learn(arguments.peer)
@@ -198,12 +265,32 @@ def duels(arguments: argparse.Namespace) -> None:
         print("learn2learn was not measured: give a checkout with --peer")
     for case in CASES:
         duel(case, False, {**peers, "passes": passes}, arguments.repetitions, device)
-        duel(case, True, {**peers, "published-loop": published, "passes": passes}, arguments.repetitions, device)
+        duel(
+            case,
+            True,
+            {**peers, "published-loop": published, "passes": passes},
+            arguments.repetitions,
+            device,
+        )
     if not arguments.no_memory and device == "cpu":
         for steps in (5, 20):
-            done = subprocess.run([sys.executable, __file__, "--memory-of", str(steps), "--threads", str(arguments.threads)], capture_output=True,
-                                  text=True, check=True)
-            print(f"peak memory of a second-order conv4 meta-step, {steps} inner steps, one task at a time: {done.stdout.strip()} MB")
+            done = subprocess.run(
+                [
+                    sys.executable,
+                    __file__,
+                    "--memory-of",
+                    str(steps),
+                    "--threads",
+                    str(arguments.threads),
+                ],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            print(
+                f"peak memory of a second-order conv4 meta-step, {steps} inner steps, one task at a"
+                f" time: {done.stdout.strip()} MB"
+            )
 
 
 if __name__ == "__main__":

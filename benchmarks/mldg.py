@@ -1,14 +1,18 @@
-"""One first-order step of MLDG: the suite's against DomainBed's own, on the same network and batches.
+"""One first-order step of MLDG: the suite's against DomainBed's own, on the same network and
+batches.
 
     python benchmarks/mldg.py --peer PATH/TO/DomainBed [--turns 7] [--device cpu] [--threads 1]
 
-All contestants start from the same weights and train side by side, turn by turn, in this process; after every turn their losses must
-agree. DomainBed (github.com/facebookresearch/DomainBed) adapts to one meta-train domain at a time, so with two source domains, and
-with these only, its step is that of the paper; its inner optimiser is exchanged for the paper's plain gradient step (its own is Adam,
-which is timed as well, "as it is"). Without --peer a plain implementation of the published formula with a deep copy takes its place.
-One thread unless told otherwise: on shared cores threads mostly wait for one another. Memory is what a step holds at most beyond the
-network, its optimiser and the batches, as torch's allocator counts it.
+All contestants start from the same weights and train side by side, turn by turn, in this process;
+after every turn their losses must agree. DomainBed (github.com/facebookresearch/DomainBed) adapts
+to one meta-train domain at a time, so with two source domains, and with these only, its step is
+that of the paper; its inner optimiser is exchanged for the paper's plain gradient step (its own is
+Adam, which is timed as well, "as it is"). Without --peer a plain implementation of the published
+formula with a deep copy takes its place. One thread unless told otherwise: on shared cores threads
+mostly wait for one another. Memory is what a step holds at most beyond the network, its optimiser
+and the batches, as torch's allocator counts it.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -23,7 +27,8 @@ import types
 from collections.abc import Callable
 from unittest import mock
 
-os.environ.setdefault("KINETO_LOG_LEVEL", "99")          # torch's profiler, which counts the memory, reports a missing GPU as an error
+# torch's profiler, which counts the memory, reports a missing GPU as an error
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
 import torch
 from torch import nn
@@ -34,7 +39,8 @@ from colab_utils.methods.da_mldg.algorithms import Batches, Mldg
 from colab_utils.models import network
 
 CLASSES, INNER_RATE, RATE, MOMENTUM = 5, 0.01, 1e-3, 0.9
-CASES = {"mlp": (32, (768,)), "resnet18": (16, (198, 64))}          # utterances of a domain, shape of each: an embedding; 2 s of log-mel frames
+# utterances of a domain, shape of each: an embedding; 2 s of log-mel frames
+CASES = {"mlp": (32, (768,)), "resnet18": (16, (198, 64))}
 Step = Callable[[], float]
 
 
@@ -44,8 +50,13 @@ def batches_of(case: str, domains: int, device: str) -> Batches:
     generator = torch.Generator().manual_seed(0)
     made = {}
     for number in range(domains):
-        x, y = torch.randn(n, *shape, generator=generator) + 0.1 * number, torch.randint(CLASSES, (n,), generator=generator)
-        mask = () if len(shape) == 1 else (torch.ones(n, shape[0], dtype=torch.bool, device=device),)
+        x, y = (
+            torch.randn(n, *shape, generator=generator) + 0.1 * number,
+            torch.randint(CLASSES, (n,), generator=generator),
+        )
+        mask = (
+            () if len(shape) == 1 else (torch.ones(n, shape[0], dtype=torch.bool, device=device),)
+        )
         made[f"domain-{number}"] = ((x.to(device), *mask), y.to(device))
     return made
 
@@ -61,11 +72,16 @@ def suite(net: nn.Module, batches: Batches, **settings) -> Step:
 
 
 def plain_copy(net: nn.Module, batches: Batches) -> Step:
-    """The published formula, word by word: a deep copy is trained for one step and tested, its gradients go to the network."""
+    """The published formula, word by word: a deep copy is trained for one step and tested, its
+    gradients go to the network.
+    """
     optimiser, order = sgd(net.parameters()), Mldg(net, sgd)
 
     def loss_of(model: nn.Module, names: list[str]) -> torch.Tensor:
-        return sum(functional.cross_entropy(model(*batches[name][0])[0], batches[name][1]) for name in names) / len(names)
+        return sum(
+            functional.cross_entropy(model(*batches[name][0])[0], batches[name][1])
+            for name in names
+        ) / len(names)
 
     def step() -> float:
         held = order.held_out(batches)
@@ -85,6 +101,7 @@ def plain_copy(net: nn.Module, batches: Batches) -> Step:
             own.grad += slope
         optimiser.step()
         return train.item() + test.item()
+
     return step
 
 
@@ -96,14 +113,23 @@ class _Logits(nn.Module):
         self.net = net
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        mask = () if values.dim() == 2 else (torch.ones(values.shape[:2], dtype=torch.bool, device=values.device),)
+        mask = (
+            ()
+            if values.dim() == 2
+            else (torch.ones(values.shape[:2], dtype=torch.bool, device=values.device),)
+        )
         return self.net(values, *mask)[0]
 
 
-def domainbed(algorithms: types.ModuleType, net: nn.Module, batches: Batches, as_it_is: bool = False) -> Step:
-    """DomainBed's own MLDG.update; its loss and its gradient are divided by the number of domains, which is taken back here."""
+def domainbed(
+    algorithms: types.ModuleType, net: nn.Module, batches: Batches, as_it_is: bool = False
+) -> Step:
+    """DomainBed's own MLDG.update; its loss and its gradient are divided by the number of domains,
+    which is taken back here.
+    """
     names, order = sorted(batches), Mldg(net, sgd)
-    peer = algorithms.MLDG.__new__(algorithms.MLDG)          # its constructor would download a network
+    # its constructor would download a network
+    peer = algorithms.MLDG.__new__(algorithms.MLDG)
     nn.Module.__init__(peer)
     peer.hparams, peer.num_meta_test = {"lr": INNER_RATE, "weight_decay": 0.0, "mldg_beta": 1.0}, 1
     peer.network = _Logits(net)
@@ -114,16 +140,20 @@ def domainbed(algorithms: types.ModuleType, net: nn.Module, batches: Batches, as
     def step() -> float:
         held, seed = names.index(order.held_out(batches)), 0
         order.step += 1
-        while int(torch.manual_seed(seed) and torch.randperm(len(names))[-1]) != held:          # let it hold out the same domain
+        # let it hold out the same domain
+        while int(torch.manual_seed(seed) and torch.randperm(len(names))[-1]) != held:
             seed += 1
         torch.manual_seed(seed)
         with mock.patch.object(torch.optim, "Adam", inner):
             return peer.update(minibatches)["loss"] * len(names)
+
     return step
 
 
 def peer_from(path: str) -> types.ModuleType:
-    """DomainBed's algorithms; timm, which its image networks alone need, is replaced by an empty module where it is missing."""
+    """DomainBed's algorithms; timm, which its image networks alone need, is replaced by an empty
+    module where it is missing.
+    """
     sys.path.insert(0, path)
     try:
         import timm  # noqa: F401
@@ -132,7 +162,10 @@ def peer_from(path: str) -> types.ModuleType:
     try:
         import domainbed.algorithms
     except ImportError as error:
-        raise SystemExit(f"{path}: no DomainBed that can be imported ({error}); give the folder that holds `domainbed/`") from error
+        raise SystemExit(
+            f"{path}: no DomainBed that can be imported ({error}); give the folder that holds"
+            " `domainbed/`"
+        ) from error
     return domainbed.algorithms
 
 
@@ -146,7 +179,9 @@ def timed(step: Step, device: str) -> tuple[float, float, float]:
 
 
 def peak_of(step: Step, net: nn.Module, device: str) -> float:
-    """Megabytes that a step holds at most beyond what was there before, gradients counted as the step's own."""
+    """Megabytes that a step holds at most beyond what was there before, gradients counted as the
+    step's own.
+    """
     net.zero_grad()
     if device == "cuda":
         torch.cuda.synchronize()
@@ -156,7 +191,10 @@ def peak_of(step: Step, net: nn.Module, device: str) -> float:
         return (torch.cuda.max_memory_allocated() - before) / 1e6
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as record:
         step()
-    events = sorted((event for event in record.profiler.kineto_results.events() if event.name() == "[memory]"), key=lambda event: event.start_ns())
+    events = sorted(
+        (event for event in record.profiler.kineto_results.events() if event.name() == "[memory]"),
+        key=lambda event: event.start_ns(),
+    )
     held = most = 0
     for event in events:
         held += event.nbytes()
@@ -164,26 +202,53 @@ def peak_of(step: Step, net: nn.Module, device: str) -> float:
     return most / 1e6
 
 
-def duel(title: str, contestants: dict[str, tuple[Step, nn.Module]], same: list[str], turns: int, device: str) -> dict[str, list[float]]:
-    """Turn by turn; prints and returns median wall and processor milliseconds and peak megabytes of each. Losses of those in `same` must agree."""
+def duel(
+    title: str,
+    contestants: dict[str, tuple[Step, nn.Module]],
+    same: list[str],
+    turns: int,
+    device: str,
+) -> dict[str, list[float]]:
+    """Turn by turn; prints and returns median wall and processor milliseconds and peak megabytes of
+    each. Losses of those in `same` must agree.
+    """
     runs = {name: [] for name in contestants}
-    for turn in range(turns + 1):                       # the first one warms up and is not counted
+    for turn in range(turns + 1):  # the first one warms up and is not counted
         for name in random.Random(turn).sample(list(contestants), len(contestants)):
             runs[name].append(timed(contestants[name][0], device))
-    found = {name: [statistics.median(run[kind] for run in runs[name][1:]) for kind in (0, 1)] + [peak_of(*contestants[name], device)]
-             for name in contestants}
+    found = {
+        name: (
+            [statistics.median(run[kind] for run in runs[name][1:]) for kind in (0, 1)]
+            + [peak_of(*contestants[name], device)]
+        )
+        for name in contestants
+    }
     print(f"\n{title}; median of {turns} turns: wall ms (processor ms), peak MB, first losses")
     for name, (wall, processor, megabytes) in found.items():
-        print(f"  {name:34s} {wall:9.2f} ({processor:.2f}) {megabytes:9.2f} MB   {' '.join(f'{loss:.6f}' for _, _, loss in runs[name][:5])}")
-    worst = max(abs(a[2] - b[2]) / abs(b[2]) for name in same for a, b in zip(runs[name], runs[same[0]], strict=True))
-    print(f"  {', '.join(same)} computed the same: largest relative difference of a loss {worst:.1e} (bound: 1e-3)")
+        print(
+            f"  {name:34s} {wall:9.2f} ({processor:.2f}) {megabytes:9.2f} MB  "
+            f" {' '.join(f'{loss:.6f}' for _, _, loss in runs[name][:5])}"
+        )
+    worst = max(
+        abs(a[2] - b[2]) / abs(b[2])
+        for name in same
+        for a, b in zip(runs[name], runs[same[0]], strict=True)
+    )
+    print(
+        f"  {', '.join(same)} computed the same: largest relative difference of a loss {worst:.1e}"
+        " (bound: 1e-3)"
+    )
     if not worst < 1e-3:
         raise SystemExit("they do not agree, so their times cannot be compared")
     return found
 
 
-def contest(case: str, algorithms: types.ModuleType | None, domains: int, turns: int, device: str) -> dict[str, float]:
-    """One network and number of domains; the ratios of the peer (DomainBed with two domains, else the plain copy) to ours."""
+def contest(
+    case: str, algorithms: types.ModuleType | None, domains: int, turns: int, device: str
+) -> dict[str, float]:
+    """One network and number of domains; the ratios of the peer (DomainBed with two domains, else
+    the plain copy) to ours.
+    """
     batches = batches_of(case, domains, device)
     torch.manual_seed(0)
     start = network(case, 768, CLASSES).to(device)
@@ -192,7 +257,9 @@ def contest(case: str, algorithms: types.ModuleType | None, domains: int, turns:
     def add(name: str, maker: Callable, *arguments, **settings) -> None:
         net = copy.deepcopy(start)
         made[name] = maker(*arguments, net, batches, **settings), net
-    apart = case != "mlp"                               # frames are many, vectors are few: one domain at a time, or all at once
+
+    # frames are many, vectors are few: one domain at a time, or all at once
+    apart = case != "mlp"
     add("suite", suite, apart=apart)
     add("plain copy", plain_copy)
     same = ["suite", "plain copy"]
@@ -208,28 +275,57 @@ def contest(case: str, algorithms: types.ModuleType | None, domains: int, turns:
     elif algorithms is not None:
         add("DomainBed (another loss)", domainbed, algorithms)
     n, shape = CASES[case]
-    found = duel(f"{case}, {domains} domains x {n} utterances of {' x '.join(map(str, shape))}", made, same, turns, device)
+    found = duel(
+        f"{case}, {domains} domains x {n} utterances of {' x '.join(map(str, shape))}",
+        made,
+        same,
+        turns,
+        device,
+    )
     if domains == 2:
-        wall, _, megabytes = (second / first for second, first in zip(found["suite, second order"], found["suite"], strict=True))
-        print(f"  second order takes {wall:.1f} times the time and {megabytes:.1f} times the memory of the first")
+        wall, _, megabytes = (
+            second / first
+            for second, first in zip(found["suite, second order"], found["suite"], strict=True)
+        )
+        print(
+            f"  second order takes {wall:.1f} times the time and {megabytes:.1f} times the memory"
+            " of the first"
+        )
     name = f"mldg_{case}_{domains}_domains_over_{peer.lower().replace(' ', '_')}"
     kinds = ("time", "processor_time", "memory") if device == "cpu" else ("time", "", "memory")
-    return {f"{name}_{kind}": theirs / ours for kind, theirs, ours in zip(kinds, found[peer], found["suite"], strict=True) if kind}
+    return {
+        f"{name}_{kind}": theirs / ours
+        for kind, theirs, ours in zip(kinds, found[peer], found["suite"], strict=True)
+        if kind
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--peer", help="a checkout of DomainBed: the folder that holds `domainbed/`")
+    parser.add_argument(
+        "--peer", help="a checkout of DomainBed: the folder that holds `domainbed/`"
+    )
     parser.add_argument("--turns", type=int, default=7)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda")
+    )
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     algorithms = peer_from(arguments.peer) if arguments.peer else None
-    machine = torch.cuda.get_device_name() if arguments.device == "cuda" else platform.processor() or platform.machine()
-    print(f"{machine}, {torch.get_num_threads()} threads of {os.cpu_count()} cores, torch {torch.__version__}, Python {platform.python_version()}")
+    machine = (
+        torch.cuda.get_device_name()
+        if arguments.device == "cuda"
+        else platform.processor() or platform.machine()
+    )
+    print(
+        f"{machine}, {torch.get_num_threads()} threads of {os.cpu_count()} cores, torch"
+        f" {torch.__version__}, Python {platform.python_version()}"
+    )
     if algorithms is None:
-        print("DomainBed was not measured: give --peer; a plain copy of the network stands in for it")
+        print(
+            "DomainBed was not measured: give --peer; a plain copy of the network stands in for it"
+        )
     ratios = {}
     for case, turns in (("mlp", 20 * arguments.turns), ("resnet18", arguments.turns)):
         for domains in (2, 4):

@@ -2,5 +2,6 @@
 
 __version__ = "0.1.0"
 
-# Where the repository lives on GitHub. `python tools/set_repo.py OWNER/NAME` changes it here, in the badges and in the set-up cells.
+# Where the repository lives on GitHub. `python tools/set_repo.py OWNER/NAME` changes it here, in
+# the badges and in the set-up cells.
 REPOSITORY = "OWNER/NAME"

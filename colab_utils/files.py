@@ -1,4 +1,7 @@
-"""Writing files so that a kill, a full disk or a lost Drive leaves the old content or the new, never half of it."""
+"""Writing files so that a kill, a full disk or a lost Drive leaves the old content or the new,
+never half of it.
+"""
+
 from __future__ import annotations
 
 import contextlib
@@ -15,7 +18,10 @@ import pandas as pd
 
 
 class DiskFullError(OSError):
-    """The disk has no room left; what was finished before is intact. Its text is the sentence alone, without the error number."""
+    """The disk has no room left; what was finished before is intact.
+
+    Its text is the sentence alone, without the error number.
+    """
 
     def __str__(self) -> str:
         return str(self.strerror)
@@ -23,22 +29,29 @@ class DiskFullError(OSError):
 
 @contextlib.contextmanager
 def _room_for(path: pathlib.Path) -> Iterator[None]:
-    """Turn the system's error of a full disk, or of a used-up quota, into a DiskFullError about writing `path`."""
+    """Turn the system's error of a full disk, or of a used-up quota, into a DiskFullError about
+    writing `path`.
+    """
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT) and not isinstance(error, DiskFullError):
-            raise DiskFullError(error.errno, f"no room left on the disk while writing {path}: free some space and run again; "
-                                             "everything finished before is intact") from error
+            raise DiskFullError(
+                error.errno,
+                f"no room left on the disk while writing {path}: free some space and run again; "
+                "everything finished before is intact",
+            ) from error
         raise
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """Give a temporary path beside `path`; on leaving, flush it to disk and put it in the place of `path`.
+    """Give a temporary path beside `path`; on leaving, flush it to disk and put it in the place of
+    `path`.
 
-    The temporary file carries the suffix of `path` (writers such as matplotlib look at it). On any error it is removed and `path`
-    stays as it was. Raises DiskFullError, in one sentence, when the disk has no room.
+    The temporary file carries the suffix of `path` (writers such as matplotlib look at it). On any
+    error it is removed and `path` stays as it was. Raises DiskFullError, in one sentence, when the
+    disk has no room.
     """
     path = pathlib.Path(path)
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
@@ -87,7 +100,10 @@ def read_json(path: str | os.PathLike) -> Any:
 
 
 def append_jsonl(path: str | os.PathLike, record: dict) -> None:
-    """Append one record as a line of JSON. On DiskFullError the last line may be torn: `read_jsonl` drops it."""
+    """Append one record as a line of JSON.
+
+    On DiskFullError the last line may be torn: `read_jsonl` drops it.
+    """
     path = pathlib.Path(path)
     with _room_for(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +112,9 @@ def append_jsonl(path: str | os.PathLike, record: dict) -> None:
 
 
 def read_jsonl(path: str | os.PathLike) -> list[dict]:
-    """Read the records of a JSONL file; a torn last line (a kill during the append) is dropped and said so."""
+    """Read the records of a JSONL file; a torn last line (a kill during the append) is dropped and
+    said so.
+    """
     path = pathlib.Path(path)
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
     records = []
@@ -105,7 +123,10 @@ def read_jsonl(path: str | os.PathLike) -> list[dict]:
             records.append(json.loads(line))
         except json.JSONDecodeError as error:
             if number < len(lines):
-                raise ValueError(f"{path}, line {number} is not valid JSON ({error}): delete the file and run again") from error
+                raise ValueError(
+                    f"{path}, line {number} is not valid JSON ({error}): delete the file and run"
+                    " again"
+                ) from error
             print(f"{path.name}: the last line was torn by an interruption and is dropped")
     return records
 
@@ -118,7 +139,9 @@ def file_sha256(path: str | os.PathLike) -> str:
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces: equal values give equal text. NaN is refused."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
 
 
 def short_hash(value: Any, digits: int = 12) -> str:

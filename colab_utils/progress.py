@@ -1,4 +1,5 @@
 """Progress bars: widgets in a cell's output, plain text in the output of a panel."""
+
 from __future__ import annotations
 
 import contextlib
@@ -16,8 +17,9 @@ _in_panel: ContextVar[bool] = ContextVar("in_panel", default=False)
 def bar(*arguments: Any, **settings: Any) -> plain_tqdm.tqdm:
     """A tqdm bar with these arguments; inside `plain()` one of text.
 
-    A bar that is a widget, drawn into an output that is itself a widget and was just cleared, makes classic Notebook report errors. One of text
-    goes to stdout there: what is written to stderr stands on red.
+    A bar that is a widget, drawn into an output that is itself a widget and was just cleared, makes
+    classic Notebook report errors. One of text goes to stdout there: what is written to stderr
+    stands on red.
     """
     if _in_panel.get():
         return plain_tqdm.tqdm(*arguments, **{"file": sys.stdout, **settings})

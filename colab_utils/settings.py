@@ -3,6 +3,7 @@
 The widget panel, the form of a notebook's parameter cell, the run's hash and the results table are
 all made from these fields. The grammar of a parameter cell is `Settings.from_form`.
 """
+
 from __future__ import annotations
 
 import ast
@@ -22,10 +23,20 @@ class SettingError(ValueError):
     """A setting has a value that cannot work; the message says which, and what would."""
 
 
-def setting(default: Any, help: str, *, low: float | None = None, high: float | None = None,
-            step: float | None = None, options: tuple | None = None, more: bool = False,
-            scope: str = TRAINING, used: Mapping[str, tuple] | None = None, task: bool = False,
-            panel: bool = True) -> Any:
+def setting(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    step: float | None = None,
+    options: tuple | None = None,
+    more: bool = False,
+    scope: str = TRAINING,
+    used: Mapping[str, tuple] | None = None,
+    task: bool = False,
+    panel: bool = True,
+) -> Any:
     """A dataclass field with all that is known of a setting.
 
     Args:
@@ -41,9 +52,21 @@ def setting(default: Any, help: str, *, low: float | None = None, high: float | 
         task: it belongs to the question (ways, seeds, which method), not to a preset.
         panel: whether a panel shows it.
     """
-    return dataclasses.field(default=default, metadata={
-        "help": help, "low": low, "high": high, "step": step, "options": options, "more": more,
-        "scope": scope, "used": used, "task": task, "panel": panel})
+    return dataclasses.field(
+        default=default,
+        metadata={
+            "help": help,
+            "low": low,
+            "high": high,
+            "step": step,
+            "options": options,
+            "more": more,
+            "scope": scope,
+            "used": used,
+            "task": task,
+            "panel": panel,
+        },
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +93,12 @@ class Settings:
         return with_settings(config, **values)
 
     @classmethod
-    def from_form(cls: type[Config], preset: str = "default",
-                  settings: Mapping[str, Any] | None = None, **values: Any) -> Config:
+    def from_form(
+        cls: type[Config],
+        preset: str = "default",
+        settings: Mapping[str, Any] | None = None,
+        **values: Any,
+    ) -> Config:
         """The settings as a notebook's parameter cell gives them: the one grammar of all cells.
 
         A value left empty (None, "", [], or 0 where a 0 is out of range) is as the preset says.
@@ -116,12 +143,18 @@ class Settings:
 
     def changed(self) -> dict[str, Any]:
         """{setting: value} in which this differs from its preset, the task's settings left out."""
-        task = {field.name: getattr(self, field.name) for field in fields_of(self)
-                if field.metadata.get("task")}
+        task = {
+            field.name: getattr(self, field.name)
+            for field in fields_of(self)
+            if field.metadata.get("task")
+        }
         preset = dataclasses.replace(type(self).from_preset(self.preset), **task).only()
         mine = self.only()
-        return {field.name: getattr(mine, field.name) for field in fields_of(self)
-                if getattr(mine, field.name) != getattr(preset, field.name)}
+        return {
+            field.name: getattr(mine, field.name)
+            for field in fields_of(self)
+            if getattr(mine, field.name) != getattr(preset, field.name)
+        }
 
 
 def fields_of(config: Any) -> list[dataclasses.Field]:
@@ -247,8 +280,10 @@ def with_settings(config: Config, **values: Any) -> Config:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
-            raise SettingError(f"{type(config).__name__} has no setting {name!r}: {hint}"
-                               f"There are {', '.join(names)}")
+            raise SettingError(
+                f"{type(config).__name__} has no setting {name!r}: {hint}"
+                f"There are {', '.join(names)}"
+            )
     config = dataclasses.replace(config, **values)
     check(config)
     return config
@@ -280,14 +315,18 @@ def from_panel(panel: Any, config: Config, choices: Mapping[str, Any]) -> tuple[
     chosen = {name: getattr(panel, name) for name in choices}
     if config is None:
         return None, chosen
-    values = {field.name: getattr(panel, field.name) for field in dataclasses.fields(panel)
-              if field.name not in choices}
+    values = {
+        field.name: getattr(panel, field.name)
+        for field in dataclasses.fields(panel)
+        if field.name not in choices
+    }
     return with_settings(config, **values), chosen
 
 
 def as_dict(config: Any) -> dict:
     """The settings as plain JSON values: tuples become lists, nested dataclasses dicts with their
-    class name. The preset's name is not among them."""
+    class name. The preset's name is not among them.
+    """
     return {field.name: plain(getattr(config, field.name)) for field in fields_of(config)}
 
 
@@ -308,12 +347,18 @@ def as_code(config: Any) -> str:
     What is as in the preset (of a plain dataclass: as in the defaults) is left out.
     """
     if not isinstance(config, Settings):
-        changed = [f"{field.name}={getattr(config, field.name)!r}" for field in fields_of(config)
-                   if getattr(config, field.name) != field.default]
+        changed = [
+            f"{field.name}={getattr(config, field.name)!r}"
+            for field in fields_of(config)
+            if getattr(config, field.name) != field.default
+        ]
         return f"{type(config).__name__}({', '.join(changed)})"
     preset = type(config).from_preset(config.preset)
-    changed = [f"{field.name}={getattr(config, field.name)!r}" for field in fields_of(config)
-               if getattr(config, field.name) != getattr(preset, field.name)]
+    changed = [
+        f"{field.name}={getattr(config, field.name)!r}"
+        for field in fields_of(config)
+        if getattr(config, field.name) != getattr(preset, field.name)
+    ]
     if config.preset == "default":
         return f"{type(config).__name__}({', '.join(changed)})"
     return f"{type(config).__name__}.from_preset({', '.join([repr(config.preset), *changed])})"

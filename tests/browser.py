@@ -1,12 +1,13 @@
-"""A notebook in a real browser: classic Notebook 6.5.7 on loopback, Chromium through playwright, real keys and clicks.
+"""A notebook in a real browser: classic Notebook 6.5.7 on loopback, Chromium through playwright,
+real keys and clicks.
 
-    with notebook_page(folder, notebook) as page:       # notebook: an nbformat notebook; folder: its fresh working folder
-        run_all(page)
-        page.get_by_role("button", name="Run").click()
+    with notebook_page(folder, notebook) as page:       # notebook: an nbformat notebook; folder:
+        its fresh working folder run_all(page) page.get_by_role("button", name="Run").click()
 
-With BROWSER_SHOTS=<folder> a failing test leaves a screenshot there. Without Chromium, playwright or Notebook the test is skipped with
-the reason; with REQUIRE_BROWSER=1 it fails instead.
+With BROWSER_SHOTS=<folder> a failing test leaves a screenshot there. Without Chromium, playwright
+or Notebook the test is skipped with the reason; with REQUIRE_BROWSER=1 it fails instead.
 """
+
 import contextlib
 import os
 import pathlib
@@ -22,57 +23,108 @@ import urllib.request
 import nbformat
 import pytest
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-         "--disable-sync", "--disable-dev-shm-usage"]
-REPO = pathlib.Path(__file__).resolve().parent.parent
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
+from repo import REPO
+
 IDLE = "#kernel_indicator_icon.kernel_idle_icon"
 
 
 def missing(reason: str) -> None:
-    """Skip the test for `reason`; fail instead where REQUIRE_BROWSER=1 says that a browser has to be here."""
+    """Skip the test for `reason`; fail instead where REQUIRE_BROWSER=1 says that a browser has to
+    be here.
+    """
     if os.environ.get("REQUIRE_BROWSER") == "1":
         pytest.fail(f"REQUIRE_BROWSER=1, but {reason}")
     pytest.skip(f"{reason} (set REQUIRE_BROWSER=1 to make this a failure)")
 
 
 def chromium() -> str:
-    """The path of the Chromium or Chrome to use (CHROMIUM names another); skips or fails without one."""
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    return found or missing("there is no Chromium: apt-get install --no-install-recommends chromium fonts-dejavu-core")
+    """The path of the Chromium or Chrome to use (CHROMIUM names another); skips or fails without
+    one.
+    """
+    found = os.environ.get("CHROMIUM") or next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
+    return found or missing(
+        "there is no Chromium: apt-get install --no-install-recommends chromium fonts-dejavu-core"
+    )
 
 
 def make_notebook(*cells: str) -> nbformat.NotebookNode:
     """A notebook of code cells."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook.metadata["kernelspec"] = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
     return notebook
 
 
 @contextlib.contextmanager
 def notebook_server(folder: pathlib.Path, environment: dict[str, str] | None = None):
-    """A Notebook 6 server on 127.0.0.1 with `folder` as its root; yields its URL. Its log is `folder`/.server.log."""
+    """A Notebook 6 server on 127.0.0.1 with `folder` as its root; yields its URL.
+
+    Its log is `folder`/.server.log.
+    """
     try:
         import notebook
     except ImportError:
         missing("Notebook is not installed: pip install notebook==6.5.7 widgetsnbextension==3.6.6")
     if not notebook.__version__.startswith("6."):
-        missing(f"Notebook {notebook.__version__} is installed: the widgets of Colab's ipywidgets 7.7 need notebook==6.5.7")
+        missing(
+            f"Notebook {notebook.__version__} is installed: the widgets of Colab's ipywidgets 7.7"
+            " need notebook==6.5.7"
+        )
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    settings = {**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1", "IPYTHONDIR": str(folder / ".ipython"),
-                "JUPYTER_RUNTIME_DIR": str(folder / ".runtime"), **(environment or {})}
-    settings.pop("MPLBACKEND", None)                                 # the kernel's own inline figures, as on Colab
-    command = [sys.executable, "-m", "notebook", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}", "--port-retries=0",
-               "--NotebookApp.token=", "--NotebookApp.password=", f"--notebook-dir={folder}"]
+    settings = {
+        **os.environ,
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "IPYTHONDIR": str(folder / ".ipython"),
+        "JUPYTER_RUNTIME_DIR": str(folder / ".runtime"),
+        **(environment or {}),
+    }
+    # the kernel's own inline figures, as on Colab
+    settings.pop("MPLBACKEND", None)
+    command = [
+        sys.executable,
+        "-m",
+        "notebook",
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        "--port-retries=0",
+        "--NotebookApp.token=",
+        "--NotebookApp.password=",
+        f"--notebook-dir={folder}",
+    ]
     with open(folder / ".server.log", "wb") as log:
-        server = subprocess.Popen(command, cwd=folder, env=settings, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        server = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=settings,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     url = f"http://127.0.0.1:{port}"
     try:
         _wait_for(url, server, folder / ".server.log")
         yield url
     finally:
-        os.killpg(server.pid, signal.SIGTERM)                        # the whole group: kernels too
+        os.killpg(server.pid, signal.SIGTERM)  # the whole group: kernels too
         try:
             server.wait(timeout=10)
         except subprocess.TimeoutExpired:
@@ -94,7 +146,9 @@ def _wait_for(url: str, server: subprocess.Popen, log: pathlib.Path, seconds: fl
 
 @contextlib.contextmanager
 def browser_page(width: int = 1200, height: int = 1000):
-    """A page of headless Chromium; JavaScript errors are collected in `page.errors` (a list of str)."""
+    """A page of headless Chromium; JavaScript errors are collected in `page.errors` (a list of
+    str).
+    """
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
@@ -109,23 +163,36 @@ def browser_page(width: int = 1200, height: int = 1000):
             yield page
         except BaseException:
             if os.environ.get("BROWSER_SHOTS"):
-                page.screenshot(path=pathlib.Path(os.environ["BROWSER_SHOTS"]) / "failure.png", full_page=True)
+                page.screenshot(
+                    path=pathlib.Path(os.environ["BROWSER_SHOTS"]) / "failure.png", full_page=True
+                )
             raise
         finally:
             browser.close()
 
 
 @contextlib.contextmanager
-def notebook_page(folder: pathlib.Path, notebook: nbformat.NotebookNode, environment: dict[str, str] | None = None, **size: int):
-    """`notebook`, written into `folder` and opened with its kernel connected and idle; a page as in `browser_page`."""
+def notebook_page(
+    folder: pathlib.Path,
+    notebook: nbformat.NotebookNode,
+    environment: dict[str, str] | None = None,
+    **size: int,
+):
+    """`notebook`, written into `folder` and opened with its kernel connected and idle; a page as in
+    `browser_page`.
+    """
     chromium()
     nbformat.write(notebook, folder / "page.ipynb")
     with notebook_server(folder, environment) as url, browser_page(**size) as page:
         page.goto(f"{url}/notebooks/page.ipynb", wait_until="domcontentloaded")
-        page.wait_for_function("window.Jupyter && Jupyter.notebook && Jupyter.notebook.kernel && Jupyter.notebook.kernel.is_connected()",
-                               timeout=60_000)
+        page.wait_for_function(
+            "window.Jupyter && Jupyter.notebook && Jupyter.notebook.kernel &&"
+            " Jupyter.notebook.kernel.is_connected()",
+            timeout=60_000,
+        )
         page.wait_for_selector(IDLE, timeout=60_000)
-        page.wait_for_timeout(1500)                  # the widget manager still talks to the kernel, which no selector shows
+        # the widget manager still talks to the kernel, which no selector shows
+        page.wait_for_timeout(1500)
         yield page
 
 
@@ -138,8 +205,12 @@ def shipped(name: str, more: str = "") -> nbformat.NotebookNode:
     return notebook
 
 
-def workspace(folder: pathlib.Path, embedded: pathlib.Path, *parts: str) -> tuple[pathlib.Path, dict[str, str]]:
-    """A workspace that holds `parts` of an embedded one (what is costly comes from the cache), and the environment of its server."""
+def workspace(
+    folder: pathlib.Path, embedded: pathlib.Path, *parts: str
+) -> tuple[pathlib.Path, dict[str, str]]:
+    """A workspace that holds `parts` of an embedded one (what is costly comes from the cache), and
+    the environment of its server.
+    """
     for part in parts:
         shutil.copytree(embedded / part, folder / part)
     return folder, {"SER_WORKSPACE": str(folder), "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
@@ -151,11 +222,16 @@ def shots_folder(default: pathlib.Path) -> pathlib.Path:
 
 
 def run_all(page, seconds: float = 120) -> None:
-    """Run every cell and wait until all have run; a cell that raises fails the test with its traceback."""
+    """Run every cell and wait until all have run; a cell that raises fails the test with its
+    traceback.
+    """
     page.evaluate("Jupyter.notebook.execute_all_cells()")
-    page.wait_for_function("""Jupyter.notebook.get_cells().filter(c => c.cell_type == 'code' && c.get_text().trim())
+    page.wait_for_function(
+        """Jupyter.notebook.get_cells().filter(c => c.cell_type == 'code' && c.get_text().trim())
                               .every(c => typeof c.input_prompt_number == 'number')
-                              || document.querySelector('.output_error') !== null""", timeout=1000 * seconds)
+                              || document.querySelector('.output_error') !== null""",
+        timeout=1000 * seconds,
+    )
     page.wait_for_selector(IDLE, timeout=1000 * seconds)
     errors = page.locator(".output_error").all_inner_texts()
     assert not errors, errors[0]
@@ -170,11 +246,20 @@ def wait_until(condition, what: str, seconds: float = 20) -> None:
 
 
 def run_panel(page, before: str | None = None, seconds: float = 120) -> str:
-    """Press Run and wait until the panel's picture is another than `before` and the panel says that it is done; returns the new picture."""
+    """Press Run and wait until the panel's picture is another than `before` and the panel says that
+    it is done; returns the new picture.
+    """
     begin, picture = time.monotonic(), page.locator(".suite-output img")
     page.locator(".suite-panel button", has_text="Run").click()
-    wait_until(lambda: picture.count() == 1 and picture.first.get_attribute("src") != before, "another picture, alone", seconds)
-    wait_until(lambda: page.locator(".suite-panel [role=status]").first.inner_text().startswith("Done"), "the panel says that it is done")
+    wait_until(
+        lambda: picture.count() == 1 and picture.first.get_attribute("src") != before,
+        "another picture, alone",
+        seconds,
+    )
+    wait_until(
+        lambda: page.locator(".suite-panel [role=status]").first.inner_text().startswith("Done"),
+        "the panel says that it is done",
+    )
     print(f"answered in {time.monotonic() - begin:.1f} s")
     return picture.first.get_attribute("src")
 

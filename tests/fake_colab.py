@@ -1,4 +1,7 @@
-"""Stand-ins for what tests cannot have: Colab's Python package in each of its moods, and a Drive that fails midway."""
+"""Stand-ins for what tests cannot have: Colab's Python package in each of its moods, and a Drive
+that fails midway.
+"""
+
 from __future__ import annotations
 
 import builtins
@@ -18,7 +21,10 @@ MOUNT_ERRORS = {
     "mount failed": ValueError("mount failed"),
     "credentials": MessageError("Error: credential propagation was unsuccessful"),
     "folder in the way": ValueError("Mountpoint must not already contain files"),
-    "timeout": ValueError("mount failed: timeout during initial read of root folder;\nfor more info: https://example.org"),
+    "timeout": ValueError(
+        "mount failed: timeout during initial read of root folder;\nfor more info:"
+        " https://example.org"
+    ),
     "disk": OSError(errno.EIO, "Input/output error"),
     "enterprise": NotImplementedError("google.colab.drive is unsupported in this environment."),
     "no kernel": AttributeError("'NoneType' object has no attribute 'kernel'"),
@@ -34,20 +40,27 @@ class FakeColab:
     `mount` is "mounts", "nothing there" or a key of MOUNT_ERRORS; `download` is one of DOWNLOADS.
     """
 
-    def __init__(self, monkeypatch, mount: str = "mounts", download: str = "works", running: bool = True):
+    def __init__(
+        self, monkeypatch, mount: str = "mounts", download: str = "works", running: bool = True
+    ):
         self.mount_mood, self.download_mood = mount, download
         self.mounted: list[str] = []
         self.downloaded: list[str] = []
         self._mountpoints: set[str] = set()
         colab = types.ModuleType("google.colab")
-        colab.drive, colab.files = types.ModuleType("google.colab.drive"), types.ModuleType("google.colab.files")
+        colab.drive, colab.files = (
+            types.ModuleType("google.colab.drive"),
+            types.ModuleType("google.colab.files"),
+        )
         colab.drive.mount, colab.files.download = self._mount, self._download
         google = types.ModuleType("google")
         google.__path__, colab.__path__, google.colab = [], [], colab
         for module in (google, colab, colab.drive, colab.files):
             monkeypatch.setitem(sys.modules, module.__name__, module)
         real = os.path.ismount
-        monkeypatch.setattr(os.path, "ismount", lambda path: str(path) in self._mountpoints or real(path))
+        monkeypatch.setattr(
+            os.path, "ismount", lambda path: str(path) in self._mountpoints or real(path)
+        )
         if running:
             monkeypatch.setenv("COLAB_RELEASE_TAG", "release-colab_20260819")
         else:
@@ -79,7 +92,8 @@ class FakeColab:
 
 
 class FlakyDrive:
-    """Every change below `root` first takes an error number from `errors`; 0 lets it pass, and after the last one Drive works again.
+    """Every change below `root` first takes an error number from `errors`; 0 lets it pass, and
+    after the last one Drive works again.
 
     Copies fail in the middle, with half of the bytes written. `forever` keeps the last error.
     """
@@ -91,7 +105,7 @@ class FlakyDrive:
         def flaky_copy(source, target, **options):
             if number := self._next(target):
                 data = pathlib.Path(source).read_bytes()
-                pathlib.Path(target).write_bytes(data[:len(data) // 2])
+                pathlib.Path(target).write_bytes(data[: len(data) // 2])
                 raise OSError(number, os.strerror(number), str(target))
             return copyfile(source, target, **options)
 
@@ -101,7 +115,12 @@ class FlakyDrive:
             return replace(source, target)
 
         def flaky_open(file, mode="r", *arguments, **options):
-            if isinstance(file, (str, os.PathLike)) and mode == "rb" and ".tmp" in os.fspath(file) and (number := self._next(file)):
+            if (
+                isinstance(file, (str, os.PathLike))
+                and mode == "rb"
+                and ".tmp" in os.fspath(file)
+                and (number := self._next(file))
+            ):
                 raise OSError(number, os.strerror(number), str(file))
             return opened(file, mode, *arguments, **options)
 

@@ -1,4 +1,5 @@
 """A method of one file against the contract: softmax regression by gradient steps."""
+
 import dataclasses
 
 import numpy as np

@@ -1,20 +1,38 @@
 """The rooms of the package: imports point down, rooms know nothing of each other, no circle."""
+
 import ast
 import pathlib
 
 import pytest
+from repo import REPO
 
-REPO = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = REPO / "colab_utils"
-FLOORS = {"files": 0, "settings": 0, "session": 0, "progress": 0, "drive": 1, "corpora": 2,
-          "features": 3, "protocols": 4, "results": 4, "models": 4, "display": 5, "panel": 6,
-          "learning": 7, "methods": 8, "label": 9, "sweeps": 9}
-SIBLINGS_APART = {"protocols": {"features", "results", "models"},
-                  "results": {"corpora", "features", "protocols", "models"},
-                  "models": {"corpora", "features", "protocols", "results"}}
+FLOORS = {
+    "files": 0,
+    "settings": 0,
+    "session": 0,
+    "progress": 0,
+    "drive": 1,
+    "corpora": 2,
+    "features": 3,
+    "protocols": 4,
+    "results": 4,
+    "models": 4,
+    "display": 5,
+    "panel": 6,
+    "learning": 7,
+    "methods": 8,
+    "label": 9,
+    "sweeps": 9,
+}
+SIBLINGS_APART = {
+    "protocols": {"features", "results", "models"},
+    "results": {"corpora", "features", "protocols", "models"},
+    "models": {"corpora", "features", "protocols", "results"},
+}
 WITHOUT_TORCH = {"corpora", "protocols", "results", "display", "panel"}
 ROOMS = {"baselines", "maml", "emofsl", "da_mldg", "alexnet"}
-MOST_FILES = 12              # a folder of more than a dozen files gets rooms
+MOST_FILES = 12  # a folder of more than a dozen files gets rooms
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
@@ -61,8 +79,12 @@ def test_rooms_of_methods_do_not_know_each_other(path):
     if own == "__init__":
         return
     assert own in ROOMS, f"methods/{own} is no room: each notebook has one, {sorted(ROOMS)}"
-    others = {name for name in imported(path) for room in ROOMS - {own}
-              if name.startswith(f"colab_utils.methods.{room}")}
+    others = {
+        name
+        for name in imported(path)
+        for room in ROOMS - {own}
+        if name.startswith(f"colab_utils.methods.{room}")
+    }
     assert not others, f"{relative(path)} imports {sorted(others)}: what two rooms share lies below"
 
 
@@ -93,7 +115,7 @@ def test_there_is_no_circle():
 @pytest.mark.parametrize("folder", sorted({p.parent for p in MODULES}), ids=relative)
 def test_a_folder_holds_a_dozen_files_at_most(folder):
     names = [path.name for path in folder.glob("*.py") if path.name != "__init__.py"]
-    allowed = 14 if folder.name == "parsers" else MOST_FILES           # one file a corpus
+    allowed = 14 if folder.name == "parsers" else MOST_FILES  # one file a corpus
     assert len(names) <= allowed, f"{len(names)} files in {folder.name}: give them rooms"
 
 

@@ -1,4 +1,5 @@
 """The manifests come with the package, in a plain installation as in an editable one."""
+
 import os
 import pathlib
 import shutil
@@ -6,8 +7,8 @@ import subprocess
 import sys
 
 import pytest
+from repo import REPO
 
-REPO = pathlib.Path(__file__).resolve().parent.parent
 QUESTION = """
 import pathlib, colab_utils
 from colab_utils.corpora import cards
@@ -20,7 +21,13 @@ print(len(cards.corpus_names()), len(protocol_names()), len(cards.shipped_manife
 
 def answers(folder: pathlib.Path, python_path: pathlib.Path) -> list[str]:
     environment = {**os.environ, "PYTHONPATH": str(python_path)}
-    done = subprocess.run([sys.executable, "-c", QUESTION], cwd=folder, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", QUESTION],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -33,7 +40,18 @@ def test_a_plain_installation_brings_cards_folds_and_protocols(tmp_path):
         shutil.copy(REPO / name, source)
     for name in ("colab_utils", "data_manifests"):
         shutil.copytree(REPO / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(target), str(source)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        str(target),
+        str(source),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     where, data, counts = answers(tmp_path, target)
@@ -46,6 +64,17 @@ def test_the_checkout_uses_its_own_manifests():
     assert where == str(REPO) and data == str(REPO / "data_manifests")
 
 
-@pytest.mark.parametrize("name", ["README.md", "LICENSE", "CITATION.cff", "requirements-colab.txt", "constraints-colab.txt", "Makefile", ".ci/run"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "README.md",
+        "LICENSE",
+        "CITATION.cff",
+        "requirements-colab.txt",
+        "constraints-colab.txt",
+        "Makefile",
+        ".ci/run",
+    ],
+)
 def test_the_top_level_is_there(name):
     assert (REPO / name).stat().st_size > 100

@@ -1,4 +1,5 @@
 """Where a process thinks it is, what it seeds, and what it records."""
+
 import importlib.metadata
 import json
 import os
@@ -13,10 +14,9 @@ import numpy as np
 import pytest
 import torch
 from fake_colab import FakeColab
+from repo import REPO
 
 from colab_utils import __version__, session
-
-REPO = pathlib.Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -35,12 +35,18 @@ def restored_torch():
 
 def git(folder, *arguments):
     identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
-    return subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["git", "-C", str(folder), *identity, *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
 
 
 def test_an_importable_google_colab_proves_nothing(monkeypatch):
     FakeColab(monkeypatch, running=False)
     import google.colab  # noqa: F401
+
     assert not session.in_colab()
 
 
@@ -49,7 +55,9 @@ def test_colabs_variable_is_proof(monkeypatch):
     assert session.in_colab()
 
 
-@pytest.mark.parametrize(("module", "expected"), [("google.colab._shell", True), ("ipykernel.zmqshell", False)])
+@pytest.mark.parametrize(
+    ("module", "expected"), [("google.colab._shell", True), ("ipykernel.zmqshell", False)]
+)
 def test_the_class_of_the_shell_decides(monkeypatch, module, expected):
     shell = type("Shell", (), {"__module__": module})()
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
@@ -95,20 +103,32 @@ def test_workspace_that_cannot_be_made_says_what_to_do(monkeypatch, tmp_path):
 
 
 def test_import_comes_before_torch_and_sets_cublas():
-    environment = {name: value for name, value in os.environ.items() if name != "CUBLAS_WORKSPACE_CONFIG"}
-    code = "import os, sys, colab_utils.session as s; print('torch' in sys.modules, os.environ['CUBLAS_WORKSPACE_CONFIG'])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPO, env=environment)
+    environment = {
+        name: value for name, value in os.environ.items() if name != "CUBLAS_WORKSPACE_CONFIG"
+    }
+    code = (
+        "import os, sys, colab_utils.session as s; print('torch' in sys.modules,"
+        " os.environ['CUBLAS_WORKSPACE_CONFIG'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPO, env=environment
+    )
     assert done.stdout.split() == ["False", ":4096:8"], done.stderr
 
 
 def test_import_keeps_a_cublas_setting_of_the_user():
     code = "import os, colab_utils.session; print(os.environ['CUBLAS_WORKSPACE_CONFIG'])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPO,
-                          env={**os.environ, "CUBLAS_WORKSPACE_CONFIG": ":16:8"})
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=REPO,
+        env={**os.environ, "CUBLAS_WORKSPACE_CONFIG": ":16:8"},
+    )
     assert done.stdout.strip() == ":16:8", done.stderr
 
 
-@pytest.mark.parametrize("seed", [0, 7, 2 ** 32 - 1, np.int64(3)])
+@pytest.mark.parametrize("seed", [0, 7, 2**32 - 1, np.int64(3)])
 def test_seeding_reaches_all_generators(restored_torch, seed):
     session.seed_everything(seed)
     drawn = random.random(), np.random.rand(), torch.rand(3)
@@ -119,7 +139,7 @@ def test_seeding_reaches_all_generators(restored_torch, seed):
     assert torch.is_deterministic_algorithms_warn_only_enabled()
 
 
-@pytest.mark.parametrize("seed", [-1, 2 ** 32, 1.0, "1", True, None])
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.0, "1", True, None])
 def test_bad_seeds_are_refused_before_anything_is_seeded(seed):
     random.seed(5)
     expected = random.Random(5).random()
@@ -140,6 +160,7 @@ def test_versions_are_those_of_the_imported_modules():
     found = session.versions()
     import faiss
     import librosa
+
     for name, module in {"numpy": np, "torch": torch, "librosa": librosa, "faiss": faiss}.items():
         assert module.__version__.split("+")[0] == found[name].split("+")[0]
     assert found["colab_utils"] == __version__
@@ -147,7 +168,11 @@ def test_versions_are_those_of_the_imported_modules():
 
 
 def test_a_missing_library_is_named_not_an_error(monkeypatch, capsys):
-    monkeypatch.setattr(session, "PACKAGES", {"torch": ("surely-not-there",), "faiss": ("surely-not-there", "numpy")})
+    monkeypatch.setattr(
+        session,
+        "PACKAGES",
+        {"torch": ("surely-not-there",), "faiss": ("surely-not-there", "numpy")},
+    )
     assert session.versions()["torch"] == "not installed"
     assert session.versions()["faiss"] == np.__version__
     session.print_versions()
@@ -157,7 +182,11 @@ def test_a_missing_library_is_named_not_an_error(monkeypatch, capsys):
 def test_print_versions_is_one_line(capsys):
     session.print_versions()
     out = capsys.readouterr().out
-    assert re.fullmatch(rf"colab_utils {re.escape(__version__)} \| Python 3\.\d+\.\d+ \| torch \S+ \| (cpu|cuda \(.+\))\n", out)
+    assert re.fullmatch(
+        rf"colab_utils {re.escape(__version__)} \| Python 3\.\d+\.\d+ \| torch \S+ \| (cpu|cuda"
+        r" \(.+\))\n",
+        out,
+    )
 
 
 def test_environment_is_plain_json():
@@ -185,10 +214,24 @@ def test_commit_unknown_without_git(tmp_path, monkeypatch):
     assert session._git_commit(REPO) == "unknown"
 
 
-@pytest.mark.parametrize(("record", "expected"), [
-    ('{"url": "https://example.org", "vcs_info": {"vcs": "git", "commit_id": "abc123"}}', "abc123"),
-    ('{"url": "file:///x", "dir_info": {}}', "unknown"), (None, "unknown")])
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        (
+            '{"url": "https://example.org", "vcs_info": {"vcs": "git", "commit_id": "abc123"}}',
+            "abc123",
+        ),
+        ('{"url": "file:///x", "dir_info": {}}', "unknown"),
+        (None, "unknown"),
+    ],
+)
 def test_commit_that_pip_recorded(monkeypatch, tmp_path, record, expected):
-    monkeypatch.setattr(session, "__file__", str(tmp_path / "site-packages" / "colab_utils" / "session.py"))
-    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: types.SimpleNamespace(read_text=lambda file: record))
+    monkeypatch.setattr(
+        session, "__file__", str(tmp_path / "site-packages" / "colab_utils" / "session.py")
+    )
+    monkeypatch.setattr(
+        importlib.metadata,
+        "distribution",
+        lambda name: types.SimpleNamespace(read_text=lambda file: record),
+    )
     assert session.commit() == expected

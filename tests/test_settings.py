@@ -1,4 +1,5 @@
 """Settings: types, ranges, presets, scopes, and the one grammar of all parameter cells."""
+
 import dataclasses
 
 import pytest
@@ -29,8 +30,7 @@ class Config(Settings):
     shots: int = setting(5, "support utterances", low=1, high=50, step=1)
     rate: float = setting(0.1, "learning rate", low=0.001, high=1.0)
     weight: float = setting(0.0, "of the noise", low=0.0, high=2.0)
-    margin: float = setting(1.0, "between pairs", low=0.0, high=2.0,
-                            used={"method": ("pairs",)})
+    margin: float = setting(1.0, "between pairs", low=0.0, high=2.0, used={"method": ("pairs",)})
     mixup: bool = setting(False, "mix pairs")
     name: str = setting("", "a file")
     parts: tuple = setting(("head",), "what learns", options=("head", "body"))
@@ -56,29 +56,38 @@ def test_other_values_make_another_object_and_leave_the_first_as_it_was():
     assert first == Config() == with_settings(first)
 
 
-@pytest.mark.parametrize(("config", "values", "words"), [
-    (Config(), {"raet": 1.0}, "Config has no setting 'raet': did you mean 'rate'? There are method"),
-    (Config(), {"colour": 1.0}, "Config has no setting 'colour': There are method, shots"),
-    (Config(), {"preset": "paper"}, "Config has no setting 'preset'"),
-    (Config(), {"shots": 0}, "shots = 0: must be at least 1"),
-    (Config(), {"shots": 2.5}, "shots = 2.5: a whole number is needed"),
-    (Config(), {"shots": 3.0}, "shots = 3.0: a whole number is needed"),
-    (Config(), {"shots": True}, "shots = True: a whole number is needed"),
-    (Config(), {"rate": "fast"}, "rate = 'fast': a number is needed"),
-    (Config(), {"rate": float("nan")}, "rate = nan: a finite number is needed"),
-    (Config(), {"mixup": "false"}, "mixup = 'false': choose True or False"),
-    (Config(), {"mixup": 1}, "mixup = 1: choose True or False"),
-    (Config(), {"name": 3}, "name = 3: a text is needed"),
-    (Config(), {"parts": "head"}, "parts = 'head': a tuple is needed, such as ('head',)"),
-    (Config(), {"parts": ("tail",)}, "parts = 'tail': choose from 'head', 'body'"),
-    (Config(), {"mixup": True, "weight": 1.0}, "mixup with weight: choose one"),
-    (LogMel(), {"layer": "all"}, "LogMel has no setting 'layer'"),
-])
+@pytest.mark.parametrize(
+    ("config", "values", "words"),
+    [
+        (
+            Config(),
+            {"raet": 1.0},
+            "Config has no setting 'raet': did you mean 'rate'? There are method",
+        ),
+        (Config(), {"colour": 1.0}, "Config has no setting 'colour': There are method, shots"),
+        (Config(), {"preset": "paper"}, "Config has no setting 'preset'"),
+        (Config(), {"shots": 0}, "shots = 0: must be at least 1"),
+        (Config(), {"shots": 2.5}, "shots = 2.5: a whole number is needed"),
+        (Config(), {"shots": 3.0}, "shots = 3.0: a whole number is needed"),
+        (Config(), {"shots": True}, "shots = True: a whole number is needed"),
+        (Config(), {"rate": "fast"}, "rate = 'fast': a number is needed"),
+        (Config(), {"rate": float("nan")}, "rate = nan: a finite number is needed"),
+        (Config(), {"mixup": "false"}, "mixup = 'false': choose True or False"),
+        (Config(), {"mixup": 1}, "mixup = 1: choose True or False"),
+        (Config(), {"name": 3}, "name = 3: a text is needed"),
+        (Config(), {"parts": "head"}, "parts = 'head': a tuple is needed, such as ('head',)"),
+        (Config(), {"parts": ("tail",)}, "parts = 'tail': choose from 'head', 'body'"),
+        (Config(), {"mixup": True, "weight": 1.0}, "mixup with weight: choose one"),
+        (LogMel(), {"layer": "all"}, "LogMel has no setting 'layer'"),
+    ],
+)
 def test_a_setting_that_cannot_be_is_one_sentence(config, values, words):
     assert told(with_settings, config, **values).startswith(words)
 
 
-# --- the grammar of a parameter cell ----------------------------------------------------------------
+# --- the grammar of a parameter cell
+# ----------------------------------------------------------------
+
 
 @pytest.mark.parametrize("empty", [None, "", [], (), 0, 0.0])
 def test_a_line_left_empty_is_as_the_preset_says(empty):
@@ -91,23 +100,38 @@ def test_a_zero_that_means_something_is_taken():
     assert Config.from_form("default", {"weight": 0.5}, weight=0).weight == 0.5
 
 
-@pytest.mark.parametrize(("given", "taken"), [
-    ({"mixup": "false"}, False), ({"mixup": "False"}, False), ({"mixup": "no"}, False),
-    ({"mixup": "TRUE"}, True), ({"mixup": False}, False), ({"shots": "7"}, 7),
-    ({"shots": 7.0}, 7), ({"rate": "0.25"}, 0.25), ({"rate": 1}, 1.0),
-    ({"parts": "head, body"}, ("head", "body")), ({"parts": ["body"]}, ("body",))])
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ({"mixup": "false"}, False),
+        ({"mixup": "False"}, False),
+        ({"mixup": "no"}, False),
+        ({"mixup": "TRUE"}, True),
+        ({"mixup": False}, False),
+        ({"shots": "7"}, 7),
+        ({"shots": 7.0}, 7),
+        ({"rate": "0.25"}, 0.25),
+        ({"rate": 1}, 1.0),
+        ({"parts": "head, body"}, ("head", "body")),
+        ({"parts": ["body"]}, ("body",)),
+    ],
+)
 def test_texts_are_read_where_they_can_only_mean_one_thing(given, taken):
-    name, = given
+    (name,) = given
     found = getattr(Config.from_form("default", **given), name)
     assert found == taken and type(found) is type(taken)
 
 
-@pytest.mark.parametrize(("given", "words"), [
-    ({"shots": 2.5}, "shots = 2.5: a whole number is needed"),
-    ({"shots": "many"}, "shots = 'many': a whole number is needed"),
-    ({"mixup": "maybe"}, "mixup = 'maybe': choose True or False"),
-    ({"shots": -1}, "shots = -1: must be at least 1"),
-    ({"shtos": 3}, "Config has no setting 'shtos': did you mean 'shots'")])
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"shots": 2.5}, "shots = 2.5: a whole number is needed"),
+        ({"shots": "many"}, "shots = 'many': a whole number is needed"),
+        ({"mixup": "maybe"}, "mixup = 'maybe': choose True or False"),
+        ({"shots": -1}, "shots = -1: must be at least 1"),
+        ({"shtos": 3}, "Config has no setting 'shtos': did you mean 'shots'"),
+    ],
+)
 def test_what_means_nothing_is_refused(given, words):
     assert told(Config.from_form, "default", **given).startswith(words)
     assert told(Config.from_form, "default", given).startswith(words)
@@ -125,14 +149,22 @@ def test_what_was_filled_is_what_changed_and_the_task_is_no_change():
     assert "margin" not in unused.changed(), "what is not looked at has not changed"
 
 
-@given(st.lists(st.text(st.characters(exclude_characters=","), min_size=1)
-                .filter(lambda text: text == text.strip() != ""), max_size=5))
+@given(
+    st.lists(
+        st.text(st.characters(exclude_characters=","), min_size=1).filter(
+            lambda text: text == text.strip() != ""
+        ),
+        max_size=5,
+    )
+)
 def test_a_list_is_a_text_with_commas_or_a_list(names):
     assert as_list(5) == [5] and as_list(None) == as_list("") == []
     assert as_list(", ".join(names)) == as_list(names) == as_list(tuple(names)) == names
 
 
-# --- scopes ------------------------------------------------------------------------------------------
+# --- scopes
+# ------------------------------------------------------------------------------------------
+
 
 def test_only_keeps_what_a_scope_decides_and_what_is_looked_at():
     config = Config.from_preset("paper", margin=0.3, hop=60)

@@ -1,4 +1,7 @@
-"""Speech encoders of a few thousand random weights, saved in the Hub's format, and hums that even they can be tuned to tell apart."""
+"""Speech encoders of a few thousand random weights, saved in the Hub's format, and hums that even
+they can be tuned to tell apart.
+"""
+
 import numpy as np
 import pandas as pd
 import soundfile
@@ -18,16 +21,45 @@ from transformers import (
 from colab_utils.corpora.manifest import empty_row
 from colab_utils.files import file_sha256
 
-TINY = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24, "conv_dim": (8, 8), "conv_kernel": (10, 3),
-        "conv_stride": (5, 2), "num_feat_extract_layers": 2, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
-KINDS = {"wav2vec2": (Wav2Vec2Config, Wav2Vec2Model, {}), "hubert": (HubertConfig, HubertModel, {}), "wavlm": (WavLMConfig, WavLMModel, {}),
-         "data2vec": (Data2VecAudioConfig, Data2VecAudioModel, {"num_conv_pos_embeddings": 2, "conv_pos_kernel_size": 5}),
-         "wav2vec2-stable": (Wav2Vec2Config, Wav2Vec2Model, {"do_stable_layer_norm": True, "feat_extract_norm": "layer"})}
-TWENTY_MS = {"conv_dim": (8,) * 7, "conv_kernel": (10, 3, 3, 3, 3, 2, 2), "conv_stride": (5, 2, 2, 2, 2, 2, 2), "num_feat_extract_layers": 7}
+TINY = {
+    "hidden_size": 16,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "conv_dim": (8, 8),
+    "conv_kernel": (10, 3),
+    "conv_stride": (5, 2),
+    "num_feat_extract_layers": 2,
+    "num_conv_pos_embeddings": 8,
+    "num_conv_pos_embedding_groups": 2,
+}
+KINDS = {
+    "wav2vec2": (Wav2Vec2Config, Wav2Vec2Model, {}),
+    "hubert": (HubertConfig, HubertModel, {}),
+    "wavlm": (WavLMConfig, WavLMModel, {}),
+    "data2vec": (
+        Data2VecAudioConfig,
+        Data2VecAudioModel,
+        {"num_conv_pos_embeddings": 2, "conv_pos_kernel_size": 5},
+    ),
+    "wav2vec2-stable": (
+        Wav2Vec2Config,
+        Wav2Vec2Model,
+        {"do_stable_layer_norm": True, "feat_extract_norm": "layer"},
+    ),
+}
+TWENTY_MS = {
+    "conv_dim": (8,) * 7,
+    "conv_kernel": (10, 3, 3, 3, 3, 2, 2),
+    "conv_stride": (5, 2, 2, 2, 2, 2, 2),
+    "num_feat_extract_layers": 7,
+}
 
 
 def save(folder, kind="wav2vec2", seed=0, normalise=True, **changes):
-    """TINY has a frame every 0.6 ms, for the shortest clips; with TWENTY_MS as changes they stand as far apart as in the real encoders."""
+    """TINY has a frame every 0.6 ms, for the shortest clips; with TWENTY_MS as changes they stand
+    as far apart as in the real encoders.
+    """
     config, model, more = KINDS[kind]
     torch.manual_seed(seed)
     model(config(**{**TINY, **more, **changes})).save_pretrained(folder)
@@ -41,16 +73,28 @@ def clips(*lengths):
 
 
 def hums(folder, corpus="aa", speakers=4, each=4, shift=1.0, seed=0):
-    """A manifest of WAV files of 75 to 150 ms: anger hums low, neutral in the middle, sadness high; `shift` raises a whole corpus."""
+    """A manifest of WAV files of 75 to 150 ms: anger hums low, neutral in the middle, sadness high;
+    `shift` raises a whole corpus.
+    """
     rows, rng = [], np.random.default_rng(seed)
     for who in range(speakers):
         for label, hertz in (("anger", 300), ("neutral", 900), ("sadness", 2500)):
             for i in range(each):
                 t = np.arange(int(rng.integers(1200, 2400))) / 16000
-                wave = 0.3 * np.sin(2 * np.pi * shift * hertz * rng.uniform(0.9, 1.1) * t) + 0.02 * rng.normal(size=len(t))
+                wave = 0.3 * np.sin(
+                    2 * np.pi * shift * hertz * rng.uniform(0.9, 1.1) * t
+                ) + 0.02 * rng.normal(size=len(t))
                 path = folder / corpus / f"{who}-{label}-{i}.wav"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 soundfile.write(path, wave, 16000, subtype="PCM_16")
-                rows.append({**empty_row(corpus, path.stem), "speaker": f"s{who}", "emotion": label, "emotion_raw": label, "file": str(path),
-                             "audio_sha256": file_sha256(path)})
+                rows.append(
+                    {
+                        **empty_row(corpus, path.stem),
+                        "speaker": f"s{who}",
+                        "emotion": label,
+                        "emotion_raw": label,
+                        "file": str(path),
+                        "audio_sha256": file_sha256(path),
+                    }
+                )
     return pd.DataFrame(rows)

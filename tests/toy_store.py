@@ -1,4 +1,7 @@
-"""A feature store in memory for corpora that exist only as a table: shifted by corpus, moved by emotion, and it notes whose features were read."""
+"""A feature store in memory for corpora that exist only as a table: shifted by corpus, moved by
+emotion, and it notes whose features were read.
+"""
+
 import numpy as np
 import pandas as pd
 
@@ -6,16 +9,30 @@ from colab_utils.corpora.manifest import empty_row
 
 
 class Features:
-    """Six numbers an utterance, or a frame: the corpus' centre, `spread` times the emotion's direction, and noise."""
+    """Six numbers an utterance, or a frame: the corpus' centre, `spread` times the emotion's
+    direction, and noise.
+    """
+
     key, dim, feature_names = "abc", 6, [f"f{i}" for i in range(6)]
 
     def __init__(self, rows, labels, spread=2.0, frames=False, seed=0):
         rng = np.random.default_rng(seed)
-        self.pooled, self.spec = not frames, {"name": "toy", "version": 1, "settings": {"floor": 1e-6}, "parts": []}
+        self.pooled, self.spec = (
+            not frames,
+            {"name": "toy", "version": 1, "settings": {"floor": 1e-6}, "parts": []},
+        )
         centres = {corpus: rng.normal(size=6) for corpus in sorted(set(rows["corpus"]))}
         places = {label: spread * rng.normal(size=6) for label in labels}
-        self.values = {row.utt_id: (centres[row.corpus] + places[row.emotion] + rng.normal(size=(int(rng.integers(5, 40)) if frames else 1, 6)))
-                       .astype(np.float32) for row in rows.itertuples()}
+        self.values = {
+            row.utt_id: (
+                (
+                    centres[row.corpus]
+                    + places[row.emotion]
+                    + rng.normal(size=(int(rng.integers(5, 40)) if frames else 1, 6))
+                ).astype(np.float32)
+            )
+            for row in rows.itertuples()
+        }
         self.ids, self.read = list(self.values), set()
         self.skipped = pd.DataFrame(columns=["utt_id", "reason"])
 
@@ -29,5 +46,16 @@ class Features:
 
 def toy_corpus(name, labels, speakers=4, each=4):
     """A manifest of `each` utterances of each emotion and speaker; there is no audio."""
-    return pd.DataFrame([{**empty_row(name, f"{who}-{label}-{i}"), "speaker": f"s{who}", "emotion": label, "emotion_raw": label}
-                         for who in range(speakers) for label in labels for i in range(each)])
+    return pd.DataFrame(
+        [
+            {
+                **empty_row(name, f"{who}-{label}-{i}"),
+                "speaker": f"s{who}",
+                "emotion": label,
+                "emotion_raw": label,
+            }
+            for who in range(speakers)
+            for label in labels
+            for i in range(each)
+        ]
+    )

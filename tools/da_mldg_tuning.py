@@ -1,11 +1,16 @@
-"""How the defaults of DomainConfig were chosen: without any target corpus, before its table was made.
+"""How the defaults of DomainConfig were chosen: without any target corpus, before its table was
+made.
 
-    python tools/da_mldg_tuning.py --audio <folder with emodb/ emovo/ ravdess/ savee/> --features moonshine --out out/da-mldg-tuning
+    python tools/da_mldg_tuning.py --audio <folder with emodb/ emovo/ ravdess/ savee/> --features
+    moonshine --out out/da-mldg-tuning
 
-Two scores for each setting: "sources", the UAR of held-out speakers of the source corpora (what picks the step, the mean over the four
-leave-one-out sets of sources); and "embedded", the UAR on a domain of the embedded synthetic corpus left out of training (features `acoustic`, the
-mean over its four domains). Settings are varied one group at a time, each from the best so far by the mean of both.
+Two scores for each setting: "sources", the UAR of held-out speakers of the source corpora (what
+picks the step, the mean over the four leave-one-out sets of sources); and "embedded", the UAR on a
+domain of the embedded synthetic corpus left out of training (features `acoustic`, the mean over its
+four domains). Settings are varied one group at a time, each from the best so far by the mean of
+both.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -24,7 +29,10 @@ from colab_utils.settings import as_dict
 REAL = ("emodb", "emovo", "ravdess", "savee")
 SEEDS = 2
 STAGES = (
-    ("erm", {"learning_rate": (3e-4, 1e-3, 3e-3), "weight_decay": (1e-4, 1e-2), "width": (64, 256)}),
+    (
+        "erm",
+        {"learning_rate": (3e-4, 1e-3, 3e-3), "weight_decay": (1e-4, 1e-2), "width": (64, 256)},
+    ),
     ("mldg", {"inner_rate": (0.01, 0.1, 0.5), "order": ("first", "second")}),
     ("da-mldg", {"gamma_rule": ("gamma", "1+gamma", "normalised")}),
     ("coral", {"coral_weight": (0.1, 1.0, 10.0, 100.0)}),
@@ -34,8 +42,15 @@ STAGES = (
 
 def studies(manifest: object, features: str, out: pathlib.Path) -> list[DomainStudy]:
     """A study for each corpus left out."""
-    opened = DomainStudies(load_protocol("da_mldg"), manifest, out, features, device="cpu",
-                           progress=False, check_counts=False)
+    opened = DomainStudies(
+        load_protocol("da_mldg"),
+        manifest,
+        out,
+        features,
+        device="cpu",
+        progress=False,
+        check_counts=False,
+    )
     return [opened.study(name) for name in opened.names]
 
 
@@ -53,7 +68,9 @@ def score(study: DomainStudy, config: DomainConfig, target: bool) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--audio", required=True)
     parser.add_argument("--features", default="moonshine")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("out/da-mldg-tuning"))
@@ -67,11 +84,19 @@ def main() -> None:
         print(f"\n{algorithm}: {', '.join(grid)}", flush=True)
         found = []
         for values in itertools.product(*grid.values()):
-            config = dataclasses.replace(best, algorithm=algorithm, **dict(zip(grid, values, strict=True)))
-            rates = [np.mean([score(study, config, target) for study in group]) for group, target in ((real, False), (synthetic, True))]
+            config = dataclasses.replace(
+                best, algorithm=algorithm, **dict(zip(grid, values, strict=True))
+            )
+            rates = [
+                np.mean([score(study, config, target) for study in group])
+                for group, target in ((real, False), (synthetic, True))
+            ]
             found.append((np.mean(rates), values, config))
-            print(f"{100 * np.mean(rates):.2f}  sources {100 * rates[0]:.2f}  embedded {100 * rates[1]:.2f}  {dict(zip(grid, values, strict=True))}",
-                  flush=True)
+            print(
+                f"{100 * np.mean(rates):.2f}  sources {100 * rates[0]:.2f}  embedded"
+                f" {100 * rates[1]:.2f}  {dict(zip(grid, values, strict=True))}",
+                flush=True,
+            )
         best = max(found, key=lambda one: one[0])[2]
         print("best:", as_dict(best.only()), flush=True)
 

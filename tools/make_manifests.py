@@ -1,7 +1,10 @@
-"""Write data_manifests/<corpus>.csv from the file names of a corpus, and stop when they do not give the counts on its card.
+"""Write data_manifests/<corpus>.csv from the file names of a corpus, and stop when they do not give
+the counts on its card.
 
-    python tools/make_manifests.py FOLDER [corpus ...]     FOLDER holds emodb/, ravdess/, ...; no audio is decoded
+    python tools/make_manifests.py FOLDER [corpus ...]     FOLDER holds emodb/, ravdess/, ...; no
+    audio is decoded
 """
+
 from __future__ import annotations
 
 import argparse
@@ -18,20 +21,36 @@ from colab_utils.corpora.parsers import PARSERS
 
 
 def rows_of(name: str, folder: pathlib.Path) -> pd.DataFrame:
-    """The validated manifest that the file names below `folder` give, sorted by utt_id. Raises ForeignNameError for any other name."""
+    """The validated manifest that the file names below `folder` give, sorted by utt_id.
+
+    Raises ForeignNameError for any other name.
+    """
     card = load_card(name)
-    parsed = [PARSERS[name](pathlib.PurePosixPath(folder.name, nfc(file))) for file in find_audio(folder).files]
-    table = pd.DataFrame(parsed, columns=list(COLUMNS)).assign(emotion=lambda rows: rows["emotion_raw"].map(card.label_map))
+    parsed = [
+        PARSERS[name](pathlib.PurePosixPath(folder.name, nfc(file)))
+        for file in find_audio(folder).files
+    ]
+    table = pd.DataFrame(parsed, columns=list(COLUMNS)).assign(
+        emotion=lambda rows: rows["emotion_raw"].map(card.label_map)
+    )
     return validate(table.sort_values("utt_id"))
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the manifests of the corpora found; returns 1 when a count is wrong."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("corpora", nargs="*", help=f"of {', '.join(sorted(PARSERS))}; default: all that are in the folder")
+    parser.add_argument(
+        "corpora",
+        nargs="*",
+        help=f"of {', '.join(sorted(PARSERS))}; default: all that are in the folder",
+    )
     options = parser.parse_args(arguments)
-    names = options.corpora or [name for name in corpus_names() if name in PARSERS and (options.folder / name).is_dir()]
+    names = options.corpora or [
+        name for name in corpus_names() if name in PARSERS and (options.folder / name).is_dir()
+    ]
     for name in names:
         table = rows_of(name, options.folder / name)
         wrong = check_manifest(table, load_card(name)).query("severity == 'error'")

@@ -8,6 +8,7 @@ The first is the full table of the perceptron, the second that of Conv4 (see the
 finished before is loaded, so a stopped run goes on. Prints Markdown, and writes results.csv to
 --out.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -57,12 +58,19 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--audio", required=True)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("out/maml"))
     parser.add_argument("--features", default="acoustic")
-    parser.add_argument("--settings", nargs="*", default=[], metavar="NAME=VALUE",
-                        help="of MamlConfig, for all models and trained baselines")
+    parser.add_argument(
+        "--settings",
+        nargs="*",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of MamlConfig, for all models and trained baselines",
+    )
     parser.add_argument("--baselines", nargs="+", default=list(BASELINES), choices=BASELINES)
     parser.add_argument("--tasks", nargs="+", default=list(TARGETS), choices=list(TARGETS))
     parser.add_argument("--shots", type=int, nargs="+", default=[1, 5])
@@ -77,25 +85,38 @@ def main() -> None:
     changed = {name: read_value(value) for name, value in given.items()}
     found = []
     for target in arguments.tasks:
-        study = open_study("open_languages", TARGETS[target], arguments.audio, arguments.features,
-                           arguments.out)
+        study = open_study(
+            "open_languages", TARGETS[target], arguments.audio, arguments.features, arguments.out
+        )
         study.progress = sys.stderr.isatty()
         for shots in arguments.shots:
             base = MamlConfig.from_form("default", changed, shots=shots)
             begin = time.perf_counter()
-            episodes = study.episodes(base, n_tasks=arguments.episodes, n_seeds=arguments.seeds,
-                                      n_boot=2000)
-            runs = study.compare(base, episodes, variants(base, arguments.variants),
-                                 arguments.baselines)
+            episodes = study.episodes(
+                base, n_tasks=arguments.episodes, n_seeds=arguments.seeds, n_boot=2000
+            )
+            runs = study.compare(
+                base, episodes, variants(base, arguments.variants), arguments.baselines
+            )
             table = methods_table(runs, "nearest prototype")
             other = arguments.baselines[-1]
             against = methods_table(runs, other)
-            found.append(table.assign(
-                target=target, shots=shots, other=other, against_other=against["difference"],
-                against_low=against["difference_low"], against_high=against["difference_high"]))
+            found.append(
+                table.assign(
+                    target=target,
+                    shots=shots,
+                    other=other,
+                    against_other=against["difference"],
+                    against_low=against["difference_low"],
+                    against_high=against["difference_high"],
+                )
+            )
             spent = time.perf_counter() - begin
-            print(f"\n### {TARGETS[target]}, {shots}-shot ({spent:.0f} s)\n\n"
-                  f"{markdown(readable(table))}", flush=True)
+            print(
+                f"\n### {TARGETS[target]}, {shots}-shot ({spent:.0f} s)\n\n"
+                f"{markdown(readable(table))}",
+                flush=True,
+            )
     name = "-".join([base.network, *arguments.tasks, *map(str, arguments.shots)])
     pd.concat(found).to_csv(arguments.out / f"results-{name}.csv", index=False)
 

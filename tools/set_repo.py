@@ -2,8 +2,10 @@
 
     python tools/set_repo.py OWNER/NAME
 
-Any address stamped before is replaced; a second run changes nothing. `OWNER/NAME` itself, literally, takes the address out again.
+Any address stamped before is replaced; a second run changes nothing. `OWNER/NAME` itself,
+literally, takes the address out again.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -12,15 +14,25 @@ import re
 
 REPO = pathlib.Path(__file__).resolve().parent.parent
 SLUG = r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}"
-# The constant (with \" inside a notebook's JSON) and the badge links hold our address whatever it is.
-PLACES = (re.compile(rf'(?P<before>REPOSITORY = \\?")(?P<slug>{SLUG})(?=\\?")'),
-          re.compile(rf"(?P<before>colab\.research\.google\.com/github/)(?P<slug>{SLUG})(?=/blob/)"))
+# The constant (with \" inside a notebook's JSON) and the badge links hold our address whatever it
+# is.
+PLACES = (
+    re.compile(rf'(?P<before>REPOSITORY = \\?")(?P<slug>{SLUG})(?=\\?")'),
+    re.compile(rf"(?P<before>colab\.research\.google\.com/github/)(?P<slug>{SLUG})(?=/blob/)"),
+)
 
 
 def stamped_files(root: pathlib.Path = REPO) -> list[pathlib.Path]:
-    """The files that may hold the address, those that exist; the package's own last, so that an interrupted stamp can be repeated."""
+    """The files that may hold the address, those that exist; the package's own last, so that an
+    interrupted stamp can be repeated.
+    """
     single = [path for name in ("README.md", "CITATION.cff") if (path := root / name).is_file()]
-    return [*single, *sorted(root.glob("docs/**/*.md")), *sorted(root.glob("notebooks/*.ipynb")), root / "colab_utils/__init__.py"]
+    return [
+        *single,
+        *sorted(root.glob("docs/**/*.md")),
+        *sorted(root.glob("notebooks/*.ipynb")),
+        root / "colab_utils/__init__.py",
+    ]
 
 
 def slugs_in(text: str) -> set[str]:
@@ -32,18 +44,25 @@ def current_slug(root: pathlib.Path = REPO) -> str:
     """The address in colab_utils/__init__.py. Raises ValueError when the constant is missing."""
     found = PLACES[0].search((root / "colab_utils/__init__.py").read_text(encoding="utf-8"))
     if found is None:
-        raise ValueError(f'{root / "colab_utils/__init__.py"} has no line REPOSITORY = "OWNER/NAME": put it back')
+        raise ValueError(
+            f'{root / "colab_utils/__init__.py"} has no line REPOSITORY = "OWNER/NAME": put it back'
+        )
     return found["slug"]
 
 
 def stamp(slug: str, root: pathlib.Path = REPO) -> list[pathlib.Path]:
-    """Write `slug` in all places below `root`; returns the files that changed. Raises ValueError for something that is no slug.
+    """Write `slug` in all places below `root`; returns the files that changed.
 
-    Plain links to github.com are changed only where they name the address stamped before: others lead to other projects.
+    Raises ValueError for something that is no slug.
+
+    Plain links to github.com are changed only where they name the address stamped before: others
+    lead to other projects.
     """
     if not re.fullmatch(SLUG, slug) or slug.endswith(".git"):
         raise ValueError(f"{slug!r} is not of the form OWNER/NAME, such as 'ada/speech-emotion'")
-    link = re.compile(rf"(?P<before>(?<![\w-])github\.com/){re.escape(current_slug(root))}(?![A-Za-z0-9_-]|\.(?!git\b)[A-Za-z0-9])")
+    link = re.compile(
+        rf"(?P<before>(?<![\w-])github\.com/){re.escape(current_slug(root))}(?![A-Za-z0-9_-]|\.(?!git\b)[A-Za-z0-9])"
+    )
     changed = []
     for path in stamped_files(root):
         text = path.read_bytes().decode("utf-8")
@@ -57,13 +76,18 @@ def stamp(slug: str, root: pathlib.Path = REPO) -> list[pathlib.Path]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("slug", metavar="OWNER/NAME")
     try:
         changed = stamp(parser.parse_args().slug)
     except ValueError as error:
         parser.error(str(error))
-    print("\n".join(f"stamped {path.relative_to(REPO)}" for path in changed) or "every place has this address already")
+    print(
+        "\n".join(f"stamped {path.relative_to(REPO)}" for path in changed)
+        or "every place has this address already"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""The one source of the cells that every notebook begins with: the badge that opens it in Colab, and the set-up cell.
+"""The one source of the cells that every notebook begins with: the badge that opens it in Colab,
+and the set-up cell.
 
     python tools/setup_cell.py          prints the set-up cell
 """
+
 from __future__ import annotations
 
 import pathlib
@@ -11,7 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from colab_utils import REPOSITORY  # noqa: E402
 
-TEMPLATE = '''\
+TEMPLATE = """\
 #@title Set-up: finds the package, installs only what is missing (may be run again, needs no restart)
 import importlib, importlib.util, os, pathlib, subprocess, sys
 REPOSITORY = "OWNER/NAME"
@@ -39,16 +41,22 @@ if not is_there("colab_utils"):
                               f"left) and run this cell again. Elsewhere: start Jupyter inside the repository. For both: {way}")
 from colab_utils import session
 session.print_versions()
-'''
+"""
 
 
 def setup_cell(repository: str = REPOSITORY) -> str:
-    """The text of the set-up cell for the repository `repository` ("owner/name"), without a line end at its end."""
-    return TEMPLATE.replace('REPOSITORY = "OWNER/NAME"', f'REPOSITORY = "{repository}"').rstrip("\n")
+    """The text of the set-up cell for the repository `repository` ("owner/name"), without a line
+    end at its end.
+    """
+    return TEMPLATE.replace('REPOSITORY = "OWNER/NAME"', f'REPOSITORY = "{repository}"').rstrip(
+        "\n"
+    )
 
 
 def badge(notebook: str, repository: str = REPOSITORY) -> str:
-    """The Markdown badge that opens notebooks/`notebook` (a file name such as "02_maml_training.ipynb") in Colab."""
+    """The Markdown badge that opens notebooks/`notebook` (a file name such as
+    "02_maml_training.ipynb") in Colab.
+    """
     link = f"https://colab.research.google.com/github/{repository}/blob/main/notebooks/{notebook}"
     return f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({link})"
 

@@ -7,6 +7,7 @@ A line of a parameter cell is a setting where the notebook passes its name to `f
 `EmofslConfig.from_form(PRESET, SETTINGS, shots=SHOTS)`. Its `#@param` and the line of help above it
 are made from the setting, so that a form never offers what the method refuses.
 """
+
 from __future__ import annotations
 
 import ast
@@ -22,8 +23,8 @@ sys.path.insert(0, str(REPO))
 
 from colab_utils import settings  # noqa: E402
 
-WIDEST_SLIDER = 100          # a wider range of whole numbers is typed in
-COLUMN = 26                  # where the annotation begins
+WIDEST_SLIDER = 100  # a wider range of whole numbers is typed in
+COLUMN = 26  # where the annotation begins
 HELP = "#@markdown "
 YES_NO = '#@param ["None", "True", "False"] {type:"raw"}'
 
@@ -65,7 +66,7 @@ def annotation(config: type, field: Any) -> str:
     if kind is bool:
         return YES_NO
     if kind is tuple:
-        return "#@param {type:\"raw\"}"
+        return '#@param {type:"raw"}'
     if meta["options"]:
         empty = [] if meta["task"] else [""]
         return f"#@param {json.dumps([*empty, *meta['options']])}"
@@ -123,8 +124,10 @@ def main() -> None:
                 text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
                 path.write_text(text, encoding="utf-8")
     if stale and "--check" in sys.argv:
-        sys.exit(f"{', '.join(stale)}: the form does not agree with the settings; "
-                 "run python tools/stamp_forms.py")
+        sys.exit(
+            f"{', '.join(stale)}: the form does not agree with the settings; "
+            "run python tools/stamp_forms.py"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """Corpora: what was said, by whom, with which emotion. Nothing here knows of torch."""
+
 from colab_utils.corpora.cards import corpus_names, frozen_folds, load_card
 from colab_utils.corpora.check import check_manifest
 from colab_utils.corpora.download import drive_overview, how_to_get
@@ -8,7 +9,26 @@ from colab_utils.corpora.opening import open_corpora, open_corpus
 from colab_utils.corpora.own_data import from_csv, from_folder, from_split_csvs
 from colab_utils.corpora.scan import Scan, load_corpus, scan
 
-__all__ = ["ManifestError", "Scan", "check_manifest", "choose_utterances", "chosen_emotions",
-           "corpus_names", "drive_overview", "from_csv", "from_folder", "from_split_csvs",
-           "frozen_folds", "how_to_get", "load_card", "load_corpus", "open_corpora", "open_corpus",
-           "read_manifest", "scan", "select_emotions", "speaker_keys", "write_manifest"]
+__all__ = [
+    "ManifestError",
+    "Scan",
+    "check_manifest",
+    "choose_utterances",
+    "chosen_emotions",
+    "corpus_names",
+    "drive_overview",
+    "from_csv",
+    "from_folder",
+    "from_split_csvs",
+    "frozen_folds",
+    "how_to_get",
+    "load_card",
+    "load_corpus",
+    "open_corpora",
+    "open_corpus",
+    "read_manifest",
+    "scan",
+    "select_emotions",
+    "speaker_keys",
+    "write_manifest",
+]

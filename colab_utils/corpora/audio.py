@@ -1,4 +1,7 @@
-"""Decoding audio files: every bad file gives an AudioError with its reason, every good one float samples and an identity."""
+"""Decoding audio files: every bad file gives an AudioError with its reason, every good one float
+samples and an identity.
+"""
+
 from __future__ import annotations
 
 import hashlib
@@ -9,14 +12,17 @@ import numpy as np
 import soundfile
 
 EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".opus")
-SHORTEST_SECONDS = 0.05      # under two 25 ms frames nothing can be said of an emotion
+SHORTEST_SECONDS = 0.05  # under two 25 ms frames nothing can be said of an emotion
 _LFS_POINTER = b"version https://git-lfs"
-_OGG_TAIL = 1 << 17         # an Ogg page is at most 65,307 bytes
-_HASH_BLOCK = 1 << 20       # samples hashed at a time: an hour of speech then needs no second copy in memory
+_OGG_TAIL = 1 << 17  # an Ogg page is at most 65,307 bytes
+# samples hashed at a time: an hour of speech then needs no second copy in memory
+_HASH_BLOCK = 1 << 20
 
 
 class AudioError(ValueError):
-    """An audio file that cannot be used; the message is `file: reason`, `.reason` is the reason alone."""
+    """An audio file that cannot be used; the message is `file: reason`, `.reason` is the reason
+    alone.
+    """
 
     def __init__(self, file: str | os.PathLike, reason: str):
         super().__init__(f"{file}: {reason}")
@@ -24,10 +30,12 @@ class AudioError(ValueError):
 
 
 def read_audio(file: str | os.PathLike) -> tuple[np.ndarray, int]:
-    """Decode a file: float32 samples of shape (samples, channels), full scale ±1, and the sample rate in Hz.
+    """Decode a file: float32 samples of shape (samples, channels), full scale ±1, and the sample
+    rate in Hz.
 
-    32-bit float files may go beyond ±1 and are returned as they are. Raises AudioError for a file that is missing, unreadable, empty, a Git
-    LFS pointer, not audio, truncated, without samples, shorter than SHORTEST_SECONDS, or that holds NaN or infinity.
+    32-bit float files may go beyond ±1 and are returned as they are. Raises AudioError for a file
+    that is missing, unreadable, empty, a Git LFS pointer, not audio, truncated, without samples,
+    shorter than SHORTEST_SECONDS, or that holds NaN or infinity.
     """
     path = pathlib.Path(file)
     _checked_start(path)
@@ -43,14 +51,19 @@ def read_audio(file: str | os.PathLike) -> tuple[np.ndarray, int]:
     if len(samples) < declared or _is_truncated(path):
         raise AudioError(file, "truncated: the header announces more samples than the file holds")
     if len(samples) < SHORTEST_SECONDS * rate:
-        raise AudioError(file, f"too short ({len(samples) / rate:.3f} s; at least {SHORTEST_SECONDS} s is needed)")
+        raise AudioError(
+            file,
+            f"too short ({len(samples) / rate:.3f} s; at least {SHORTEST_SECONDS} s is needed)",
+        )
     if not np.isfinite(samples).all():
         raise AudioError(file, "holds NaN or infinite samples")
     return samples, rate
 
 
 def _checked_start(path: pathlib.Path) -> None:
-    """Raise AudioError for a file that is missing, empty, a Git LFS pointer, or that the disk does not give (its cause is then an OSError)."""
+    """Raise AudioError for a file that is missing, empty, a Git LFS pointer, or that the disk does
+    not give (its cause is then an OSError).
+    """
     try:
         if path.stat().st_size == 0:
             raise AudioError(path, "empty file (0 bytes)")
@@ -59,13 +72,18 @@ def _checked_start(path: pathlib.Path) -> None:
     except FileNotFoundError as error:
         raise AudioError(path, "no such file") from error
     except OSError as error:
-        raise AudioError(path, f"cannot be read from the disk ({error.strerror or error})") from error
+        raise AudioError(
+            path, f"cannot be read from the disk ({error.strerror or error})"
+        ) from error
     if start == _LFS_POINTER:
-        raise AudioError(path, "a Git LFS pointer, not audio: run `git lfs pull` in the corpus folder")
+        raise AudioError(
+            path, "a Git LFS pointer, not audio: run `git lfs pull` in the corpus folder"
+        )
 
 
 def _is_truncated(path: pathlib.Path) -> bool:
-    """Whether a WAV, AIFF or Ogg file ends before its own structure says so (libsndfile reads such files without a word).
+    """Whether a WAV, AIFF or Ogg file ends before its own structure says so (libsndfile reads such
+    files without a word).
 
     FLAC and MP3 need no look: their decoders refuse or come back with too few samples.
     """
@@ -81,23 +99,27 @@ def _is_truncated(path: pathlib.Path) -> bool:
         handle.seek(12)
         while len(header := handle.read(8)) == 8:
             length = int.from_bytes(header[4:], order)
-            if header[:4] == wanted:                    # 0 and 0xFFFFFFFF mean "streamed, size unknown"
+            # 0 and 0xFFFFFFFF mean "streamed, size unknown"
+            if header[:4] == wanted:
                 return length not in (0, 0xFFFFFFFF) and handle.tell() + length > size
             handle.seek(length + length % 2, os.SEEK_CUR)
     return False
 
 
 def _ends_ogg_stream(tail: bytes) -> bool:
-    """Whether the last Ogg page in `tail` is whole and marked as the end of its stream (RFC 3533, §6)."""
-    page = tail[max(0, tail.rfind(b"OggS")):]
+    """Whether the last Ogg page in `tail` is whole and marked as the end of its stream (RFC 3533,
+    §6).
+    """
+    page = tail[max(0, tail.rfind(b"OggS")) :]
     if len(page) < 27 or not page[5] & 4:
         return False
-    lengths = page[27:27 + page[26]]
+    lengths = page[27 : 27 + page[26]]
     return len(lengths) == page[26] and len(page) >= 27 + len(lengths) + sum(lengths)
 
 
 def load_audio(file: str | os.PathLike, sample_rate: int = 16000) -> np.ndarray:
-    """Decode, average the channels and resample (soxr, high quality): float32 of shape (samples,) at `sample_rate` Hz.
+    """Decode, average the channels and resample (soxr, high quality): float32 of shape (samples,)
+    at `sample_rate` Hz.
 
     Raises AudioError as `read_audio` does.
     """
@@ -105,14 +127,18 @@ def load_audio(file: str | os.PathLike, sample_rate: int = 16000) -> np.ndarray:
     mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
     if rate != sample_rate:
         import librosa  # imported late: it costs a second, and 16 kHz corpora never need it
+
         mono = librosa.resample(mono, orig_sr=rate, target_sr=sample_rate, res_type="soxr_hq")
     return np.ascontiguousarray(mono, dtype=np.float32)
 
 
 def samples_sha256(samples: np.ndarray, rate: int) -> str:
-    """Identity of decoded audio: SHA-256 of rate, shape and 16-bit rounded samples, so FLAC and WAV of one recording agree."""
+    """Identity of decoded audio: SHA-256 of rate, shape and 16-bit rounded samples, so FLAC and WAV
+    of one recording agree.
+    """
     digest = hashlib.sha256(f"{rate},{samples.shape}".encode())
     for start in range(0, len(samples), _HASH_BLOCK):
-        block = np.rint(samples[start:start + _HASH_BLOCK] * 32768.0)
-        digest.update(np.clip(block, -(2 ** 31), 2 ** 31 - 128).astype("<i4").tobytes())   # 2**31 - 128 is the largest int32 in float32
+        block = np.rint(samples[start : start + _HASH_BLOCK] * 32768.0)
+        # 2**31 - 128 is the largest int32 in float32
+        digest.update(np.clip(block, -(2**31), 2**31 - 128).astype("<i4").tobytes())
     return digest.hexdigest()

@@ -1,4 +1,5 @@
 """Corpus cards and shipped tables: what is known of a corpus before any of its audio is at hand."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -16,13 +17,16 @@ COUNT_KEYS = ("utterances", "speakers", "per_emotion", "per_speaker", "confidenc
 
 @dataclasses.dataclass(frozen=True)
 class CorpusCard:
-    """A corpus: name, title, citation, licence, `access` ("open" or "request"), URL, language (BCP 47) and `label_map` (raw -> canonical emotion,
-    "" for a raw label that says that the raters did not agree).
+    """A corpus: name, title, citation, licence, `access` ("open" or "request"), URL, language (BCP
+    47) and `label_map` (raw -> canonical emotion, "" for a raw label that says that the raters did
+    not agree).
 
-    `counts` holds any of COUNT_KEYS; `confidence` is "V" (verified: a wrong count is an error) or "R" (recalled: it warns).
-    `folds` holds rule, unit (speaker, session or film), file and note; `known_bad` a list of `{path, reason}`
-    (with `skip: true` a file is left out even where it decodes); `naming` explains the file names.
+    `counts` holds any of COUNT_KEYS; `confidence` is "V" (verified: a wrong count is an error) or
+    "R" (recalled: it warns). `folds` holds rule, unit (speaker, session or film), file and note;
+    `known_bad` a list of `{path, reason}` (with `skip: true` a file is left out even where it
+    decodes); `naming` explains the file names.
     """
+
     name: str
     title: str
     citation: str
@@ -39,10 +43,16 @@ class CorpusCard:
 
 
 def data_folder() -> pathlib.Path:
-    """The folder `data_manifests`: beside the package in a checkout, inside it after an installation."""
+    """The folder `data_manifests`: beside the package in a checkout, inside it after an
+    installation.
+    """
     package = pathlib.Path(__file__).resolve().parent.parent
     beside = package.parent / "data_manifests"
-    return beside if beside.is_dir() and (package.parent / "setup.py").is_file() else package / "data_manifests"
+    return (
+        beside
+        if beside.is_dir() and (package.parent / "setup.py").is_file()
+        else package / "data_manifests"
+    )
 
 
 def corpus_names() -> list[str]:
@@ -51,19 +61,30 @@ def corpus_names() -> list[str]:
 
 
 def card_name(corpus: str) -> str:
-    """The card of a manifest's `corpus` value: its own, or that of the corpus of which it is a domain (synthetic-room: synthetic)."""
+    """The card of a manifest's `corpus` value: its own, or that of the corpus of which it is a
+    domain (synthetic-room: synthetic).
+    """
     whole, known = corpus.partition("-")[0], corpus_names()
     return whole if corpus not in known and whole in known else corpus
 
 
 def load_card(name: str) -> CorpusCard:
-    """Read `data_manifests/<name>.yaml`. Raises ManifestError for an unknown corpus (listing the known) and for a card that is not well made."""
+    """Read `data_manifests/<name>.yaml`.
+
+    Raises ManifestError for an unknown corpus (listing the known) and for a card that is not well
+    made.
+    """
     file = data_folder() / f"{name}.yaml"
     if name not in corpus_names():
-        raise ManifestError(f"unknown corpus {name!r}; known: {', '.join(corpus_names())}; your own data comes in by from_csv or from_folder")
+        raise ManifestError(
+            f"unknown corpus {name!r}; known: {', '.join(corpus_names())}; your own data comes in"
+            " by from_csv or from_folder"
+        )
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        card = CorpusCard(name=name, **{**content, "known_bad": tuple(content.get("known_bad", ()))})
+        card = CorpusCard(
+            name=name, **{**content, "known_bad": tuple(content.get("known_bad", ()))}
+        )
     except (yaml.YAMLError, TypeError, AttributeError) as error:
         raise ManifestError(f"{file}: not a corpus card ({error})") from error
     fault = _fault(card)
@@ -80,22 +101,31 @@ def _fault(card: CorpusCard) -> str:
         return "label_map has keys that YAML does not read as text: put them in quotes"
     strange = sorted(set(card.label_map.values()) - {*CANONICAL, ""})
     if strange:
-        return f"label_map leads to {', '.join(strange)}, which the suite does not know: use {', '.join(CANONICAL)}"
+        return (
+            f"label_map leads to {', '.join(strange)}, which the suite does not know: use"
+            f" {', '.join(CANONICAL)}"
+        )
     if set(card.counts) - set(COUNT_KEYS):
-        return f"counts has unknown keys {', '.join(sorted(set(card.counts) - set(COUNT_KEYS)))}; known: {', '.join(COUNT_KEYS)}"
+        return (
+            f"counts has unknown keys {', '.join(sorted(set(card.counts) - set(COUNT_KEYS)))};"
+            f" known: {', '.join(COUNT_KEYS)}"
+        )
     if card.counts and card.counts.get("confidence") not in ("V", "R"):
         return "counts needs confidence: V (verified) or R (recalled)"
     return ""
 
 
 def shipped_manifest(name: str) -> pd.DataFrame | None:
-    """The manifest that comes with the suite, or None for a corpus whose rows do not follow from its published file names."""
+    """The manifest that comes with the suite, or None for a corpus whose rows do not follow from
+    its published file names.
+    """
     file = data_folder() / f"{load_card(name).name}.csv"
     return read_manifest(file) if file.is_file() else None
 
 
 def frozen_folds(name: str) -> pd.DataFrame:
-    """The frozen folds of a corpus: columns `<unit>` (speaker, session or film; corpus-local id, str) and fold (int, from 0).
+    """The frozen folds of a corpus: columns `<unit>` (speaker, session or film; corpus-local id,
+    str) and fold (int, from 0).
 
     Raises ManifestError when the corpus has none or the file is not well made.
     """
@@ -103,11 +133,19 @@ def frozen_folds(name: str) -> pd.DataFrame:
     unit = load_card(name).folds.get("unit", "speaker")
     file = data_folder() / "folds" / f"{name}.csv"
     if not file.is_file():
-        raise ManifestError(f"{name} has no frozen folds: use grouped folds" + (" (they keep the speakers of a film together)" if unit == "film" else
-                                                                                " or leave one speaker out"))
+        raise ManifestError(
+            f"{name} has no frozen folds: use grouped folds"
+            + (
+                " (they keep the speakers of a film together)"
+                if unit == "film"
+                else " or leave one speaker out"
+            )
+        )
     table = read_table(file)
     if list(table.columns) != [unit, "fold"]:
-        raise ManifestError(f"{file}: columns {', '.join(table.columns)} found, {unit}, fold expected")
+        raise ManifestError(
+            f"{file}: columns {', '.join(table.columns)} found, {unit}, fold expected"
+        )
     if table[unit].duplicated().any() or not table["fold"].str.fullmatch(r"\d+").all():
         raise ManifestError(f"{file}: each {unit} stands once, with a whole fold number")
     return table.astype({"fold": int})

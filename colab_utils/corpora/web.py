@@ -1,4 +1,7 @@
-"""A download that goes on where it was stopped: pooch checks hashes but begins again, so this is the downloader that pooch is given."""
+"""A download that goes on where it was stopped: pooch checks hashes but begins again, so this is
+the downloader that pooch is given.
+"""
+
 from __future__ import annotations
 
 import contextlib
@@ -14,18 +17,23 @@ import requests
 from colab_utils import files
 from colab_utils.progress import bar as progress_bar
 
-WAITS = (1.0, 2.0, 4.0)        # seconds before the second, third and fourth try
-TIMEOUT = (10.0, 60.0)         # seconds to connect, and between two pieces
-CHUNK = 1 << 15                # bytes at a time: what a broken connection costs at most
-PLAIN = {"Accept-Encoding": "identity"}     # a compressed answer would count other bytes than the file has
+WAITS = (1.0, 2.0, 4.0)  # seconds before the second, third and fourth try
+TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two pieces
+CHUNK = 1 << 15  # bytes at a time: what a broken connection costs at most
+# a compressed answer would count other bytes than the file has
+PLAIN = {"Accept-Encoding": "identity"}
 
 
 class DownloadError(OSError):
-    """An archive that could not be fetched; the message is one sentence saying why, what was kept and what to do."""
+    """An archive that could not be fetched; the message is one sentence saying why, what was kept
+    and what to do.
+    """
 
 
 def announced_size(url: str) -> int | None:
-    """The size in bytes that the server announces for `url`; None where it announces none or does not answer."""
+    """The size in bytes that the server announces for `url`; None where it announces none or does
+    not answer.
+    """
     try:
         answer = requests.head(url, headers=PLAIN, allow_redirects=True, timeout=TIMEOUT[0])
     except requests.RequestException:
@@ -35,17 +43,27 @@ def announced_size(url: str) -> int | None:
 
 @dataclasses.dataclass
 class ResumingDownloader:
-    """A pooch downloader: `downloader(url, output_file, pooch)` fetches `url` into `part`, then moves it to `output_file`.
+    """A pooch downloader: `downloader(url, output_file, pooch)` fetches `url` into `part`, then
+    moves it to `output_file`.
 
-    Bytes already in `part` are not fetched again: the rest is asked for with an HTTP Range (RFC 9110, §14), and only a 206 answer that
-    begins at the right byte of an unchanged file (same length, same strong ETag) is appended; anything else starts again, and says so.
-    A broken connection is tried len(WAITS) more times. Raises DownloadError or files.DiskFullError; `part` then stays for the next call
-    when it holds something. `<part>.json` notes what the part is a part of.
+    Bytes already in `part` are not fetched again: the rest is asked for with an HTTP Range (RFC
+    9110, §14), and only a 206 answer that begins at the right byte of an unchanged file (same
+    length, same strong ETag) is appended; anything else starts again, and says so. A broken
+    connection is tried len(WAITS) more times. Raises DownloadError or files.DiskFullError; `part`
+    then stays for the next call when it holds something. `<part>.json` notes what the part is a
+    part of.
     """
+
     part: pathlib.Path
     progress: bool = True
 
-    def __call__(self, url: str, output_file: str | os.PathLike, pooch: object = None, check_only: bool = False) -> None:
+    def __call__(
+        self,
+        url: str,
+        output_file: str | os.PathLike,
+        pooch: object = None,
+        check_only: bool = False,
+    ) -> None:
         self.part.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._with_retries(url)
@@ -53,8 +71,11 @@ class ResumingDownloader:
             raise
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise files.DiskFullError(error.errno, f"no room left on the disk while fetching {url}: free some space and run again; "
-                                                       f"{self.kept()}") from error
+                raise files.DiskFullError(
+                    error.errno,
+                    f"no room left on the disk while fetching {url}: free some space and run again;"
+                    f" {self.kept()}",
+                ) from error
             raise
         except KeyboardInterrupt:
             print(f"Download stopped; {self.kept()}. Run the cell again to go on.")
@@ -73,25 +94,40 @@ class ResumingDownloader:
 
     def kept(self) -> str:
         """What an interrupted download left behind, as part of a sentence."""
-        return f"{self.have / 1e6:.1f} MB are kept in {self.part} and will not be fetched again" if self.have else "nothing was kept"
+        return (
+            f"{self.have / 1e6:.1f} MB are kept in {self.part} and will not be fetched again"
+            if self.have
+            else "nothing was kept"
+        )
 
     def _with_retries(self, url: str) -> None:
-        """Go on with the part until it is whole; raises DownloadError after the last try, or at once when trying again cannot help."""
+        """Go on with the part until it is whole; raises DownloadError after the last try, or at
+        once when trying again cannot help.
+        """
         for wait in (*WAITS, None):
             try:
                 self._go_on(url)
                 return
             except requests.RequestException as error:
                 answer = error.response
-                hopeless = answer is not None and answer.status_code < 500 and answer.status_code not in (408, 429)
+                hopeless = (
+                    answer is not None
+                    and answer.status_code < 500
+                    and answer.status_code not in (408, 429)
+                )
                 if hopeless or wait is None:
                     tries = "" if hopeless else f", tried {len(WAITS) + 1} times"
-                    raise DownloadError(f"{url} could not be fetched ({_reason(error)}{tries}): {self.kept()}; run the cell again later, or get "
-                                        "the archive by hand") from error
+                    raise DownloadError(
+                        f"{url} could not be fetched ({_reason(error)}{tries}): {self.kept()}; run"
+                        " the cell again later, or get the archive by hand"
+                    ) from error
                 time.sleep(wait)
 
     def _go_on(self, url: str) -> None:
-        """One request: the whole file, or the rest of it. Raises requests.RequestException when it ends early."""
+        """One request: the whole file, or the rest of it.
+
+        Raises requests.RequestException when it ends early.
+        """
         note = files.read_json(self._note) if self._note.exists() else {}
         have = self.have if note.get("url") == url else 0
         if have and have == note["bytes"]:
@@ -101,26 +137,49 @@ class ResumingDownloader:
             headers["If-Range"] = note["etag"]
         with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
             if have and not _continues(answer, have, note):
-                print(f"{url}: the server does not go on at byte {have} of the same file, so the download starts again.")
+                print(
+                    f"{url}: the server does not go on at byte {have} of the same file, so the"
+                    " download starts again."
+                )
                 self.part.unlink()
                 have = 0
                 if answer.status_code in (206, 416):
-                    raise requests.ConnectionError("the server sent another part than it was asked for")
+                    raise requests.ConnectionError(
+                        "the server sent another part than it was asked for"
+                    )
             answer.raise_for_status()
             left = _length(answer)
             total = None if left is None else have + left
             etag = answer.headers.get("ETag", "")
-            files.write_json(self._note, {"url": url, "bytes": total, "etag": "" if etag.startswith("W/") else etag})
+            files.write_json(
+                self._note,
+                {"url": url, "bytes": total, "etag": "" if etag.startswith("W/") else etag},
+            )
             self._receive(answer, have, total)
 
     def _receive(self, answer: requests.Response, have: int, total: int | None) -> None:
-        """Append the body to the part, with a progress bar. Raises DiskFullError before anything is written when it will not fit."""
+        """Append the body to the part, with a progress bar.
+
+        Raises DiskFullError before anything is written when it will not fit.
+        """
         free = shutil.disk_usage(self.part.parent).free
         if total is not None and free < total - have:
-            raise files.DiskFullError(errno.ENOSPC, f"{(total - have) / 1e6:.0f} MB are to be fetched and {free / 1e6:.0f} MB are free on the disk "
-                                                    f"of {self.part.parent}: free some space and run again")
-        with (open(self.part, "ab" if have else "wb") as out,
-              progress_bar(total=total, initial=have, unit="B", unit_scale=True, desc=self.part.stem, disable=not self.progress) as bar):
+            raise files.DiskFullError(
+                errno.ENOSPC,
+                f"{(total - have) / 1e6:.0f} MB are to be fetched and {free / 1e6:.0f} MB are free"
+                f" on the disk of {self.part.parent}: free some space and run again",
+            )
+        with (
+            open(self.part, "ab" if have else "wb") as out,
+            progress_bar(
+                total=total,
+                initial=have,
+                unit="B",
+                unit_scale=True,
+                desc=self.part.stem,
+                disable=not self.progress,
+            ) as bar,
+        ):
             for piece in answer.iter_content(CHUNK):
                 out.write(piece)
                 bar.update(len(piece))
@@ -131,9 +190,11 @@ class ResumingDownloader:
 def _continues(answer: requests.Response, have: int, note: dict) -> bool:
     """Whether an answer is the rest of the noted file from byte `have` on."""
     if answer.status_code != 416:
-        answer.raise_for_status()       # a busy or vanished server says nothing about the part
+        answer.raise_for_status()  # a busy or vanished server says nothing about the part
     place, _, total = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
-    same = total == str(note["bytes"]) and (not note["etag"] or answer.headers.get("ETag", note["etag"]) == note["etag"])
+    same = total == str(note["bytes"]) and (
+        not note["etag"] or answer.headers.get("ETag", note["etag"]) == note["etag"]
+    )
     return answer.status_code == 206 and place.partition("-")[0] == str(have) and same
 
 
@@ -154,4 +215,8 @@ def _reason(error: requests.RequestException) -> str:
         return "the server does not answer"
     if isinstance(error, requests.exceptions.ChunkedEncodingError) or "ended early" in str(error):
         return "the connection broke in the middle"
-    return "no connection to the server" if isinstance(error, requests.ConnectionError) else type(error).__name__
+    return (
+        "no connection to the server"
+        if isinstance(error, requests.ConnectionError)
+        else type(error).__name__
+    )

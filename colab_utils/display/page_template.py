@@ -1,4 +1,6 @@
-"""The report page as a jinja2 template, and the frame of a notebook in it: styles and pictures are inside, only formulas ask for a script."""
+"""The report page as a jinja2 template, and the frame of a notebook in it: styles and pictures are
+inside, only formulas ask for a script.
+"""
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">

@@ -1,4 +1,5 @@
 """Runs of one question side by side, as notebook 06 shows them."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -13,11 +14,12 @@ from colab_utils.results import groups
 from colab_utils.results.runs import Run
 from colab_utils.results.tables import readable
 
-MATRICES = 4                 # side by side at most
+MATRICES = 4  # side by side at most
 
 
-def show_side_by_side(questions: Mapping[str, Mapping[str, Run]], question: str = "",
-                      **chosen: Any) -> dict[str, Run]:
+def show_side_by_side(
+    questions: Mapping[str, Mapping[str, Run]], question: str = "", **chosen: Any
+) -> dict[str, Run]:
     """Display table, intervals and confusion matrices of runs that answer one question.
 
     Args:
@@ -33,9 +35,15 @@ def show_side_by_side(questions: Mapping[str, Mapping[str, Run]], question: str 
     results = {name: (run.predictions, run.metrics) for name, run in runs.items()}
     metrics = next(iter(runs.values())).metrics
     display(readable(table))
-    display(methods_figure(table, chance=metrics["chance"], title=question,
-                           marks=captions.stamps_of_all(results),
-                           unit=captions.interval_unit(metrics)))
+    display(
+        methods_figure(
+            table,
+            chance=metrics["chance"],
+            title=question,
+            marks=captions.stamps_of_all(results),
+            unit=captions.interval_unit(metrics),
+        )
+    )
     drawn = dict(list(results.items())[:MATRICES])
     display(confusion_matrices_figure(drawn, title=question, labels=metrics["labels"]))
     return runs

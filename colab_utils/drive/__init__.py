@@ -1,8 +1,10 @@
 """Google Drive as an archive of few large verified files, and one zip to download.
 
-Work happens on the local disk. `stage` brings a corpus from Drive once, `publish` sends results there and checks every copy, `download`
-makes one zip. Drive may be refused, missing or lost at any moment: that costs a sentence, never a result.
+Work happens on the local disk. `stage` brings a corpus from Drive once, `publish` sends results
+there and checks every copy, `download` makes one zip. Drive may be refused, missing or lost at any
+moment: that costs a sentence, never a result.
 """
+
 from colab_utils.drive.archives import ArchiveError, make_zip
 from colab_utils.drive.downloading import download
 from colab_utils.drive.mounting import mount_drive
@@ -10,5 +12,15 @@ from colab_utils.drive.publishing import PublishReport, publish
 from colab_utils.drive.staging import stage
 from colab_utils.drive.workspace import keep_results, open_workspace, results_folder
 
-__all__ = ["ArchiveError", "PublishReport", "download", "keep_results", "make_zip", "mount_drive", "open_workspace",
-           "publish", "results_folder", "stage"]
+__all__ = [
+    "ArchiveError",
+    "PublishReport",
+    "download",
+    "keep_results",
+    "make_zip",
+    "mount_drive",
+    "open_workspace",
+    "publish",
+    "results_folder",
+    "stage",
+]

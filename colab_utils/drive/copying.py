@@ -1,4 +1,7 @@
-"""What every way to and from Drive needs: the files of a folder, another try after an error, an error as a few words."""
+"""What every way to and from Drive needs: the files of a folder, another try after an error, an
+error as a few words.
+"""
+
 from __future__ import annotations
 
 import os
@@ -9,29 +12,39 @@ from collections.abc import Callable
 
 from colab_utils import files
 
-RETRY_WAITS = (1.0, 4.0)       # seconds before the second and the third try: Drive's errors 5 and 107 often pass by themselves
-TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.tmp[^/]*")      # the names that files.replacing gives
+# seconds before the second and the third try: Drive's errors 5 and 107 often pass by themselves
+RETRY_WAITS = (1.0, 4.0)
+TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.tmp[^/]*")  # the names that files.replacing gives
 
 
 def names_below(path: pathlib.Path) -> list[str]:
-    """The files below a folder as sorted relative POSIX names, temporary ones left out; for a file, its own name.
+    """The files below a folder as sorted relative POSIX names, temporary ones left out; for a file,
+    its own name.
 
-    Links to folders are followed (Drive shows shared folders as links), except those that lead back up. Raises FileNotFoundError for a
-    path that does not exist and OSError for a folder that cannot be listed.
+    Links to folders are followed (Drive shows shared folders as links), except those that lead back
+    up. Raises FileNotFoundError for a path that does not exist and OSError for a folder that cannot
+    be listed.
     """
     if path.is_file():
         return [path.name]
     if not path.is_dir():
-        raise FileNotFoundError(f"there is no file or folder {path}: check the name, and that Drive is mounted if it lies there")
+        raise FileNotFoundError(
+            f"there is no file or folder {path}: check the name, and that Drive is mounted if it"
+            " lies there"
+        )
     found = []
 
     def fail(error: OSError) -> None:
-        raise error        # os.walk would skip the folder in silence
+        raise error  # os.walk would skip the folder in silence
 
     for folder, inside, names in os.walk(path, onerror=fail, followlinks=True):
         here = pathlib.Path(folder)
         inside[:] = [name for name in inside if not _leads_back(here / name)]
-        found += [(here / name).relative_to(path).as_posix() for name in names if not TEMPORARY.fullmatch(name)]
+        found += [
+            (here / name).relative_to(path).as_posix()
+            for name in names
+            if not TEMPORARY.fullmatch(name)
+        ]
     return sorted(found)
 
 
@@ -41,7 +54,8 @@ def _leads_back(folder: pathlib.Path) -> bool:
 
 
 def retried(action: Callable[[], object], waits: tuple[float, ...] | None = None) -> None:
-    """Call `action`; after an OSError wait and try again, once per entry of `waits` (seconds; default RETRY_WAITS).
+    """Call `action`; after an OSError wait and try again, once per entry of `waits` (seconds;
+    default RETRY_WAITS).
 
     A full disk is not retried. Raises the error of the last try.
     """

@@ -1,4 +1,7 @@
-"""A corpus from Drive to the local disk, once: reading thousands of small files over Drive takes hours."""
+"""A corpus from Drive to the local disk, once: reading thousands of small files over Drive takes
+hours.
+"""
+
 from __future__ import annotations
 
 import errno
@@ -11,24 +14,30 @@ from colab_utils import files
 from colab_utils.drive.archives import unpack
 from colab_utils.drive.copying import names_below, reason, retried
 
-STAMP = ".staged.json"         # inside an unpacked folder: which archive it came from
+STAMP = ".staged.json"  # inside an unpacked folder: which archive it came from
 ARCHIVES = re.compile(r"\.(zip|tar|tgz|tbz2|txz|tar\.gz|tar\.bz2|tar\.xz)$", re.IGNORECASE)
 MANY_FILES = 500
 
 
 def stage(archive_or_folder: str | os.PathLike, to: str | os.PathLike) -> pathlib.Path:
-    """Bring a zip or tar archive, a folder or a single file from Drive into the local folder `to`; returns the local path.
+    """Bring a zip or tar archive, a folder or a single file from Drive into the local folder `to`;
+    returns the local path.
 
-    An archive is copied in one piece and unpacked to `to/<its name without suffix>`; a folder goes to `to/<its name>`. What is already
-    there with the same size (of the archive, of each file) is not copied again. Raises FileNotFoundError for a wrong name, ArchiveError
-    for a damaged archive or one whose members climb out, FileExistsError when another folder of that name is in the way, DiskFullError,
-    and OSError when Drive is lost; an archive then leaves nothing, a folder goes on where it was at the next call.
+    An archive is copied in one piece and unpacked to `to/<its name without suffix>`; a folder goes
+    to `to/<its name>`. What is already there with the same size (of the archive, of each file) is
+    not copied again. Raises FileNotFoundError for a wrong name, ArchiveError for a damaged archive
+    or one whose members climb out, FileExistsError when another folder of that name is in the way,
+    DiskFullError, and OSError when Drive is lost; an archive then leaves nothing, a folder goes on
+    where it was at the next call.
     """
     source, to = (pathlib.Path(os.path.abspath(one)) for one in (archive_or_folder, to))
     if source.is_dir():
         return _stage_folder(source, to / source.name)
     if not source.is_file():
-        raise FileNotFoundError(f"there is no file or folder {source}: check the name, and that Drive is mounted if it lies there")
+        raise FileNotFoundError(
+            f"there is no file or folder {source}: check the name, and that Drive is mounted if it"
+            " lies there"
+        )
     if ARCHIVES.search(source.name):
         return _stage_archive(source, to / ARCHIVES.sub("", source.name))
     _fetch(source, to / source.name)
@@ -42,7 +51,10 @@ def _stage_folder(source: pathlib.Path, final: pathlib.Path) -> pathlib.Path:
     names = names_below(source)
     missing = [name for name in names if not _same_size(source / name, work / name)]
     if len(missing) > MANY_FILES:
-        print(f"Copying {len(missing)} single files from {source}: one zip of them would be many times faster.")
+        print(
+            f"Copying {len(missing)} single files from {source}: one zip of them would be many"
+            " times faster."
+        )
     for name in missing:
         _fetch(source / name, work / name)
     if work != final:
@@ -51,15 +63,25 @@ def _stage_folder(source: pathlib.Path, final: pathlib.Path) -> pathlib.Path:
 
 
 def _stage_archive(source: pathlib.Path, final: pathlib.Path) -> pathlib.Path:
-    """Copy and unpack an archive; the folder appears under its final name only when it is whole, with a stamp inside."""
+    """Copy and unpack an archive; the folder appears under its final name only when it is whole,
+    with a stamp inside.
+    """
     stamp = {"archive": source.name, "bytes": source.stat().st_size}
     if final.exists() and not (final / STAMP).is_file():
-        raise FileExistsError(f"{final} exists and was not unpacked from {source.name}: move it away or choose another folder")
+        raise FileExistsError(
+            f"{final} exists and was not unpacked from {source.name}: move it away or choose"
+            " another folder"
+        )
     if final.exists() and files.read_json(final / STAMP) == stamp:
         return final
-    copy, partial = final.with_name(f".{source.name}.copy"), final.with_name(f".{final.name}.partial")
+    copy, partial = (
+        final.with_name(f".{source.name}.copy"),
+        final.with_name(f".{final.name}.partial"),
+    )
     shutil.rmtree(partial, ignore_errors=True)
-    print(f"Copying {source.name} ({stamp['bytes'] / 1e6:.0f} MB) to the local disk and unpacking it.")
+    print(
+        f"Copying {source.name} ({stamp['bytes'] / 1e6:.0f} MB) to the local disk and unpacking it."
+    )
     try:
         _fetch(source, copy)
         partial.mkdir(parents=True)
@@ -75,12 +97,18 @@ def _stage_archive(source: pathlib.Path, final: pathlib.Path) -> pathlib.Path:
 
 
 def _same_size(source: pathlib.Path, target: pathlib.Path) -> bool:
-    """Whether `target` is there with the size of `source`. Raises OSError when `source` cannot be reached."""
+    """Whether `target` is there with the size of `source`.
+
+    Raises OSError when `source` cannot be reached.
+    """
     return target.is_file() and target.stat().st_size == source.stat().st_size
 
 
 def _fetch(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Copy one file unless `target` has its size already; retries, and raises OSError in one sentence when Drive stays lost."""
+    """Copy one file unless `target` has its size already; retries, and raises OSError in one
+    sentence when Drive stays lost.
+    """
+
     def copy() -> None:
         if _same_size(source, target):
             return
@@ -88,9 +116,14 @@ def _fetch(source: pathlib.Path, target: pathlib.Path) -> None:
             shutil.copyfile(source, temporary)
             if not _same_size(source, temporary):
                 raise OSError(errno.EIO, "the copy is shorter than the original")
+
     try:
         retried(copy)
     except files.DiskFullError:
         raise
     except OSError as error:
-        raise OSError(error.errno, f"{source} could not be copied ({reason(error)}): mount Drive again and run this cell again") from error
+        raise OSError(
+            error.errno,
+            f"{source} could not be copied ({reason(error)}): mount Drive again and run this cell"
+            " again",
+        ) from error

@@ -1,4 +1,5 @@
 """How a notebook begins and ends: where it works, and what it keeps."""
+
 from __future__ import annotations
 
 import os
@@ -10,10 +11,12 @@ from colab_utils.drive.downloading import download
 from colab_utils.drive.mounting import mount_drive
 from colab_utils.drive.publishing import publish
 
-RESULTS = "ser_results"      # the folder in MyDrive
+RESULTS = "ser_results"  # the folder in MyDrive
 
 
-def open_workspace(seed: int = 0, use_drive: bool = False) -> tuple[pathlib.Path, pathlib.Path | None]:
+def open_workspace(
+    seed: int = 0, use_drive: bool = False
+) -> tuple[pathlib.Path, pathlib.Path | None]:
     """Seed all generators and say where to work.
 
     Returns:
@@ -24,8 +27,12 @@ def open_workspace(seed: int = 0, use_drive: bool = False) -> tuple[pathlib.Path
     return session.workspace(), mount_drive() if use_drive else None
 
 
-def keep_results(paths: Iterable[str | os.PathLike], name: str,
-                 drive_folder: pathlib.Path | None = None, save: bool = False) -> None:
+def keep_results(
+    paths: Iterable[str | os.PathLike],
+    name: str,
+    drive_folder: pathlib.Path | None = None,
+    save: bool = False,
+) -> None:
     """Say where results lie, copy all runs to Drive where there is one, make a zip on request.
 
     Args:

@@ -1,4 +1,7 @@
-"""Audio to numbers, cached: `FRONT_ENDS` holds the suite's front ends with their default settings, `extract.extract` runs one."""
+"""Audio to numbers, cached: `FRONT_ENDS` holds the suite's front ends with their default settings,
+`extract.extract` runs one.
+"""
+
 from __future__ import annotations
 
 import os
@@ -22,24 +25,47 @@ from colab_utils.features.store.extract import extract
 from colab_utils.features.store.store import FeatureStore
 from colab_utils.settings import with_settings
 
-FRONT_ENDS: dict[str, FrontEnd] = {spec.NAME: spec for spec in (
-    LogMel(), Prosody(), Functionals(), EGeMAPS(), PaperLogMel(), PaperMfcc(), DaMldgLogMel(), AlexNetSpectrogram(), Moonshine(), DistillMos())}
+FRONT_ENDS: dict[str, FrontEnd] = {
+    spec.NAME: spec
+    for spec in (
+        LogMel(),
+        Prosody(),
+        Functionals(),
+        EGeMAPS(),
+        PaperLogMel(),
+        PaperMfcc(),
+        DaMldgLogMel(),
+        AlexNetSpectrogram(),
+        Moonshine(),
+        DistillMos(),
+    )
+}
 
 
 def front_end(name: str) -> FrontEnd:
-    """The front end of that name with its default settings; for `owner/name` or a folder, a speech encoder with that checkpoint.
+    """The front end of that name with its default settings; for `owner/name` or a folder, a speech
+    encoder with that checkpoint.
 
-    Raises ValueError, listing the names there are. Whether a checkpoint can be had shows when features are asked for.
+    Raises ValueError, listing the names there are. Whether a checkpoint can be had shows when
+    features are asked for.
     """
     if name in FRONT_ENDS:
         return FRONT_ENDS[name]
     if "/" in name or os.path.isdir(name):
         return SpeechEncoder(checkpoint=name)
-    raise ValueError(f"no front end is called {name!r}: choose from {', '.join(FRONT_ENDS)}, or name a speech encoder of the Hub (owner/name)")
+    raise ValueError(
+        f"no front end is called {name!r}: choose from {', '.join(FRONT_ENDS)}, or name a speech"
+        " encoder of the Hub (owner/name)"
+    )
 
 
-def open_store(manifest: pd.DataFrame, features: str | FrontEnd, root: str | os.PathLike,
-               device: str = "", **settings: Any) -> FeatureStore:
+def open_store(
+    manifest: pd.DataFrame,
+    features: str | FrontEnd,
+    root: str | os.PathLike,
+    device: str = "",
+    **settings: Any,
+) -> FeatureStore:
     """Features of all utterances, from the cache or computed now; prints what was done.
 
     Args:

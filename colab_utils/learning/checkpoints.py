@@ -1,4 +1,7 @@
-"""Checkpoints that survive a kill: written beside and put in place whole, the one before is kept, nothing is unpickled."""
+"""Checkpoints that survive a kill: written beside and put in place whole, the one before is kept,
+nothing is unpickled.
+"""
+
 from __future__ import annotations
 
 import io
@@ -22,15 +25,23 @@ class CheckpointError(RuntimeError):
 
 
 def rng_states() -> dict[str, Any]:
-    """The states of the random generators of python, numpy, torch and every CUDA device, as plain numbers and tensors."""
+    """The states of the random generators of python, numpy, torch and every CUDA device, as plain
+    numbers and tensors.
+    """
     name, keys, position, has_gauss, cached = np.random.get_state()
     version, internal, gauss = random.getstate()
-    return {"python": [version, list(internal), gauss], "numpy": [name, keys.astype(int).tolist(), position, has_gauss, cached],
-            "torch": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
+    return {
+        "python": [version, list(internal), gauss],
+        "numpy": [name, keys.astype(int).tolist(), position, has_gauss, cached],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
 
 
 def set_rng_states(states: dict[str, Any]) -> None:
-    """Put the generators back where `rng_states` found them; CUDA states of another number of devices are left alone, which is said."""
+    """Put the generators back where `rng_states` found them; CUDA states of another number of
+    devices are left alone, which is said.
+    """
     version, internal, gauss = states["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, *rest = states["numpy"]
@@ -40,16 +51,21 @@ def set_rng_states(states: dict[str, Any]) -> None:
     if len(states["cuda"]) == devices:
         torch.cuda.set_rng_state_all(states["cuda"])
     else:
-        print(f"the checkpoint is from a machine with {len(states['cuda'])} GPU(s), this one has {devices}: random numbers on the GPU start anew")
+        print(
+            f"the checkpoint is from a machine with {len(states['cuda'])} GPU(s), this one has"
+            f" {devices}: random numbers on the GPU start anew"
+        )
 
 
 def save(folder: str | os.PathLike, content: dict[str, Any]) -> pathlib.Path:
-    """Write `content` (plain tensors, numbers, texts, lists, dicts) to checkpoint.pt; the one before becomes checkpoint.previous.pt.
+    """Write `content` (plain tensors, numbers, texts, lists, dicts) to checkpoint.pt; the one
+    before becomes checkpoint.previous.pt.
 
     Raises files.DiskFullError.
     """
     path = pathlib.Path(folder) / NAME
-    content_bytes = io.BytesIO()                       # torch.save to a file turns a full disk into a RuntimeError about positions
+    # torch.save to a file turns a full disk into a RuntimeError about positions
+    content_bytes = io.BytesIO()
     torch.save(content, content_bytes)
     with files.replacing(path) as temporary:
         with open(temporary, "wb") as handle:
@@ -60,16 +76,24 @@ def save(folder: str | os.PathLike, content: dict[str, Any]) -> pathlib.Path:
 
 
 def check_loadable(path: pathlib.Path) -> None:
-    """Raise CheckpointError where a checkpoint just written holds more than plain tensors and numbers."""
+    """Raise CheckpointError where a checkpoint just written holds more than plain tensors and
+    numbers.
+    """
     try:
         torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         path.unlink()
-        raise CheckpointError(f"the learner's state() holds something that is no tensor, number, text, list or dict: {error}") from error
+        raise CheckpointError(
+            "the learner's state() holds something that is no tensor, number, text, list or dict:"
+            f" {error}"
+        ) from error
 
 
 def load(folder: str | os.PathLike) -> dict[str, Any] | None:
-    """The newest whole checkpoint, tensors on the CPU; None where there is none. A torn one is said and the one before is taken."""
+    """The newest whole checkpoint, tensors on the CPU; None where there is none.
+
+    A torn one is said and the one before is taken.
+    """
     folder = pathlib.Path(folder)
     for name in (NAME, PREVIOUS):
         path = folder / name
@@ -78,7 +102,10 @@ def load(folder: str | os.PathLike) -> dict[str, Any] | None:
         fault = _fault(path)
         if fault is None:
             return torch.load(path, map_location="cpu", weights_only=True)
-        print(f"{path} is torn ({fault}): {'the checkpoint before it is taken' if name == NAME else 'training starts anew'}")
+        print(
+            f"{path} is torn ({fault}):"
+            f" {'the checkpoint before it is taken' if name == NAME else 'training starts anew'}"
+        )
     return None
 
 
@@ -89,7 +116,9 @@ def discard(folder: str | os.PathLike) -> None:
 
 
 def _fault(path: pathlib.Path) -> str | None:
-    """What is wrong with the bytes of a checkpoint (torch.save writes a zip whose members carry checksums), None where nothing is."""
+    """What is wrong with the bytes of a checkpoint (torch.save writes a zip whose members carry
+    checksums), None where nothing is.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()

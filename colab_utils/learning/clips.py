@@ -3,6 +3,7 @@
 Every method that trains a network holds its utterances this way: meta-learning gathers episodes
 from them, domain generalisation batches of every corpus. What only one of them needs is with it.
 """
+
 from __future__ import annotations
 
 import copy
@@ -19,7 +20,7 @@ from colab_utils.settings import SettingError
 
 # A deviation of less than this part of the mean is what float32 leaves of a constant feature.
 CONSTANT = 1e-7
-_BLOCK = 8192                # frames that are summed in one go
+_BLOCK = 8192  # frames that are summed in one go
 
 Inputs = tuple[torch.Tensor, ...]
 
@@ -29,14 +30,17 @@ class Scale(NamedTuple):
 
     factor is 1 / deviation; 0 for a constant feature.
     """
+
     mean: torch.Tensor
     factor: torch.Tensor
 
     def applied(self, values: torch.Tensor) -> torch.Tensor:
         """Scaled values (..., dim), a new tensor. Raises SettingError for other features."""
         if values.shape[-1] != len(self.mean):
-            raise SettingError(f"the scale was fitted on {len(self.mean)} features and these "
-                               f"utterances have {values.shape[-1]}: fit it on these features")
+            raise SettingError(
+                f"the scale was fitted on {len(self.mean)} features and these "
+                f"utterances have {values.shape[-1]}: fit it on these features"
+            )
         mean, factor = self.mean.to(values.device), self.factor.to(values.device)
         return values.sub(mean).mul_(factor)
 
@@ -60,9 +64,17 @@ class Clips:
         note: how vectors were made from frames, or "".
     """
 
-    def __init__(self, store: FeatureStore, rows: pd.DataFrame, labels: Sequence[str], *,
-                 device: str | torch.device = "cpu", scale: Scale | None = None,
-                 pooled: bool = False, vectors: np.ndarray | None = None):
+    def __init__(
+        self,
+        store: FeatureStore,
+        rows: pd.DataFrame,
+        labels: Sequence[str],
+        *,
+        device: str | torch.device = "cpu",
+        scale: Scale | None = None,
+        pooled: bool = False,
+        vectors: np.ndarray | None = None,
+    ):
         """Read the features of `rows`.
 
         Args:
@@ -177,10 +189,15 @@ class Clips:
     def clip(self, number: int) -> torch.Tensor:
         """The frames of one clip (frames, dim), or its vector (1, dim): a view."""
         start = self.starts[number]
-        return self.values[start:start + self.lengths[number]]
+        return self.values[start : start + self.lengths[number]]
 
-    def inputs(self, numbers: np.ndarray, begins: np.ndarray | int = 0,
-               counts: np.ndarray | None = None, size: int | None = None) -> Inputs:
+    def inputs(
+        self,
+        numbers: np.ndarray,
+        begins: np.ndarray | int = 0,
+        counts: np.ndarray | None = None,
+        size: int | None = None,
+    ) -> Inputs:
         """Whole clips, or a piece of each, padded with 0 to one length and masked.
 
         Args:
@@ -206,8 +223,9 @@ class Clips:
         places = torch.where(mask, first[..., None] + frame, 0)
         return self.values[places].masked_fill_(~mask[..., None], 0.0), mask
 
-    def crops(self, numbers: np.ndarray, max_frames: int,
-              generator: torch.Generator | None = None) -> Inputs:
+    def crops(
+        self, numbers: np.ndarray, max_frames: int, generator: torch.Generator | None = None
+    ) -> Inputs:
         """`inputs` with longer clips cropped to `max_frames`, at random or in the middle.
 
         All are as long as the longest clip that is held, or `max_frames` where that is less.
@@ -232,8 +250,13 @@ class Clips:
         if generator is None:
             begins = spare // 2
         else:
-            drawn = torch.rand(numbers.shape, generator=generator, device=generator.device,
-                               dtype=torch.float64).cpu().numpy()
+            drawn = (
+                torch.rand(
+                    numbers.shape, generator=generator, device=generator.device, dtype=torch.float64
+                )
+                .cpu()
+                .numpy()
+            )
             begins = np.minimum((drawn * (spare + 1)).astype(np.int64), spare)
         return self.inputs(numbers, begins, np.minimum(lengths, size), size)
 
@@ -244,12 +267,16 @@ def _check(store: FeatureStore, rows: pd.DataFrame, labels: Sequence[str]) -> No
         raise ManifestError("there are no utterances: look at the split and at the chosen emotions")
     missing = rows.loc[~rows["utt_id"].isin(set(store.ids)), "utt_id"]
     if len(missing):
-        raise ManifestError(f"{len(missing)} utterance(s) have no features, the first is "
-                            f"{missing.iloc[0]} (store.skipped may say why): leave them out before "
-                            "the split is made")
+        raise ManifestError(
+            f"{len(missing)} utterance(s) have no features, the first is "
+            f"{missing.iloc[0]} (store.skipped may say why): leave them out before "
+            "the split is made"
+        )
     if foreign := sorted(set(rows["emotion"]) - set(labels)):
-        raise ManifestError(f"the rows hold {', '.join(map(repr, foreign))}, which the labels "
-                            "lack: pass them through select_emotions first")
+        raise ManifestError(
+            f"the rows hold {', '.join(map(repr, foreign))}, which the labels "
+            "lack: pass them through select_emotions first"
+        )
 
 
 def utterance_vectors(store: FeatureStore, ids: Sequence[str]) -> tuple[np.ndarray, str]:

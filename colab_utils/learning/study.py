@@ -4,6 +4,7 @@ A method says how to learn a fold (`learner`) and how to predict it (`predict`).
 rest, once for all methods: settings are checked, training is resumed or loaded, parts survive a
 kill, facts name a run, one bar shows how far it is, and what a fold needed is let go.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -29,7 +30,7 @@ from colab_utils.results.predictions import predictions_table
 from colab_utils.results.runs import Part, Run, metrics_table, open_run, split_hash
 from colab_utils.settings import Settings
 
-CONTRACT = 1                 # raised when this file would give other results: part of every hash
+CONTRACT = 1  # raised when this file would give other results: part of every hash
 TRAINING_ROLES = ("train", "valid")
 
 
@@ -48,7 +49,7 @@ class Tested:
         test: settings of the test where they stand apart from `config` (episodes of MAML).
     """
 
-    __test__: ClassVar[bool] = False         # it is no test, whatever pytest makes of its name
+    __test__: ClassVar[bool] = False  # it is no test, whatever pytest makes of its name
 
     name: str
     config: Settings
@@ -56,7 +57,7 @@ class Tested:
     kind: str = ""
     condition: str = ""
     test: Settings | None = None
-    mark: str = dataclasses.field(default="", repr=False)       # of one call, where there is `own`
+    mark: str = dataclasses.field(default="", repr=False)  # of one call, where there is `own`
 
     @property
     def label(self) -> str:
@@ -122,14 +123,25 @@ class Study:
     """
 
     method = ""
-    VERSION = 1                  # raised when the same settings would give other predictions
-    rule = "inductive"           # how the query was used, see results.predictions
-    small = False                # networks too small for several threads
+    VERSION = 1  # raised when the same settings would give other predictions
+    rule = "inductive"  # how the query was used, see results.predictions
+    small = False  # networks too small for several threads
 
-    def __init__(self, name: str, rows: pd.DataFrame, split: pd.DataFrame | None,
-                 store: FeatureStore | None, labels: Sequence[str], root: str | pathlib.Path, *,
-                 protocol: str = "", merge: Mapping[str, str | None] | None = None,
-                 device: str = "cpu", progress: bool = True, allow_speaker_overlap: bool = False):
+    def __init__(
+        self,
+        name: str,
+        rows: pd.DataFrame,
+        split: pd.DataFrame | None,
+        store: FeatureStore | None,
+        labels: Sequence[str],
+        root: str | pathlib.Path,
+        *,
+        protocol: str = "",
+        merge: Mapping[str, str | None] | None = None,
+        device: str = "cpu",
+        progress: bool = True,
+        allow_speaker_overlap: bool = False,
+    ):
         self.name, self.protocol, self.store = name, protocol, store
         self.rows, self.split, self.labels = rows.reset_index(drop=True), split, list(labels)
         self.root, self.merge = pathlib.Path(root), dict(merge or {})
@@ -151,8 +163,8 @@ class Study:
     def predict(self, learner: Any, tested: Tested, fold: str) -> Any:
         """Predictions of the fold's tested utterances by the trained learner (None without one).
 
-        Returns a table of results.predictions (see `predictions`), or that and {name: table} of what is
-        to be kept beside it, such as {"steps": ...} for steps.csv.
+        Returns a table of results.predictions (see `predictions`), or that and {name: table} of
+        what is to be kept beside it, such as {"steps": ...} for steps.csv.
         """
         raise TypeError(f"{type(self).__name__} has no predict(learner, tested, fold): write it")
 
@@ -163,8 +175,9 @@ class Study:
 
     def training_of(self, tested: Tested) -> Tested | None:
         """Whose training this method uses, with what decides it alone; None for no training."""
-        return dataclasses.replace(tested, config=tested.config.only(settings.TRAINING),
-                                   test=None, condition="")
+        return dataclasses.replace(
+            tested, config=tested.config.only(settings.TRAINING), test=None, condition=""
+        )
 
     def tested_settings(self, tested: Tested) -> Settings:
         """The settings that decide the result, and so name it."""
@@ -274,8 +287,9 @@ class Study:
 
     # --- training ---------------------------------------------------------------------------------
 
-    def train(self, tested: Tested, fold: str = "",
-              on_record: Callable[[list[dict]], None] | None = None) -> History | None:
+    def train(
+        self, tested: Tested, fold: str = "", on_record: Callable[[list[dict]], None] | None = None
+    ) -> History | None:
         """Train one fold (default: the first) with the first seed, or load what was trained.
 
         Args:
@@ -293,8 +307,9 @@ class Study:
         tested = self._marked(tested)
         return self.trained(tested, fold or self.folds_of(tested)[0], on_record)[1]
 
-    def trained(self, tested: Tested, fold: str,
-                on_record: Callable[[list[dict]], None] | None = None) -> tuple[Any, Any]:
+    def trained(
+        self, tested: Tested, fold: str, on_record: Callable[[list[dict]], None] | None = None
+    ) -> tuple[Any, Any]:
         """The trained learner of a fold and its history: from memory, from disk, or trained now.
 
         Folds with the same training side share it. (None, None) where nothing is trained.
@@ -316,36 +331,57 @@ class Study:
                 self._learners[key] = self._trained_now(one, fold, sides, on_record)
         return self._learners[key]
 
-    def _trained_now(self, one: Tested, fold: str, sides: pd.DataFrame,
-                     on_record: Callable | None) -> tuple[Any, History | None]:
+    def _trained_now(
+        self, one: Tested, fold: str, sides: pd.DataFrame, on_record: Callable | None
+    ) -> tuple[Any, History | None]:
         """Train, or load from disk."""
         wanted = self.learner(one, fold)
         if wanted is None:
             return None, None
         rows = self.rows[self.rows["utt_id"].isin(sides["utt_id"])]
         key, spec = self.features_of(one)
-        facts = {"contract": CONTRACT, "version": self.VERSION, "labels": self.labels,
-                 "merge": self.merge, "features": key, "manifest": manifest_hash(rows),
-                 "kind": one.kind, **self._own_facts(one), **self.training_facts(one, fold)}
+        facts = {
+            "contract": CONTRACT,
+            "version": self.VERSION,
+            "labels": self.labels,
+            "merge": self.merge,
+            "features": key,
+            "manifest": manifest_hash(rows),
+            "kind": one.kind,
+            **self._own_facts(one),
+            **self.training_facts(one, fold),
+        }
         name = f"{self.training_task(one)}-{spec['name']}-{self.training_name(one)}"
         alike = self._alike(one, fold)
         fold_name = "" if alike == self.folds_of(one) else f"-fold{alike[0]}"
         said = ", ".join([self.training_name(one), *([f"fold {fold}"] if fold_name else [])])
         folder, history = train_or_load(
-            self.root, self.method, f"{name}{fold_name}-seed{one.config.seed}", one.config, facts,
-            sides[["utt_id", "role"]], wanted.learner, wanted.steps, every=wanted.every,
-            patience=wanted.patience, progress=self.progress, on_record=on_record,
-            desc=f"training {said}")
-        if one.mark:             # what was trained with the user's own code serves nobody later
+            self.root,
+            self.method,
+            f"{name}{fold_name}-seed{one.config.seed}",
+            one.config,
+            facts,
+            sides[["utt_id", "role"]],
+            wanted.learner,
+            wanted.steps,
+            every=wanted.every,
+            patience=wanted.patience,
+            progress=self.progress,
+            on_record=on_record,
+            desc=f"training {said}",
+        )
+        if one.mark:  # what was trained with the user's own code serves nobody later
             shutil.rmtree(folder)
         return wanted.learner, history
 
     def _alike(self, one: Tested, fold: str) -> list[str]:
         """The folds with the training side of this one: they share one folder."""
+
         def side(of: str) -> set:
             table = self._of_fold(one, of)
             table = table[table["role"].isin(TRAINING_ROLES)]
             return set(zip(table["utt_id"], table["role"], strict=True))
+
         wanted = side(fold)
         return [of for of in self.folds_of(one) if side(of) == wanted]
 
@@ -380,7 +416,7 @@ class Study:
             with self._bar(waiting, runs) as bar:
                 for group in self._groups(waiting):
                     self._run_group(group, runs, bar)
-        finally:                 # nor is what the user's own code made of use to another call
+        finally:  # nor is what the user's own code made of use to another call
             self._held.clear()
             self._learners = {key: one for key, one in self._learners.items() if not key[-1]}
         if pictures:
@@ -416,13 +452,20 @@ class Study:
 
     def _finish(self, one: Tested, run: Run) -> None:
         """Predictions of all parts, the tables beside them, metrics, DONE."""
-        parts = [self._part(run, seed, fold) for seed in self.seeds(one)
-                 for fold in self.folds_of(one)]
+        parts = [
+            self._part(run, seed, fold) for seed in self.seeds(one) for fold in self.folds_of(one)
+        ]
         for name in sorted({name for part in parts for name in part.beside()}):
             run.keep(name, [part.read(name) for part in parts])
         predictions = pd.concat([part.load() for part in parts], ignore_index=True)
-        run.finish(predictions, self.labels, n_boot=one.repeated.n_boot, notes=self.notes(one),
-                   chance=self.chance(one), speaker_independence=speaker_independence(run.split))
+        run.finish(
+            predictions,
+            self.labels,
+            n_boot=one.repeated.n_boot,
+            notes=self.notes(one),
+            chance=self.chance(one),
+            speaker_independence=speaker_independence(run.split),
+        )
         run.mark_done()
 
     def _open(self, one: Tested) -> Run:
@@ -434,11 +477,23 @@ class Study:
         corpora = self.rows.set_index("utt_id")["corpus"]
         there = {role: sorted(set(corpora.reindex(list(ids)))) for role, ids in roles.items()}
         facts = {
-            "contract": CONTRACT, "version": self.VERSION, "protocol": self.protocol,
-            "task": self.name, "corpora": there, "model": one.name, "condition": one.condition,
-            "preset": one.config.preset, "changed": settings.plain(one.config.changed()),
-            "labels": self.labels, "merge": self.merge, "features": key, "feature_spec": spec,
-            "manifest": manifest_hash(self.rows), **self._own_facts(one), **self.facts(one)}
+            "contract": CONTRACT,
+            "version": self.VERSION,
+            "protocol": self.protocol,
+            "task": self.name,
+            "corpora": there,
+            "model": one.name,
+            "condition": one.condition,
+            "preset": one.config.preset,
+            "changed": settings.plain(one.config.changed()),
+            "labels": self.labels,
+            "merge": self.merge,
+            "features": key,
+            "feature_spec": spec,
+            "manifest": manifest_hash(self.rows),
+            **self._own_facts(one),
+            **self.facts(one),
+        }
         if one.test is not None:
             facts["test"] = settings.as_dict(one.test)
         name = f"{self.name}-{spec['name']}-{self.run_name(one)}"
@@ -492,12 +547,21 @@ class Study:
         with progress_bar(total=total, unit="part", disable=hidden, leave=False) as bar:
             yield bar
 
-    def predictions(self, tested: Tested, fold: str, rows: pd.DataFrame,
-                    scores: np.ndarray) -> pd.DataFrame:
+    def predictions(
+        self, tested: Tested, fold: str, rows: pd.DataFrame, scores: np.ndarray
+    ) -> pd.DataFrame:
         """Predictions of `rows` (manifest rows) from scores (rows, labels) that sum to 1."""
         pred = np.array(self.labels, dtype=object)[scores.argmax(axis=1)]
-        return predictions_table(rows, pred, self.labels, scores, method=tested.name,
-                                 rule=self.rule_of(tested), seed=tested.repeated.seed, fold=fold)
+        return predictions_table(
+            rows,
+            pred,
+            self.labels,
+            scores,
+            method=tested.name,
+            rule=self.rule_of(tested),
+            seed=tested.repeated.seed,
+            fold=fold,
+        )
 
     def rule_of(self, tested: Tested) -> str:
         """How the query was used: inductive, or transductive and by what."""

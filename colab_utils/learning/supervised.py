@@ -1,4 +1,5 @@
 """Supervised training of one network on labelled utterances, classes weighted to equal mass."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -15,11 +16,19 @@ from colab_utils.results.rates import uar
 class SupervisedLearner(ModuleLearner):
     """Supervised training with fixed class ids, one batch a step, for `training.train`.
 
-    module: a network with one output a label. batches(i): the Batch of step i; weights: of the classes (labels,), for equal mass; valid:
-    utterances of held-out speakers whose UAR picks the checkpoint. Adam at `rate`.
+    module: a network with one output a label. batches(i): the Batch of step i; weights: of the
+    classes (labels,), for equal mass; valid: utterances of held-out speakers whose UAR picks the
+    checkpoint. Adam at `rate`.
     """
 
-    def __init__(self, module: nn.Module, batches: Callable[[int], Batch], weights: torch.Tensor, valid: Batch, rate: float = 1e-3):
+    def __init__(
+        self,
+        module: nn.Module,
+        batches: Callable[[int], Batch],
+        weights: torch.Tensor,
+        valid: Batch,
+        rate: float = 1e-3,
+    ):
         self.module, self.batches, self.valid = module, batches, valid
         self.loss = nn.CrossEntropyLoss(weight=weights)
         self.optimiser = torch.optim.Adam(module.parameters(), lr=rate)
@@ -38,11 +47,13 @@ class SupervisedLearner(ModuleLearner):
         """UAR of the validation utterances, in [0, 1]."""
         logits = self.module(*self.valid.inputs)[0]
         size, true = logits.shape[1], self.valid.y.cpu().numpy()
-        counts = np.bincount(true * size + logits.argmax(dim=1).cpu().numpy(), minlength=size ** 2)
+        counts = np.bincount(true * size + logits.argmax(dim=1).cpu().numpy(), minlength=size**2)
         return float(uar(counts.reshape(size, size)))
 
 
 def class_weights(y: torch.Tensor, n_labels: int) -> torch.Tensor:
-    """Weights that give each label that occurs the same mass: float (n_labels,), 0 for a label that does not."""
+    """Weights that give each label that occurs the same mass: float (n_labels,), 0 for a label that
+    does not.
+    """
     counts = torch.bincount(y, minlength=n_labels).float()
     return torch.where(counts > 0, len(y) / (n_labels * counts.clamp(min=1)), 0.0)

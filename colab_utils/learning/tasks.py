@@ -1,4 +1,7 @@
-"""Few-shot tasks as tensors: what the inner loop, the networks and the baselines in episodes hand to each other."""
+"""Few-shot tasks as tensors: what the inner loop, the networks and the baselines in episodes hand
+to each other.
+"""
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -10,10 +13,12 @@ from torch.nn import functional
 class Batch(NamedTuple):
     """Utterances of one task, or of several with a leading dimension (tasks, ...) on every tensor.
 
-    inputs: what the network is called with: `(values,)`, float (n, dim), for one vector an utterance; `(values, mask)`, float
-    (n, frames, dim) and bool (n, frames), True where there is speech, for frames. y: class ids, int64 (n,). active: bool (classes,),
-    the classes that compete in this task.
+    inputs: what the network is called with: `(values,)`, float (n, dim), for one vector an
+    utterance; `(values, mask)`, float (n, frames, dim) and bool (n, frames), True where there is
+    speech, for frames. y: class ids, int64 (n,). active: bool (classes,), the classes that compete
+    in this task.
     """
+
     inputs: tuple[torch.Tensor, ...]
     y: torch.Tensor
     active: torch.Tensor
@@ -21,12 +26,14 @@ class Batch(NamedTuple):
 
 class Tasks(NamedTuple):
     """Support and query of several tasks: every tensor has a leading dimension (tasks, ...)."""
+
     support: Batch
     query: Batch
 
 
-def masked_cross_entropy(logits: torch.Tensor, embedding: torch.Tensor,
-                         batch: Batch) -> torch.Tensor:
+def masked_cross_entropy(
+    logits: torch.Tensor, embedding: torch.Tensor, batch: Batch
+) -> torch.Tensor:
     """Mean cross-entropy over the classes that compete, a scalar.
 
     Args:
@@ -38,11 +45,15 @@ def masked_cross_entropy(logits: torch.Tensor, embedding: torch.Tensor,
 
 
 def probabilities(logits: torch.Tensor, active: torch.Tensor) -> torch.Tensor:
-    """Softmax over the classes that compete, of the shape of `logits` (..., n, classes); the others get 0. active: (..., classes)."""
+    """Softmax over the classes that compete, of the shape of `logits` (..., n, classes); the others
+    get 0. active: (..., classes).
+    """
     return torch.softmax(logits.masked_fill(~active.unsqueeze(-2), float("-inf")), dim=-1)
 
 
 def accuracy(scores: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Share of right answers in each task, float (tasks, ...): scores (tasks, ..., n, classes), y (tasks, n)."""
+    """Share of right answers in each task, float (tasks, ...): scores (tasks, ..., n, classes), y
+    (tasks, n).
+    """
     y = y.reshape(len(y), *[1] * (scores.dim() - 3), y.shape[-1])
     return (scores.argmax(dim=-1) == y).to(torch.float64).mean(dim=-1)

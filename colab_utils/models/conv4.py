@@ -1,4 +1,5 @@
 """Conv4: the small convolutional network of few-shot learning, on spectrograms of any length."""
+
 from __future__ import annotations
 
 from typing import ClassVar
@@ -14,41 +15,62 @@ NORMS = ("group", "batch", "paper-batch")
 
 
 class Conv4(nn.Module):
-    """Four convolutions 3x3 of stride 2 and padding 1, each with normalisation and ReLU (Vinyals et al. 2016; method_facts §1.3).
+    """Four convolutions 3x3 of stride 2 and padding 1, each with normalisation and ReLU (Vinyals et
+    al. 2016; method_facts §1.3).
 
-    A padded frame is 0 before every convolution, as the convolution's own padding is, statistics are those of valid frames, and the
-    embedding is the mean over them: a clip's output does not depend on how far it was padded. The rows left of the frequency axis
-    are kept apart in the embedding, not averaged, since a formant that lies higher is another thing than the same formant.
+    A padded frame is 0 before every convolution, as the convolution's own padding is, statistics
+    are those of valid frames, and the embedding is the mean over them: a clip's output does not
+    depend on how far it was padded. The rows left of the frequency axis are kept apart in the
+    embedding, not averaged, since a formant that lies higher is another thing than the same
+    formant.
 
-    norm: "group" (a clip's output does not depend on its batch either), "batch" (statistics of the whole batch: transductive), or
-    "paper-batch": as published, batch statistics after the ReLU, and the maps of clips padded to `frames` flattened instead of averaged.
-    Parameters for 80 columns, width 64 and 5 classes: 113 541; published form with 200 frames: 132 741.
-    Raises SettingError for another norm, or a width that "group" cannot divide.
+    norm: "group" (a clip's output does not depend on its batch either), "batch" (statistics of the
+    whole batch: transductive), or "paper-batch": as published, batch statistics after the ReLU, and
+    the maps of clips padded to `frames` flattened instead of averaged. Parameters for 80 columns,
+    width 64 and 5 classes: 113 541; published form with 200 frames: 132 741. Raises SettingError
+    for another norm, or a width that "group" cannot divide.
     """
+
     vmappable: ClassVar[bool] = True
 
-    def __init__(self, dim: int, n_classes: int, *, norm: str = "group", width: int = 64, frames: int = 200):
+    def __init__(
+        self, dim: int, n_classes: int, *, norm: str = "group", width: int = 64, frames: int = 200
+    ):
         super().__init__()
         if norm not in NORMS:
             raise SettingError(f"norm = {norm!r}: conv4 knows {', '.join(map(repr, NORMS))}")
         self.frames = frames if norm == "paper-batch" else None
-        self.convs = nn.ModuleList(kaiming(nn.Conv2d(before, width, 3, stride=2, padding=1)) for before in (1, width, width, width))
-        self.norms = nn.ModuleList(MaskedNorm(width, "group" if norm == "group" else "batch") for _ in self.convs)
+        self.convs = nn.ModuleList(
+            kaiming(nn.Conv2d(before, width, 3, stride=2, padding=1))
+            for before in (1, width, width, width)
+        )
+        self.norms = nn.ModuleList(
+            MaskedNorm(width, "group" if norm == "group" else "batch") for _ in self.convs
+        )
         self.embedding_dim = width * -(-dim // 16) * (-(-frames // 16) if self.frames else 1)
         self.head = kaiming(nn.Linear(self.embedding_dim, n_classes))
 
-    def forward(self, values: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """values: float (n, frames, dim); mask: bool (n, frames), True for a clip's frames, which come first, False for padding.
+    def forward(
+        self, values: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """values: float (n, frames, dim); mask: bool (n, frames), True for a clip's frames, which
+        come first, False for padding.
 
-        Returns logits (n, n_classes) and the embedding (n, embedding_dim). Raises ValueError for clips longer than `frames` in the published form.
+        Returns logits (n, n_classes) and the embedding (n, embedding_dim). Raises ValueError for
+        clips longer than `frames` in the published form.
         """
         if self.frames:
             values, mask = self._fixed(values, mask)
         valid = mask.to(values.dtype)
         x = (values * valid.unsqueeze(-1)).unsqueeze(1)
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x, valid = conv(x), valid[:, ::2]                  # of ceil(frames / 2) frames, number j is centred on number 2 j
-            x = norm(functional.relu(x, inplace=True), valid) if self.frames else functional.relu(norm(x, valid), inplace=True)
+            # of ceil(frames / 2) frames, number j is centred on number 2 j
+            x, valid = conv(x), valid[:, ::2]
+            x = (
+                norm(functional.relu(x, inplace=True), valid)
+                if self.frames
+                else functional.relu(norm(x, valid), inplace=True)
+            )
         embedding = x if self.frames else x.sum(2) / valid.sum(1).clamp(min=1.0)[:, None, None]
         embedding = embedding.flatten(1)
         return self.head(embedding), embedding
@@ -57,6 +79,8 @@ class Conv4(nn.Module):
         """Padded to the number of frames that the published form was made for."""
         missing = self.frames - mask.shape[1]
         if missing < 0:
-            raise ValueError(f"clips of {mask.shape[1]} frames: the published conv4 was made for {self.frames}; "
-                             f"set max_frames = {self.frames}, or norm = 'group' for any length")
+            raise ValueError(
+                f"clips of {mask.shape[1]} frames: the published conv4 was made for {self.frames}; "
+                f"set max_frames = {self.frames}, or norm = 'group' for any length"
+            )
         return functional.pad(values, (0, 0, 0, missing)), functional.pad(mask, (0, missing))

@@ -1,4 +1,7 @@
-"""A multi-layer perceptron on one vector an utterance, such as an embedding of a self-supervised model."""
+"""A multi-layer perceptron on one vector an utterance, such as an embedding of a self-supervised
+model.
+"""
+
 from __future__ import annotations
 
 from typing import ClassVar
@@ -14,12 +17,16 @@ NORMS = ("group", "batch")
 
 
 class Mlp(nn.Module):
-    """Two hidden layers of `width` units, each linear, normalisation, ReLU; the second one is the embedding, the head comes after it.
+    """Two hidden layers of `width` units, each linear, normalisation, ReLU; the second one is the
+    embedding, the head comes after it.
 
-    norm: "group" (one group of all units: LayerNorm, Ba et al. 2016; an utterance does not see its batch) or "batch" (statistics of the
-    whole batch, of at least 2 utterances, also at test: transductive). Raises SettingError for another one.
-    Parameters: (dim + 1) width + (width + 1) width + 4 width + (width + 1) classes; 53 957 for 768 columns, width 64 and 5 classes.
+    norm: "group" (one group of all units: LayerNorm, Ba et al. 2016; an utterance does not see its
+    batch) or "batch" (statistics of the whole batch, of at least 2 utterances, also at test:
+    transductive). Raises SettingError for another one.
+    Parameters: (dim + 1) width + (width + 1) width + 4 width + (width + 1) classes; 53 957 for 768
+    columns, width 64 and 5 classes.
     """
+
     vmappable: ClassVar[bool] = True
 
     def __init__(self, dim: int, n_classes: int, *, norm: str = "group", width: int = 64):
@@ -32,7 +39,10 @@ class Mlp(nn.Module):
         self.head = kaiming(nn.Linear(width, n_classes))
 
     def forward(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """values: float (n, dim). Returns logits (n, n_classes) and the embedding (n, embedding_dim)."""
+        """values: float (n, dim).
+
+        Returns logits (n, n_classes) and the embedding (n, embedding_dim).
+        """
         x = values
         for layer, norm in zip(self.layers, self.norms, strict=True):
             x = functional.relu(norm(layer(x)))

@@ -1,4 +1,7 @@
-"""What the networks share: how weights start, and normalisation that sees valid frames only and keeps no running statistics."""
+"""What the networks share: how weights start, and normalisation that sees valid frames only and
+keeps no running statistics.
+"""
+
 from __future__ import annotations
 
 from typing import Any
@@ -8,11 +11,13 @@ from torch import nn
 
 from colab_utils.settings import SettingError
 
-GROUP_CHANNELS = 8            # channels of a group: 8 groups at the published width of 64
+GROUP_CHANNELS = 8  # channels of a group: 8 groups at the published width of 64
 
 
 def kaiming(layer: nn.Module) -> Any:
-    """The same layer with Kaiming-normal weights (fan-in, gain of ReLU) and zero bias: He et al. 2015, method_facts §1.3."""
+    """The same layer with Kaiming-normal weights (fan-in, gain of ReLU) and zero bias: He et al.
+    2015, method_facts §1.3.
+    """
     nn.init.kaiming_normal_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
@@ -21,10 +26,12 @@ def kaiming(layer: nn.Module) -> Any:
 class _RowMoments(torch.autograd.Function):
     """Mean and mean square over the last dimension, both (...) of (..., n).
 
-    Autograd alone would write the squares and two gradients of the input's size; here nothing is written forward and one tensor backward.
-    First derivatives of conv4 then take 1.3 times as long as with torch's unmasked GroupNorm, second ones as long (CPU); plainly masked
-    sums take twice as long. `backward` is made of differentiable operations, so it can be differentiated again.
+    Autograd alone would write the squares and two gradients of the input's size; here nothing is
+    written forward and one tensor backward. First derivatives of conv4 then take 1.3 times as long
+    as with torch's unmasked GroupNorm, second ones as long (CPU); plainly masked sums take twice as
+    long. `backward` is made of differentiable operations, so it can be differentiated again.
     """
+
     generate_vmap_rule = True
 
     @staticmethod
@@ -37,35 +44,58 @@ class _RowMoments(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, of_mean: torch.Tensor, of_square: torch.Tensor) -> torch.Tensor:
-        x, = ctx.saved_tensors
-        return torch.addcmul((of_mean / x.shape[-1]).unsqueeze(-1), x, (of_square * (2 / x.shape[-1])).unsqueeze(-1))
+        (x,) = ctx.saved_tensors
+        return torch.addcmul(
+            (of_mean / x.shape[-1]).unsqueeze(-1), x, (of_square * (2 / x.shape[-1])).unsqueeze(-1)
+        )
 
 
 class MaskedNorm(nn.Module):
-    """Group or batch normalisation of feature maps whose statistics are those of valid frames; 2 `channels` parameters.
+    """Group or batch normalisation of feature maps whose statistics are those of valid frames; 2
+    `channels` parameters.
 
-    over="group": mean and variance of each clip and group of GROUP_CHANNELS channels (Wu & He 2018), so that a clip does not see its batch.
-    over="batch": of each channel over all clips of the batch, always, also at test (Ioffe & Szegedy 2015 in training mode): transductive.
-    Without padding they are `nn.GroupNorm(channels // GROUP_CHANNELS, channels)` and `nn.BatchNorm2d(channels, track_running_stats=False)`.
-    Raises SettingError where the channels do not divide into the groups.
+    over="group": mean and variance of each clip and group of GROUP_CHANNELS channels (Wu & He
+    2018), so that a clip does not see its batch. over="batch": of each channel over all clips of
+    the batch, always, also at test (Ioffe & Szegedy 2015 in training mode): transductive. Without
+    padding they are `nn.GroupNorm(channels // GROUP_CHANNELS, channels)` and
+    `nn.BatchNorm2d(channels, track_running_stats=False)`. Raises SettingError where the channels do
+    not divide into the groups.
     """
 
     def __init__(self, channels: int, over: str = "group", eps: float = 1e-5):
         super().__init__()
         if over == "group" and channels % GROUP_CHANNELS:
-            raise SettingError(f"width = {channels}: group normalisation needs a multiple of {GROUP_CHANNELS}")
-        self.groups, self.dims, self.eps = (channels // GROUP_CHANNELS, (2, 3), eps) if over == "group" else (channels, (0, 2, 3), eps)
-        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+            raise SettingError(
+                f"width = {channels}: group normalisation needs a multiple of {GROUP_CHANNELS}"
+            )
+        self.groups, self.dims, self.eps = (
+            (channels // GROUP_CHANNELS, (2, 3), eps)
+            if over == "group"
+            else (channels, (0, 2, 3), eps)
+        )
+        self.weight, self.bias = (
+            nn.Parameter(torch.ones(channels)),
+            nn.Parameter(torch.zeros(channels)),
+        )
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """x: (n, channels, frames, rows); mask: (n, frames) of x's dtype, 1 where a frame is valid. The same shape; 0 in other frames."""
-        mean, square = (moment.unflatten(1, (self.groups, -1)) for moment in _RowMoments.apply(x))        # (n, groups, members, frames)
-        weight, bias = (parameter.view(self.groups, -1, 1) for parameter in (self.weight, self.bias))
+        """x: (n, channels, frames, rows); mask: (n, frames) of x's dtype, 1 where a frame is valid.
+
+        The same shape; 0 in other frames.
+        """
+        # (n, groups, members, frames)
+        mean, square = (moment.unflatten(1, (self.groups, -1)) for moment in _RowMoments.apply(x))
+        weight, bias = (
+            parameter.view(self.groups, -1, 1) for parameter in (self.weight, self.bias)
+        )
         valid = mask[:, None, None]
         count = (valid.sum(self.dims, keepdim=True) * mean.shape[2]).clamp(min=1.0)
         centre = (mean * valid).sum(self.dims, keepdim=True) / count
-        spread = (square - mean.square()).clamp(min=0.0)                    # of a row; rounding can put a constant one below 0
-        variance = ((spread + (mean - centre).square()) * valid).sum(self.dims, keepdim=True) / count
+        # of a row; rounding can put a constant one below 0
+        spread = (square - mean.square()).clamp(min=0.0)
+        variance = ((spread + (mean - centre).square()) * valid).sum(
+            self.dims, keepdim=True
+        ) / count
         scale = weight * torch.rsqrt(variance + self.eps)
         shift = bias - centre * scale
         # the mask goes into scale and shift, which are small: masking the frames then costs nothing
@@ -74,16 +104,21 @@ class MaskedNorm(nn.Module):
 
 
 class VectorNorm(nn.Module):
-    """Normalisation of vectors (n, channels): over="group" each by its own mean and variance (layer normalisation, Ba et al. 2016),
-    over="batch" each channel over the batch, always, also at test (transductive). 2 `channels` parameters.
+    """Normalisation of vectors (n, channels): over="group" each by its own mean and variance (layer
+    normalisation, Ba et al. 2016), over="batch" each channel over the batch, always, also at test
+    (transductive). 2 `channels` parameters.
 
-    Written out because torch 2.11's LayerNorm and BatchNorm1d give wrong second-order gradients under vmap, without a warning.
+    Written out because torch 2.11's LayerNorm and BatchNorm1d give wrong second-order gradients
+    under vmap, without a warning.
     """
 
     def __init__(self, channels: int, over: str = "group", eps: float = 1e-5):
         super().__init__()
         self.dim, self.eps = -1 if over == "group" else 0, eps
-        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+        self.weight, self.bias = (
+            nn.Parameter(torch.ones(channels)),
+            nn.Parameter(torch.zeros(channels)),
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x: (n, channels), of at least 2 vectors where statistics are the batch's; the same shape."""

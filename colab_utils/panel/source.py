@@ -1,4 +1,7 @@
-"""The source of a method's core as highlighted Python, so that a reader of a notebook sees what runs."""
+"""The source of a method's core as highlighted Python, so that a reader of a notebook sees what
+runs.
+"""
+
 from __future__ import annotations
 
 import functools
@@ -12,13 +15,18 @@ from typing import Any
 PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 _BOX = "border:1px solid rgba(128,128,128,.4);margin:.5em 0"
 _HEAD = "padding:.25em .7em;background:#e7edf3;color:#1a1a1a;font-size:85%"
-_CODE = "margin:0;padding:.5em .7em;background:#fafafa;color:#1a1a1a;overflow-x:auto;line-height:1.35;white-space:pre;font-size:90%"
+_CODE = (
+    "margin:0;padding:.5em"
+    " .7em;background:#fafafa;color:#1a1a1a;overflow-x:auto;line-height:1.35;white-space:pre;font-size:90%"
+)
 
 
 class SourceCode:
-    """The source of one function or class: `name`, `place` ("colab_utils/methods/maml.py, line 12"), `text`; shown highlighted by a notebook.
+    """The source of one function or class: `name`, `place` ("colab_utils/methods/maml.py, line
+    12"), `text`; shown highlighted by a notebook.
 
-    Colours stand in the elements themselves, on a light ground of their own: it looks the same in Colab, Jupyter, dark themes and reports.
+    Colours stand in the elements themselves, on a light ground of their own: it looks the same in
+    Colab, Jupyter, dark themes and reports.
     """
 
     def __init__(self, name: str, place: str, text: str):
@@ -31,13 +39,19 @@ class SourceCode:
         from pygments import highlight
         from pygments.formatters import HtmlFormatter
         from pygments.lexers import PythonLexer
-        code = highlight(self.text, PythonLexer(), HtmlFormatter(noclasses=True, nowrap=True, style="default"))
-        return (f'<div style="{_BOX}"><div style="{_HEAD}"><b>{html.escape(self.name)}</b> · {html.escape(self.place)}</div>'
-                f'<pre style="{_CODE}">{code}</pre></div>')
+
+        code = highlight(
+            self.text, PythonLexer(), HtmlFormatter(noclasses=True, nowrap=True, style="default")
+        )
+        return (
+            f'<div style="{_BOX}"><div style="{_HEAD}"><b>{html.escape(self.name)}</b> ·'
+            f' {html.escape(self.place)}</div><pre style="{_CODE}">{code}</pre></div>'
+        )
 
 
 def source_of(function: Callable[..., Any]) -> SourceCode:
-    """The source of a function, method or class; of a decorated or partial one, that of the function inside.
+    """The source of a function, method or class; of a decorated or partial one, that of the
+    function inside.
 
     Raises ValueError for what has no Python source.
     """
@@ -50,7 +64,10 @@ def source_of(function: Callable[..., Any]) -> SourceCode:
         lines, first = inspect.getsourcelines(inner)
         file = pathlib.Path(inspect.getsourcefile(inner) or "")
     except (TypeError, OSError) as error:
-        raise ValueError(f"{name} has no Python source to show ({error}): pass a function, method or class written in Python") from error
+        raise ValueError(
+            f"{name} has no Python source to show ({error}): pass a function, method or class"
+            " written in Python"
+        ) from error
     if PACKAGE in file.parents:
         place = f"{file.relative_to(PACKAGE.parent).as_posix()}, line {first}"
     else:
@@ -59,8 +76,12 @@ def source_of(function: Callable[..., Any]) -> SourceCode:
 
 
 def show_source(*functions: Callable[..., Any]) -> None:
-    """Display the source of each function, method or class with its file and line. Raises ValueError for none, or for one without source."""
+    """Display the source of each function, method or class with its file and line.
+
+    Raises ValueError for none, or for one without source.
+    """
     from IPython.display import display
+
     if not functions:
         raise ValueError("show_source() was given nothing: pass one function or more")
     for source in [source_of(function) for function in functions]:

@@ -1,7 +1,9 @@
 """Run folders: the same settings resume or load, other settings never overwrite.
 
-A folder's name ends with the hash of its config.json; work inside is done in parts that survive a kill; DONE is written last.
+A folder's name ends with the hash of its config.json; work inside is done in parts that survive a
+kill; DONE is written last.
 """
+
 from __future__ import annotations
 
 import os
@@ -52,15 +54,17 @@ class Part:
             print(f"part {self.name} was torn ({error}) and is computed again")
             return None
 
-    def save(self, predictions: pd.DataFrame,
-             beside: Mapping[str, pd.DataFrame] | None = None) -> None:
+    def save(
+        self, predictions: pd.DataFrame, beside: Mapping[str, pd.DataFrame] | None = None
+    ) -> None:
         """Write the predictions and the tables beside them, then the mark that vouches for all."""
         written = [write_predictions(predictions, self._file())]
         for name, table in (beside or {}).items():
             written.append(files.write_csv(self._file(name), table))
         marks = {path.name: files.file_sha256(path) for path in written}
-        files.write_json(self._mark, {"sha256": marks, "rows": len(predictions),
-                                      "beside": list(beside or {})})
+        files.write_json(
+            self._mark, {"sha256": marks, "rows": len(predictions), "beside": list(beside or {})}
+        )
 
     def beside(self) -> list[str]:
         """The names of the tables that were saved beside the predictions."""
@@ -76,12 +80,15 @@ class Part:
 
 def _read_table(path: pathlib.Path) -> pd.DataFrame:
     """A CSV whose numbers come back bit for bit."""
-    return pd.read_csv(path, keep_default_na=False, float_precision="round_trip",
-                       dtype={"method": str})
+    return pd.read_csv(
+        path, keep_default_na=False, float_precision="round_trip", dtype={"method": str}
+    )
 
 
 class Run:
-    """An open run folder: `path` (its folder), `config` (the content of config.json), `split` (DataFrame); made by open_run or load_run."""
+    """An open run folder: `path` (its folder), `config` (the content of config.json), `split`
+    (DataFrame); made by open_run or load_run.
+    """
 
     def __init__(self, path: pathlib.Path, config: dict, split: pd.DataFrame):
         self.path, self.config, self.split = path, config, split
@@ -89,16 +96,23 @@ class Run:
 
     @property
     def done(self) -> bool:
-        """Whether the run is complete and its results are as they were written; a damaged result is said and counts as not done."""
+        """Whether the run is complete and its results are as they were written; a damaged result is
+        said and counts as not done.
+        """
         if not (self.path / "DONE").exists():
             return False
         try:
             marks = files.read_json(self.path / "DONE")
-            damaged = [name for name, mark in marks.items() if files.file_sha256(self.path / name) != mark]
+            damaged = [
+                name for name, mark in marks.items() if files.file_sha256(self.path / name) != mark
+            ]
         except (ValueError, OSError, AttributeError) as error:
             damaged = [str(error)]
         if damaged:
-            print(f"{self.path.name}: {', '.join(damaged)} changed since the run was done: made again from its parts")
+            print(
+                f"{self.path.name}: {', '.join(damaged)} changed since the run was done: made again"
+                " from its parts"
+            )
         return not damaged
 
     def part(self, name: str) -> Part:
@@ -119,12 +133,31 @@ class Run:
             raise RunError(f"{self.path} has no metrics yet: run the method to the end first")
         return files.read_json(self.path / "metrics.json")
 
-    def finish(self, predictions: pd.DataFrame, labels: Sequence[str], *, n_boot: int = 2000, ci_seed: int = 0,
-               speaker_independence: str = "not checked", notes: Sequence[str] = (), chance: float | None = None) -> dict:
-        """Write predictions.csv and metrics.json; returns the metrics (see `summarise`, which the arguments go to)."""
+    def finish(
+        self,
+        predictions: pd.DataFrame,
+        labels: Sequence[str],
+        *,
+        n_boot: int = 2000,
+        ci_seed: int = 0,
+        speaker_independence: str = "not checked",
+        notes: Sequence[str] = (),
+        chance: float | None = None,
+    ) -> dict:
+        """Write predictions.csv and metrics.json; returns the metrics (see `summarise`, which the
+        arguments go to).
+        """
         write_predictions(predictions, self.path / "predictions.csv")
-        metrics = summarise(predictions, labels, n_boot, ci_seed, preset=str(self.config.get("preset", "")),
-                            speaker_independence=speaker_independence, notes=notes, chance=chance)
+        metrics = summarise(
+            predictions,
+            labels,
+            n_boot,
+            ci_seed,
+            preset=str(self.config.get("preset", "")),
+            speaker_independence=speaker_independence,
+            notes=notes,
+            chance=chance,
+        )
         files.write_json(self.path / "metrics.json", metrics)
         return metrics
 
@@ -141,8 +174,13 @@ class Run:
         names = ["predictions.csv", "metrics.json", *self._kept]
         missing = [name for name in names if not (self.path / name).exists()]
         if missing:
-            raise RunError(f"{self.path} is not complete: {' and '.join(missing)} missing; call finish() before mark_done()")
-        files.write_json(self.path / "DONE", {name: files.file_sha256(self.path / name) for name in names})
+            raise RunError(
+                f"{self.path} is not complete: {' and '.join(missing)} missing; call finish()"
+                " before mark_done()"
+            )
+        files.write_json(
+            self.path / "DONE", {name: files.file_sha256(self.path / name) for name in names}
+        )
 
 
 def _slug(name: str, also: str = "") -> str:
@@ -156,21 +194,39 @@ def split_hash(split: pd.DataFrame) -> str:
     return files.short_hash(sorted(map(list, table.itertuples(index=False))))
 
 
-def open_run(root: str | os.PathLike, method: str, name: str, config: Any, facts: Mapping[str, Any], splits: pd.DataFrame) -> Run:
-    """Open `root`/runs/`method`/`name`-<12 hex>, made if it is not there yet, and say whether it is new, resumed or done.
+def open_run(
+    root: str | os.PathLike,
+    method: str,
+    name: str,
+    config: Any,
+    facts: Mapping[str, Any],
+    splits: pd.DataFrame,
+) -> Run:
+    """Open `root`/runs/`method`/`name`-<12 hex>, made if it is not there yet, and say whether it is
+    new, resumed or done.
 
-    config: the settings dataclass of the method; facts: what else decides the result as plain JSON values (version, preset, labels,
-    merge, feature key, manifest hash); splits: the split table, whose hash is added. All of it is in config.json, whose hash names
-    the folder. Versions and commit of this machine go to environment.json, which is not hashed. Raises RunError.
+    config: the settings dataclass of the method; facts: what else decides the result as plain JSON
+    values (version, preset, labels, merge, feature key, manifest hash); splits: the split table,
+    whose hash is added. All of it is in config.json, whose hash names the folder. Versions and
+    commit of this machine go to environment.json, which is not hashed. Raises RunError.
     """
-    content = {"method": method, "settings_class": type(config).__name__, "settings": as_dict(config), **facts, "split": split_hash(splits)}
-    of_method = pathlib.Path(root) / "runs" / _slug(method, also="_")      # as its room is called
+    content = {
+        "method": method,
+        "settings_class": type(config).__name__,
+        "settings": as_dict(config),
+        **facts,
+        "split": split_hash(splits),
+    }
+    of_method = pathlib.Path(root) / "runs" / _slug(method, also="_")  # as its room is called
     folder = of_method / f"{_slug(name)}-{files.short_hash(content)}"
     if not (folder / "config.json").exists():
         _write_head(folder, content, splits)
     stored = _read_config(folder)
     if stored != content:
-        raise RunError(f"{folder / 'config.json'} was changed by hand: delete the folder {folder} and run again")
+        raise RunError(
+            f"{folder / 'config.json'} was changed by hand: delete the folder {folder} and run"
+            " again"
+        )
     run = Run(folder, content, splits)
     finished = len(list((folder / "parts").glob("*.json")))
     if run.done:
@@ -183,6 +239,7 @@ def open_run(root: str | os.PathLike, method: str, name: str, config: Any, facts
 def _write_head(folder: pathlib.Path, content: dict, splits: pd.DataFrame) -> None:
     """Write split.csv and environment.json, then config.json: a folder with a config has the rest."""
     from colab_utils import session
+
     files.write_csv(folder / "split.csv", splits)
     files.write_json(folder / "environment.json", session.environment())
     files.write_json(folder / "config.json", content)
@@ -202,13 +259,16 @@ def load_run(path: str | os.PathLike) -> Run:
     config = _read_config(folder)
     types = dict.fromkeys(("fold", "utt_id", "speaker", "role"), str)
     try:
-        return Run(folder, config, pd.read_csv(folder / "split.csv", dtype=types, keep_default_na=False))
+        return Run(
+            folder, config, pd.read_csv(folder / "split.csv", dtype=types, keep_default_na=False)
+        )
     except (ValueError, OSError) as error:
         raise RunError(f"{folder} is no readable run folder: {error}") from error
 
 
 def runs_table(root: str | os.PathLike) -> pd.DataFrame:
-    """One row per run below `root`/runs: method, run, preset, done, uar, low, high, wa, macro_f1, chance, n, n_speakers, folder.
+    """One row per run below `root`/runs: method, run, preset, done, uar, low, high, wa, macro_f1,
+    chance, n, n_speakers, folder.
 
     A folder that cannot be read is printed and left out; rates are NaN while a run is not finished.
     """
@@ -221,21 +281,64 @@ def runs_table(root: str | os.PathLike) -> pd.DataFrame:
             print(f"left out: {error}")
             continue
         low, high = metrics.get("uar_ci95") or (None, None)
-        rates = {name: metrics.get(name) for name in ("uar", "wa", "macro_f1", "chance", "n", "n_speakers")}
-        rows.append({"method": run.config["method"], "run": file.parent.name, "preset": run.config.get("preset", ""), "done": bool(metrics),
-                     "low": low, "high": high, **rates, "folder": str(file.parent)})
-    columns = ["method", "run", "preset", "done", "uar", "low", "high", "wa", "macro_f1", "chance", "n", "n_speakers", "folder"]
+        rates = {
+            name: metrics.get(name)
+            for name in ("uar", "wa", "macro_f1", "chance", "n", "n_speakers")
+        }
+        rows.append(
+            {
+                "method": run.config["method"],
+                "run": file.parent.name,
+                "preset": run.config.get("preset", ""),
+                "done": bool(metrics),
+                "low": low,
+                "high": high,
+                **rates,
+                "folder": str(file.parent),
+            }
+        )
+    columns = [
+        "method",
+        "run",
+        "preset",
+        "done",
+        "uar",
+        "low",
+        "high",
+        "wa",
+        "macro_f1",
+        "chance",
+        "n",
+        "n_speakers",
+        "folder",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
 def metrics_table(runs: Mapping[str, Run]) -> pd.DataFrame:
-    """Finished runs side by side, one row each: UAR, its 95 % interval, WA, macro-F1 and chance in per cent, utterances, speakers, and what
-    each number has to say of itself: its rule (inductive or transductive) and whether tested speakers are independent of the training."""
+    """Finished runs side by side, one row each: UAR, its 95 % interval, WA, macro-F1 and chance in
+    per cent, utterances, speakers, and what each number has to say of itself: its rule (inductive
+    or transductive) and whether tested speakers are independent of the training.
+    """
     rows = {}
     for name, run in runs.items():
         metrics = run.metrics
-        interval = "–".join(f"{100 * limit:.1f}" for limit in metrics["uar_ci95"]) if metrics["uar_ci95"] else "none"
-        rates = {label: f"{100 * metrics[key]:.1f}" for label, key in (("UAR %", "uar"), ("WA %", "wa"), ("macro-F1 %", "macro_f1"))}
-        rows[name] = {**rates, "95 % interval of UAR": interval, "chance %": f"{100 * metrics['chance']:.1f}", "utterances": metrics["n"],
-                      "speakers": metrics["n_speakers"], "rule": ", ".join(metrics["rule"]), "speaker independence": metrics["speaker_independence"]}
+        interval = (
+            "–".join(f"{100 * limit:.1f}" for limit in metrics["uar_ci95"])
+            if metrics["uar_ci95"]
+            else "none"
+        )
+        rates = {
+            label: f"{100 * metrics[key]:.1f}"
+            for label, key in (("UAR %", "uar"), ("WA %", "wa"), ("macro-F1 %", "macro_f1"))
+        }
+        rows[name] = {
+            **rates,
+            "95 % interval of UAR": interval,
+            "chance %": f"{100 * metrics['chance']:.1f}",
+            "utterances": metrics["n"],
+            "speakers": metrics["n_speakers"],
+            "rule": ", ".join(metrics["rule"]),
+            "speaker independence": metrics["speaker_independence"],
+        }
     return pd.DataFrame.from_dict(rows, orient="index")

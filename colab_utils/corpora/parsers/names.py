@@ -1,4 +1,5 @@
 """The one thing all corpus parsers share: how a name is refused."""
+
 from __future__ import annotations
 
 import pathlib
@@ -13,8 +14,12 @@ class ForeignNameError(ValueError):
         self.path, self.reason = str(path), reason
 
 
-def matched(pattern: re.Pattern, path: pathlib.PurePosixPath, rule: str, stem: str | None = None) -> re.Match:
-    """The match of the whole `stem` (default: the name without extension), or ForeignNameError with the naming `rule` in its reason."""
+def matched(
+    pattern: re.Pattern, path: pathlib.PurePosixPath, rule: str, stem: str | None = None
+) -> re.Match:
+    """The match of the whole `stem` (default: the name without extension), or ForeignNameError with
+    the naming `rule` in its reason.
+    """
     match = pattern.fullmatch(path.stem if stem is None else stem)
     if match is None:
         raise ForeignNameError(path, f"the name does not follow {rule}")

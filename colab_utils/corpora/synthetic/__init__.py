@@ -1,4 +1,7 @@
-"""The embedded synthetic corpus: voices made by the WORLD vocoder, so that every notebook has something to learn on. Never a result on speech."""
+"""The embedded synthetic corpus: voices made by the WORLD vocoder, so that every notebook has
+something to learn on. Never a result on speech.
+"""
+
 from colab_utils.corpora.synthetic.channels import DOMAINS
 from colab_utils.corpora.synthetic.corpus import VERSION, make_synthetic_corpus
 from colab_utils.corpora.synthetic.emotions_table import EMOTIONS, MOVES, PARAMETERS

@@ -1,20 +1,27 @@
-"""What an emotion does to a voice: the table of moves from which the synthetic corpus is made, with the literature behind each parameter.
+"""What an emotion does to a voice: the table of moves from which the synthetic corpus is made, with
+the literature behind each parameter.
 
-A move is what full acting (strength 1) by an average speaker adds to that speaker's neutral voice. Signs and orders follow the sources; sizes are
-ours, chosen so that emotions overlap as they do in acted corpora. Sources by key:
+A move is what full acting (strength 1) by an average speaker adds to that speaker's neutral voice.
+Signs and orders follow the sources; sizes are ours, chosen so that emotions overlap as they do in
+acted corpora. Sources by key:
 
-BS96  Banse & Scherer 1996, Acoustic profiles in vocal emotion expression, J. Pers. Soc. Psychol. 70(3), 614-636
-JL03  Juslin & Laukka 2003, Communication of emotions in vocal expression and music performance, Psychol. Bull. 129(5), 770-814
-S03   Scherer 2003, Vocal communication of emotion: a review of research paradigms, Speech Commun. 40(1-2), 227-256
-MA93  Murray & Arnott 1993, Toward the simulation of emotion in synthetic speech, J. Acoust. Soc. Am. 93(2), 1097-1108
-BuS00 Burkhardt & Sendlmeier 2000, Verification of acoustical correlates of emotional speech using formant-synthesis, ISCA Workshop on
+BS96  Banse & Scherer 1996, Acoustic profiles in vocal emotion expression, J. Pers. Soc. Psychol.
+70(3), 614-636 JL03  Juslin & Laukka 2003, Communication of emotions in vocal expression and music
+performance, Psychol. Bull. 129(5), 770-814 S03   Scherer 2003, Vocal communication of emotion: a
+review of research paradigms, Speech Commun. 40(1-2), 227-256 MA93  Murray & Arnott 1993, Toward the
+simulation of emotion in synthetic speech, J. Acoust. Soc. Am. 93(2), 1097-1108 BuS00 Burkhardt &
+Sendlmeier 2000, Verification of acoustical correlates of emotional speech using formant-synthesis,
+ISCA Workshop on
       Speech and Emotion, 151-156
-GC03  Gobl & Ni Chasaide 2003, The role of voice quality in communicating emotion, mood and attitude, Speech Commun. 40(1-2), 189-212
-BO95  Bachorowski & Owren 1995, Vocal expression of emotion: acoustic properties of speech ..., Psychol. Sci. 6(4), 219-224
-T80   Tartter 1980, Happy talk: perceptual and acoustic effects of smiling on speech, Percept. Psychophys. 27(1), 24-27
-RM77  Russell & Mehrabian 1977, Evidence for a three-factor theory of emotions, J. Res. Pers. 11(3), 273-294
-LJB05 Laukka, Juslin & Bresin 2005, A dimensional approach to vocal expression of emotion, Cogn. Emot. 19(5), 633-653
+GC03  Gobl & Ni Chasaide 2003, The role of voice quality in communicating emotion, mood and
+attitude, Speech Commun. 40(1-2), 189-212 BO95  Bachorowski & Owren 1995, Vocal expression of
+emotion: acoustic properties of speech ..., Psychol. Sci. 6(4), 219-224 T80   Tartter 1980, Happy
+talk: perceptual and acoustic effects of smiling on speech, Percept. Psychophys. 27(1), 24-27 RM77
+Russell & Mehrabian 1977, Evidence for a three-factor theory of emotions, J. Res. Pers. 11(3),
+273-294 LJB05 Laukka, Juslin & Bresin 2005, A dimensional approach to vocal expression of emotion,
+Cogn. Emot. 19(5), 633-653
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -22,8 +29,11 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Parameter:
-    """One column of the table: its unit, the natural spread over utterances (standard deviation, same unit), what one standard deviation of
-    general activation adds (LJB05: F0, loudness, rate and high-frequency energy rise together with arousal), and the sources of its moves."""
+    """One column of the table: its unit, the natural spread over utterances (standard deviation,
+    same unit), what one standard deviation of general activation adds (LJB05: F0, loudness, rate
+    and high-frequency energy rise together with arousal), and the sources of its moves.
+    """
+
     unit: str
     spread: float
     activation: float
@@ -47,19 +57,68 @@ PARAMETERS = {
 }
 
 _ROWS = {
-    #             level  range  final  rate  loud  accent  tilt breath jitter shimmer tremor smile precision
-    "anger":     (+4.5, +0.45, -1.5, +0.12, +7.0, +2.5, +2.4, -5.0, +0.40, +0.40, +0.00, +0.00, +0.15),
-    "happiness": (+4.5, +0.55, +2.5, +0.10, +4.0, +1.0, +0.9, +0.0, -0.40, -0.40, +0.00, +0.05, +0.05),
-    "fear":      (+5.5, -0.20, +1.5, +0.20, +1.5, +0.3, -0.6, +4.0, +0.70, +0.50, +0.50, +0.00, +0.00),
-    "sadness":   (-2.2, -0.50, -2.0, -0.22, -5.0, -1.5, -2.0, +5.0, +0.30, +0.30, +0.10, +0.00, -0.25),
-    "disgust":   (-2.0, +0.15, -3.0, -0.20, -1.0, +0.8, +0.7, +0.5, +0.80, +0.70, +0.00, -0.04, +0.00),
-    "neutral":   (0.0,) * 13,
+    # level  range  final  rate  loud  accent  tilt breath jitter shimmer tremor smile precision
+    "anger": (+4.5, +0.45, -1.5, +0.12, +7.0, +2.5, +2.4, -5.0, +0.40, +0.40, +0.00, +0.00, +0.15),
+    "happiness": (
+        +4.5,
+        +0.55,
+        +2.5,
+        +0.10,
+        +4.0,
+        +1.0,
+        +0.9,
+        +0.0,
+        -0.40,
+        -0.40,
+        +0.00,
+        +0.05,
+        +0.05,
+    ),
+    "fear": (+5.5, -0.20, +1.5, +0.20, +1.5, +0.3, -0.6, +4.0, +0.70, +0.50, +0.50, +0.00, +0.00),
+    "sadness": (
+        -2.2,
+        -0.50,
+        -2.0,
+        -0.22,
+        -5.0,
+        -1.5,
+        -2.0,
+        +5.0,
+        +0.30,
+        +0.30,
+        +0.10,
+        +0.00,
+        -0.25,
+    ),
+    "disgust": (
+        -2.0,
+        +0.15,
+        -3.0,
+        -0.20,
+        -1.0,
+        +0.8,
+        +0.7,
+        +0.5,
+        +0.80,
+        +0.70,
+        +0.00,
+        -0.04,
+        +0.00,
+    ),
+    "neutral": (0.0,) * 13,
 }
 MOVES = {emotion: dict(zip(PARAMETERS, row, strict=True)) for emotion, row in _ROWS.items()}
 EMOTIONS = tuple(MOVES)
 
-# (valence, arousal, dominance) in -1..1 at full acting strength, after RM77 and LJB05; 0 is the middle of the rating scale.
-AFFECT = {"anger": (-0.60, 0.75, 0.45), "happiness": (0.75, 0.50, 0.35), "fear": (-0.60, 0.65, -0.45), "sadness": (-0.60, -0.55, -0.40),
-          "disgust": (-0.65, -0.05, 0.10), "neutral": (0.0, -0.15, 0.0)}
-ACTIVATION_IN_AROUSAL = 0.12    # what one standard deviation of general activation adds to arousal
-RATING_SPREAD = 0.08            # what the (absent) raters disagree by
+# (valence, arousal, dominance) in -1..1 at full acting strength, after RM77 and LJB05; 0 is the
+# middle of the rating scale.
+AFFECT = {
+    "anger": (-0.60, 0.75, 0.45),
+    "happiness": (0.75, 0.50, 0.35),
+    "fear": (-0.60, 0.65, -0.45),
+    "sadness": (-0.60, -0.55, -0.40),
+    "disgust": (-0.65, -0.05, 0.10),
+    "neutral": (0.0, -0.15, 0.0),
+}
+ACTIVATION_IN_AROUSAL = 0.12  # what one standard deviation of general activation adds to arousal
+RATING_SPREAD = 0.08  # what the (absent) raters disagree by

@@ -1,17 +1,31 @@
-"""Pseudo-languages: vowels, consonants and the fixed sentences of each, as sequences of consonant-vowel syllables."""
+"""Pseudo-languages: vowels, consonants and the fixed sentences of each, as sequences of
+consonant-vowel syllables.
+"""
+
 from __future__ import annotations
 
 import dataclasses
 
-# First three formants in Hz of a man's vowels, after Peterson & Barney 1952, J. Acoust. Soc. Am. 24(2), 175-184 ("y": front rounded, estimated).
-VOWELS = {"i": (270, 2290, 3010), "e": (530, 1840, 2480), "a": (730, 1090, 2440), "o": (570, 840, 2410), "u": (300, 870, 2240),
-          "@": (490, 1350, 2400), "y": (280, 1850, 2200)}
+# First three formants in Hz of a man's vowels, after Peterson & Barney 1952, J. Acoust. Soc. Am.
+# 24(2), 175-184 ("y": front rounded, estimated).
+VOWELS = {
+    "i": (270, 2290, 3010),
+    "e": (530, 1840, 2480),
+    "a": (730, 1090, 2440),
+    "o": (570, 840, 2410),
+    "u": (300, 870, 2240),
+    "@": (490, 1350, 2400),
+    "y": (280, 1850, 2200),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Consonant:
-    """A consonant: formant loci in Hz (a man's), closure and sounding durations in s, level of voicing and of noise in dB relative to a vowel's
-    voicing (-80 = none), centre and width of the noise band in Hz. Stops have a closure before their burst."""
+    """A consonant: formant loci in Hz (a man's), closure and sounding durations in s, level of
+    voicing and of noise in dB relative to a vowel's voicing (-80 = none), centre and width of the
+    noise band in Hz. Stops have a closure before their burst.
+    """
+
     loci: tuple[float, float, float]
     closure: float
     seconds: float
@@ -40,16 +54,51 @@ CONSONANTS = {
     "j": Consonant((270, 2100, 2900), 0.0, 0.055, -5, -80, 1000, 500),
 }
 
-# Words of consonant-vowel syllables; capitals mark the stressed one. The same for every seed and emotion, so that text does not tell the emotion.
+# Words of consonant-vowel syllables; capitals mark the stressed one. The same for every seed and
+# emotion, so that text does not tell the emotion.
 SENTENCES = {
-    "pseudo-a": ("naTA loSI muke", "SOla tiMEna pu", "kaNI seTO lama", "miLUta poSE na", "TAku neSAlo mi", "lePI maTO suna"),
-    "pseudo-b": ("baDO guWI nele", "GOru daBI nema", "weNA zoDU biga", "duGE raZOba ni", "ZIma goWEdu ra", "naRO deBAzi gu"),
-    "pseudo-c": ("xyRA feTO jun@", "FOja r@KY texa", "juXE kaRY fot@", "taFY xoJEra k@", "RYko faXUje t@", "keTA jyFOxa ru"),
-    "pseudo-d": ("paWI keDE soja", "KAde woSI puja", "jiPO daKE sawu", "seWA kuJOda pi", "DOwa peSUki ja", "waKI jeDOpa su"),
+    "pseudo-a": (
+        "naTA loSI muke",
+        "SOla tiMEna pu",
+        "kaNI seTO lama",
+        "miLUta poSE na",
+        "TAku neSAlo mi",
+        "lePI maTO suna",
+    ),
+    "pseudo-b": (
+        "baDO guWI nele",
+        "GOru daBI nema",
+        "weNA zoDU biga",
+        "duGE raZOba ni",
+        "ZIma goWEdu ra",
+        "naRO deBAzi gu",
+    ),
+    "pseudo-c": (
+        "xyRA feTO jun@",
+        "FOja r@KY texa",
+        "juXE kaRY fot@",
+        "taFY xoJEra k@",
+        "RYko faXUje t@",
+        "keTA jyFOxa ru",
+    ),
+    "pseudo-d": (
+        "paWI keDE soja",
+        "KAde woSI puja",
+        "jiPO daKE sawu",
+        "seWA kuJOda pi",
+        "DOwa peSUki ja",
+        "waKI jeDOpa su",
+    ),
 }
 
 
 def syllables(sentence: str) -> list[tuple[str, str, bool, bool]]:
-    """The syllables of a sentence as (consonant, vowel, whether stressed, whether a word ends with it)."""
-    return [(pair[0].lower(), pair[1].lower(), pair.isupper(), start + 2 == len(word))
-            for word in sentence.split() for start in range(0, len(word), 2) for pair in [word[start:start + 2]]]
+    """The syllables of a sentence as (consonant, vowel, whether stressed, whether a word ends with
+    it).
+    """
+    return [
+        (pair[0].lower(), pair[1].lower(), pair.isupper(), start + 2 == len(word))
+        for word in sentence.split()
+        for start in range(0, len(word), 2)
+        for pair in [word[start : start + 2]]
+    ]

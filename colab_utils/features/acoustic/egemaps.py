@@ -1,8 +1,11 @@
-"""The extended Geneva minimalistic acoustic parameter set (Eyben et al. 2016), computed by openSMILE where that is installed.
+"""The extended Geneva minimalistic acoustic parameter set (Eyben et al. 2016), computed by
+openSMILE where that is installed.
 
-openSMILE is free for private, research and teaching use only; other use needs a licence of audEERING GmbH. The suite therefore neither
-ships nor requires it: `pip install opensmile` is the user's own step.
+openSMILE is free for private, research and teaching use only; other use needs a licence of
+audEERING GmbH. The suite therefore neither ships nor requires it: `pip install opensmile` is the
+user's own step.
 """
+
 from __future__ import annotations
 
 import functools
@@ -28,8 +31,9 @@ class MissingOpensmileError(ImportError):
 class EGeMAPS(FrontEnd):
     """The 88 functionals of eGeMAPSv02, one vector an utterance.
 
-    Statistics that an utterance does not have (no voiced frame) are 0, as openSMILE writes them; should it give NaN or infinity, that
-    becomes 0 too. Raises MissingOpensmileError on use where openSMILE is not installed.
+    Statistics that an utterance does not have (no voiced frame) are 0, as openSMILE writes them;
+    should it give NaN or infinity, that becomes 0 too. Raises MissingOpensmileError on use where
+    openSMILE is not installed.
     """
 
     NAME: ClassVar[str] = "egemaps"
@@ -39,21 +43,30 @@ class EGeMAPS(FrontEnd):
 
     @property
     def feature_names(self) -> list[str]:
-        """openSMILE's own names, such as `F0semitoneFrom27.5Hz_sma3nz_amean`."""
+        """OpenSMILE's own names, such as `F0semitoneFrom27.5Hz_sma3nz_amean`."""
         return list(_names())
 
     def compute(self, waveforms: list[np.ndarray], device: str = "cpu") -> list[np.ndarray]:
-        """Functionals of each waveform: a list of float32 (1, 88). `device` is not used: openSMILE runs on the processor's cores."""
+        """Functionals of each waveform: a list of float32 (1, 88).
+
+        `device` is not used: openSMILE runs on the processor's cores.
+        """
         check_waveforms(waveforms)
         _opensmile()
         with ThreadPoolExecutor(workers()) as pool:
             return list(pool.map(self._one, waveforms))
 
     def _one(self, wave: np.ndarray) -> np.ndarray:
-        """One waveform's functionals; each thread has its own extractor, since one must not be shared."""
+        """One waveform's functionals; each thread has its own extractor, since one must not be
+        shared.
+        """
         if not hasattr(_local, "smile"):
             _local.smile = _extractor()
-        values = _local.smile.process_signal(wave, self.sample_rate).to_numpy(dtype=np.float32).reshape(1, -1)
+        values = (
+            _local.smile.process_signal(wave, self.sample_rate)
+            .to_numpy(dtype=np.float32)
+            .reshape(1, -1)
+        )
         return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
 
 
@@ -62,14 +75,19 @@ def _opensmile() -> ModuleType:
     try:
         return importlib.import_module("opensmile")
     except ImportError as error:
-        raise MissingOpensmileError("egemaps needs openSMILE, which is free for research and teaching only: run `pip install opensmile`, "
-                                    "or choose the front end `acoustic`") from error
+        raise MissingOpensmileError(
+            "egemaps needs openSMILE, which is free for research and teaching only: run `pip"
+            " install opensmile`, or choose the front end `acoustic`"
+        ) from error
 
 
 def _extractor() -> Any:
     """A new openSMILE extractor of eGeMAPSv02 functionals."""
     opensmile = _opensmile()
-    return opensmile.Smile(feature_set=opensmile.FeatureSet.eGeMAPSv02, feature_level=opensmile.FeatureLevel.Functionals)
+    return opensmile.Smile(
+        feature_set=opensmile.FeatureSet.eGeMAPSv02,
+        feature_level=opensmile.FeatureLevel.Functionals,
+    )
 
 
 @functools.cache

@@ -1,4 +1,8 @@
-"""Checkpoints of speech encoders: where they are, which version they are, how large. Nothing large is fetched before it is asked for."""
+"""Checkpoints of speech encoders: where they are, which version they are, how large.
+
+Nothing large is fetched before it is asked for.
+"""
+
 from __future__ import annotations
 
 import functools
@@ -9,27 +13,38 @@ from typing import Any
 from colab_utils.files import file_sha256, short_hash
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")           # the first that a checkpoint has; safetensors holds tensors and nothing else
+# the first that a checkpoint has; safetensors holds tensors and nothing else
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 KINDS = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat", "data2vec-audio")
-_INSTEAD = "or give a local folder in the Hub's format, or choose another front end (logmel needs no checkpoint)"
+_INSTEAD = (
+    "or give a local folder in the Hub's format, or choose another front end (logmel needs no"
+    " checkpoint)"
+)
 
 
 class EncoderError(ValueError):
-    """A speech encoder that cannot be had or used; the message says in one sentence why, and what to do. None is ever put in its place."""
+    """A speech encoder that cannot be had or used; the message says in one sentence why, and what
+    to do. None is ever put in its place.
+    """
 
 
 class UnreachableError(EncoderError):
     """The checkpoint may exist, but the Hub cannot be reached and this machine holds no copy."""
 
     def __init__(self, checkpoint: str):
-        super().__init__(f"{checkpoint} could not be fetched: the Hub cannot be reached and this machine holds no copy; "
-                         f"run `hf download {checkpoint}` where there is a network, {_INSTEAD}")
+        super().__init__(
+            f"{checkpoint} could not be fetched: the Hub cannot be reached and this machine holds"
+            f" no copy; run `hf download {checkpoint}` where there is a network, {_INSTEAD}"
+        )
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was found. `name` as it was asked for; `folder` where its files lie, in the Hub's cache or a user's own; `commit` of
-    the Hub ("" for a folder of one's own); `online`: whether the Hub answered."""
+    """A checkpoint that was found.
+
+    `name` as it was asked for; `folder` where its files lie, in the Hub's cache or a user's own;
+    `commit` of the Hub ("" for a folder of one's own); `online`: whether the Hub answered.
+    """
 
     name: str
     folder: pathlib.Path
@@ -37,98 +52,162 @@ class Checkpoint:
     online: bool = False
 
     def identity(self) -> dict[str, str]:
-        """The settings `checkpoint` and `revision` by what they stand for: the Hub's commit, or a hash of a local folder's weights and configs.
+        """The settings `checkpoint` and `revision` by what they stand for: the Hub's commit, or a
+        hash of a local folder's weights and configs.
 
-        A local folder may move, and keeps its identity. Raises EncoderError where weights or config are missing.
+        A local folder may move, and keeps its identity. Raises EncoderError where weights or config
+        are missing.
         """
         if self.commit:
             return {"checkpoint": self.name, "revision": self.commit}
-        files = [self.weights(), *(file for name in (CONFIG, PREPROCESSOR) if (file := self.folder / name).is_file())]
-        hashes = {file.name: _hash_of(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files}
-        return {"checkpoint": f"local {self.config().model_type}", "revision": f"sha256:{short_hash(hashes)}"}
+        files = [
+            self.weights(),
+            *(file for name in (CONFIG, PREPROCESSOR) if (file := self.folder / name).is_file()),
+        ]
+        hashes = {
+            file.name: _hash_of(file, file.stat().st_size, file.stat().st_mtime_ns)
+            for file in files
+        }
+        return {
+            "checkpoint": f"local {self.config().model_type}",
+            "revision": f"sha256:{short_hash(hashes)}",
+        }
 
     def config(self) -> Any:
-        """The checkpoint's configuration, of transformers. Raises EncoderError where it is damaged or another kind of model's."""
-        from transformers import AutoConfig  # here, not above: it takes seconds, and most runs need no encoder
+        """The checkpoint's configuration, of transformers.
+
+        Raises EncoderError where it is damaged or another kind of model's.
+        """
+        from transformers import (
+            AutoConfig,  # here, not above: it takes seconds, and most runs need no encoder
+        )
+
         try:
             config = AutoConfig.from_pretrained(self.folder)
         except Exception as error:
-            raise EncoderError(f"{self.name}: its {CONFIG} cannot be used ({first_line(error)}); fetch or save it again") from error
+            raise EncoderError(
+                f"{self.name}: its {CONFIG} cannot be used ({first_line(error)}); fetch or save it"
+                " again"
+            ) from error
         if config.model_type not in KINDS:
-            raise EncoderError(f"{self.name} is a {config.model_type or 'nameless'} model: a speech encoder is needed, one of {', '.join(KINDS)}")
+            raise EncoderError(
+                f"{self.name} is a {config.model_type or 'nameless'} model: a speech encoder is"
+                f" needed, one of {', '.join(KINDS)}"
+            )
         return config
 
     def weights(self) -> pathlib.Path:
         """The file of weights; those of the Hub are fetched now, if need be. Raises EncoderError."""
         for name in WEIGHTS:
-            file = _hub_file(self.name, self.commit, name, self.online) if self.commit else self.folder / name
+            file = (
+                _hub_file(self.name, self.commit, name, self.online)
+                if self.commit
+                else self.folder / name
+            )
             if file is not None and file.is_file():
                 return file
         if self.commit and not self.online:
-            _on_hub.cache_clear()                               # the next call shall ask again
+            _on_hub.cache_clear()  # the next call shall ask again
             raise UnreachableError(self.name)
-        raise EncoderError(f"{self.name} has no {' and no '.join(WEIGHTS)}: save the model there with save_pretrained, or give another checkpoint")
+        raise EncoderError(
+            f"{self.name} has no {' and no '.join(WEIGHTS)}: save the model there with"
+            " save_pretrained, or give another checkpoint"
+        )
 
 
 def find(checkpoint: str, revision: str = "main") -> Checkpoint:
-    """Where `checkpoint` is: a folder in the Hub's format, or `owner/name` of the Hub, of which only the two small configs are fetched.
+    """Where `checkpoint` is: a folder in the Hub's format, or `owner/name` of the Hub, of which
+    only the two small configs are fetched.
 
-    Without a network the Hub's cache on this machine serves. Raises EncoderError for what is neither; UnreachableError.
+    Without a network the Hub's cache on this machine serves. Raises EncoderError for what is
+    neither; UnreachableError.
     """
     path = pathlib.Path(checkpoint).expanduser()
     if path.is_dir():
         if not (path / CONFIG).is_file():
-            raise EncoderError(f"{checkpoint} has no {CONFIG}: give a folder that save_pretrained wrote, or a model of the Hub such as "
-                               "facebook/wav2vec2-base")
+            raise EncoderError(
+                f"{checkpoint} has no {CONFIG}: give a folder that save_pretrained wrote, or a"
+                " model of the Hub such as facebook/wav2vec2-base"
+            )
         return Checkpoint(checkpoint, path)
     if path.is_absolute() or checkpoint[:1] in (".", "~") or checkpoint.count("/") != 1:
-        raise EncoderError(f"{checkpoint!r} is no folder here, and no name of a model of the Hub (owner/name): check the spelling")
+        raise EncoderError(
+            f"{checkpoint!r} is no folder here, and no name of a model of the Hub (owner/name):"
+            " check the spelling"
+        )
     return _on_hub(checkpoint, revision)
 
 
 @functools.lru_cache(maxsize=32)
 def _on_hub(checkpoint: str, revision: str) -> Checkpoint:
-    """A model of the Hub, looked up once: should `main` move meanwhile, this process keeps to one version."""
+    """A model of the Hub, looked up once: should `main` move meanwhile, this process keeps to one
+    version.
+    """
     head = _head(checkpoint, revision, CONFIG)
     commit = revision if head is None else head.commit_hash
     config = _hub_file(checkpoint, commit, CONFIG, online=head is not None)
     if config is None:
         raise UnreachableError(checkpoint)
     _hub_file(checkpoint, commit, PREPROCESSOR, online=head is not None)
-    return Checkpoint(checkpoint, config.parent, config.parent.name, head is not None)          # the cache names its folders by commit
+    # the cache names its folders by commit
+    return Checkpoint(checkpoint, config.parent, config.parent.name, head is not None)
 
 
 def _head(checkpoint: str, revision: str, file: str) -> Any:
-    """What the Hub says of a file (commit_hash, size), asked once and without retries; None where it cannot be reached. Raises EncoderError."""
+    """What the Hub says of a file (commit_hash, size), asked once and without retries; None where
+    it cannot be reached. Raises EncoderError.
+    """
     import huggingface_hub as hub
     from huggingface_hub import errors
+
     try:
-        return hub.get_hf_file_metadata(hub.hf_hub_url(checkpoint, file, revision=revision), timeout=10)
+        return hub.get_hf_file_metadata(
+            hub.hf_hub_url(checkpoint, file, revision=revision), timeout=10
+        )
     except errors.RevisionNotFoundError as error:
-        raise EncoderError(f"{checkpoint} has no revision {revision!r}: take main, or a commit that the Hub lists") from error
+        raise EncoderError(
+            f"{checkpoint} has no revision {revision!r}: take main, or a commit that the Hub lists"
+        ) from error
     except errors.EntryNotFoundError as error:
-        raise EncoderError(f"{checkpoint} has no {file} on the Hub: it is no model of transformers") from error
-    except errors.RepositoryNotFoundError as error:             # a gated one, too
-        raise EncoderError(f"{checkpoint}: the Hub has no such model, or not for you: check its name, log in by `hf auth login`, "
-                           f"{_INSTEAD}") from error
+        raise EncoderError(
+            f"{checkpoint} has no {file} on the Hub: it is no model of transformers"
+        ) from error
+    except errors.RepositoryNotFoundError as error:  # a gated one, too
+        raise EncoderError(
+            f"{checkpoint}: the Hub has no such model, or not for you: check its name, log in by"
+            f" `hf auth login`, {_INSTEAD}"
+        ) from error
     except errors.HFValidationError as error:
-        raise EncoderError(f"{checkpoint!r} is no name of a model of the Hub: {first_line(error)}") from error
-    except Exception:           # whatever the HTTP library of the day raises: no network, a proxy, offline mode, a server in trouble
+        raise EncoderError(
+            f"{checkpoint!r} is no name of a model of the Hub: {first_line(error)}"
+        ) from error
+    except Exception:
+        # whatever the HTTP library of the day raises: no network, a proxy, offline mode, a server
+        # in trouble
         return None
 
 
 def _hub_file(checkpoint: str, commit: str, file: str, online: bool) -> pathlib.Path | None:
-    """A file of a model, from the Hub's cache or fetched; None where there is none. Raises EncoderError where the network breaks off."""
+    """A file of a model, from the Hub's cache or fetched; None where there is none.
+
+    Raises EncoderError where the network breaks off.
+    """
     import huggingface_hub as hub
     from huggingface_hub import errors
+
     try:
-        return pathlib.Path(hub.hf_hub_download(checkpoint, file, revision=commit, local_files_only=not online))
+        return pathlib.Path(
+            hub.hf_hub_download(checkpoint, file, revision=commit, local_files_only=not online)
+        )
     except errors.EntryNotFoundError as error:
         if online and isinstance(error, errors.LocalEntryNotFoundError):
             raise UnreachableError(checkpoint) from error
         return None
     except Exception as error:
-        raise EncoderError(f"{checkpoint}: {file} could not be fetched ({first_line(error)}); run again, it goes on where it was") from error
+        raise EncoderError(
+            f"{checkpoint}: {file} could not be fetched ({first_line(error)}); run again, it goes"
+            " on where it was"
+        ) from error
 
 
 @functools.lru_cache(maxsize=32)
@@ -144,8 +223,10 @@ def first_line(error: BaseException) -> str:
 
 @dataclass(frozen=True)
 class Size:
-    """How large a checkpoint is, to be shown before it is fetched: `megabytes` (10^6 bytes) of weights and `parameters` of the encoder, None
-    where unknown; `here`: nothing is left to download."""
+    """How large a checkpoint is, to be shown before it is fetched: `megabytes` (10^6 bytes) of
+    weights and `parameters` of the encoder, None where unknown; `here`: nothing is left to
+    download.
+    """
 
     checkpoint: str
     megabytes: float | None = None
@@ -153,18 +234,34 @@ class Size:
     here: bool = False
 
     def __str__(self) -> str:
-        size = "size unknown (the Hub cannot be reached)" if self.megabytes is None else f"{self.megabytes:.0f} MB"
-        known = [] if self.parameters is None else [f"{self.parameters / 1e6:.1f} million parameters"]
-        return f"{self.checkpoint}: " + ", ".join([size + (" on this machine" if self.here else " to download" if self.megabytes else ""), *known])
+        size = (
+            "size unknown (the Hub cannot be reached)"
+            if self.megabytes is None
+            else f"{self.megabytes:.0f} MB"
+        )
+        known = (
+            [] if self.parameters is None else [f"{self.parameters / 1e6:.1f} million parameters"]
+        )
+        return f"{self.checkpoint}: " + ", ".join(
+            [
+                size
+                + (" on this machine" if self.here else " to download" if self.megabytes else ""),
+                *known,
+            ]
+        )
 
 
 def describe(checkpoint: str, revision: str = "main") -> Size:
-    """How large a checkpoint is; fetches its config (some KB), never its weights. Raises EncoderError for one that does not exist or is no encoder.
+    """How large a checkpoint is; fetches its config (some KB), never its weights.
 
-    The parameters are the encoder's, counted on a model without storage; heads that the weights also hold do not count.
+    Raises EncoderError for one that does not exist or is no encoder.
+
+    The parameters are the encoder's, counted on a model without storage; heads that the weights
+    also hold do not count.
     """
     import torch
     from transformers import AutoModel
+
     try:
         source = find(checkpoint, revision)
     except UnreachableError:
@@ -177,7 +274,7 @@ def describe(checkpoint: str, revision: str = "main") -> Size:
     for name in WEIGHTS if source.online else ():
         try:
             head = _head(checkpoint, source.commit, name)
-        except EncoderError:                                    # no such file: the next name
+        except EncoderError:  # no such file: the next name
             continue
         if head is not None and head.size:
             return Size(checkpoint, head.size / 1e6, parameters)

@@ -1,4 +1,7 @@
-"""Self-supervised speech encoders as front ends: wav2vec 2.0, HuBERT, WavLM and their kin, from the Hub or from a folder."""
+"""Self-supervised speech encoders as front ends: wav2vec 2.0, HuBERT, WavLM and their kin, from the
+Hub or from a folder.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -13,24 +16,43 @@ import numpy as np
 import torch
 
 from colab_utils.features.encoders.checkpoints import find
-from colab_utils.features.encoders.module import SAMPLE_RATE, EncoderModule, UpperLayers, load_model, quiet
+from colab_utils.features.encoders.module import (
+    SAMPLE_RATE,
+    EncoderModule,
+    UpperLayers,
+    load_model,
+    quiet,
+)
 from colab_utils.features.front_end import FrontEnd, check_waveforms
 from colab_utils.settings import SettingError, setting
 
 POOLINGS = ("mean", "mean-std", "frames")
-_MOST_PADDING = 0.08                                    # share of a batch
+_MOST_PADDING = 0.08  # share of a batch
 
 
 @dataclass(frozen=True)
 class Encoder(FrontEnd):
-    """What encoders have in common: the crop before and the pooling after. A subclass adds `width` and `frames`.
+    """What encoders have in common: the crop before and the pooling after.
 
-    `pooling` "mean", or "mean-std" with the standard deviation (of the population) behind it, over the clip's own frames; "frames" keeps them.
+    A subclass adds `width` and `frames`.
+
+    `pooling` "mean", or "mean-std" with the standard deviation (of the population) behind it, over
+    the clip's own frames; "frames" keeps them.
     """
 
     sample_rate: ClassVar[int] = SAMPLE_RATE
-    pooling: str = setting("mean-std", "one vector a clip (mean, or mean and standard deviation over its frames), or the frames", options=POOLINGS)
-    max_seconds: float = setting(10.0, "only so many seconds from the start of a clip are used; 0 uses all", low=0.0, high=600.0, step=1.0)
+    pooling: str = setting(
+        "mean-std",
+        "one vector a clip (mean, or mean and standard deviation over its frames), or the frames",
+        options=POOLINGS,
+    )
+    max_seconds: float = setting(
+        10.0,
+        "only so many seconds from the start of a clip are used; 0 uses all",
+        low=0.0,
+        high=600.0,
+        step=1.0,
+    )
 
     @property
     def pooled(self) -> bool:
@@ -45,54 +67,93 @@ class Encoder(FrontEnd):
     @property
     def feature_names(self) -> list[str]:
         """`unit_0000` ... of frames; `mean_0000` ..., then `std_0000` ... of pooled ones."""
-        statistics = {"mean": ("mean",), "mean-std": ("mean", "std"), "frames": ("unit",)}[self.pooling]
+        statistics = {"mean": ("mean",), "mean-std": ("mean", "std"), "frames": ("unit",)}[
+            self.pooling
+        ]
         return [f"{statistic}_{unit:04d}" for statistic in statistics for unit in range(self.width)]
 
     def frames(self, waveforms: list[np.ndarray], device: str) -> list[torch.Tensor]:
-        """Frames of each waveform, float32 (frames, width), or (frames, layers, width): not padded, each as if it were alone."""
+        """Frames of each waveform, float32 (frames, width), or (frames, layers, width): not padded,
+        each as if it were alone.
+        """
         raise TypeError(f"{type(self).__name__} has no frames: write it")
 
     @torch.inference_mode()
     def compute(self, waveforms: list[np.ndarray], device: str = "cpu") -> list[np.ndarray]:
-        """Features of each waveform: a list of float32 (frames, dim), or (1, dim) where `pooled`. Raises ValueError for an empty waveform."""
+        """Features of each waveform: a list of float32 (frames, dim), or (1, dim) where `pooled`.
+
+        Raises ValueError for an empty waveform.
+        """
         check_waveforms(waveforms)
         stop = round(self.max_seconds * self.sample_rate) or None
-        return [self._pool(clip).cpu().numpy() for clip in self.frames([wave[:stop] for wave in waveforms], device)]
+        return [
+            self._pool(clip).cpu().numpy()
+            for clip in self.frames([wave[:stop] for wave in waveforms], device)
+        ]
 
     def _pool(self, clip: torch.Tensor) -> torch.Tensor:
-        """Frames (frames, ..., width) to what the store keeps: (frames, width), or (1, ... * width or twice that)."""
+        """Frames (frames, ..., width) to what the store keeps: (frames, width), or (1, ... * width
+        or twice that).
+        """
         if self.pooling == "frames":
             return clip
-        statistics = [clip.mean(0)] + ([clip.std(0, correction=0)] if self.pooling == "mean-std" else [])
+        statistics = [clip.mean(0)] + (
+            [clip.std(0, correction=0)] if self.pooling == "mean-std" else []
+        )
         return torch.cat(statistics, dim=-1).reshape(1, -1)
 
 
 @dataclass(frozen=True)
 class SpeechEncoder(Encoder):
-    """A self-supervised speech encoder: wav2vec 2.0 (Baevski et al. 2020), HuBERT (Hsu et al. 2021), WavLM (Chen et al. 2022), data2vec.
+    """A self-supervised speech encoder: wav2vec 2.0 (Baevski et al. 2020), HuBERT (Hsu et al.
+    2021), WavLM (Chen et al. 2022), data2vec.
 
-    `layer` k is the output of the k-th transformer layer (0: the input of the first), "last" that of the last; layers above are not computed.
-    "mean" averages over 0 ... last; "all" keeps them apart, layer after layer in one vector (`values.reshape(n, layers, -1)`), so that a head
-    can weigh them (SUPERB, Yang et al. 2021). Waveforms are brought to zero mean and unit variance where the checkpoint's preprocessor says so.
+    `layer` k is the output of the k-th transformer layer (0: the input of the first), "last" that
+    of the last; layers above are not computed. "mean" averages over 0 ... last; "all" keeps them
+    apart, layer after layer in one vector (`values.reshape(n, layers, -1)`), so that a head can
+    weigh them (SUPERB, Yang et al. 2021). Waveforms are brought to zero mean and unit variance
+    where the checkpoint's preprocessor says so.
 
-    A store's key holds the checkpoint's version: the Hub's commit, or a hash of a local folder. Raises EncoderError on use where the
-    checkpoint cannot be had or is damaged; SettingError for a `layer` that cannot be.
+    A store's key holds the checkpoint's version: the Hub's commit, or a hash of a local folder.
+    Raises EncoderError on use where the checkpoint cannot be had or is damaged; SettingError for a
+    `layer` that cannot be.
     """
 
     NAME: ClassVar[str] = "ssl"
     VERSION: ClassVar[int] = 1
-    checkpoint: str = setting("facebook/wav2vec2-base", "a model of the Hugging Face Hub (owner/name), or a folder in its format")
-    revision: str = setting("main", "branch, tag or commit of the Hub's model; a folder has none", more=True)
-    layer: int | str = setting("last", "transformer layer: 0, 1, ..., last, mean (over all), or all (kept apart)")
-    half: bool = setting(False, "compute in float16 on a GPU (a CPU always computes in float32)", options=(False, True), more=True)
+    checkpoint: str = setting(
+        "facebook/wav2vec2-base",
+        "a model of the Hugging Face Hub (owner/name), or a folder in its format",
+    )
+    revision: str = setting(
+        "main", "branch, tag or commit of the Hub's model; a folder has none", more=True
+    )
+    layer: int | str = setting(
+        "last", "transformer layer: 0, 1, ..., last, mean (over all), or all (kept apart)"
+    )
+    half: bool = setting(
+        False,
+        "compute in float16 on a GPU (a CPU always computes in float32)",
+        options=(False, True),
+        more=True,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        known = self.layer in ("last", "mean", "all") if isinstance(self.layer, str) else type(self.layer) is int and self.layer >= 0
+        known = (
+            self.layer in ("last", "mean", "all")
+            if isinstance(self.layer, str)
+            else type(self.layer) is int and self.layer >= 0
+        )
         if not known:
-            raise SettingError(f"layer = {self.layer!r}: a whole number from 0, 'last', 'mean' or 'all' is needed")
+            raise SettingError(
+                f"layer = {self.layer!r}: a whole number from 0, 'last', 'mean' or 'all' is needed"
+            )
         if self.layer == "all" and not self.pooled:
-            raise SettingError("layer = 'all' with pooling = 'frames' would store every layer's frames: choose one layer, or a pooling")
+            raise SettingError(
+                "layer = 'all' with pooling = 'frames' would store every layer's frames: choose one"
+                " layer, or a pooling"
+            )
 
     def resolved(self) -> dict:
         """Checkpoint and revision by what they are now. Raises EncoderError."""
@@ -112,49 +173,79 @@ class SpeechEncoder(Encoder):
     def feature_names(self) -> list[str]:
         """As every encoder's, with `layer_00_` ... before them where `layer` is "all"."""
         names = super().feature_names
-        return names if self.layer != "all" else [f"layer_{layer:02d}_{name}" for layer in range(self.depth + 1) for name in names]
+        return (
+            names
+            if self.layer != "all"
+            else [f"layer_{layer:02d}_{name}" for layer in range(self.depth + 1) for name in names]
+        )
 
     def frames(self, waveforms: list[np.ndarray], device: str) -> list[torch.Tensor]:
         """Frames of each waveform, computed in batches of like length."""
         module = _loaded(self, tuple(self.resolved().values()), device)
         clips: list[torch.Tensor] = [torch.empty(0)] * len(waveforms)
-        for batch in buckets([len(wave) for wave in waveforms], seconds_at_once(device) * self.sample_rate):
+        for batch in buckets(
+            [len(wave) for wave in waveforms], seconds_at_once(device) * self.sample_rate
+        ):
             values, mask = module([waveforms[number] for number in batch])
             for number, row, frames in zip(batch, values, mask.sum(1).tolist(), strict=True):
                 clips[number] = row[:frames]
         return clips
 
     def below(self, n_layers: int) -> SpeechEncoder:
-        """The front end of the frames that go into the last `n_layers` layers, to be fine-tuned by `load_upper_layers`. Raises SettingError."""
+        """The front end of the frames that go into the last `n_layers` layers, to be fine-tuned by
+        `load_upper_layers`. Raises SettingError.
+        """
         top = self.depth if self.layer == "last" else self.layer
         if isinstance(top, str) or not 1 <= n_layers <= top:
-            raise SettingError(f"{n_layers} layers below layer = {self.layer!r}: 1 to {self.depth} of one layer (a number, or 'last') are possible")
+            raise SettingError(
+                f"{n_layers} layers below layer = {self.layer!r}: 1 to {self.depth} of one layer (a"
+                " number, or 'last') are possible"
+            )
         return dataclasses.replace(self, layer=top - n_layers, pooling="frames")
 
 
 def load_encoder(spec: SpeechEncoder, device: str = "cpu") -> EncoderModule:
-    """A new torch module of `spec`, to be tuned: `module(waveforms) -> (frames, mask)`; the convolutions are frozen. Raises EncoderError."""
-    return EncoderModule(*load_model(find(spec.checkpoint, spec.revision)), spec.layer, spec.half).to(device)
+    """A new torch module of `spec`, to be tuned: `module(waveforms) -> (frames, mask)`; the
+    convolutions are frozen. Raises EncoderError.
+    """
+    return EncoderModule(
+        *load_model(find(spec.checkpoint, spec.revision)), spec.layer, spec.half
+    ).to(device)
 
 
 def load_upper_layers(spec: SpeechEncoder, n_layers: int, device: str = "cpu") -> UpperLayers:
-    """The last `n_layers` layers of `spec`, to be tuned on the frames of `spec.below(n_layers)`. Raises EncoderError, SettingError."""
+    """The last `n_layers` layers of `spec`, to be tuned on the frames of `spec.below(n_layers)`.
+
+    Raises EncoderError, SettingError.
+    """
     spec.below(n_layers)
     return UpperLayers(load_encoder(spec, device).encoder, n_layers)
 
 
-def save_encoder(spec: SpeechEncoder, upper: UpperLayers, folder: str | os.PathLike) -> pathlib.Path:
-    """Write the encoder of `spec` with `upper` (of `load_upper_layers`, tuned) in the place of its layers, in the Hub's format; returns the folder.
+def save_encoder(
+    spec: SpeechEncoder, upper: UpperLayers, folder: str | os.PathLike
+) -> pathlib.Path:
+    """Write the encoder of `spec` with `upper` (of `load_upper_layers`, tuned) in the place of its
+    layers, in the Hub's format; returns the folder.
 
     `SpeechEncoder(checkpoint=<folder>)` reads it like any other. Raises EncoderError.
     """
     from transformers import AutoFeatureExtractor
-    source, folder, tuned = find(spec.checkpoint, spec.revision), pathlib.Path(folder), upper.encoder.layers
+
+    source, folder, tuned = (
+        find(spec.checkpoint, spec.revision),
+        pathlib.Path(folder),
+        upper.encoder.layers,
+    )
     model, _ = load_model(source)
     top = spec.layer if isinstance(spec.layer, int) else spec.depth
-    for mine, other in zip(model.encoder.layers[top - len(tuned):top], tuned, strict=True):
-        mine.load_state_dict({name: value.cpu() for name, value in other.state_dict().items()}, strict=False)     # WavLM's first holds more
-    if getattr(model.config, "do_stable_layer_norm", False) and top == spec.depth:        # stands behind the last layer
+    for mine, other in zip(model.encoder.layers[top - len(tuned) : top], tuned, strict=True):
+        # WavLM's first holds more
+        mine.load_state_dict(
+            {name: value.cpu() for name, value in other.state_dict().items()}, strict=False
+        )
+    # stands behind the last layer
+    if getattr(model.config, "do_stable_layer_norm", False) and top == spec.depth:
         model.encoder.layer_norm.load_state_dict(upper.encoder.layer_norm.state_dict())
     with quiet():
         model.save_pretrained(folder)
@@ -164,7 +255,9 @@ def save_encoder(spec: SpeechEncoder, upper: UpperLayers, folder: str | os.PathL
 
 @functools.lru_cache(maxsize=1)
 def _loaded(spec: SpeechEncoder, version: tuple, device: str) -> EncoderModule:
-    """The module that extraction uses, kept until another is asked for; `version` tells a folder whose content changed."""
+    """The module that extraction uses, kept until another is asked for; `version` tells a folder
+    whose content changed.
+    """
     return load_encoder(spec, device)
 
 
@@ -176,13 +269,18 @@ def seconds_at_once(device: str) -> int:
 def buckets(lengths: Sequence[int], at_most: float) -> list[list[int]]:
     """Positions of `lengths` in batches of like length, the longest first.
 
-    Filled up to its longest, a batch has at most `at_most` in all (a longer clip stands alone), and at most 8 % of it is padding.
+    Filled up to its longest, a batch has at most `at_most` in all (a longer clip stands alone), and
+    at most 8 % of it is padding.
     """
     batches: list[list[int]] = []
     longest = total = 0
     for position in sorted(range(len(lengths)), key=lambda position: -lengths[position]):
         padded = longest * (len(batches[-1]) + 1) if batches else 0
-        if batches and padded <= at_most and padded - total - lengths[position] <= _MOST_PADDING * padded:
+        if (
+            batches
+            and padded <= at_most
+            and padded - total - lengths[position] <= _MOST_PADDING * padded
+        ):
             batches[-1].append(position)
             total += lengths[position]
         else:

@@ -1,4 +1,7 @@
-"""Speech encoders of transformers as torch modules: waveforms of any lengths to frames and a mask, each clip as if it were alone."""
+"""Speech encoders of transformers as torch modules: waveforms of any lengths to frames and a mask,
+each clip as if it were alone.
+"""
+
 from __future__ import annotations
 
 import contextlib
@@ -10,51 +13,82 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
-from colab_utils.features.encoders.checkpoints import PREPROCESSOR, Checkpoint, EncoderError, first_line
+from colab_utils.features.encoders.checkpoints import (
+    PREPROCESSOR,
+    Checkpoint,
+    EncoderError,
+    first_line,
+)
 from colab_utils.features.front_end import check_waveforms
 
 SAMPLE_RATE = 16000
-_UNTRAINED = "masked_spec_embed"        # stands in for masked frames in pre-training; checkpoints may lack it, and nothing here uses it
-_PADDED = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")     # data2vec's positional layers would see the padding
+# stands in for masked frames in pre-training; checkpoints may lack it, and nothing here uses it
+_UNTRAINED = "masked_spec_embed"
+# data2vec's positional layers would see the padding
+_PADDED = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")
 
 
 class EncoderModule(nn.Module):
-    """waveforms, a list of float32 (samples,) at 16 kHz -> (frames (n, longest, dim), mask (n, longest), True where there is speech).
+    """waveforms, a list of float32 (samples,) at 16 kHz -> (frames (n, longest, dim), mask (n,
+    longest), True where there is speech).
 
-    With `layer` "all", frames are (n, longest, layers, dim): the input of the first transformer layer, then the output of each; "mean"
-    averages over them. Frames stand 20 ms apart and are 0 where the mask is False.
+    With `layer` "all", frames are (n, longest, layers, dim): the input of the first transformer
+    layer, then the output of each; "mean" averages over them. Frames stand 20 ms apart and are 0
+    where the mask is False.
 
-    A clip's frames do not depend on the others (1e-4): the convolutions run clip by clip, because the group norm of wav2vec 2.0's first
-    layer takes its statistics over all time, padding included; only then are clips padded, and the transformer attends under the mask.
-    Encoders whose transformer cannot be masked exactly run clip by clip to the end. Short clips gain little from batched convolutions anyway.
+    A clip's frames do not depend on the others (1e-4): the convolutions run clip by clip, because
+    the group norm of wav2vec 2.0's first layer takes its statistics over all time, padding
+    included; only then are clips padded, and the transformer attends under the mask. Encoders whose
+    transformer cannot be masked exactly run clip by clip to the end. Short clips gain little from
+    batched convolutions anyway.
 
-    The gradient flows into projection and transformer; the convolutions are frozen (method_facts §2.2). Stays in eval mode unless `train()`
-    is called: no dropout, no dropped layers, no masked frames. `half`: float16 on a GPU, where torch deems it safe (autocast).
+    The gradient flows into projection and transformer; the convolutions are frozen (method_facts
+    §2.2). Stays in eval mode unless `train()` is called: no dropout, no dropped layers, no masked
+    frames. `half`: float16 on a GPU, where torch deems it safe (autocast).
     """
 
     def __init__(self, model: Any, normalise: bool, layer: int | str = "last", half: bool = False):
         super().__init__()
         config = model.config
         self.normalise, self.layer, self.half, self.dim = normalise, layer, half, config.hidden_size
-        self.convolutions, self.projection, self.encoder = model.feature_extractor, model.feature_projection, model.encoder
+        self.convolutions, self.projection, self.encoder = (
+            model.feature_extractor,
+            model.feature_projection,
+            model.encoder,
+        )
         self.convolutions.requires_grad_(False)
-        self.paddable = config.model_type in _PADDED and not getattr(config, "conv_pos_batch_norm", False)
-        self.shortest = 1                                       # samples that give one frame
-        for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
+        self.paddable = config.model_type in _PADDED and not getattr(
+            config, "conv_pos_batch_norm", False
+        )
+        self.shortest = 1  # samples that give one frame
+        for kernel, stride in zip(
+            reversed(config.conv_kernel), reversed(config.conv_stride), strict=True
+        ):
             self.shortest = (self.shortest - 1) * stride + kernel
         if isinstance(layer, int):
             _cut(self.encoder, layer, config)
         self.eval()
 
-    def forward(self, waveforms: Sequence[np.ndarray | torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Frames and mask of `waveforms`, as above. A clip under 25 ms is filled with zeros to one frame. Raises ValueError for an empty one."""
+    def forward(
+        self, waveforms: Sequence[np.ndarray | torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Frames and mask of `waveforms`, as above.
+
+        A clip under 25 ms is filled with zeros to one frame. Raises ValueError for an empty one.
+        """
         check_waveforms(waveforms)
         device = next(self.encoder.parameters()).device
-        exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)         # TF32 rounds at 1e-3, not alike for every shape of batch
-        with exact, torch.autocast(device.type, torch.float16, enabled=self.half and device.type == "cuda"):
+        # TF32 rounds at 1e-3, not alike for every shape of batch
+        exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+        with (
+            exact,
+            torch.autocast(device.type, torch.float16, enabled=self.half and device.type == "cuda"),
+        ):
             local = [self._local(wave, device) for wave in waveforms]
             batches = [local] if self.paddable else [[clip] for clip in local]
-            frames = pad_sequence([row for batch in batches for row in self._context(batch)], batch_first=True)
+            frames = pad_sequence(
+                [row for batch in batches for row in self._context(batch)], batch_first=True
+            )
         counts = torch.tensor([len(clip) for clip in local], device=device)
         mask = torch.arange(frames.shape[1], device=device) < counts[:, None]
         return frames.float() * mask.reshape(*mask.shape, *[1] * (frames.ndim - 2)), mask
@@ -69,40 +103,61 @@ class EncoderModule(nn.Module):
         return self.convolutions(wave[None])[0].T
 
     def _context(self, local: list[torch.Tensor]) -> torch.Tensor:
-        """Projection and transformer over padded clips: (n, longest, dim), or (n, longest, layers, dim)."""
+        """Projection and transformer over padded clips: (n, longest, dim), or (n, longest, layers,
+        dim).
+        """
         lengths = [len(clip) for clip in local]
         projected = self.projection(pad_sequence(local, batch_first=True))
         projected = projected[0] if isinstance(projected, tuple) else projected
         mask = None
-        if len(set(lengths)) > 1:                               # without padding no mask, which is faster
-            mask = torch.arange(max(lengths), device=projected.device) < torch.tensor(lengths, device=projected.device)[:, None]
-        output = self.encoder(projected, attention_mask=mask, output_hidden_states=self.layer in ("all", "mean"))
+        # without padding no mask, which is faster
+        if len(set(lengths)) > 1:
+            mask = (
+                torch.arange(max(lengths), device=projected.device)
+                < torch.tensor(lengths, device=projected.device)[:, None]
+            )
+        output = self.encoder(
+            projected, attention_mask=mask, output_hidden_states=self.layer in ("all", "mean")
+        )
         if self.layer == "all":
             return torch.stack(output.hidden_states, dim=2)
-        return sum(output.hidden_states) / len(output.hidden_states) if self.layer == "mean" else output.last_hidden_state
+        return (
+            sum(output.hidden_states) / len(output.hidden_states)
+            if self.layer == "mean"
+            else output.last_hidden_state
+        )
 
 
 class UpperLayers(nn.Module):
-    """The last layers of an encoder: (values (n, frames, dim), mask (n, frames)) -> (n, frames, dim), 0 where the mask is False.
+    """The last layers of an encoder: (values (n, frames, dim), mask (n, frames)) -> (n, frames,
+    dim), 0 where the mask is False.
 
-    Fed with frames of the layer below them, from a feature store, it gives what the whole encoder gives; so fine-tuning computes the frozen
-    layers once and not once a step. `mask` must be True from the left on, as `FeatureStore.padded` gives it. In eval mode, as EncoderModule.
+    Fed with frames of the layer below them, from a feature store, it gives what the whole encoder
+    gives; so fine-tuning computes the frozen layers once and not once a step. `mask` must be True
+    from the left on, as `FeatureStore.padded` gives it. In eval mode, as EncoderModule.
     """
 
     def __init__(self, encoder: nn.Module, n_layers: int):
         super().__init__()
-        first, kept = encoder.layers[0], encoder.layers[len(encoder.layers) - n_layers:]
+        first, kept = encoder.layers[0], encoder.layers[len(encoder.layers) - n_layers :]
         if hasattr(getattr(first, "attention", None), "rel_attn_embed"):
-            kept[0].attention.rel_attn_embed = first.attention.rel_attn_embed               # WavLM: all layers share the first one's positions
+            # WavLM: all layers share the first one's positions
+            kept[0].attention.rel_attn_embed = first.attention.rel_attn_embed
         encoder.layers, encoder.pos_conv_embed = kept, _Nothing()
         if "StableLayerNorm" not in type(encoder).__name__:
-            encoder.layer_norm = nn.Identity()                  # it stands before the first layer, in the other variant behind the last
+            # it stands before the first layer, in the other variant behind the last
+            encoder.layer_norm = nn.Identity()
         self.encoder = encoder
         self.eval()
 
     def forward(self, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Frames that the last layers make of `values`. The gradient flows into the layers, and into `values`."""
-        frames = self.encoder(values.clone(), attention_mask=None if mask.all() else mask).last_hidden_state
+        """Frames that the last layers make of `values`.
+
+        The gradient flows into the layers, and into `values`.
+        """
+        frames = self.encoder(
+            values.clone(), attention_mask=None if mask.all() else mask
+        ).last_hidden_state
         return frames * mask[..., None]
 
 
@@ -115,44 +170,70 @@ class _Nothing(nn.Module):
 
 
 def _cut(encoder: nn.Module, layer: int, config: Any) -> None:
-    """Leave out the transformer layers above `layer`, which need not be computed. Raises EncoderError where there are not so many."""
+    """Leave out the transformer layers above `layer`, which need not be computed.
+
+    Raises EncoderError where there are not so many.
+    """
     if layer > config.num_hidden_layers:
-        raise EncoderError(f"layer = {layer}: the checkpoint has {config.num_hidden_layers} layers; 0 is the input of the first")
+        raise EncoderError(
+            f"layer = {layer}: the checkpoint has {config.num_hidden_layers} layers; 0 is the input"
+            " of the first"
+        )
     if layer < config.num_hidden_layers:
         encoder.layers = encoder.layers[:layer]
         if getattr(config, "do_stable_layer_norm", False):
-            encoder.layer_norm = nn.Identity()                  # it belongs to the last layer alone
+            encoder.layer_norm = nn.Identity()  # it belongs to the last layer alone
 
 
 def load_model(source: Checkpoint) -> tuple[Any, bool]:
-    """The checkpoint's model in float32, and whether its preprocessor wants waveforms of zero mean and unit variance.
+    """The checkpoint's model in float32, and whether its preprocessor wants waveforms of zero mean
+    and unit variance.
 
-    Raises EncoderError for damaged, missing or foreign weights: no weight is ever made up. Pickled weights are read as tensors only.
+    Raises EncoderError for damaged, missing or foreign weights: no weight is ever made up. Pickled
+    weights are read as tensors only.
     """
     from transformers import AutoFeatureExtractor, AutoModel
+
     config, name = source.config(), source.name
     source.weights()
     if not (source.folder / PREPROCESSOR).is_file():
-        raise EncoderError(f"{name} has no {PREPROCESSOR}, which says how waveforms are normalised: save the feature extractor beside the model")
+        raise EncoderError(
+            f"{name} has no {PREPROCESSOR}, which says how waveforms are normalised: save the"
+            " feature extractor beside the model"
+        )
     try:
         extractor = AutoFeatureExtractor.from_pretrained(source.folder)
         with quiet():
-            model, report = AutoModel.from_pretrained(source.folder, config=config, weights_only=True, output_loading_info=True)
-    except Exception as error:          # safetensors, pickle, zip, JSON and shape errors, each with its own class
-        raise EncoderError(f"{name}: its weights or its {PREPROCESSOR} are damaged or of another model ({first_line(error)}); "
-                           "delete them, then fetch or save them again") from error
+            model, report = AutoModel.from_pretrained(
+                source.folder, config=config, weights_only=True, output_loading_info=True
+            )
+    except Exception as error:
+        # safetensors, pickle, zip, JSON and shape errors, each with its own class
+        raise EncoderError(
+            f"{name}: its weights or its {PREPROCESSOR} are damaged or of another model"
+            f" ({first_line(error)}); delete them, then fetch or save them again"
+        ) from error
     missing = sorted(key for key in report["missing_keys"] if key != _UNTRAINED)
     if missing:
-        raise EncoderError(f"{name}: its weights lack {len(missing)} of the encoder's tensors ({missing[0]}, ...): they are another model's")
+        raise EncoderError(
+            f"{name}: its weights lack {len(missing)} of the encoder's tensors ({missing[0]}, ...):"
+            " they are another model's"
+        )
     if extractor.sampling_rate != SAMPLE_RATE:
-        raise EncoderError(f"{name} wants {extractor.sampling_rate} Hz: only encoders of {SAMPLE_RATE} Hz are supported")
+        raise EncoderError(
+            f"{name} wants {extractor.sampling_rate} Hz: only encoders of {SAMPLE_RATE} Hz are"
+            " supported"
+        )
     return model.float(), bool(extractor.do_normalize)
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without transformers' bars and its list of unused heads meanwhile; what counts, missing weights, is an error here."""
+    """Without transformers' bars and its list of unused heads meanwhile; what counts, missing
+    weights, is an error here.
+    """
     from transformers.utils import logging
+
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -1,4 +1,5 @@
 """One shard of a feature store: a safetensors file that says what it holds and whether it is whole."""
+
 from __future__ import annotations
 
 import json
@@ -13,7 +14,9 @@ import safetensors.numpy
 
 from colab_utils.files import canonical_json, write_bytes
 
-_HEAD = "store"             # one metadata entry only: safetensors writes several in no fixed order, and equal stores are equal byte for byte
+# one metadata entry only: safetensors writes several in no fixed order, and equal stores are equal
+# byte for byte
+_HEAD = "store"
 
 
 class StoreError(ValueError):
@@ -24,9 +27,10 @@ class StoreError(ValueError):
 class ShardHead:
     """What a shard says of itself.
 
-    `key` of its store; `ids` of its utterances with their `frames`, in the order of the rows of `values` (frames, dim) float32; `skipped`
-    pairs (utt_id, reason); `crc32` over all this and the values. A checksum against torn and flipped bytes, not against forgery: CRC-32
-    reads 3 GB a second where SHA-256 reads 0.4, and every shard is checked whenever a store is used again.
+    `key` of its store; `ids` of its utterances with their `frames`, in the order of the rows of
+    `values` (frames, dim) float32; `skipped` pairs (utt_id, reason); `crc32` over all this and the
+    values. A checksum against torn and flipped bytes, not against forgery: CRC-32 reads 3 GB a
+    second where SHA-256 reads 0.4, and every shard is checked whenever a store is used again.
     """
 
     key: str
@@ -41,21 +45,38 @@ class ShardHead:
         return f"{zlib.crc32(np.ascontiguousarray(values).data, zlib.crc32(head)):08x}"
 
 
-def write_shard(path: str | os.PathLike, key: str, features: dict[str, np.ndarray], skipped: list[list[str]], dim: int) -> ShardHead:
-    """Write the `features` (utt_id to float32 (frames, dim)) as a shard, atomically, and return its head. Raises DiskFullError."""
+def write_shard(
+    path: str | os.PathLike,
+    key: str,
+    features: dict[str, np.ndarray],
+    skipped: list[list[str]],
+    dim: int,
+) -> ShardHead:
+    """Write the `features` (utt_id to float32 (frames, dim)) as a shard, atomically, and return its
+    head. Raises DiskFullError.
+    """
     values = np.concatenate([np.zeros((0, dim), np.float32), *features.values()])
     head = ShardHead(key, list(features), [len(value) for value in features.values()], skipped)
     head = ShardHead(head.key, head.ids, head.frames, head.skipped, head.checksum(values))
-    write_bytes(path, safetensors.numpy.save({"values": values}, metadata={_HEAD: canonical_json(asdict(head))}))
+    write_bytes(
+        path,
+        safetensors.numpy.save({"values": values}, metadata={_HEAD: canonical_json(asdict(head))}),
+    )
     return head
 
 
 def read_shard(path: str | os.PathLike) -> tuple[ShardHead, np.ndarray]:
-    """A shard's head and its values, float32 (frames, dim), checked against its checksum. Raises StoreError for a damaged file."""
+    """A shard's head and its values, float32 (frames, dim), checked against its checksum.
+
+    Raises StoreError for a damaged file.
+    """
     path = pathlib.Path(path)
     try:
         with safetensors.safe_open(path, framework="numpy") as handle:
-            head, values = ShardHead(**json.loads(handle.metadata()[_HEAD])), handle.get_tensor("values")
+            head, values = (
+                ShardHead(**json.loads(handle.metadata()[_HEAD])),
+                handle.get_tensor("values"),
+            )
     except FileNotFoundError as error:
         raise StoreError(f"{path}: missing; run the extraction again") from error
     except (safetensors.SafetensorError, ValueError, TypeError, KeyError) as error:

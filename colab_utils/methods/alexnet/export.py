@@ -1,5 +1,7 @@
 """The container that users of the AlexNet system know: one entry a speaker, as arrays in one file
-(method_facts §3.2)."""
+(method_facts §3.2).
+"""
+
 from __future__ import annotations
 
 import os
@@ -28,9 +30,14 @@ class SpeakerArrays(NamedTuple):
     segments_per_utterance: np.ndarray
 
 
-def speaker_export(rows: pd.DataFrame, store: FeatureStore, spec: AlexNetSpectrogram,
-                   labels: Sequence[str], length: int = 300,
-                   hop: int = 300) -> dict[str, SpeakerArrays]:
+def speaker_export(
+    rows: pd.DataFrame,
+    store: FeatureStore,
+    spec: AlexNetSpectrogram,
+    labels: Sequence[str],
+    length: int = 300,
+    hop: int = 300,
+) -> dict[str, SpeakerArrays]:
     """{speaker: SpeakerArrays} of `rows`, utterances in their order.
 
     Raises ValueError for an emotion outside the labels.
@@ -38,8 +45,9 @@ def speaker_export(rows: pd.DataFrame, store: FeatureStore, spec: AlexNetSpectro
     codes = pd.Index(labels).get_indexer(rows["emotion"])
     if (codes < 0).any():
         foreign = rows["emotion"][codes < 0].iloc[0]
-        raise ValueError(f"{foreign!r} is not among the labels {', '.join(labels)}: choose "
-                         "emotions first")
+        raise ValueError(
+            f"{foreign!r} is not among the labels {', '.join(labels)}: choose emotions first"
+        )
     by_speaker = rows.reset_index(drop=True).groupby("speaker").indices
     found = {}
     for speaker in sorted(by_speaker):
@@ -49,8 +57,9 @@ def speaker_export(rows: pd.DataFrame, store: FeatureStore, spec: AlexNetSpectro
             pictures.append(segments(store[utt_id], spec, length, hop)[0])
         counts = np.array([len(one) for one in pictures], dtype=np.int64)
         spoken = codes[places].astype(np.int64)
-        found[speaker] = SpeakerArrays(np.concatenate(pictures), spoken,
-                                       np.repeat(spoken, counts), counts)
+        found[speaker] = SpeakerArrays(
+            np.concatenate(pictures), spoken, np.repeat(spoken, counts), counts
+        )
     return found
 
 

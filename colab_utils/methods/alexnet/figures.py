@@ -1,5 +1,7 @@
 """What the AlexNet system sees and how it fares: pictures with the places it looks at, rates by
-fold, rates against the noise."""
+fold, rates against the noise.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -15,12 +17,15 @@ from colab_utils.results.metrics import cell_counts, summarise
 from colab_utils.results.rates import uar, wa
 from colab_utils.results.runs import Run
 
-_SPECTRUM, _MAP = "magma", 0.55      # colour map of the picture; opacity of the activation map
-_SMALL = 6.5                         # points
-_SEEN = ("Upper row: the picture the network gets, each band scaled by the training utterances. "
-         "Dashed: where the speech ends and silence is filled in.")
-_LOOKED_AT = ("Lower row: bright where a place speaks for the predicted emotion (class activation "
-              "map).")
+_SPECTRUM, _MAP = "magma", 0.55  # colour map of the picture; opacity of the activation map
+_SMALL = 6.5  # points
+_SEEN = (
+    "Upper row: the picture the network gets, each band scaled by the training utterances. "
+    "Dashed: where the speech ends and silence is filled in."
+)
+_LOOKED_AT = (
+    "Lower row: bright where a place speaks for the predicted emotion (class activation map)."
+)
 
 
 class View(NamedTuple):
@@ -43,8 +48,9 @@ class View(NamedTuple):
     name: str
 
 
-def views_figure(views: Sequence[View], title: str = "",
-                 marks: Sequence[str] = ()) -> style.SuiteFigure:
+def views_figure(
+    views: Sequence[View], title: str = "", marks: Sequence[str] = ()
+) -> style.SuiteFigure:
     """Pictures as the network sees them (upper row), and with what speaks for the predicted emotion
     over them (lower row).
 
@@ -99,8 +105,9 @@ def _stretched(values: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(values), np.nan, 0.5)
 
 
-def folds_table(predictions: pd.DataFrame, labels: Sequence[str],
-                n_boot: int = 1000) -> pd.DataFrame:
+def folds_table(
+    predictions: pd.DataFrame, labels: Sequence[str], n_boot: int = 1000
+) -> pd.DataFrame:
     """One row a fold, fractions, means over seeds.
 
     Columns: fold, speakers, n (utterances), uar, low, high (95 % over its speakers; NaN for one),
@@ -111,16 +118,26 @@ def folds_table(predictions: pd.DataFrame, labels: Sequence[str],
         counts = cell_counts(part, labels)
         low, high = summarise(part, labels, n_boot)["uar_ci95"] or (np.nan, np.nan)
         speakers = ", ".join(sorted(set(part["speaker"])))
-        rows.append({"fold": fold, "speakers": speakers, "n": part["utt_id"].nunique(),
-                     "uar": float(np.mean(uar(counts))), "low": low, "high": high,
-                     "wa": float(np.mean(wa(counts)))})
+        rows.append(
+            {
+                "fold": fold,
+                "speakers": speakers,
+                "n": part["utt_id"].nunique(),
+                "uar": float(np.mean(uar(counts))),
+                "low": low,
+                "high": high,
+                "wa": float(np.mean(wa(counts))),
+            }
+        )
     return pd.DataFrame(rows)
 
 
-def folds_figure(table: pd.DataFrame, metrics: Mapping[str, Any], title: str = "",
-                 marks: Sequence[str] = ()) -> style.SuiteFigure:
+def folds_figure(
+    table: pd.DataFrame, metrics: Mapping[str, Any], title: str = "", marks: Sequence[str] = ()
+) -> style.SuiteFigure:
     """UAR (with its interval) and WA of every fold of `folds_table`, and beneath them those of all
-    folds pooled, from metrics.json."""
+    folds pooled, from metrics.json.
+    """
     with style.suite_style():
         figure = style.new_figure(style.ONE_COLUMN, 0.2 * len(table) + 1.6)
         axes, rows = figure.subplots(), np.arange(len(table), 0, -1)
@@ -134,18 +151,24 @@ def folds_figure(table: pd.DataFrame, metrics: Mapping[str, Any], title: str = "
         axes.axvline(100 * metrics["chance"], color=style.QUIET, lw=0.8, ls=":", label="chance")
         names = [f"{row.speakers} (n = {row.n})" for row in table.itertuples()]
         axes.set_yticks([*rows, 0], [*names, "all, pooled"])
-        axes.set(xlabel="Rate (%)", ylabel="Speakers of the fold", xlim=(0, 100),
-                 ylim=(-0.7, len(table) + 0.7))
+        axes.set(
+            xlabel="Rate (%)",
+            ylabel="Speakers of the fold",
+            xlim=(0, 100),
+            ylim=(-0.7, len(table) + 0.7),
+        )
         above = "\n".join(captions.wrap(title, style.ONE_COLUMN, 8))
-        figure.legend(loc="outside upper center", ncols=3, frameon=False, title=above,
-                      title_fontsize=8)
+        figure.legend(
+            loc="outside upper center", ncols=3, frameon=False, title=above, title_fontsize=8
+        )
         told = "Bars: 95 % interval of the UAR over speakers (none for a fold of one)."
         finish(figure, axes, "", [told], marks)
     return figure
 
 
-def noise_figure(table: pd.DataFrame, chance: float, noise: str, title: str = "",
-                 marks: Sequence[str] = ()) -> style.SuiteFigure:
+def noise_figure(
+    table: pd.DataFrame, chance: float, noise: str, title: str = "", marks: Sequence[str] = ()
+) -> style.SuiteFigure:
     """UAR against the signal-to-noise ratio for each model, and on the clean recording at the right
     end.
 
@@ -168,10 +191,19 @@ def noise_figure(table: pd.DataFrame, chance: float, noise: str, title: str = ""
             part = mine[mine["model"] == model].sort_values("place")
             aside = 0.25 * (number - (len(models) - 1) / 2)
             place, colour = part["place"] + aside, COLOURS[number % len(COLOURS)]
-            axes.vlines(place, 100 * part["low"], 100 * part["high"], color=colour, lw=0.8,
-                        alpha=0.75)
-            axes.plot(place, 100 * part["uar"], marker=MARKERS[number], ms=3.6, lw=1, color=colour,
-                      dashes=DASHES[number], label=model)
+            axes.vlines(
+                place, 100 * part["low"], 100 * part["high"], color=colour, lw=0.8, alpha=0.75
+            )
+            axes.plot(
+                place,
+                100 * part["uar"],
+                marker=MARKERS[number],
+                ms=3.6,
+                lw=1,
+                color=colour,
+                dashes=DASHES[number],
+                label=model,
+            )
             ends.append((place.iloc[-1], 100 * part["uar"].iloc[-1], model, colour))
         axes.axhline(100 * chance, color=style.QUIET, lw=0.8, ls=":")
         ends.append((clean_at, 100 * chance, "chance", style.QUIET))
@@ -204,12 +236,19 @@ def conditions_table(runs: Mapping[str, Run]) -> pd.DataFrame:
     for run in runs.values():
         metrics = run.metrics
         low, high = metrics["uar_ci95"] or (np.nan, np.nan)
-        rows.append({"model": run.config["model"], "condition": run.config["condition"],
-                     "uar": metrics["uar"], "low": low, "high": high, "wa": metrics["wa"]})
+        rows.append(
+            {
+                "model": run.config["model"],
+                "condition": run.config["condition"],
+                "uar": metrics["uar"],
+                "low": low,
+                "high": high,
+                "wa": metrics["wa"],
+            }
+        )
     return pd.DataFrame(rows)
 
 
 def clean_runs(runs: Mapping[str, Run]) -> dict[str, Run]:
     """Those tested on clean recordings, by their model."""
-    return {run.config["model"]: run for run in runs.values()
-            if run.config["condition"] == "clean"}
+    return {run.config["model"]: run for run in runs.values() if run.config["condition"] == "clean"}

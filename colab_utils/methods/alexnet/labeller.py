@@ -1,5 +1,7 @@
 """A network to keep: its weights, the range of its bins and its settings, and what labels audio
-with them."""
+with them.
+"""
+
 from __future__ import annotations
 
 import os
@@ -26,8 +28,13 @@ _LOW, _HIGH = "range.low", "range.high"
 _UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError, SafetensorError)
 
 
-def save_network(folder: str | os.PathLike, learner: AlexnetLearner, config: AlexnetConfig,
-                 labels: Sequence[str], about: Mapping[str, Any]) -> pathlib.Path:
+def save_network(
+    folder: str | os.PathLike,
+    learner: AlexnetLearner,
+    config: AlexnetConfig,
+    labels: Sequence[str],
+    about: Mapping[str, Any],
+) -> pathlib.Path:
     """Keep a trained network with all that labelling new audio needs; `Labeller` loads it.
 
     Args:
@@ -77,13 +84,21 @@ class Labeller:
         """
         spec, frames = AlexNetSpectrogram(feature_set=self.config.features), _Frames()
         for path in paths:
-            frames[str(path)], = spec.compute([load_audio(path, RATE)], self.device)
+            (frames[str(path)],) = spec.compute([load_audio(path, RATE)], self.device)
         # the emotion of a row is not known and not looked at; pictures want one
         rows = pd.DataFrame({"utt_id": list(map(str, paths)), "emotion": self.labels[0]})
-        images = make_images(frames, rows, self.labels, self.config, self.limits,
-                             hop=self.config.test_hop, device=self.device)
-        scores = utterance_probabilities(probabilities(self.module, images), images,
-                                         self.config.decision)
+        images = make_images(
+            frames,
+            rows,
+            self.labels,
+            self.config,
+            self.limits,
+            hop=self.config.test_hop,
+            device=self.device,
+        )
+        scores = utterance_probabilities(
+            probabilities(self.module, images), images, self.config.decision
+        )
         best = np.array(self.labels)[scores.argmax(axis=1)]
         table = pd.DataFrame(scores, columns=[f"p_{label}" for label in self.labels])
         table.insert(0, "file", rows["utt_id"])

@@ -1,5 +1,7 @@
 """AlexNet for spectrogram pictures: torchvision's network with a new head, and the small one with
-global average pooling (method_facts §3.3)."""
+global average pooling (method_facts §3.3).
+"""
+
 from __future__ import annotations
 
 import os
@@ -17,7 +19,7 @@ from torchvision.models import alexnet as torchvision_alexnet
 from colab_utils import files
 from colab_utils.settings import SettingError
 
-SMALLEST = 63                # pixels a side that the convolutions leave something of
+SMALLEST = 63  # pixels a side that the convolutions leave something of
 MODELS = ("alexnet", "alexnet_gap")
 _DENSE = ("classifier.1.weight", "classifier.1.bias", "classifier.4.weight", "classifier.4.bias")
 _TORN = (SafetensorError, ValueError, OSError, RuntimeError, EOFError, KeyError, AttributeError)
@@ -71,7 +73,8 @@ class AlexNetGap(nn.Module):
 
     def activation_map(self, images: torch.Tensor) -> torch.Tensor:
         """What each place of the picture says for each class, float (n, n_classes, rows, columns):
-        a class activation map (Zhou et al. 2016)."""
+        a class activation map (Zhou et al. 2016).
+        """
         return self.head(convolved(self.features, images))
 
 
@@ -87,7 +90,7 @@ def valid_columns(valid: torch.Tensor, columns: int) -> torch.Tensor:
 
 
 def spectrogram_net(name: str, n_classes: int) -> nn.Module:
-    """alexnet or alexnet_gap, with fresh weights from torch's global seed.
+    """Alexnet or alexnet_gap, with fresh weights from torch's global seed.
 
     Raises SettingError for another name.
     """
@@ -121,8 +124,10 @@ def start_from(model: nn.Module, source: str) -> str:
         found = tuple(weights[name].shape) if name in weights else None
         if found != wanted:
             told = "is missing" if found is None else f"has shape {found}"
-            raise SettingError(f"pretrained = {source!r}: {name} {told}, {wanted} is needed: give "
-                               "weights of torchvision's AlexNet")
+            raise SettingError(
+                f"pretrained = {source!r}: {name} {told}, {wanted} is needed: give "
+                "weights of torchvision's AlexNet"
+            )
     dense = [name for name in _DENSE if name in own and name in weights]
     for name in [*taken, *dense]:
         own[name] = weights[name].to(own[name])
@@ -170,17 +175,21 @@ def _imagenet() -> dict[str, torch.Tensor]:
         return dict(AlexNet_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True))
     except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:200]
-        raise SettingError(f"pretrained = 'imagenet': torchvision's weights could not be fetched "
-                           f"({reason}); give a file of them, or choose 'scratch'") from error
+        raise SettingError(
+            "pretrained = 'imagenet': torchvision's weights could not be fetched "
+            f"({reason}); give a file of them, or choose 'scratch'"
+        ) from error
 
 
 def _file(source: str) -> pathlib.Path:
     """The file of weights. Raises SettingError where there is none that can be read."""
     path = pathlib.Path(os.path.expanduser(source))
     if path.suffix not in _READERS or not path.is_file():
-        raise SettingError(f"pretrained = '{path}': no such file, or none of "
-                           f"{', '.join(_READERS)}; choose 'imagenet', 'scratch' or a file of "
-                           "weights")
+        raise SettingError(
+            f"pretrained = '{path}': no such file, or none of "
+            f"{', '.join(_READERS)}; choose 'imagenet', 'scratch' or a file of "
+            "weights"
+        )
     return path
 
 
@@ -191,9 +200,10 @@ def _read(path: pathlib.Path) -> dict[str, torch.Tensor]:
     except _TORN as error:
         reason = (str(error).splitlines() or ["empty"])[0][:200]
         raise SettingError(f"pretrained = '{path}': cannot be read ({reason})") from error
-    except Exception as error:          # pickle's own errors, for a .pth that holds more
-        raise SettingError(f"pretrained = '{path}': holds something else than tensors "
-                           f"({type(error).__name__})") from error
+    except Exception as error:  # pickle's own errors, for a .pth that holds more
+        raise SettingError(
+            f"pretrained = '{path}': holds something else than tensors ({type(error).__name__})"
+        ) from error
 
 
 def _read_npz(path: pathlib.Path) -> dict[str, torch.Tensor]:

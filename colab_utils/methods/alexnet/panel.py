@@ -1,4 +1,5 @@
 """The panel of notebook 05: other features, networks and ways of training, on one fold."""
+
 from __future__ import annotations
 
 from IPython.display import display
@@ -15,6 +16,7 @@ CONDITIONS = ("clean", "pink@10")
 
 def panel(study: AlexnetStudy, config: AlexnetConfig) -> Panel:
     """Sliders that start at `config`, and a fold; Run trains one network and tests it."""
+
     def run_and_draw(chosen: AlexnetConfig, fold: str) -> dict[str, Run]:
         runs = study.of_fold(fold).run(chosen, CONDITIONS)
         display(study.table(runs))
@@ -27,5 +29,4 @@ def panel(study: AlexnetStudy, config: AlexnetConfig) -> Panel:
 
     folds = tuple(study.folds)
     fold = setting(folds[0], "which fold's speakers are tested", options=folds)
-    return Panel(config, run=run_and_draw, choices={"fold": fold}, download=save,
-                 title="A network")
+    return Panel(config, run=run_and_draw, choices={"fold": fold}, download=save, title="A network")

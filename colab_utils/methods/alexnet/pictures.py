@@ -1,5 +1,7 @@
 """Spectrogram segments as pictures on the device, made once: scaled by the training utterances,
-resized, normalised (method_facts §3.2)."""
+resized, normalised (method_facts §3.2).
+"""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -15,10 +17,10 @@ from colab_utils.features.store.store import FeatureStore
 from colab_utils.methods.alexnet.settings import AlexnetConfig
 from colab_utils.settings import SettingError
 
-SEGMENT = 300                # frames: 3 s
+SEGMENT = 300  # frames: 3 s
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_AT_ONCE = 64                # segments that are resized in one go
-_LARGE = 20_000              # pixels from which pictures are kept in half precision
+_AT_ONCE = 64  # segments that are resized in one go
+_LARGE = 20_000  # pixels from which pictures are kept in half precision
 
 
 class Range(NamedTuple):
@@ -47,8 +49,10 @@ def check_features(store: FeatureStore, rows: pd.DataFrame) -> None:
     """Raise SettingError for utterances without features."""
     missing = rows.loc[~rows["utt_id"].isin(set(store.ids)), "utt_id"]
     if len(missing):
-        raise SettingError(f"{len(missing)} utterance(s) have no features, the first is "
-                           f"{missing.iloc[0]}: leave them out before the split is made")
+        raise SettingError(
+            f"{len(missing)} utterance(s) have no features, the first is "
+            f"{missing.iloc[0]}: leave them out before the split is made"
+        )
 
 
 def fit_range(store: FeatureStore, utterances: Sequence[str], spec: AlexNetSpectrogram) -> Range:
@@ -63,9 +67,16 @@ def fit_range(store: FeatureStore, utterances: Sequence[str], spec: AlexNetSpect
     return Range(torch.from_numpy(low).reshape(shape), torch.from_numpy(high).reshape(shape))
 
 
-def make_images(store: FeatureStore, rows: pd.DataFrame, labels: Sequence[str],
-                config: AlexnetConfig, limits: Range, *, hop: int = SEGMENT,
-                device: str | torch.device = "cpu") -> Images:
+def make_images(
+    store: FeatureStore,
+    rows: pd.DataFrame,
+    labels: Sequence[str],
+    config: AlexnetConfig,
+    limits: Range,
+    *,
+    hop: int = SEGMENT,
+    device: str | torch.device = "cpu",
+) -> Images:
     """Pictures of utterances, segment by segment in their order.
 
     Each bin is brought to [0, 1] by `limits` (values outside are clipped), turned so that low
@@ -98,13 +109,18 @@ def make_images(store: FeatureStore, rows: pd.DataFrame, labels: Sequence[str],
     utterance = np.repeat(np.arange(len(rows)), [len(one) for one in cut])
     y = pd.Index(labels).get_indexer(rows["emotion"])[utterance]
     share = (np.concatenate(valid) / SEGMENT).astype(np.float32)
-    return Images(_resized(np.concatenate(cut), config, limits, device),
-                  torch.as_tensor(share, device=device), torch.as_tensor(y, device=device),
-                  torch.as_tensor(utterance, device=device), len(rows))
+    return Images(
+        _resized(np.concatenate(cut), config, limits, device),
+        torch.as_tensor(share, device=device),
+        torch.as_tensor(y, device=device),
+        torch.as_tensor(utterance, device=device),
+        len(rows),
+    )
 
 
-def _resized(cut: np.ndarray, config: AlexnetConfig, limits: Range,
-             device: str | torch.device) -> torch.Tensor:
+def _resized(
+    cut: np.ndarray, config: AlexnetConfig, limits: Range, device: str | torch.device
+) -> torch.Tensor:
     """Segments (n, channels, bins, frames) as pictures (n, channels, height, width)."""
     size = config.image_height, config.image_width
     kind = torch.float16 if size[0] * size[1] > _LARGE else torch.float32
@@ -114,18 +130,18 @@ def _resized(cut: np.ndarray, config: AlexnetConfig, limits: Range,
     mean = _statistic(IMAGENET_MEAN, cut.shape[1], device)
     std = _statistic(IMAGENET_STD, cut.shape[1], device)
     for first in range(0, len(cut), _AT_ONCE):
-        block = torch.from_numpy(cut[first:first + _AT_ONCE]).to(device)
+        block = torch.from_numpy(cut[first : first + _AT_ONCE]).to(device)
         block = ((block - low) / span).clamp(0, 1).flip(2)
         if config.eight_bit:
             block = (block * 255).floor() / 255
-        block = functional.interpolate(block, size=size, mode="bilinear", antialias=True,
-                                       align_corners=False)
-        values[first:first + _AT_ONCE] = ((block - mean) / std).to(kind)
+        block = functional.interpolate(
+            block, size=size, mode="bilinear", antialias=True, align_corners=False
+        )
+        values[first : first + _AT_ONCE] = ((block - mean) / std).to(kind)
     return values
 
 
-def _statistic(colours: Sequence[float], channels: int,
-               device: str | torch.device) -> torch.Tensor:
+def _statistic(colours: Sequence[float], channels: int, device: str | torch.device) -> torch.Tensor:
     """ImageNet's mean or deviation to normalise by, float32 (1, channels, 1, 1)."""
     values = torch.tensor(colours, device=device)
     if channels != 3:
@@ -133,8 +149,9 @@ def _statistic(colours: Sequence[float], channels: int,
     return values.reshape(1, -1, 1, 1)
 
 
-def utterance_probabilities(probabilities: torch.Tensor, images: Images,
-                            rule: str = "mean") -> np.ndarray:
+def utterance_probabilities(
+    probabilities: torch.Tensor, images: Images, rule: str = "mean"
+) -> np.ndarray:
     """Segments' probabilities to utterances'.
 
     Args:

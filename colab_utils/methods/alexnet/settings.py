@@ -1,4 +1,5 @@
 """Settings of AlexNet on spectrogram pictures, under the names its users know."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -7,16 +8,38 @@ from typing import Any, ClassVar
 
 from colab_utils.features.published.alexnet import FEATURE_SETS
 from colab_utils.methods.alexnet.network import MODELS, SMALLEST
-from colab_utils.settings import RESULT, SettingError, Settings, fields_of, is_empty, read_as, setting
+from colab_utils.settings import (
+    RESULT,
+    SettingError,
+    Settings,
+    fields_of,
+    is_empty,
+    read_as,
+    setting,
+)
 
 SCHEDULES, SCORES = ("constant", "cosine"), ("uar", "wa")
 DECISIONS, PADDINGS = ("mean", "geometric"), ("floor", "zero")
 _MIXUP = {"mixup": (True,)}
-_FOR_A_CPU = {"image_height": 64, "image_width": 96, "pretrained": "scratch", "num_epochs": 12,
-              "batch_size": 32, "lr": 3e-4}
+_FOR_A_CPU = {
+    "image_height": 64,
+    "image_width": 96,
+    "pretrained": "scratch",
+    "num_epochs": 12,
+    "batch_size": 32,
+    "lr": 3e-4,
+}
 # method_facts §3.4, padded with silence
-_PAPER = {"num_epochs": 100, "balanced": False, "spec_augment": False, "schedule": "constant",
-          "select": "wa", "decision": "geometric", "test_hop": 300, "eight_bit": True}
+_PAPER = {
+    "num_epochs": 100,
+    "balanced": False,
+    "spec_augment": False,
+    "schedule": "constant",
+    "select": "wa",
+    "decision": "geometric",
+    "test_hop": 300,
+    "eight_bit": True,
+}
 # with padding as the loudest value (§3.7)
 _AS_RELEASED = {**_PAPER, "padding": "zero"}
 
@@ -26,60 +49,118 @@ class AlexnetConfig(Settings):
     """Settings of one network, its training and its test."""
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "default": {}, "small": _FOR_A_CPU, "paper": _PAPER, "paper-as-released": _AS_RELEASED}
+        "default": {},
+        "small": _FOR_A_CPU,
+        "paper": _PAPER,
+        "paper-as-released": _AS_RELEASED,
+    }
 
     features: str = setting("logspec", "feature set", options=FEATURE_SETS, task=True)
     ser_model: str = setting("alexnet_gap", "network", options=MODELS, task=True)
     mixup: bool = setting(False, "mix pairs of pictures and of labels")
     stability: float = setting(
-        0.0, "weight of the divergence between a clip and its noisy copy; 0: none",
-        low=0.0, high=10.0, step=0.1)
+        0.0,
+        "weight of the divergence between a clip and its noisy copy; 0: none",
+        low=0.0,
+        high=10.0,
+        step=0.1,
+    )
     oversampling: bool = setting(
-        False, "repeat segments of rarer classes until all are equally many")
+        False, "repeat segments of rarer classes until all are equally many"
+    )
     num_epochs: int = setting(20, "passes over the training segments", low=1, high=1000, step=1)
     batch_size: int = setting(64, "segments in a batch", low=2, high=1024, step=1)
     lr: float = setting(1e-4, "learning rate of AdamW", low=1e-7, high=1.0)
     pretrained: str = setting(
-        "imagenet", "scratch, imagenet (fetched by torchvision), or a file of weights")
+        "imagenet", "scratch, imagenet (fetched by torchvision), or a file of weights"
+    )
     image_height: int = setting(256, "pixels", low=SMALLEST, high=512, step=1, more=True)
     image_width: int = setting(384, "pixels", low=SMALLEST, high=1024, step=1, more=True)
     seed: int = setting(0, "first seed", low=0, high=100000, step=1, task=True)
-    n_seeds: int = setting(1, "how many seeds, counted up from the first", low=1, high=20, step=1,
-                           scope=RESULT, task=True)
+    n_seeds: int = setting(
+        1,
+        "how many seeds, counted up from the first",
+        low=1,
+        high=20,
+        step=1,
+        scope=RESULT,
+        task=True,
+    )
     balanced: bool = setting(True, "draw every class equally often", more=True)
     spec_augment: bool = setting(
-        True, "hide up to two bands of time and of frequency (SpecAugment)", more=True)
+        True, "hide up to two bands of time and of frequency (SpecAugment)", more=True
+    )
     schedule: str = setting(
-        "cosine", "learning rate: constant, or warmed up over a tenth and then lowered along a "
-        "cosine", options=SCHEDULES, more=True)
-    mixup_alpha: float = setting(0.4, "of the Beta distribution of the mixing share", low=0.01,
-                                 high=10.0, more=True, used=_MIXUP)
-    mixup_larger: bool = setting(True, "the own picture has at least half of the share",
-                                 more=True, used=_MIXUP)
+        "cosine",
+        "learning rate: constant, or warmed up over a tenth and then lowered along a cosine",
+        options=SCHEDULES,
+        more=True,
+    )
+    mixup_alpha: float = setting(
+        0.4,
+        "of the Beta distribution of the mixing share",
+        low=0.01,
+        high=10.0,
+        more=True,
+        used=_MIXUP,
+    )
+    mixup_larger: bool = setting(
+        True, "the own picture has at least half of the share", more=True, used=_MIXUP
+    )
     noisy_loss: bool = setting(
-        False, "the noisy copies also count in cross-entropy (augmentation)", more=True)
-    select: str = setting("uar", "what the validation speakers pick the epoch by",
-                          options=SCORES, more=True)
+        False, "the noisy copies also count in cross-entropy (augmentation)", more=True
+    )
+    select: str = setting(
+        "uar", "what the validation speakers pick the epoch by", options=SCORES, more=True
+    )
     # the validation decides by it, too, so it decides which epoch is kept
     decision: str = setting(
-        "mean", "segments to utterance: mean of probabilities weighted by valid frames, or the "
-        "published geometric mean", options=DECISIONS, more=True)
+        "mean",
+        "segments to utterance: mean of probabilities weighted by valid frames, or the "
+        "published geometric mean",
+        options=DECISIONS,
+        more=True,
+    )
     test_hop: int = setting(
-        150, "frames from one test segment to the next (300: side by side)", low=30, high=300,
-        step=30, more=True, scope=RESULT)
-    padding: str = setting("floor", "frames that are not there: silence, or 0 dB as published",
-                           options=PADDINGS, more=True)
+        150,
+        "frames from one test segment to the next (300: side by side)",
+        low=30,
+        high=300,
+        step=30,
+        more=True,
+        scope=RESULT,
+    )
+    padding: str = setting(
+        "floor",
+        "frames that are not there: silence, or 0 dB as published",
+        options=PADDINGS,
+        more=True,
+    )
     eight_bit: bool = setting(False, "pictures of 256 levels, as published", more=True)
     weight_decay: float = setting(0.01, "of AdamW", low=0.0, high=1.0, step=0.01, more=True)
     patience: int = setting(
-        0, "epochs without a better score before it stops; 0: goes to the end", low=0, high=1000,
-        step=1, more=True)
-    n_boot: int = setting(2000, "resamples of the interval", low=0, high=20000, step=100,
-                          more=True, scope=RESULT, task=True)
+        0,
+        "epochs without a better score before it stops; 0: goes to the end",
+        low=0,
+        high=1000,
+        step=1,
+        more=True,
+    )
+    n_boot: int = setting(
+        2000,
+        "resamples of the interval",
+        low=0,
+        high=20000,
+        step=100,
+        more=True,
+        scope=RESULT,
+        task=True,
+    )
 
     @classmethod
-    def from_form(cls, preset: str = "default", settings: Mapping[str, Any] | None = None,
-                  **values: Any) -> AlexnetConfig:
+    def from_form(
+        cls, preset: str = "default", settings: Mapping[str, Any] | None = None, **values: Any
+    ) -> AlexnetConfig:
         """As `Settings.from_form`; oversampling takes the place of balanced batches.
 
         Both even out the classes. Whoever asks for `oversampling` and says nothing of `balanced`
@@ -103,5 +184,7 @@ class AlexnetConfig(Settings):
         if self.balanced and self.oversampling:
             raise SettingError("balanced and oversampling both even out the classes: choose one")
         if self.noisy_loss and self.mixup and not self.stability:
-            raise SettingError("noisy_loss with mixup but without stability: noisy copies of "
-                               "mixed pictures are not made; choose one")
+            raise SettingError(
+                "noisy_loss with mixup but without stability: noisy copies of "
+                "mixed pictures are not made; choose one"
+            )

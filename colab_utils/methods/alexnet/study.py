@@ -1,5 +1,7 @@
 """AlexNet on spectrograms as a study: a network for each fold and seed, tested on clean and on
-worse recordings of speakers never heard."""
+worse recordings of speakers never heard.
+"""
+
 from __future__ import annotations
 
 import copy
@@ -26,9 +28,22 @@ from colab_utils.learning.training import History
 from colab_utils.methods.alexnet import export, figures
 from colab_utils.methods.alexnet.labeller import save_network
 from colab_utils.methods.alexnet.network import MODELS, valid_columns, weights_mark
-from colab_utils.methods.alexnet.pictures import SEGMENT, Images, Range, check_features, fit_range, make_images, utterance_probabilities
+from colab_utils.methods.alexnet.pictures import (
+    SEGMENT,
+    Images,
+    Range,
+    check_features,
+    fit_range,
+    make_images,
+    utterance_probabilities,
+)
 from colab_utils.methods.alexnet.settings import AlexnetConfig
-from colab_utils.methods.alexnet.training import AlexnetLearner, FoldPictures, OwnNetwork, TrainingFold
+from colab_utils.methods.alexnet.training import (
+    AlexnetLearner,
+    FoldPictures,
+    OwnNetwork,
+    TrainingFold,
+)
 from colab_utils.protocols.published import load_protocol
 from colab_utils.protocols.speakers import build_within
 from colab_utils.results.runs import Run
@@ -36,9 +51,18 @@ from colab_utils.settings import SettingError, as_list
 
 STABILITY_CONDITIONS = (*(f"{kind}@10" for kind in TRAINING_NOISES), "reverb")
 NOTEBOOK_CONDITIONS = ("clean", "pink@20", "pink@10", "pink@0", "reverb@0.9", "8khz")
-TEST_CONDITIONS = ("clean", "pink@20", "pink@10", "pink@5", "pink@0", "machine@10", "hum@10",
-                   "reverb@0.9", "8khz")
-_STABILITY = 0.5             # its weight where nobody gives one
+TEST_CONDITIONS = (
+    "clean",
+    "pink@20",
+    "pink@10",
+    "pink@5",
+    "pink@0",
+    "machine@10",
+    "hum@10",
+    "reverb@0.9",
+    "8khz",
+)
+_STABILITY = 0.5  # its weight where nobody gives one
 
 
 class AlexnetStudy(Study):
@@ -63,17 +87,26 @@ class AlexnetStudy(Study):
 
     method = "alexnet"
 
-    def __init__(self, name: str, rows: pd.DataFrame, split: pd.DataFrame, labels: Sequence[str],
-                 root: str | os.PathLike, *, conditions: Sequence[str] = STABILITY_CONDITIONS,
-                 **others: Any):
+    def __init__(
+        self,
+        name: str,
+        rows: pd.DataFrame,
+        split: pd.DataFrame,
+        labels: Sequence[str],
+        root: str | os.PathLike,
+        *,
+        conditions: Sequence[str] = STABILITY_CONDITIONS,
+        **others: Any,
+    ):
         super().__init__(name, rows, split, None, labels, root, **others)
         if "valid" not in set(split["role"]):
-            raise SettingError(f"task {name} has no validation speakers: choose a protocol whose "
-                               "folds have some")
+            raise SettingError(
+                f"task {name} has no validation speakers: choose a protocol whose folds have some"
+            )
         self.conditions = tuple(conditions)
         self._stores: dict[tuple[str, str], FeatureStore] = {}
         self._in_training: AlexnetLearner | None = None
-        self._alone = ""             # the fold, where this is a study of one of several
+        self._alone = ""  # the fold, where this is a study of one of several
         self._several = len(self.folds) > 1
 
     # --- the contract -----------------------------------------------------------------------------
@@ -92,11 +125,13 @@ class AlexnetStudy(Study):
             noisy = []
             for condition in self._heard(config):
                 noisy.append(self.images(train, config, limits, condition))
-            return FoldPictures(self.images(train, config, limits), noisy,
-                                self.images(valid, config, limits))
+            return FoldPictures(
+                self.images(train, config, limits), noisy, self.images(valid, config, limits)
+            )
 
-        data = TrainingFold(limits, np.repeat(self.classes(train), counts), self.classes(valid),
-                            pictures)
+        data = TrainingFold(
+            limits, np.repeat(self.classes(train), counts), self.classes(valid), pictures
+        )
         learner = AlexnetLearner(config, len(self.labels), data, self.device, tested.own)
         self._in_training = learner
         return Training(learner, learner.steps, learner.steps_per_epoch, config.patience or None)
@@ -123,15 +158,20 @@ class AlexnetStudy(Study):
         if not tested.config.hears_noise:
             return
         if not self.conditions:
-            raise SettingError("stability training needs noisy copies of the training clips: give "
-                               "conditions such as babble@10")
+            raise SettingError(
+                "stability training needs noisy copies of the training clips: give "
+                "conditions such as babble@10"
+            )
         if tested.condition in self.conditions:
-            raise SettingError(f"condition {tested.condition} was heard in stability training: "
-                               "test on another, such as pink@10")
+            raise SettingError(
+                f"condition {tested.condition} was heard in stability training: "
+                "test on another, such as pink@10"
+            )
 
     def training_of(self, tested: Tested) -> Tested:
         """The settings of the training, and the weights that it starts from: a file's content
-        decides, not its name."""
+        decides, not its name.
+        """
         return dataclasses.replace(super().training_of(tested), kind=_weights(tested))
 
     def training_facts(self, tested: Tested, fold: str) -> dict[str, Any]:
@@ -144,10 +184,12 @@ class AlexnetStudy(Study):
 
     def notes(self, tested: Tested) -> list[str]:
         """What the network started from, how the recordings were, what picked the epoch."""
-        learner = self.trained(tested, self.folds_of(tested)[-1])[0]      # the one at hand
-        return [f"started from: {learner.started}", f"condition: {tested.condition}",
-                f"the epoch was picked by the {tested.config.select.upper()} of validation "
-                "speakers"]
+        learner = self.trained(tested, self.folds_of(tested)[-1])[0]  # the one at hand
+        return [
+            f"started from: {learner.started}",
+            f"condition: {tested.condition}",
+            f"the epoch was picked by the {tested.config.select.upper()} of validation speakers",
+        ]
 
     def features_of(self, tested: Tested) -> tuple[str, dict]:
         """Key and specification of the features in the tested condition."""
@@ -173,11 +215,18 @@ class AlexnetStudy(Study):
         if (features, condition) not in self._stores:
             spec = AlexNetSpectrogram(feature_set=features, condition=condition)
             self._stores[features, condition] = extract(
-                self.rows, spec, self.root / "features", self.device, self.progress)
+                self.rows, spec, self.root / "features", self.device, self.progress
+            )
         return self._stores[features, condition]
 
-    def images(self, rows: pd.DataFrame, config: AlexnetConfig, limits: Range,
-               condition: str = "", hop: int = SEGMENT) -> Images:
+    def images(
+        self,
+        rows: pd.DataFrame,
+        config: AlexnetConfig,
+        limits: Range,
+        condition: str = "",
+        hop: int = SEGMENT,
+    ) -> Images:
         """Pictures of `rows` as the network sees them."""
         store = self.store_of(config.features, condition)
         return make_images(store, rows, self.labels, config, limits, hop=hop, device=self.device)
@@ -204,17 +253,27 @@ class AlexnetStudy(Study):
         one._alone, one._held, one._learners = fold, {}, {}
         return one
 
-    def train(self, config: AlexnetConfig, fold: str = "",
-              on_record: Callable[[list[dict]], None] | None = None) -> History:
+    def train(
+        self,
+        config: AlexnetConfig,
+        fold: str = "",
+        on_record: Callable[[list[dict]], None] | None = None,
+    ) -> History:
         """Train one fold (default: the first) with the first seed, or load it; its history.
 
         Raises SettingError, TrainingError, Interrupted.
         """
         return super().train(Tested(config.ser_model, config), fold, on_record)
 
-    def run(self, config: AlexnetConfig, conditions: Sequence[str] = ("clean",), *,
-            own: OwnNetwork | None = None, name: str = "",
-            pictures: bool = True) -> dict[str, Run]:
+    def run(
+        self,
+        config: AlexnetConfig,
+        conditions: Sequence[str] = ("clean",),
+        *,
+        own: OwnNetwork | None = None,
+        name: str = "",
+        pictures: bool = True,
+    ) -> dict[str, Run]:
         """One network in every condition: finished runs by "<name>, <condition>".
 
         Args:
@@ -231,8 +290,12 @@ class AlexnetStudy(Study):
             name = getattr(own, "__name__", "own network") if own else config.ser_model
         return self.evaluate(in_conditions(name, config, conditions, own), pictures)
 
-    def compare(self, config: AlexnetConfig, stability: float = 0.0,
-                conditions: Sequence[str] = NOTEBOOK_CONDITIONS) -> dict[str, Run]:
+    def compare(
+        self,
+        config: AlexnetConfig,
+        stability: float = 0.0,
+        conditions: Sequence[str] = NOTEBOOK_CONDITIONS,
+    ) -> dict[str, Run]:
         """The same network without and with stability training, in every condition.
 
         Args:
@@ -260,7 +323,8 @@ class AlexnetStudy(Study):
 
     def measured(self, configs: Mapping[str, AlexnetConfig], steps: int = 3) -> pd.DataFrame:
         """Parameters and seconds an epoch of each setting, from a few steps of a fresh network on
-        the first fold."""
+        the first fold.
+        """
         rows = []
         for name, config in configs.items():
             learner = self.learner(Tested(name, config), self.folds[0]).learner
@@ -270,8 +334,15 @@ class AlexnetStudy(Study):
                 learner.step(step)
             seconds = (time.perf_counter() - begin) / steps * learner.steps_per_epoch
             numbers = [parameter.numel() for parameter in learner.module.parameters()]
-            rows.append({"model": name, "parameters": sum(numbers), "segments": len(learner.y),
-                         "seconds an epoch": round(seconds, 2), "started from": learner.started})
+            rows.append(
+                {
+                    "model": name,
+                    "parameters": sum(numbers),
+                    "segments": len(learner.y),
+                    "seconds an epoch": round(seconds, 2),
+                    "started from": learner.started,
+                }
+            )
             learner.let_go()
         self._in_training = None
         return pd.DataFrame(rows).set_index("model")
@@ -287,7 +358,8 @@ class AlexnetStudy(Study):
 
     def views(self, config: AlexnetConfig, number: int = 4, fold: str = "") -> list[figures.View]:
         """The first segment of up to `number` test utterances of a fold, of different emotions as
-        far as there are."""
+        far as there are.
+        """
         tested, fold = Tested(config.ser_model, config), fold or self.folds[0]
         learner = self.trained(tested, fold)[0]
         rows = self.part(tested, fold, "test")
@@ -302,12 +374,19 @@ class AlexnetStudy(Study):
         for place, row in enumerate(rows.itertuples()):
             at = int((images.utterance == place).nonzero()[0])
             best = int(probabilities[at].argmax())
-            found.append(figures.View(
-                picture=pictures[at], activation=_activation(learner, images, at, best),
-                seconds=3.0, valid=float(images.valid[at]),
-                hertz=(0.0, 8000.0 if of_mel else 20.0 * spec.bins),
-                scale="mel" if of_mel else "Hz", true=row.emotion, predicted=self.labels[best],
-                name=row.utt_id))
+            found.append(
+                figures.View(
+                    picture=pictures[at],
+                    activation=_activation(learner, images, at, best),
+                    seconds=3.0,
+                    valid=float(images.valid[at]),
+                    hertz=(0.0, 8000.0 if of_mel else 20.0 * spec.bins),
+                    scale="mel" if of_mel else "Hz",
+                    true=row.emotion,
+                    predicted=self.labels[best],
+                    name=row.utt_id,
+                )
+            )
         return found
 
     def noise_figure(self, runs: Mapping[str, Run], noise: str = "pink") -> style.SuiteFigure:
@@ -335,11 +414,17 @@ class AlexnetStudy(Study):
 
     def save(self, config: AlexnetConfig, save_label: str, fold: str = "") -> pathlib.Path:
         """Keep the best network of a fold (default: the first) below `root`/models/`save_label`,
-        with all that labelling new audio needs; `Labeller` loads it."""
+        with all that labelling new audio needs; `Labeller` loads it.
+        """
         fold = fold or self.folds[0]
         learner, history = self.trained(Tested(config.ser_model, config), fold)
-        about = {"task": self.name, "version": self.VERSION, "fold": fold,
-                 "best_score": history.best_score, "started": learner.started}
+        about = {
+            "task": self.name,
+            "version": self.VERSION,
+            "fold": fold,
+            "best_score": history.best_score,
+            "started": learner.started,
+        }
         folder = self.root / "models" / save_label
         return save_network(folder, learner, config, self.labels, about)
 
@@ -356,17 +441,31 @@ class AlexnetStudy(Study):
         return export.save_export(arrays, path)
 
 
-def in_conditions(name: str, config: AlexnetConfig, conditions: Sequence[str] = ("clean",),
-                  own: OwnNetwork | None = None) -> list[Tested]:
+def in_conditions(
+    name: str,
+    config: AlexnetConfig,
+    conditions: Sequence[str] = ("clean",),
+    own: OwnNetwork | None = None,
+) -> list[Tested]:
     """One network, to be tested in each of several conditions."""
     return [Tested(name, config, own, condition=condition) for condition in conditions]
 
 
-def open_study(corpus: str, audio: str = "", root: str | os.PathLike = "out",
-               drive_folder: str | os.PathLike | None = None, *, task: str = "", n_folds: int = 5,
-               emotions: str | Sequence[str] = (), merge: Mapping[str, str | None] | None = None,
-               test_id: str = "", val_id: str = "", seed: int = 0,
-               fetch: bool = False) -> AlexnetStudy:
+def open_study(
+    corpus: str,
+    audio: str = "",
+    root: str | os.PathLike = "out",
+    drive_folder: str | os.PathLike | None = None,
+    *,
+    task: str = "",
+    n_folds: int = 5,
+    emotions: str | Sequence[str] = (),
+    merge: Mapping[str, str | None] | None = None,
+    test_id: str = "",
+    val_id: str = "",
+    seed: int = 0,
+    fetch: bool = False,
+) -> AlexnetStudy:
     """The study of speakers within a corpus, for a notebook.
 
     Args:
@@ -389,10 +488,27 @@ def open_study(corpus: str, audio: str = "", root: str | os.PathLike = "out",
     everything = corpora.open_corpora([corpus], folders, root, drive_folder, fetch=fetch)
     protocol = load_protocol("alexnet")
     found, rows, split = build_within(
-        protocol, everything, corpus, task=task, n_folds=n_folds, emotions=as_list(emotions),
-        merge=merge, test_id=test_id, val_id=val_id, seed=seed)
-    return AlexnetStudy(found.name, rows, split, found.emotions, root, protocol="alexnet",
-                        merge=found.merge, device=session.device())
+        protocol,
+        everything,
+        corpus,
+        task=task,
+        n_folds=n_folds,
+        emotions=as_list(emotions),
+        merge=merge,
+        test_id=test_id,
+        val_id=val_id,
+        seed=seed,
+    )
+    return AlexnetStudy(
+        found.name,
+        rows,
+        split,
+        found.emotions,
+        root,
+        protocol="alexnet",
+        merge=found.merge,
+        device=session.device(),
+    )
 
 
 def _weights(tested: Tested) -> str:
@@ -403,19 +519,19 @@ def _weights(tested: Tested) -> str:
 def _first(runs: Mapping[str, Run]) -> Run:
     """The first of these runs. Raises ValueError where there is none."""
     if not runs:
-        raise ValueError("no run on clean recordings: test in the condition \"clean\", too")
+        raise ValueError('no run on clean recordings: test in the condition "clean", too')
     return next(iter(runs.values()))
 
 
 @torch.no_grad()
-def _activation(learner: AlexnetLearner, images: Images, at: int,
-                label: int) -> np.ndarray | None:
+def _activation(learner: AlexnetLearner, images: Images, at: int, label: int) -> np.ndarray | None:
     """What speaks for a label in one segment, float (rows, columns); NaN where padding has no say;
-    None where the network cannot tell."""
+    None where the network cannot tell.
+    """
     if not hasattr(learner.module, "activation_map"):
         return None
-    maps = learner.module.activation_map(images.values[at:at + 1].float())
+    maps = learner.module.activation_map(images.values[at : at + 1].float())
     activation = maps[0, label].cpu().numpy()
-    speech = valid_columns(images.valid[at:at + 1], activation.shape[1])[0].cpu().numpy()
+    speech = valid_columns(images.valid[at : at + 1], activation.shape[1])[0].cpu().numpy()
     activation[:, ~speech] = np.nan
     return activation

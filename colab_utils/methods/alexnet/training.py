@@ -1,5 +1,7 @@
 """Training of AlexNet on spectrogram pictures: mixup, stability training, oversampling,
-SpecAugment (method_facts §3.4, §3.5, §3.8)."""
+SpecAugment (method_facts §3.4, §3.5, §3.8).
+"""
+
 from __future__ import annotations
 
 import math
@@ -25,7 +27,8 @@ _SCORES = {"uar": uar, "wa": wa}
 
 class FoldPictures(NamedTuple):
     """Pictures of the training speakers, the same segments recorded worse (one Images for each
-    condition), and pictures of the validation speakers."""
+    condition), and pictures of the validation speakers.
+    """
 
     train: Images
     noisy: list[Images]
@@ -76,8 +79,14 @@ class AlexnetLearner(ModuleLearner):
             those of network.py are.
     """
 
-    def __init__(self, config: AlexnetConfig, n_labels: int, fold: TrainingFold,
-                 device: str = "cpu", own: OwnNetwork | None = None):
+    def __init__(
+        self,
+        config: AlexnetConfig,
+        n_labels: int,
+        fold: TrainingFold,
+        device: str = "cpu",
+        own: OwnNetwork | None = None,
+    ):
         self.config, self.n_labels, self.limits = config, n_labels, fold.limits
         self.y, self.true = fold.y, fold.true
         self._make_pictures, self._pictures = fold.pictures, None
@@ -91,8 +100,9 @@ class AlexnetLearner(ModuleLearner):
             self._learn_sizes()
         # a fifth faster on a CPU
         self.module.to(device, memory_format=torch.channels_last)
-        self.optimiser = torch.optim.AdamW(self.module.parameters(), lr=config.lr,
-                                           weight_decay=config.weight_decay)
+        self.optimiser = torch.optim.AdamW(
+            self.module.parameters(), lr=config.lr, weight_decay=config.weight_decay
+        )
         self.pool = np.arange(len(self.y))
         if config.oversampling:
             self.pool = oversampled(self.y, config.seed)
@@ -114,8 +124,10 @@ class AlexnetLearner(ModuleLearner):
         if self._pictures is None:
             self._pictures = self._make_pictures()
             if self.config.hears_noise and not self._pictures.noisy:
-                raise SettingError("stability training needs noisy copies of the training clips: "
-                                   "give conditions such as babble@10")
+                raise SettingError(
+                    "stability training needs noisy copies of the training clips: "
+                    "give conditions such as babble@10"
+                )
         return self._pictures
 
     def let_go(self) -> None:
@@ -142,7 +154,7 @@ class AlexnetLearner(ModuleLearner):
         epoch, place = divmod(i, self.steps_per_epoch)
         if not self.config.balanced:
             order = np.random.default_rng((self.config.seed, 73, epoch)).permutation(self.pool)
-            return order[place * size:(place + 1) * size]
+            return order[place * size : (place + 1) * size]
         classes = rng.permutation(np.resize(rng.permutation(np.unique(self.y)), size))
         return np.array([rng.choice(np.flatnonzero(self.y == one)) for one in classes])
 
@@ -232,7 +244,7 @@ def divergence(logits: torch.Tensor, noisy_logits: torch.Tensor) -> torch.Tensor
 
 
 def mixed(batch: Batch, config: AlexnetConfig, rng: np.random.Generator) -> Batch:
-    """mixup (Zhang et al. 2018): each picture with that of a random partner.
+    """Mixup (Zhang et al. 2018): each picture with that of a random partner.
 
     x = l x_i + (1 - l) x_j, targets alike, l ~ Beta(a, a) for each. The noisy copies are mixed in
     the same way; what is speech in either picture is speech in the mixture.
@@ -263,7 +275,8 @@ def with_bands_hidden(batch: Batch, rng: np.random.Generator) -> Batch:
 
 def bands(shape: tuple[int, ...], rng: np.random.Generator) -> torch.Tensor:
     """Places to hide (SpecAugment, Park et al. 2019): up to two bands of a tenth of the height and
-    of the width of each picture, bool (n, 1, height, width)."""
+    of the width of each picture, bool (n, 1, height, width).
+    """
     n, _, height, width = shape
     hidden = torch.zeros(n, 1, height, width, dtype=torch.bool)
     for picture in hidden:
@@ -277,7 +290,8 @@ def bands(shape: tuple[int, ...], rng: np.random.Generator) -> torch.Tensor:
 
 def oversampled(y: np.ndarray, seed: int) -> np.ndarray:
     """Segment numbers in which every class is as frequent as the commonest: all of a class, then
-    random ones again."""
+    random ones again.
+    """
     rng, most = np.random.default_rng((seed, 79)), np.bincount(y).max()
     parts = []
     for one in np.unique(y):
@@ -289,7 +303,8 @@ def oversampled(y: np.ndarray, seed: int) -> np.ndarray:
 
 def rate_at(i: int, steps: int, schedule: str) -> float:
     """Factor of the learning rate at step i: 1, or up over the first tenth of the steps and down to
-    0 along half a cosine."""
+    0 along half a cosine.
+    """
     if schedule == "constant":
         return 1.0
     warm = max(1, steps // 10)

@@ -1,12 +1,28 @@
 """Notebook 01: simple classifiers, tested on speakers they have never heard."""
+
 from colab_utils.display.figures import confusion_matrix_figure
 from colab_utils.display.hear import hear_errors
 from colab_utils.display.speakers import per_speaker_figure, speakers_by_emotion
 from colab_utils.methods.baselines.gallery import show_gallery
 from colab_utils.methods.baselines.panel import panel
 from colab_utils.methods.baselines.settings import BaselineConfig
-from colab_utils.methods.baselines.study import BaselineError, BaselineStudy, make_example_runs, open_study
+from colab_utils.methods.baselines.study import (
+    BaselineError,
+    BaselineStudy,
+    make_example_runs,
+    open_study,
+)
 
-__all__ = ["BaselineConfig", "BaselineError", "BaselineStudy", "confusion_matrix_figure",
-           "hear_errors", "make_example_runs", "open_study", "panel", "per_speaker_figure",
-           "show_gallery", "speakers_by_emotion"]
+__all__ = [
+    "BaselineConfig",
+    "BaselineError",
+    "BaselineStudy",
+    "confusion_matrix_figure",
+    "hear_errors",
+    "make_example_runs",
+    "open_study",
+    "panel",
+    "per_speaker_figure",
+    "show_gallery",
+    "speakers_by_emotion",
+]

@@ -1,4 +1,5 @@
 """The panel of notebook 01: another classifier on the same corpus."""
+
 from __future__ import annotations
 
 from IPython.display import display
@@ -13,6 +14,7 @@ from colab_utils.results.runs import Run
 
 def panel(study: BaselineStudy, config: BaselineConfig) -> Panel:
     """Sliders that start at `config`; Run tests a classifier and draws its confusion matrix."""
+
     def run_and_draw(chosen: BaselineConfig) -> Run:
         run = study.run(chosen)
         title = f"{chosen.classifier}, C = {chosen.C:g}, {chosen.normalisation}"

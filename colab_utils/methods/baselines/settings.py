@@ -1,4 +1,5 @@
 """Settings of the simple baselines."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -24,43 +25,102 @@ class BaselineConfig(Settings):
         "nearest-mean": {"classifier": "nearest-mean"},
         "linear-svm": {"classifier": "linear-svm", "C": 0.001},
         "linear-svm-speaker-normalised": {
-            "classifier": "linear-svm", "C": 0.001, "normalisation": "speaker-normalised"},
+            "classifier": "linear-svm",
+            "C": 0.001,
+            "normalisation": "speaker-normalised",
+        },
         "mlp": {"classifier": "mlp"},
     }
 
     classifier: str = setting("logistic", "which classifier", options=CLASSIFIERS)
-    C: float = setting(0.1, "inverse strength of the L2 penalty (logistic, linear-svm)",
-                       low=1e-5, high=100.0, used={"classifier": ("logistic", "linear-svm")})
+    C: float = setting(
+        0.1,
+        "inverse strength of the L2 penalty (logistic, linear-svm)",
+        low=1e-5,
+        high=100.0,
+        used={"classifier": ("logistic", "linear-svm")},
+    )
     normalisation: str = setting(
-        "inductive", "features scaled by the training speakers, or by each speaker's own clips "
-        "without labels (transductive)", options=NORMALISATIONS)
+        "inductive",
+        "features scaled by the training speakers, or by each speaker's own clips "
+        "without labels (transductive)",
+        options=NORMALISATIONS,
+    )
     folds: str = setting(
-        "auto", "the corpus' frozen folds, one fold per speaker, or groups of speakers; auto: the "
+        "auto",
+        "the corpus' frozen folds, one fold per speaker, or groups of speakers; auto: the "
         "first of these that can be made",
-        options=FOLDS, task=True)
-    n_folds: int = setting(5, "number of folds (grouped)", low=2, high=20, step=1, task=True,
-                           used={"folds": ("auto", "grouped")})
+        options=FOLDS,
+        task=True,
+    )
+    n_folds: int = setting(
+        5,
+        "number of folds (grouped)",
+        low=2,
+        high=20,
+        step=1,
+        task=True,
+        used={"folds": ("auto", "grouped")},
+    )
     seed: int = setting(0, "first seed", low=0, high=100000, step=1, task=True)
     n_seeds: int = setting(
-        1, "how many seeds, counted up from the first (grouped folds and mlp depend on it)",
-        low=1, high=20, step=1, scope=RESULT, task=True)
-    hidden: int = setting(64, "units of the hidden layer (mlp)", low=4, high=1024, step=4,
-                          more=True, used=_MLP)
-    dropout: float = setting(0.3, "dropout of the hidden layer (mlp)", low=0.0, high=0.9,
-                             step=0.1, more=True, used=_MLP)
-    epochs: int = setting(40, "passes over the training utterances at most (mlp)", low=1,
-                          high=500, step=1, more=True, used=_MLP)
+        1,
+        "how many seeds, counted up from the first (grouped folds and mlp depend on it)",
+        low=1,
+        high=20,
+        step=1,
+        scope=RESULT,
+        task=True,
+    )
+    hidden: int = setting(
+        64, "units of the hidden layer (mlp)", low=4, high=1024, step=4, more=True, used=_MLP
+    )
+    dropout: float = setting(
+        0.3, "dropout of the hidden layer (mlp)", low=0.0, high=0.9, step=0.1, more=True, used=_MLP
+    )
+    epochs: int = setting(
+        40,
+        "passes over the training utterances at most (mlp)",
+        low=1,
+        high=500,
+        step=1,
+        more=True,
+        used=_MLP,
+    )
     patience: int = setting(
-        10, "epochs without a better validation UAR before it stops (mlp)", low=1, high=500,
-        step=1, more=True, used=_MLP)
-    learning_rate: float = setting(1e-3, "learning rate of AdamW (mlp)", low=1e-6, high=1.0,
-                                   more=True, used=_MLP)
-    weight_decay: float = setting(1e-2, "weight decay of AdamW (mlp)", low=0.0, high=1.0,
-                                  more=True, used=_MLP)
-    batch: int = setting(32, "utterances per batch (mlp)", low=1, high=4096, step=1, more=True,
-                         used=_MLP)
+        10,
+        "epochs without a better validation UAR before it stops (mlp)",
+        low=1,
+        high=500,
+        step=1,
+        more=True,
+        used=_MLP,
+    )
+    learning_rate: float = setting(
+        1e-3, "learning rate of AdamW (mlp)", low=1e-6, high=1.0, more=True, used=_MLP
+    )
+    weight_decay: float = setting(
+        1e-2, "weight decay of AdamW (mlp)", low=0.0, high=1.0, more=True, used=_MLP
+    )
+    batch: int = setting(
+        32, "utterances per batch (mlp)", low=1, high=4096, step=1, more=True, used=_MLP
+    )
     n_valid_speakers: int = setting(
-        2, "training speakers that select the epoch (mlp)", low=1, high=50, step=1, more=True,
-        used=_MLP)
-    n_boot: int = setting(2000, "resamples of the interval", low=0, high=20000, step=100,
-                          more=True, scope=RESULT, task=True)
+        2,
+        "training speakers that select the epoch (mlp)",
+        low=1,
+        high=50,
+        step=1,
+        more=True,
+        used=_MLP,
+    )
+    n_boot: int = setting(
+        2000,
+        "resamples of the interval",
+        low=0,
+        high=20000,
+        step=100,
+        more=True,
+        scope=RESULT,
+        task=True,
+    )

@@ -1,4 +1,5 @@
 """Simple baselines on one vector per utterance: who does not beat them is shown not to."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -29,7 +30,8 @@ class BaselineError(ValueError):
 
 class Fold(NamedTuple):
     """What a classifier sees of a fold: rows in their order, features (rows, dim), label indices
-    and bool masks (rows,) of training (with validation where nothing is selected), valid, test."""
+    and bool masks (rows,) of training (with validation where nothing is selected), valid, test.
+    """
 
     rows: pd.DataFrame
     x: np.ndarray
@@ -58,13 +60,23 @@ class BaselineStudy(Study):
     method = "baselines"
     small = True
 
-    def __init__(self, rows: pd.DataFrame, store: FeatureStore, labels: Sequence[str],
-                 root: str | pathlib.Path, *, split: pd.DataFrame | None = None, **others: Any):
+    def __init__(
+        self,
+        rows: pd.DataFrame,
+        store: FeatureStore,
+        labels: Sequence[str],
+        root: str | pathlib.Path,
+        *,
+        split: pd.DataFrame | None = None,
+        **others: Any,
+    ):
         rows = _with_features(rows, store)
         foreign = sorted(set(rows["emotion"]) - set(labels))
         if foreign:
-            raise BaselineError(f"the manifest holds {', '.join(foreign)}, which EMOTIONS lacks: "
-                                "pass it through select_emotions first")
+            raise BaselineError(
+                f"the manifest holds {', '.join(foreign)}, which EMOTIONS lacks: "
+                "pass it through select_emotions first"
+            )
         super().__init__(corpora_name(rows), rows, split, store, labels, root, **others)
         self._made: dict[Any, pd.DataFrame] = {}
         self._vectors, self._pooling = utterance_vectors(store, self.rows["utt_id"])
@@ -78,13 +90,23 @@ class BaselineStudy(Study):
             return None
         data = self._fold(tested, fold)
         if not data.valid.any():
-            raise BaselineError("the mlp selects its epoch on validation speakers, and the split "
-                                "has none: make it with n_valid_speakers=2")
+            raise BaselineError(
+                "the mlp selects its epoch on validation speakers, and the split "
+                "has none: make it with n_valid_speakers=2"
+            )
         valid = data.x[data.valid], data.y[data.valid]
         learner = MlpLearner(
-            data.x[data.training], data.y[data.training], valid, len(self.labels),
-            hidden=config.hidden, dropout=config.dropout, learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay, batch=config.batch, seed=config.seed)
+            data.x[data.training],
+            data.y[data.training],
+            valid,
+            len(self.labels),
+            hidden=config.hidden,
+            dropout=config.dropout,
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            batch=config.batch,
+            seed=config.seed,
+        )
         every = learner.steps_per_epoch
         return Training(learner, config.epochs * every, every, config.patience)
 
@@ -104,8 +126,10 @@ class BaselineStudy(Study):
         """Raise BaselineError where speakers have to be known and are not."""
         by_speaker = tested.config.normalisation == "speaker-normalised"
         if by_speaker and (self.rows["speaker"] == "").any():
-            raise BaselineError("speakers are unknown, so features cannot be normalised by "
-                                "speaker: choose normalisation='inductive'")
+            raise BaselineError(
+                "speakers are unknown, so features cannot be normalised by "
+                "speaker: choose normalisation='inductive'"
+            )
 
     def sides(self, tested: Tested) -> pd.DataFrame:
         """The given split, or the one that the settings ask for."""
@@ -134,8 +158,10 @@ class BaselineStudy(Study):
         """How frames were pooled, what makes it transductive, which scores are no probabilities."""
         config, notes = tested.config, [self._pooling] if self._pooling else []
         if config.normalisation == "speaker-normalised":
-            notes.append("transductive: features are normalised by each speaker's own unlabelled "
-                         "clips, tested speakers included")
+            notes.append(
+                "transductive: features are normalised by each speaker's own unlabelled "
+                "clips, tested speakers included"
+            )
         if config.classifier in classifiers.NOT_CALIBRATED:
             how = classifiers.NOT_CALIBRATED[config.classifier]
             notes.append(f"p_ columns are scores, not calibrated: {how}")
@@ -152,7 +178,8 @@ class BaselineStudy(Study):
         by_name = {"majority class": dataclasses.replace(config, classifier="majority")}
         if (self.rows["speaker"] != "").all():
             by_name["speaker-normalised"] = dataclasses.replace(
-                config, normalisation="speaker-normalised")
+                config, normalisation="speaker-normalised"
+            )
         by_name["inductive"] = dataclasses.replace(config, normalisation="inductive")
         found = {}
         for name, one in by_name.items():
@@ -175,17 +202,22 @@ class BaselineStudy(Study):
     def _make_fold(self, tested: Tested, fold: str) -> Fold:
         roles = {role: self.mask(tested, fold, role) for role in ("train", "valid", "test")}
         training = roles["train"]
-        if not self._selects(tested.config):         # who selects nothing learns from all of them
+        if not self._selects(tested.config):  # who selects nothing learns from all of them
             training = training | roles["valid"]
         if not training.any() or not roles["test"].any():
             nobody = "nobody to test" if training.any() else "nobody to train"
             raise BaselineError(f"fold {fold}: {nobody}; look at the split table")
         used = training | roles["valid"] | roles["test"]
         rows = self.rows[used].reset_index(drop=True)
-        x = classifiers.normalise(self._vectors[used], training[used],
-                                  speaker_keys(rows).to_numpy(), tested.config.normalisation)
-        return Fold(rows, x, self.classes(rows), training[used], roles["valid"][used],
-                    roles["test"][used])
+        x = classifiers.normalise(
+            self._vectors[used],
+            training[used],
+            speaker_keys(rows).to_numpy(),
+            tested.config.normalisation,
+        )
+        return Fold(
+            rows, x, self.classes(rows), training[used], roles["valid"][used], roles["test"][used]
+        )
 
     def _split(self, config: BaselineConfig) -> pd.DataFrame:
         """The split of one seed; validation speakers only where the classifier selects on them."""
@@ -197,8 +229,9 @@ class BaselineStudy(Study):
         else:
             table = folds.leave_one_speaker_out(self.rows)
         n_valid = config.n_valid_speakers if self._selects(config) else 0
-        return folds.make_split(self.rows, table, config.seed, n_valid,
-                                allow_speaker_overlap=self.allow_speaker_overlap)
+        return folds.make_split(
+            self.rows, table, config.seed, n_valid, allow_speaker_overlap=self.allow_speaker_overlap
+        )
 
     def _kind(self, config: BaselineConfig) -> str:
         """Which folds these settings mean."""
@@ -234,8 +267,9 @@ def frozen_folds(rows: pd.DataFrame) -> pd.DataFrame:
         try:
             frozen = cards.frozen_folds(str(corpus))
         except ManifestError as error:
-            raise BaselineError(f"{error} (folds='leave-one-speaker-out' or folds='grouped')"
-                                ) from error
+            raise BaselineError(
+                f"{error} (folds='leave-one-speaker-out' or folds='grouped')"
+            ) from error
         tables.append(folds.folds_from_table(part, frozen))
     return pd.concat(tables, ignore_index=True)
 
@@ -249,9 +283,14 @@ def corpora_name(rows: pd.DataFrame) -> str:
     return "+".join(corpora) if len(corpora) <= 4 else f"{len(corpora)}-corpora"
 
 
-def open_study(rows: pd.DataFrame, store: FeatureStore, emotions: Sequence[str],
-               root: str | pathlib.Path, merge: Mapping[str, str | None] | None = None,
-               **others: Any) -> BaselineStudy:
+def open_study(
+    rows: pd.DataFrame,
+    store: FeatureStore,
+    emotions: Sequence[str],
+    root: str | pathlib.Path,
+    merge: Mapping[str, str | None] | None = None,
+    **others: Any,
+) -> BaselineStudy:
     """The study of a corpus for a notebook; arguments as of `BaselineStudy`."""
     return BaselineStudy(rows, store, emotions, root, merge=merge, **others)
 
@@ -269,10 +308,14 @@ def _with_features(rows: pd.DataFrame, store: FeatureStore) -> pd.DataFrame:
     """The utterances that have features; those left out are printed."""
     there = rows["utt_id"].isin(list(store.ids))
     if not there.any():
-        raise BaselineError("no utterance of the manifest has features in this store: extract the "
-                            "features of this manifest first")
+        raise BaselineError(
+            "no utterance of the manifest has features in this store: extract the "
+            "features of this manifest first"
+        )
     if not there.all():
         first = rows.loc[~there, "utt_id"].iloc[0]
-        print(f"{(~there).sum()} utterance(s) have no features and are left out (store.skipped "
-              f"says why), such as {first}")
+        print(
+            f"{(~there).sum()} utterance(s) have no features and are left out (store.skipped "
+            f"says why), such as {first}"
+        )
     return rows[there].reset_index(drop=True)

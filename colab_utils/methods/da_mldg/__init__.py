@@ -1,17 +1,57 @@
 """Notebook 04: train on some corpora, test on one never seen (DA-MLDG and its rivals)."""
-from colab_utils.methods.da_mldg.algorithms import ALGORITHMS, Algorithm, Mldg, weighted_cross_entropy
+
+from colab_utils.methods.da_mldg.algorithms import (
+    ALGORITHMS,
+    Algorithm,
+    Mldg,
+    weighted_cross_entropy,
+)
 from colab_utils.methods.da_mldg.algorithms.gamma import domain_shift, energy
-from colab_utils.methods.da_mldg.figures import domains_figure, gamma_figure, marks_of, matrices_figure
+from colab_utils.methods.da_mldg.figures import (
+    domains_figure,
+    gamma_figure,
+    marks_of,
+    matrices_figure,
+)
 from colab_utils.methods.da_mldg.panel import panel
 from colab_utils.methods.da_mldg.settings import DomainConfig
 from colab_utils.methods.da_mldg.speaker_pretraining import SpeakerConfig
 from colab_utils.methods.da_mldg.study import DomainStudy, algorithms_of, main_algorithm
-from colab_utils.methods.da_mldg.tables import folders_of, means_table, published_rates, readable_means, readable_targets, targets_table
+from colab_utils.methods.da_mldg.tables import (
+    folders_of,
+    means_table,
+    published_rates,
+    readable_means,
+    readable_targets,
+    targets_table,
+)
 from colab_utils.methods.da_mldg.targets import DomainStudies, open_studies
 from colab_utils.panel.source import show_source
 
-__all__ = ["ALGORITHMS", "Algorithm", "DomainConfig", "DomainStudies", "DomainStudy", "Mldg",
-           "SpeakerConfig", "algorithms_of", "domain_shift", "domains_figure", "energy", "folders_of",
-           "gamma_figure", "main_algorithm", "marks_of", "matrices_figure", "means_table",
-           "open_studies", "panel", "published_rates", "readable_means", "readable_targets",
-           "show_source", "targets_table", "weighted_cross_entropy"]
+__all__ = [
+    "ALGORITHMS",
+    "Algorithm",
+    "DomainConfig",
+    "DomainStudies",
+    "DomainStudy",
+    "Mldg",
+    "SpeakerConfig",
+    "algorithms_of",
+    "domain_shift",
+    "domains_figure",
+    "energy",
+    "folders_of",
+    "gamma_figure",
+    "main_algorithm",
+    "marks_of",
+    "matrices_figure",
+    "means_table",
+    "open_studies",
+    "panel",
+    "published_rates",
+    "readable_means",
+    "readable_targets",
+    "show_source",
+    "targets_table",
+    "weighted_cross_entropy",
+]

@@ -1,4 +1,5 @@
 """Batches of domain generalisation: what a step is fed with follows from its number alone."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from colab_utils.learning.clips import Clips, Inputs
 
 # method_facts §4.2: factor on the length of a clip, share of the crop.
 STRETCH, SHIFT = (0.8, 1.25), 0.1
-_AT_ONCE = 32             # clips of a test batch
+_AT_ONCE = 32  # clips of a test batch
 
 
 class DomainBatches:
@@ -22,23 +23,33 @@ class DomainBatches:
     """
 
     def __init__(self, clips: Clips, crop_frames: int = 198, silence: float = 0.0):
-        """
-        Args:
-            clips: the training utterances.
-            crop_frames: length of a crop of frames.
-            silence: what digital silence is in every feature as stored, see `digital_silence`.
+        """Args:
+        clips: the training utterances.
+        crop_frames: length of a crop of frames.
+        silence: what digital silence is in every feature as stored, see `digital_silence`.
         """
         self.clips, self.crop_frames = clips, crop_frames
         self.silence = torch.full((clips.dim,), silence, device=clips.device)
         if clips.scale is not None:
             self.silence = clips.scale.applied(self.silence)
         classes = clips.y.cpu().numpy()
-        self._members = {(name, one): np.flatnonzero((clips.corpus == name) & (classes == one))
-                         for name in clips.corpora for one in range(len(clips.labels))}
+        self._members = {
+            (name, one): np.flatnonzero((clips.corpus == name) & (classes == one))
+            for name in clips.corpora
+            for one in range(len(clips.labels))
+        }
 
-    def batch(self, seed: int, step: int, per_domain: int, *, domain_balanced: bool = True,
-              balance: str = "none", augment: bool = False,
-              padding: str = "masked") -> dict[str, tuple[Inputs, torch.Tensor]]:
+    def batch(
+        self,
+        seed: int,
+        step: int,
+        per_domain: int,
+        *,
+        domain_balanced: bool = True,
+        balance: str = "none",
+        augment: bool = False,
+        padding: str = "masked",
+    ) -> dict[str, tuple[Inputs, torch.Tensor]]:
         """The batch of one step, {domain: (inputs, y int64 (n,))}.
 
         It is a pure function of (seed, step), so that a resumed training is the same one.
@@ -58,13 +69,17 @@ class DomainBatches:
         clips = self.clips
         rng = np.random.default_rng((seed, 53, step))
         if domain_balanced:
-            numbers = {name: self._drawn(name, seed, step, per_domain, balance, rng)
-                       for name in clips.corpora}
+            numbers = {
+                name: self._drawn(name, seed, step, per_domain, balance, rng)
+                for name in clips.corpora
+            }
         else:
             everyone = np.arange(len(clips))
             pool = _in_turn(everyone, (seed, 59), step, per_domain * len(clips.corpora))
-            numbers = {name: self._at_least_two(name, pool[clips.corpus[pool] == name], rng)
-                       for name in clips.corpora}
+            numbers = {
+                name: self._at_least_two(name, pool[clips.corpus[pool] == name], rng)
+                for name in clips.corpora
+            }
         batch = {}
         for name, chosen in numbers.items():
             y = clips.y[torch.as_tensor(chosen, device=clips.device)]
@@ -81,8 +96,9 @@ class DomainBatches:
             return numbers
         return np.append(numbers, rng.choice(np.flatnonzero(self.clips.corpus == name), lacking))
 
-    def _drawn(self, name: str, seed: int, step: int, number: int, balance: str,
-               rng: np.random.Generator) -> np.ndarray:
+    def _drawn(
+        self, name: str, seed: int, step: int, number: int, balance: str, rng: np.random.Generator
+    ) -> np.ndarray:
         """Row numbers of one domain's batch."""
         clips = self.clips
         if balance == "none":
@@ -93,8 +109,13 @@ class DomainBatches:
         classes = np.concatenate([rng.permutation(present) for _ in range(rounds)])[:number]
         return np.array([rng.choice(self._members[name, one]) for one in classes])
 
-    def crops(self, numbers: np.ndarray, rng: np.random.Generator, augment: bool = False,
-              padding: str = "masked") -> Inputs:
+    def crops(
+        self,
+        numbers: np.ndarray,
+        rng: np.random.Generator,
+        augment: bool = False,
+        padding: str = "masked",
+    ) -> Inputs:
         """Vectors (values (n, dim),), or crops of frames at random places.
 
         Args:
@@ -124,13 +145,13 @@ class DomainBatches:
                 clip = stretched(clip, rng.uniform(*STRETCH))
             spare = len(clip) - size
             begin = int(rng.integers(spare + 1)) if spare > 0 else 0
-            clip = clip[begin:begin + size]
+            clip = clip[begin : begin + size]
             if augment:
                 by = round(rng.uniform(-SHIFT, SHIFT) * len(clip))
                 clip = shifted(clip, by, self.silence)
             at = (size - len(clip)) // 2 if zeros else 0
-            values[row, at:at + len(clip)] = clip
-            mask[row, at:at + len(clip)] = True
+            values[row, at : at + len(clip)] = clip
+            mask[row, at : at + len(clip)] = True
         return values, torch.ones_like(mask) if zeros else mask
 
 
@@ -167,8 +188,8 @@ def shifted(values: torch.Tensor, by: int, fill: torch.Tensor | float = 0.0) -> 
     """Frames (n, dim) moved `by` places to the right (left where negative); `fill` comes in."""
     moved = torch.zeros_like(values) + fill
     if by >= 0:
-        moved[by:] = values[:len(values) - by]
-    else:                                  # moved[:by] is all but the last -by
+        moved[by:] = values[: len(values) - by]
+    else:  # moved[:by] is all but the last -by
         moved[:by] = values[-by:]
     return moved
 
@@ -184,8 +205,9 @@ def windows(frames: int, length: int) -> list[tuple[int, int]]:
     return [(begin, length) for begin in begins]
 
 
-def predict_table(predict: Callable[[Inputs], torch.Tensor], clips: Clips,
-                  window_frames: int = 0) -> np.ndarray:
+def predict_table(
+    predict: Callable[[Inputs], torch.Tensor], clips: Clips, window_frames: int = 0
+) -> np.ndarray:
     """`predict` of every utterance, float64 (n, outputs).
 
     Clips of like length go together; what a clip gives does not depend on its company where
@@ -206,7 +228,7 @@ def predict_table(predict: Callable[[Inputs], torch.Tensor], clips: Clips,
     total: Any = None
     weights = np.zeros(len(clips))
     for first in range(0, len(pieces), at_once):
-        numbers, begins, counts = np.array(pieces[first:first + at_once]).T
+        numbers, begins, counts = np.array(pieces[first : first + at_once]).T
         inputs = clips.inputs(numbers, begins, counts)
         found = predict(inputs).detach().cpu().double().numpy()
         if total is None:

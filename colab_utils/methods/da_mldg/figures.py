@@ -1,4 +1,5 @@
 """Every algorithm on every target corpus, and gamma over a training."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -12,13 +13,14 @@ from colab_utils.display.curves import COLOURS, MARKERS, finish, running_line
 from colab_utils.display.matrices import confusion_matrices_figure
 from colab_utils.methods.da_mldg.tables import Runs
 
-_GAP = 0.7                          # between two targets, in rows
+_GAP = 0.7  # between two targets, in rows
 _MOST_MATRICES = 4
 _CHANCE, _COMMONEST = "chance", "always the commonest class"
 
 
-def domains_figure(table: pd.DataFrame, title: str = "", unit: str = "speakers",
-                   marks: Sequence[str] = ()) -> style.SuiteFigure:
+def domains_figure(
+    table: pd.DataFrame, title: str = "", unit: str = "speakers", marks: Sequence[str] = ()
+) -> style.SuiteFigure:
     """A group of rows for each target corpus, a row and colour for each algorithm.
 
     UAR with its interval, and right of it WA where it is given; beside them chance and the share of
@@ -55,25 +57,33 @@ def domains_figure(table: pd.DataFrame, title: str = "", unit: str = "speakers",
         panels[0].set_yticks(-step * np.arange(len(targets)) - centre, targets)
         panels[0].set_ylabel("Target corpus")
         above = "\n".join(captions.wrap(title, figure.get_figwidth(), 8))
-        figure.legend(*_key(panels), loc="outside upper center", frameon=False, title=above,
-                      ncols=len(algorithms) + len(panels), columnspacing=1.2, handletextpad=0.3,
-                      title_fontsize=8)
+        figure.legend(
+            *_key(panels),
+            loc="outside upper center",
+            frameon=False,
+            title=above,
+            ncols=len(algorithms) + len(panels),
+            columnspacing=1.2,
+            handletextpad=0.3,
+            title_fontsize=8,
+        )
         finish(figure, panels[0], "", [f"Bars: 95 % interval of the UAR over {unit}."], marks)
     return figure
 
 
-def _points(axes: Axes, table: pd.DataFrame, rate: str, targets: list[str],
-            algorithms: list[str]) -> None:
+def _points(
+    axes: Axes, table: pd.DataFrame, rate: str, targets: list[str], algorithms: list[str]
+) -> None:
     """The rate of every algorithm on every target, and the interval where it is the UAR."""
     step = len(algorithms) + _GAP
     for number, name in enumerate(algorithms):
         part = table[table["algorithm"] == name]
         place = -step * part["target"].map(targets.index) - number
         if rate == "uar":
-            axes.hlines(place, 100 * part["low"], 100 * part["high"], color=COLOURS[number],
-                        lw=0.9)
-        axes.plot(100 * part[rate], place, MARKERS[number], ms=3.8, color=COLOURS[number],
-                  label=name)
+            axes.hlines(place, 100 * part["low"], 100 * part["high"], color=COLOURS[number], lw=0.9)
+        axes.plot(
+            100 * part[rate], place, MARKERS[number], ms=3.8, color=COLOURS[number], label=name
+        )
 
 
 def _frame(axes: Axes, rate: str, n_targets: int, step: float) -> None:
@@ -90,22 +100,28 @@ def _frame(axes: Axes, rate: str, n_targets: int, step: float) -> None:
 def _checked(table: pd.DataFrame) -> tuple[list[str], list[str]]:
     """Targets and algorithms in their order. Raises ValueError."""
     if table.empty:
-        raise ValueError("no results: there is nothing to draw; run one algorithm on one target "
-                         "at least")
+        raise ValueError(
+            "no results: there is nothing to draw; run one algorithm on one target at least"
+        )
     repeated = table.duplicated(["algorithm", "target"])
     if repeated.any():
         twice = table[repeated].iloc[0]
-        raise ValueError(f"{twice.algorithm} stands twice for {twice.target}: pass one row for "
-                         "each, such as the mean over seeds")
+        raise ValueError(
+            f"{twice.algorithm} stands twice for {twice.target}: pass one row for "
+            "each, such as the mean over seeds"
+        )
     algorithms = list(dict.fromkeys(table["algorithm"]))
     if len(algorithms) > len(COLOURS):
-        raise ValueError(f"{len(algorithms)} algorithms: at most {len(COLOURS)} can be told apart; "
-                         "draw fewer")
+        raise ValueError(
+            f"{len(algorithms)} algorithms: at most {len(COLOURS)} can be told apart; draw fewer"
+        )
     for name in {"chance", "majority"} & set(table.columns):
         several = table.groupby("target")[name].nunique()
         if (several > 1).any():
-            raise ValueError(f"{several.idxmax()} has several values of {name}: algorithms must be "
-                             "tested on the same utterances")
+            raise ValueError(
+                f"{several.idxmax()} has several values of {name}: algorithms must be "
+                "tested on the same utterances"
+            )
     return list(dict.fromkeys(table["target"])), algorithms
 
 
@@ -114,8 +130,14 @@ def _marks(axes: Axes, values: pd.Series, step: float, words: str) -> None:
     dashes = ":" if words == _CHANCE else "--"
     for number, value in enumerate(values):
         upper, lower = -step * number + 0.5, -step * (number + 1) + _GAP + 0.5
-        axes.plot([value, value], [upper, lower], color=style.QUIET, lw=1.1, ls=dashes,
-                  label=words if number == 0 else None)
+        axes.plot(
+            [value, value],
+            [upper, lower],
+            color=style.QUIET,
+            lw=1.1,
+            ls=dashes,
+            label=words if number == 0 else None,
+        )
 
 
 def _key(panels: Sequence[Axes]) -> tuple[list, list[str]]:
@@ -128,8 +150,9 @@ def _key(panels: Sequence[Axes]) -> tuple[list, list[str]]:
     return [found[name] for name in names], names
 
 
-def gamma_figure(records: Sequence[Mapping[str, float]], title: str = "",
-                 marks: Sequence[str] = ()) -> style.SuiteFigure:
+def gamma_figure(
+    records: Sequence[Mapping[str, float]], title: str = "", marks: Sequence[str] = ()
+) -> style.SuiteFigure:
     """The weight gamma of the meta-test loss over training.
 
     Each step thin, the running mean thick, its largest value and mean in words.
@@ -154,13 +177,16 @@ def gamma_figure(records: Sequence[Mapping[str, float]], title: str = "",
         axes = figure.subplots()
         running_line(axes, table["step"], gamma, COLOURS[0], "gamma")
         if not alone:
-            running_line(axes, table["step"], table["weight"], COLOURS[1],
-                         "weight of the meta-test loss")
+            running_line(
+                axes, table["step"], table["weight"], COLOURS[1], "weight of the meta-test loss"
+            )
             axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
         label = "Gamma" if len(axes.get_lines()) <= 2 else "Value"
         axes.set(xlabel="Training step", ylabel=label, ylim=(0, None))
-        said = (f"Gamma: mean {gamma.mean():.3g}, largest {gamma.max():.3g}. Thin: each step; "
-                "thick: running mean.")
+        said = (
+            f"Gamma: mean {gamma.mean():.3g}, largest {gamma.max():.3g}. Thin: each step; "
+            "thick: running mean."
+        )
         finish(figure, axes, title, [said], marks)
     return figure
 
@@ -177,8 +203,9 @@ def matrices_figure(runs: Runs, algorithm: str, labels: Sequence[str]) -> style.
     for target in list(runs)[:_MOST_MATRICES]:
         run = runs[target][algorithm]
         shown[target] = run.predictions, run.metrics
-    return confusion_matrices_figure(shown, title=f"{algorithm}, by the corpus left out",
-                                     labels=labels)
+    return confusion_matrices_figure(
+        shown, title=f"{algorithm}, by the corpus left out", labels=labels
+    )
 
 
 def marks_of(runs: Runs) -> list[str]:

@@ -1,4 +1,5 @@
 """An algorithm with its network and optimiser, made from settings, and how it learns."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -23,14 +24,14 @@ class DomainLearner:
     has no part in it.
     """
 
-    def __init__(self, algorithm: Algorithm, batches: DomainBatches, valid: Clips,
-                 config: DomainConfig):
-        """
-        Args:
-            algorithm: what is trained.
-            batches: of the training speakers of the source.
-            valid: the validation speakers of the source.
-            config: how it is trained.
+    def __init__(
+        self, algorithm: Algorithm, batches: DomainBatches, valid: Clips, config: DomainConfig
+    ):
+        """Args:
+        algorithm: what is trained.
+        batches: of the training speakers of the source.
+        valid: the validation speakers of the source.
+        config: how it is trained.
         """
         self.algorithm, self.module = algorithm, algorithm.network
         self.batches, self.valid, self.config = batches, valid, config
@@ -39,8 +40,9 @@ class DomainLearner:
         """One update; what the algorithm measured."""
         for group in self.algorithm.optimiser.param_groups:
             group["lr"] = self.config.learning_rate * self.config.decay ** (i / 10_000)
-        batch = self.batches.batch(self.config.seed, i, self.config.per_domain,
-                                   **self.config.sampling())
+        batch = self.batches.batch(
+            self.config.seed, i, self.config.per_domain, **self.config.sampling()
+        )
         return self.algorithm.update(batch)
 
     def validate(self) -> float:
@@ -63,8 +65,13 @@ class DomainLearner:
         self.algorithm.load(state)
 
 
-def make_algorithm(config: DomainConfig, dim: int, n_labels: int, device: str = "cpu",
-                   own: type[Algorithm] | None = None) -> Algorithm:
+def make_algorithm(
+    config: DomainConfig,
+    dim: int,
+    n_labels: int,
+    device: str = "cpu",
+    own: type[Algorithm] | None = None,
+) -> Algorithm:
     """A fresh algorithm with its network and optimiser; its weights follow from config.seed.
 
     Args:
@@ -83,10 +90,15 @@ def make_algorithm(config: DomainConfig, dim: int, n_labels: int, device: str = 
 
     def optimiser(parameters: Any) -> torch.optim.Optimizer:
         if config.optimiser == "sgd":
-            return torch.optim.SGD(parameters, lr=config.learning_rate, momentum=config.momentum,
-                                   weight_decay=config.weight_decay)
-        return torch.optim.Adam(parameters, lr=config.learning_rate,
-                                weight_decay=config.weight_decay)
+            return torch.optim.SGD(
+                parameters,
+                lr=config.learning_rate,
+                momentum=config.momentum,
+                weight_decay=config.weight_decay,
+            )
+        return torch.optim.Adam(
+            parameters, lr=config.learning_rate, weight_decay=config.weight_decay
+        )
 
     shared = {"seed": config.seed, "loss": config.loss, "clip": config.clip}
     if own is not None:

@@ -1,4 +1,5 @@
 """The panel of notebook 04: other targets, scenarios and algorithms, with other settings."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -23,8 +24,10 @@ def panel(studies: DomainStudies, config: DomainConfig) -> Panel:
 
     Run tests the chosen algorithms on the chosen target and draws their confusion matrices.
     """
-    def run_and_draw(chosen: DomainConfig, task: str,
-                     algorithms: tuple[str, ...]) -> Mapping[str, Run]:
+
+    def run_and_draw(
+        chosen: DomainConfig, task: str, algorithms: tuple[str, ...]
+    ) -> Mapping[str, Run]:
         study = studies.study(task)
         runs = study.compare(chosen, algorithms)
         display(readable_targets(study.table(runs)))
@@ -36,7 +39,11 @@ def panel(studies: DomainStudies, config: DomainConfig) -> Panel:
         drive.download([run.path for run in runs.values()], "04_da_mldg")
 
     choices = {
-        "task": setting(studies.names[0], "which corpus is left out, or a published scenario",
-                        options=tuple(dict.fromkeys([*studies.available, *studies.names]))),
-        "algorithms": setting(START, "which are trained and tested", options=tuple(ALGORITHMS))}
+        "task": setting(
+            studies.names[0],
+            "which corpus is left out, or a published scenario",
+            options=tuple(dict.fromkeys([*studies.available, *studies.names])),
+        ),
+        "algorithms": setting(START, "which are trained and tested", options=tuple(ALGORITHMS)),
+    }
     return Panel(config, run=run_and_draw, choices=choices, download=save, title="A target")

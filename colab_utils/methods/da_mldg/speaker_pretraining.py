@@ -4,6 +4,7 @@ method_facts §4.2. The paper takes VoxCeleb1 (1251 speakers) and has not releas
 Whoever has VoxCeleb gives its manifest and features; otherwise the speakers of the source corpora
 serve, which are few: the result says which it was.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -24,8 +25,8 @@ from colab_utils.methods.da_mldg.batches import DomainBatches, predict_table
 from colab_utils.models import network
 from colab_utils.settings import SettingError, Settings, setting
 
-VERSION = 1                  # raised when the same settings would give other weights
-_VALID = 0.1                 # of each speaker's utterances
+VERSION = 1  # raised when the same settings would give other weights
+_VALID = 0.1  # of each speaker's utterances
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,19 +53,20 @@ class SpeakerLearner:
     """
 
     def __init__(self, train: Clips, valid: Clips, config: SpeakerConfig):
-        """
-        Args:
-            train: frames whose labels are speakers.
-            valid: other utterances of the same speakers.
-            config: how it is trained.
+        """Args:
+        train: frames whose labels are speakers.
+        valid: other utterances of the same speakers.
+        config: how it is trained.
         """
         torch.manual_seed(config.seed)
-        net = network("resnet18", train.dim, len(train.labels), norm=config.norm,
-                      width=config.width)
+        net = network(
+            "resnet18", train.dim, len(train.labels), norm=config.norm, width=config.width
+        )
         self.module = net.to(train.device)
 
         def sgd(parameters: list) -> torch.optim.Optimizer:
             return torch.optim.SGD(parameters, lr=config.learning_rate, momentum=config.momentum)
+
         self.algorithm = Erm(self.module, sgd, seed=config.seed)
         self.batches = DomainBatches(train, config.crop_frames)
         self.valid, self.config = valid, config
@@ -88,9 +90,15 @@ class SpeakerLearner:
         self.algorithm.load(state)
 
 
-def pretrain(rows: pd.DataFrame, store: FeatureStore, config: SpeakerConfig,
-             root: str | os.PathLike, *, device: str = "cpu",
-             progress: bool = True) -> tuple[pathlib.Path, str]:
+def pretrain(
+    rows: pd.DataFrame,
+    store: FeatureStore,
+    config: SpeakerConfig,
+    root: str | os.PathLike,
+    *,
+    device: str = "cpu",
+    progress: bool = True,
+) -> tuple[pathlib.Path, str]:
     """Train on the speakers of `rows`, or load what was trained on them before.
 
     Nobody else's speech is read. A tenth of each speaker's utterances (at least one) picks the
@@ -113,16 +121,20 @@ def pretrain(rows: pd.DataFrame, store: FeatureStore, config: SpeakerConfig,
     """
     settings.check(config)
     if store.pooled:
-        raise SettingError(f"{store.spec['name']} gives one vector an utterance: pretraining on "
-                           "speakers needs frames (logmel, da-mldg)")
+        raise SettingError(
+            f"{store.spec['name']} gives one vector an utterance: pretraining on "
+            "speakers needs frames (logmel, da-mldg)"
+        )
     table = _speakers_as_labels(rows)
     speakers = sorted(set(table["emotion"]))
     if len(speakers) < 2:
-        raise SettingError(f"{len(speakers)} speaker(s) with two utterances: telling speakers "
-                           "apart needs two of them or more")
+        raise SettingError(
+            f"{len(speakers)} speaker(s) with two utterances: telling speakers "
+            "apart needs two of them or more"
+        )
     held = _held_out(table, config.seed)
     train = Clips(store, table[~held], speakers, device=device)
-    train = train.scaled(train.fit_scale(by_corpus=True))      # all are of one corpus, "speakers"
+    train = train.scaled(train.fit_scale(by_corpus=True))  # all are of one corpus, "speakers"
     valid = Clips(store, table[held], speakers, device=device, scale=train.scale)
     learner = SpeakerLearner(train, valid, config)
     corpora = sorted({key.split("/")[0] for key in speakers})
@@ -130,9 +142,19 @@ def pretrain(rows: pd.DataFrame, store: FeatureStore, config: SpeakerConfig,
     facts = {"version": VERSION, "features": store.key, "manifest": manifest_hash(rows)}
     split = pd.DataFrame({"utt_id": table["utt_id"], "role": np.where(held, "valid", "train")})
     folder, history = train_or_load(
-        root, "speakers", name, config, facts, split, learner, config.steps,
-        every=max(1, config.steps // 10), patience=None, progress=progress,
-        desc="telling speakers apart")
+        root,
+        "speakers",
+        name,
+        config,
+        facts,
+        split,
+        learner,
+        config.steps,
+        every=max(1, config.steps // 10),
+        patience=None,
+        progress=progress,
+        desc="telling speakers apart",
+    )
     right = f"{100 * history.best_score:.0f} % of held-out utterances are given to the right one"
     told = f"{len(table)} utterances, {config.steps} updates; {right}"
     return folder / WEIGHTS, f"{len(speakers)} speakers of {', '.join(corpora)} ({told})"
@@ -151,5 +173,5 @@ def _held_out(table: pd.DataFrame, seed: int) -> np.ndarray:
     by_speaker = sorted(table.groupby("emotion").indices.items())
     for number, (_, places) in enumerate(by_speaker):
         chosen = np.random.default_rng((seed, 67, number)).permutation(places)
-        held[chosen[:max(1, round(_VALID * len(places)))]] = True
+        held[chosen[: max(1, round(_VALID * len(places)))]] = True
     return held

@@ -2,6 +2,7 @@
 
 Random weights, speakers told apart, ImageNet, or a file of one's own.
 """
+
 from __future__ import annotations
 
 import os
@@ -61,8 +62,9 @@ def load(start: str, network: nn.Module, pretrained: str | os.PathLike | None = 
     try:
         network.start_from(load_file(file))
     except (SafetensorError, ValueError) as error:
-        raise SettingError(f"start = {start!r}: {file} cannot be used "
-                           f"({str(error).splitlines()[0]})") from error
+        raise SettingError(
+            f"start = {start!r}: {file} cannot be used ({str(error).splitlines()[0]})"
+        ) from error
     return identity(start, pretrained)
 
 
@@ -70,19 +72,25 @@ def _file_of(start: str, pretrained: str | os.PathLike | None) -> str | os.PathL
     """The file of weights. Raises SettingError where it is not there."""
     file = pretrained if start == "speakers" else start
     if file is None or not os.path.isfile(file):
-        raise SettingError(f"start = {start!r}: no such file of weights; choose scratch, speakers "
-                           "or imagenet, or give a file of safetensors")
+        raise SettingError(
+            f"start = {start!r}: no such file of weights; choose scratch, speakers "
+            "or imagenet, or give a file of safetensors"
+        )
     return file
 
 
 def _imagenet() -> dict[str, torch.Tensor]:
-    """torchvision's weights, from its cache or its server."""
+    """Torchvision's weights, from its cache or its server."""
     from torchvision.models import ResNet18_Weights  # here, not above: most runs start otherwise
+
     try:
-        weights: Any = ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=False,
-                                                                     check_hash=True)
+        weights: Any = ResNet18_Weights.IMAGENET1K_V1.get_state_dict(
+            progress=False, check_hash=True
+        )
     except (OSError, RuntimeError) as error:
-        raise SettingError("start = 'imagenet': torchvision's weights could not be fetched "
-                           f"({str(error).splitlines()[0][:200]}); fetch them where there is a "
-                           "network, or choose scratch or speakers") from error
+        raise SettingError(
+            "start = 'imagenet': torchvision's weights could not be fetched "
+            f"({str(error).splitlines()[0][:200]}); fetch them where there is a "
+            "network, or choose scratch or speakers"
+        ) from error
     return dict(weights)

@@ -2,6 +2,7 @@
 
 Held-out source speakers pick the step; the target has no part in it.
 """
+
 from __future__ import annotations
 
 import copy
@@ -29,7 +30,7 @@ from colab_utils.methods.da_mldg.tables import targets_table
 from colab_utils.results.runs import Run
 from colab_utils.settings import SettingError
 
-_KNOWS_SILENCE = ("da-mldg", "logmel")       # front ends whose floor is what digital silence gives
+_KNOWS_SILENCE = ("da-mldg", "logmel")  # front ends whose floor is what digital silence gives
 
 
 class DomainEmbeddings(NamedTuple):
@@ -63,9 +64,19 @@ class DomainStudy(Study):
 
     method = "da_mldg"
 
-    def __init__(self, name: str, rows: pd.DataFrame, split: pd.DataFrame, store: FeatureStore,
-                 labels: Sequence[str], root: str | pathlib.Path, *, target: str = "",
-                 pretraining: SpeakerConfig | None = None, **others: Any):
+    def __init__(
+        self,
+        name: str,
+        rows: pd.DataFrame,
+        split: pd.DataFrame,
+        store: FeatureStore,
+        labels: Sequence[str],
+        root: str | pathlib.Path,
+        *,
+        target: str = "",
+        pretraining: SpeakerConfig | None = None,
+        **others: Any,
+    ):
         super().__init__(name, rows, split, store, labels, root, **others)
         self.target = target or name
         self.pretraining = pretraining or SpeakerConfig()
@@ -98,10 +109,13 @@ class DomainStudy(Study):
         if self.store.pooled != (config.network == "mlp"):
             raise SettingError(
                 f"network = {config.network!r} and {name}: the mlp takes one vector an utterance "
-                "(acoustic, an encoder's embedding), resnet18 frames (logmel, da-mldg)")
+                "(acoustic, an encoder's embedding), resnet18 frames (logmel, da-mldg)"
+            )
         if config.padding == "zeros" and not self.store.pooled and name not in _KNOWS_SILENCE:
-            raise SettingError(f"padding = 'zeros' with {name}: what silence is in it is not "
-                               "known; choose 'masked'")
+            raise SettingError(
+                f"padding = 'zeros' with {name}: what silence is in it is not "
+                "known; choose 'masked'"
+            )
         if config.start != "speakers":
             starting_weights.identity(config.start)
 
@@ -133,14 +147,21 @@ class DomainStudy(Study):
         start = os.path.basename(tested.config.start)
         if start == "speakers":
             start = self._speakers(tested, self.folds[0])[1]
-        return [f"trained on {', '.join(sources)}; the step was picked on their held-out speakers",
-                f"features: {self.store.spec['name']}", f"start: {start}"]
+        return [
+            f"trained on {', '.join(sources)}; the step was picked on their held-out speakers",
+            f"features: {self.store.spec['name']}",
+            f"start: {start}",
+        ]
 
     # --- what a notebook asks for -----------------------------------------------------------------
 
-    def compare(self, config: DomainConfig, algorithms: str | Sequence[str],
-                own: Mapping[str, type[Algorithm]] | None = None,
-                pictures: bool = True) -> dict[str, Run]:
+    def compare(
+        self,
+        config: DomainConfig,
+        algorithms: str | Sequence[str],
+        own: Mapping[str, type[Algorithm]] | None = None,
+        pictures: bool = True,
+    ) -> dict[str, Run]:
         """Test algorithms on the target, all with the same settings.
 
         Args:
@@ -203,15 +224,19 @@ class DomainStudy(Study):
         """Read and scale them. Raises SettingError where the role cannot be filled."""
         rows = self.part(tested, fold, role)
         if not len(rows):
-            raise SettingError(f"task {self.name}: no utterance is in the role {role!r}; every "
-                               "source needs two speakers or more")
+            raise SettingError(
+                f"task {self.name}: no utterance is in the role {role!r}; every "
+                "source needs two speakers or more"
+            )
         if role != "train":
             scale = self.clips(tested, fold, "train").scale
             return Clips(self.store, rows, self.labels, device=self.device, scale=scale)
         silent = [label for label in self.labels if label not in set(rows["emotion"])]
         if silent:
-            raise SettingError(f"task {self.name}: no training corpus has {', '.join(silent)}: "
-                               "leave it out of the emotions")
+            raise SettingError(
+                f"task {self.name}: no training corpus has {', '.join(silent)}: "
+                "leave it out of the emotions"
+            )
         clips = Clips(self.store, rows, self.labels, device=self.device)
         if tested.config.standardise:
             clips = clips.scaled(clips.fit_scale(by_corpus=True))
@@ -234,18 +259,23 @@ class DomainStudy(Study):
         key = fold, self.sides(tested)["seed"].iloc[0], pretraining
         if key not in self._pretrained:
             rows = self.part(tested, fold, "train")
-            self._pretrained[key] = pretrain(rows, self.store, pretraining, self.root,
-                                             device=self.device, progress=self.progress)
+            self._pretrained[key] = pretrain(
+                rows, self.store, pretraining, self.root, device=self.device, progress=self.progress
+            )
         return self._pretrained[key]
 
     def _pretraining_of(self, config: DomainConfig) -> SpeakerConfig:
         """The settings of the pretraining, for the network of this configuration."""
-        return dataclasses.replace(self.pretraining, crop_frames=config.crop_frames,
-                                   width=config.width, norm=config.norm)
+        return dataclasses.replace(
+            self.pretraining, crop_frames=config.crop_frames, width=config.width, norm=config.norm
+        )
 
 
-def algorithms_of(config: DomainConfig, names: str | Sequence[str],
-                  own: Mapping[str, type[Algorithm]] | None = None) -> list[Tested]:
+def algorithms_of(
+    config: DomainConfig,
+    names: str | Sequence[str],
+    own: Mapping[str, type[Algorithm]] | None = None,
+) -> list[Tested]:
     """Algorithms to be tested, all with the same settings.
 
     Args:

@@ -2,6 +2,7 @@
 
 And the three means over targets that the DA-MLDG paper gives, and its own table.
 """
+
 from __future__ import annotations
 
 import pathlib
@@ -16,11 +17,12 @@ from colab_utils.results.runs import Run
 from colab_utils.results.tables import methods_table, published_table
 
 MEANS = ("UM", "WM", "GM")
-Runs = Mapping[str, Mapping[str, Run]]            # {target: {algorithm: finished run}}
+Runs = Mapping[str, Mapping[str, Run]]  # {target: {algorithm: finished run}}
 
 
-def targets_table(runs: Runs, baseline: str = "", n_boot: int = 2000,
-                  ci_seed: int = 0) -> pd.DataFrame:
+def targets_table(
+    runs: Runs, baseline: str = "", n_boot: int = 2000, ci_seed: int = 0
+) -> pd.DataFrame:
     """Finished runs, one row each.
 
     Args:
@@ -36,16 +38,21 @@ def targets_table(runs: Runs, baseline: str = "", n_boot: int = 2000,
         PredictionError, UnpairedError, RunError: what `methods_table` raises; no runs.
     """
     if not runs:
-        raise PredictionError("no runs: there is nothing to compare; run one algorithm on one "
-                              "target at least")
+        raise PredictionError(
+            "no runs: there is nothing to compare; run one algorithm on one target at least"
+        )
     tables = []
     for target, of_target in runs.items():
         first = next(iter(of_target), "")
         table = methods_table(of_target, baseline or first, n_boot, ci_seed)
         metrics = [run.metrics for run in of_target.values()]
-        tables.append(table.rename(columns={"method": "algorithm"}).assign(
-            target=target, majority=[one["majority"] for one in metrics],
-            n=[one["n_utterances"] for one in metrics]))
+        tables.append(
+            table.rename(columns={"method": "algorithm"}).assign(
+                target=target,
+                majority=[one["majority"] for one in metrics],
+                n=[one["n_utterances"] for one in metrics],
+            )
+        )
     return pd.concat(tables, ignore_index=True)
 
 
@@ -67,8 +74,10 @@ def means_table(table: pd.DataFrame, rate: str = "uar") -> pd.DataFrame:
     if wide.isna().any(axis=None):
         lacking = wide.isna().stack()
         algorithm, target = lacking[lacking].index[0]
-        raise PredictionError(f"{algorithm} was not tested on {target}: means over different "
-                              "targets cannot be compared")
+        raise PredictionError(
+            f"{algorithm} was not tested on {target}: means over different "
+            "targets cannot be compared"
+        )
     weights = table.groupby("target")["n"].first().reindex(wide.columns)
     with np.errstate(divide="ignore"):
         geometric = np.exp(np.log(wide).mean(axis=1))
@@ -96,11 +105,19 @@ def readable_targets(table: pd.DataFrame) -> pd.DataFrame:
         if not np.isnan(row.difference):
             difference = f"{100 * row.difference:+.1f}"
             its_interval = _span(row.difference_low, row.difference_high, "+")
-        rows.append({
-            "target": row.target, "algorithm": row.algorithm, "UAR %": f"{100 * row.uar:.1f}",
-            "95 % interval": _span(row.low, row.high), "difference": difference,
-            "its 95 % interval": its_interval, "WA %": f"{100 * row.wa:.1f}",
-            "majority %": f"{100 * row.majority:.1f}", "chance %": f"{100 * row.chance:.1f}"})
+        rows.append(
+            {
+                "target": row.target,
+                "algorithm": row.algorithm,
+                "UAR %": f"{100 * row.uar:.1f}",
+                "95 % interval": _span(row.low, row.high),
+                "difference": difference,
+                "its 95 % interval": its_interval,
+                "WA %": f"{100 * row.wa:.1f}",
+                "majority %": f"{100 * row.majority:.1f}",
+                "chance %": f"{100 * row.chance:.1f}",
+            }
+        )
     return pd.DataFrame(rows).set_index(["target", "algorithm"])
 
 

@@ -2,6 +2,7 @@
 
 Any set of corpora with one left out, a published scenario, or its stand-ins.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -28,7 +29,7 @@ from colab_utils.protocols.published import Protocol, ProtocolError, Task, load_
 from colab_utils.results.runs import Run
 from colab_utils.settings import as_list
 
-SCENARIO, WITHIN = "scenario ", "within "    # how names begin that are not the name of a target
+SCENARIO, WITHIN = "scenario ", "within "  # how names begin that are not the name of a target
 
 
 class DomainStudies:
@@ -56,11 +57,21 @@ class DomainStudies:
             raises.
     """
 
-    def __init__(self, protocol: Protocol, manifest: pd.DataFrame, root: str | pathlib.Path,
-                 features: str, names: Sequence[str] = (), *, emotions: Sequence[str] = (),
-                 merge: Mapping[str, str | None] | None = None, device: str = "",
-                 progress: bool = True, check_counts: bool = True,
-                 pretraining: SpeakerConfig | None = None):
+    def __init__(
+        self,
+        protocol: Protocol,
+        manifest: pd.DataFrame,
+        root: str | pathlib.Path,
+        features: str,
+        names: Sequence[str] = (),
+        *,
+        emotions: Sequence[str] = (),
+        merge: Mapping[str, str | None] | None = None,
+        device: str = "",
+        progress: bool = True,
+        check_counts: bool = True,
+        pretraining: SpeakerConfig | None = None,
+    ):
         self.protocol, self.manifest, self.root = protocol, manifest, pathlib.Path(root)
         self.features, self.names = features, list(names)
         self.emotions, self.merge = tuple(emotions), dict(merge or {})
@@ -100,13 +111,23 @@ class DomainStudies:
         """The study of that name. Raises ProtocolError."""
         if name not in self._studies:
             protocol, manifest = self._task(name)
-            task, = protocol.tasks.values()
+            (task,) = protocol.tasks.values()
             rows, split = build_task(protocol, task.name, manifest, check_counts=self.check_counts)
             title = name if name.startswith(SCENARIO) else task.name
             self._studies[name] = DomainStudy(
-                title, rows, split, self._store(manifest), task.emotions, self.root, target=name,
-                pretraining=self.pretraining, protocol=protocol.name, merge=task.merge,
-                device=self.device, progress=self.progress)
+                title,
+                rows,
+                split,
+                self._store(manifest),
+                task.emotions,
+                self.root,
+                target=name,
+                pretraining=self.pretraining,
+                protocol=protocol.name,
+                merge=task.merge,
+                device=self.device,
+                progress=self.progress,
+            )
         return self._studies[name]
 
     # --- sentences of the notebook ----------------------------------------------------------------
@@ -117,14 +138,15 @@ class DomainStudies:
 
     def train(self, config: DomainConfig, algorithm: str = "da-mldg") -> History:
         """Train one algorithm for the first target, under a curve that grows meanwhile."""
-        one, = algorithms_of(config, [algorithm])
+        (one,) = algorithms_of(config, [algorithm])
         live = live_curve(chance=1 / len(self.first.labels), title=self.title(algorithm))
         history = self.first.train(one, on_record=live)
         live.finish(history.records)
         return history
 
-    def compare(self, config: DomainConfig, algorithms: str | Sequence[str],
-                pictures: bool | None = None) -> dict[str, dict[str, Run]]:
+    def compare(
+        self, config: DomainConfig, algorithms: str | Sequence[str], pictures: bool | None = None
+    ) -> dict[str, dict[str, Run]]:
         """Test algorithms on every target, all with the same settings.
 
         Args:
@@ -149,15 +171,17 @@ class DomainStudies:
         """`tables.targets_table`: rates, and differences to `baseline` (default: the first)."""
         return targets_table(runs, baseline)
 
-    def embedding_maps(self, config: DomainConfig, algorithm: str = "da-mldg",
-                       marks: Sequence[str] = ()) -> SuiteFigure:
+    def embedding_maps(
+        self, config: DomainConfig, algorithm: str = "da-mldg", marks: Sequence[str] = ()
+    ) -> SuiteFigure:
         """What the network of the first target holds for alike, by emotion and by corpus."""
-        one, = algorithms_of(config, [algorithm])
+        (one,) = algorithms_of(config, [algorithm])
         found = self.first.embeddings(one)
         place = maps.embedding_map(found.vectors, found.rows, seed=config.seed)
         both = {"by emotion": place, "by corpus": place}
-        return maps.embedding_maps_figure(both, ["emotion", "corpus"],
-                                          title=self.title(algorithm), marks=marks)
+        return maps.embedding_maps_figure(
+            both, ["emotion", "corpus"], title=self.title(algorithm), marks=marks
+        )
 
     def title(self, algorithm: str = "da-mldg") -> str:
         """Words above a picture of the first target."""
@@ -172,8 +196,9 @@ class DomainStudies:
             return self._scenario(name.removeprefix(SCENARIO))
         corpus = name.removeprefix(WITHIN)
         if corpus not in self.corpora:
-            raise ProtocolError(f"no corpus {corpus!r} is here: choose from "
-                                f"{', '.join(self.available)}")
+            raise ProtocolError(
+                f"no corpus {corpus!r} is here: choose from {', '.join(self.available)}"
+            )
         if name.startswith(WITHIN):
             return self._alone(in_domain(self.protocol, corpus))
         return self._alone(leave_one_out(self.protocol, self.corpora)[corpus])
@@ -189,8 +214,10 @@ class DomainStudies:
         if self.synthetic:
             return stand_ins(self.protocol, wanted, self.manifest)
         if wanted not in self.protocol.tasks:
-            raise ProtocolError(f"{self.protocol.name} has no task {wanted!r}; it has "
-                                f"{', '.join(self.protocol.tasks)}")
+            raise ProtocolError(
+                f"{self.protocol.name} has no task {wanted!r}; it has "
+                f"{', '.join(self.protocol.tasks)}"
+            )
         return with_tasks(self.protocol, [self.protocol.tasks[wanted]]), self.manifest
 
     def _store(self, manifest: pd.DataFrame) -> FeatureStore:
@@ -201,11 +228,19 @@ class DomainStudies:
         return self._stores[key]
 
 
-def open_studies(names: str | Sequence[str], config: DomainConfig, root: str | pathlib.Path, *,
-                 tasks: str | Sequence[str] = (), features: str = "auto", audio: str = "",
-                 drive_folder: pathlib.Path | None = None, fetch: bool = False,
-                 emotions: str | Sequence[str] = (), merge: Mapping[str, str | None] | None = None
-                 ) -> DomainStudies:
+def open_studies(
+    names: str | Sequence[str],
+    config: DomainConfig,
+    root: str | pathlib.Path,
+    *,
+    tasks: str | Sequence[str] = (),
+    features: str = "auto",
+    audio: str = "",
+    drive_folder: pathlib.Path | None = None,
+    fetch: bool = False,
+    emotions: str | Sequence[str] = (),
+    merge: Mapping[str, str | None] | None = None,
+) -> DomainStudies:
     """Open corpora, extract features and say which corpora are left out in turn.
 
     Args:
@@ -227,8 +262,16 @@ def open_studies(names: str | Sequence[str], config: DomainConfig, root: str | p
     if features == "auto":
         features = automatic_features(config, is_synthetic(manifest))
     print(describe(features) if "/" in features else f"front end: {features}")
-    studies = DomainStudies(load_protocol("da_mldg"), manifest, root, features, as_list(tasks),
-                            emotions=as_list(emotions), merge=merge, check_counts=False)
+    studies = DomainStudies(
+        load_protocol("da_mldg"),
+        manifest,
+        root,
+        features,
+        as_list(tasks),
+        emotions=as_list(emotions),
+        merge=merge,
+        check_counts=False,
+    )
     print(f"left out of the training, one after the other, and tested: {', '.join(studies.names)}")
     return studies
 

@@ -1,17 +1,47 @@
 """Notebook 03: one labelled corpus and a few labels of another, with EMOFSL and its rivals."""
+
 from colab_utils.display.curves import live_curve
 from colab_utils.methods.emofsl.circumplex_figure import emotions_figure
 from colab_utils.methods.emofsl.emofsl import fine_tune
-from colab_utils.methods.emofsl.figures import layers_figure, luck_figure, matrices_figure, shots_figure, support_figure
+from colab_utils.methods.emofsl.figures import (
+    layers_figure,
+    luck_figure,
+    matrices_figure,
+    shots_figure,
+    support_figure,
+)
 from colab_utils.methods.emofsl.pair_losses import emotion_distance
 from colab_utils.methods.emofsl.panel import panel
-from colab_utils.methods.emofsl.retrieval import embeddings, hear_support, maps_figure, nearest_table
+from colab_utils.methods.emofsl.retrieval import (
+    embeddings,
+    hear_support,
+    maps_figure,
+    nearest_table,
+)
 from colab_utils.methods.emofsl.settings import EmofslConfig
 from colab_utils.methods.emofsl.study import TransferStudy
 from colab_utils.methods.emofsl.transfers import Transfers, keep_encoder, open_transfers
 from colab_utils.panel.source import show_source
 
-__all__ = ["EmofslConfig", "TransferStudy", "Transfers", "embeddings", "emotion_distance",
-           "emotions_figure", "fine_tune", "hear_support", "keep_encoder", "layers_figure",
-           "live_curve", "luck_figure", "maps_figure", "matrices_figure", "nearest_table",
-           "open_transfers", "panel", "shots_figure", "show_source", "support_figure"]
+__all__ = [
+    "EmofslConfig",
+    "TransferStudy",
+    "Transfers",
+    "embeddings",
+    "emotion_distance",
+    "emotions_figure",
+    "fine_tune",
+    "hear_support",
+    "keep_encoder",
+    "layers_figure",
+    "live_curve",
+    "luck_figure",
+    "maps_figure",
+    "matrices_figure",
+    "nearest_table",
+    "open_transfers",
+    "panel",
+    "shots_figure",
+    "show_source",
+    "support_figure",
+]

@@ -8,6 +8,7 @@ makes the two pairs equal (0.859 and 0.861); the next pair, anger-neutral, is at
 limit lies half-way. The rule gives the paper's pairs for every factor from 0 to 0.54, and with
 dominance as a third axis of weight 1, too.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -27,17 +28,28 @@ Coordinates = Mapping[str, tuple[float, float, float]]
 # 273-294), as later work quotes them. neutral is the middle of the scales; contempt is placed by
 # us (unpleasant, hardly aroused, dominant).
 COORDINATES: dict[str, tuple[float, float, float]] = {
-    "anger": (-0.51, 0.59, 0.25), "happiness": (0.81, 0.51, 0.46), "neutral": (0.0, 0.0, 0.0),
-    "sadness": (-0.63, -0.27, -0.33), "fear": (-0.64, 0.60, -0.43), "disgust": (-0.60, 0.35, 0.11),
-    "surprise": (0.40, 0.67, -0.13), "calm": (0.68, -0.46, 0.06), "boredom": (-0.65, -0.62, -0.33),
-    "excited": (0.62, 0.75, 0.38), "frustration": (-0.64, 0.52, 0.35),
-    "contempt": (-0.45, 0.10, 0.30)}
-WEIGHTS = (0.25, 1.0, 0.0)   # what a step along valence, arousal and dominance counts
-FAR = 0.73                   # distance from which a pair is far
+    "anger": (-0.51, 0.59, 0.25),
+    "happiness": (0.81, 0.51, 0.46),
+    "neutral": (0.0, 0.0, 0.0),
+    "sadness": (-0.63, -0.27, -0.33),
+    "fear": (-0.64, 0.60, -0.43),
+    "disgust": (-0.60, 0.35, 0.11),
+    "surprise": (0.40, 0.67, -0.13),
+    "calm": (0.68, -0.46, 0.06),
+    "boredom": (-0.65, -0.62, -0.33),
+    "excited": (0.62, 0.75, 0.38),
+    "frustration": (-0.64, 0.52, 0.35),
+    "contempt": (-0.45, 0.10, 0.30),
+}
+WEIGHTS = (0.25, 1.0, 0.0)  # what a step along valence, arousal and dominance counts
+FAR = 0.73  # distance from which a pair is far
 
 
-def emotion_distances(emotions: Sequence[str], coordinates: Coordinates | None = None,
-                      weights: Sequence[float] = WEIGHTS) -> np.ndarray:
+def emotion_distances(
+    emotions: Sequence[str],
+    coordinates: Coordinates | None = None,
+    weights: Sequence[float] = WEIGHTS,
+) -> np.ndarray:
     """Euclidean distances of emotions, float64 (emotions, emotions).
 
     Args:
@@ -52,8 +64,13 @@ def emotion_distances(emotions: Sequence[str], coordinates: Coordinates | None =
     return np.linalg.norm(at[:, None] - at[None], axis=2)
 
 
-def pair_levels(emotions: Sequence[str], coordinates: Coordinates | None = None, *,
-                weights: Sequence[float] = WEIGHTS, far: float = FAR) -> np.ndarray:
+def pair_levels(
+    emotions: Sequence[str],
+    coordinates: Coordinates | None = None,
+    *,
+    weights: Sequence[float] = WEIGHTS,
+    far: float = FAR,
+) -> np.ndarray:
     """The level of each pair of emotions, str (emotions, emotions).
 
     "PP" the same one, "PN" at least `far` apart, "MN" nearer. The level of a pair does not depend
@@ -65,9 +82,14 @@ def pair_levels(emotions: Sequence[str], coordinates: Coordinates | None = None,
     return levels
 
 
-def graded_margins(emotions: Sequence[str], coordinates: Coordinates | None = None, *,
-                   alpha: float = 1.0, beta: float = 0.6,
-                   weights: Sequence[float] = WEIGHTS) -> np.ndarray:
+def graded_margins(
+    emotions: Sequence[str],
+    coordinates: Coordinates | None = None,
+    *,
+    alpha: float = 1.0,
+    beta: float = 0.6,
+    weights: Sequence[float] = WEIGHTS,
+) -> np.ndarray:
     """A margin for each pair of emotions, float64 (emotions, emotions), 0 on the diagonal.
 
     Linear in their distance, with `beta` for the nearest two of them and `alpha` for the farthest
@@ -76,8 +98,9 @@ def graded_margins(emotions: Sequence[str], coordinates: Coordinates | None = No
     apart = emotion_distances(emotions, coordinates, weights)
     pairs = apart[np.triu_indices(len(apart), 1)]
     if not len(pairs):
-        raise SettingError(f"emotions = {', '.join(emotions) or 'none'}: margins need at least two "
-                           "emotions")
+        raise SettingError(
+            f"emotions = {', '.join(emotions) or 'none'}: margins need at least two emotions"
+        )
     span = np.ptp(pairs)
     share = (apart - pairs.min()) / span if span > 0 else np.ones_like(apart)
     margins = beta + (alpha - beta) * share
@@ -85,8 +108,10 @@ def graded_margins(emotions: Sequence[str], coordinates: Coordinates | None = No
     return margins
 
 
-def coordinates_from_annotations(rows: pd.DataFrame, weights: Sequence[float] = WEIGHTS,
-                                 ) -> dict[str, tuple[float, float, float]]:
+def coordinates_from_annotations(
+    rows: pd.DataFrame,
+    weights: Sequence[float] = WEIGHTS,
+) -> dict[str, tuple[float, float, float]]:
     """The place of each emotion by the ratings of its utterances.
 
     The means of an emotion are moved and scaled, all axes alike, to the place and the size that
@@ -113,13 +138,16 @@ def coordinates_from_annotations(rows: pd.DataFrame, weights: Sequence[float] = 
     if len(known) < 2:
         raise SettingError(
             f"only {', '.join(known) or 'no emotion'} has {' and '.join(used)} in these rows, and "
-            "two are needed: use the coordinates of the table, or a source with such ratings")
+            "two are needed: use the coordinates of the table, or a source with such ratings"
+        )
     ours = _points(known, rated.T.to_dict("list"), weights)
     theirs = _points(known, COORDINATES, weights)
     size = np.linalg.norm(ours - ours.mean(axis=0))
     if size < 1e-9:
-        raise SettingError(f"{', '.join(known)} have the same ratings in these rows: use the "
-                           "coordinates of the table")
+        raise SettingError(
+            f"{', '.join(known)} have the same ratings in these rows: use the "
+            "coordinates of the table"
+        )
     middle = rated.loc[known].mean().to_numpy()
     place = np.mean([COORDINATES[emotion] for emotion in known], axis=0)
     factor = np.linalg.norm(theirs - theirs.mean(axis=0)) / size
@@ -129,16 +157,19 @@ def coordinates_from_annotations(rows: pd.DataFrame, weights: Sequence[float] = 
     return found
 
 
-def _points(emotions: Sequence[str], coordinates: Mapping[str, Sequence[float]],
-            weights: Sequence[float]) -> np.ndarray:
+def _points(
+    emotions: Sequence[str], coordinates: Mapping[str, Sequence[float]], weights: Sequence[float]
+) -> np.ndarray:
     """Weighted coordinates, float64 (emotions, axes with a weight)."""
     repeated = [emotion for emotion in emotions if list(emotions).count(emotion) > 1]
     if repeated:
         raise SettingError(f"emotions = {', '.join(emotions)}: {repeated[0]} stands twice")
     weights = np.asarray(weights, dtype=float)
     if weights.shape != (3,) or not (weights >= 0).all() or not weights.any():
-        raise SettingError(f"weights = {weights.tolist()}: give three numbers for valence, "
-                           "arousal and dominance, none negative, not all 0")
+        raise SettingError(
+            f"weights = {weights.tolist()}: give three numbers for valence, "
+            "arousal and dominance, none negative, not all 0"
+        )
     nowhere = (np.nan,) * 3
     places = [coordinates.get(emotion, nowhere) for emotion in emotions]
     at = np.array(places, dtype=float).reshape(-1, 3)[:, weights > 0]
@@ -146,5 +177,6 @@ def _points(emotions: Sequence[str], coordinates: Mapping[str, Sequence[float]],
         if np.isnan(row).any():
             raise SettingError(
                 f"{emotion} has no coordinates: give it (valence, arousal, dominance) in "
-                f"coordinates={{...}}, or choose from {', '.join(sorted(coordinates))}")
+                f"coordinates={{...}}, or choose from {', '.join(sorted(coordinates))}"
+            )
     return at * weights[weights > 0]

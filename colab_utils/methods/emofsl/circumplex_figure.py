@@ -1,4 +1,5 @@
 """Emotions in the plane of valence and arousal, joined by the level of each pair of them."""
+
 from __future__ import annotations
 
 import itertools
@@ -16,10 +17,12 @@ from colab_utils.methods.emofsl.circumplex import COORDINATES
 from colab_utils.methods.emofsl.emofsl import levels_and_margins
 from colab_utils.methods.emofsl.settings import EmofslConfig
 
-LEVELS = {"PN": {"color": COLOURS[1], "lw": 1.9, "ls": "-"},
-          "MN": {"color": COLOURS[0], "lw": 0.8, "ls": (0, (4, 2))}}
+LEVELS = {
+    "PN": {"color": COLOURS[1], "lw": 1.9, "ls": "-"},
+    "MN": {"color": COLOURS[0], "lw": 0.8, "ls": (0, (4, 2))},
+}
 WORDS = {"PN": "PN: far", "MN": "MN: nearer"}
-FEW_PAIRS = 15               # up to so many lines each says its own margin
+FEW_PAIRS = 15  # up to so many lines each says its own margin
 Margins = Mapping[str, float] | pd.DataFrame | None
 _HALO = [withStroke(linewidth=2.2, foreground="white")]
 _FAINT = "#d5d5d5"
@@ -32,10 +35,14 @@ def emotions_figure(config: EmofslConfig, emotions: Sequence[str]) -> style.Suit
     return circumplex_figure(places, levels, margins, weights=(config.valence, 1.0, 0.0))
 
 
-def circumplex_figure(coordinates: pd.DataFrame | Mapping[str, Sequence[float]],
-                      levels: pd.DataFrame | np.ndarray, margins: Margins = None, title: str = "",
-                      weights: Sequence[float] | None = None,
-                      marks: Sequence[str] = ()) -> style.SuiteFigure:
+def circumplex_figure(
+    coordinates: pd.DataFrame | Mapping[str, Sequence[float]],
+    levels: pd.DataFrame | np.ndarray,
+    margins: Margins = None,
+    title: str = "",
+    weights: Sequence[float] | None = None,
+    marks: Sequence[str] = (),
+) -> style.SuiteFigure:
     """Emotions as points, valence to the right and arousal up (-1 to 1), each pair joined.
 
     A line has the style of the pair's level.
@@ -68,24 +75,39 @@ def circumplex_figure(coordinates: pd.DataFrame | Mapping[str, Sequence[float]],
             counts[level] += 1
             look = LEVELS[level]
             ends = places.loc[[one, other]]
-            axes.plot(*ends.to_numpy().T, color=look["color"], lw=thin * look["lw"],
-                      ls=look["ls"], zorder=2, gid=f"{one}-{other}")
+            axes.plot(
+                *ends.to_numpy().T,
+                color=look["color"],
+                lw=thin * look["lw"],
+                ls=look["ls"],
+                zorder=2,
+                gid=f"{one}-{other}",
+            )
             if isinstance(margins, pd.DataFrame) and not many:
-                axes.text(*ends.mean(), f"{margins.loc[one, other]:.2f}", fontsize=5.8,
-                          color=look["color"], ha="center", va="center", path_effects=_HALO,
-                          zorder=3)
+                axes.text(
+                    *ends.mean(),
+                    f"{margins.loc[one, other]:.2f}",
+                    fontsize=5.8,
+                    color=look["color"],
+                    ha="center",
+                    va="center",
+                    path_effects=_HALO,
+                    zorder=3,
+                )
         _names(axes, places)
         for level, number in counts.items():
             if number:
                 axes.plot([], [], **LEVELS[level], label=_about(level, number, levels, margins))
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False, handlelength=3,
-                    borderpad=0)
+        axes.legend(
+            loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False, handlelength=3, borderpad=0
+        )
         finish(figure, axes, title, _below(weights), marks)
     return figure
 
 
-def _checked(coordinates: pd.DataFrame | Mapping[str, Sequence[float]],
-             levels: pd.DataFrame | np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _checked(
+    coordinates: pd.DataFrame | Mapping[str, Sequence[float]], levels: pd.DataFrame | np.ndarray
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Valence and arousal of the emotions to draw, and the levels, as tables in one order.
 
     Raises ValueError.
@@ -99,22 +121,29 @@ def _checked(coordinates: pd.DataFrame | Mapping[str, Sequence[float]],
         places = pd.DataFrame(columns, index=list(coordinates))
     if not isinstance(levels, pd.DataFrame):
         if np.shape(levels) != (len(places),) * 2:
-            raise ValueError(f"levels have shape {np.shape(levels)} and there are {len(places)} "
-                             "emotions: pass a table that names the emotions by row and column")
+            raise ValueError(
+                f"levels have shape {np.shape(levels)} and there are {len(places)} "
+                "emotions: pass a table that names the emotions by row and column"
+            )
         levels = pd.DataFrame(levels, places.index, places.index)
     if len(levels) < 2 or list(levels.index) != list(levels.columns):
-        raise ValueError(f"levels of {', '.join(map(str, levels.index)) or 'no emotion'}: two "
-                         "emotions or more are needed, the same by row and column")
+        raise ValueError(
+            f"levels of {', '.join(map(str, levels.index)) or 'no emotion'}: two "
+            "emotions or more are needed, the same by row and column"
+        )
     for emotion in levels.index:
         if emotion not in places.index or places.loc[emotion].isna().any():
-            raise ValueError(f"{emotion} has no valence and arousal: give its place in "
-                             "coordinates, or leave it out of the levels")
+            raise ValueError(
+                f"{emotion} has no valence and arousal: give its place in "
+                "coordinates, or leave it out of the levels"
+            )
     values = levels.to_numpy()
     wrong = {*values[~np.eye(len(levels), dtype=bool)]} - set(LEVELS)
     if wrong or (values != values.T).any():
         told = sorted(map(str, wrong)) or "another value above the diagonal than below"
-        raise ValueError(f"levels hold {told}: each pair is one of {', '.join(LEVELS)}, whichever "
-                         "comes first")
+        raise ValueError(
+            f"levels hold {told}: each pair is one of {', '.join(LEVELS)}, whichever comes first"
+        )
     return places.loc[levels.index], levels
 
 
@@ -123,9 +152,15 @@ def _plane(axes: Axes) -> None:
     axes.add_patch(Circle((0, 0), 1, fill=False, ec=_FAINT, lw=0.8, zorder=0))
     axes.axhline(0, color=_FAINT, lw=0.6, zorder=0)
     axes.axvline(0, color=_FAINT, lw=0.6, zorder=0)
-    axes.set(xlim=(-1.25, 1.25), ylim=(-1.1, 1.1), aspect="equal",
-             xlabel="Valence (unpleasant to pleasant)", ylabel="Arousal (calm to excited)",
-             xticks=[-1, -0.5, 0, 0.5, 1], yticks=[-1, -0.5, 0, 0.5, 1])
+    axes.set(
+        xlim=(-1.25, 1.25),
+        ylim=(-1.1, 1.1),
+        aspect="equal",
+        xlabel="Valence (unpleasant to pleasant)",
+        ylabel="Arousal (calm to excited)",
+        xticks=[-1, -0.5, 0, 0.5, 1],
+        yticks=[-1, -0.5, 0, 0.5, 1],
+    )
 
 
 def _names(axes: Axes, places: pd.DataFrame) -> None:
@@ -142,14 +177,40 @@ def _names(axes: Axes, places: pd.DataFrame) -> None:
             near = side.loc[(side["arousal"] - y).abs() < 0.8 * high, "valence"]
             beside = (sign * near).max() if len(near) else -2
             x = sign * max(beside, sign * at["valence"]) + 0.06 * sign
-            leader = {"arrowstyle": "-", "lw": 0.5, "color": style.INK, "shrinkA": 0, "shrinkB": 2,
-                      "relpos": ((1 - sign) / 2, 0.5)}
+            leader = {
+                "arrowstyle": "-",
+                "lw": 0.5,
+                "color": style.INK,
+                "shrinkA": 0,
+                "shrinkB": 2,
+                "relpos": ((1 - sign) / 2, 0.5),
+            }
             moved = abs(y - at["arousal"]) > 0.02 or abs(x - at["valence"]) > 0.1
-            axes.annotate(emotion, at, (x, y), ha="left" if sign > 0 else "right", va="center",
-                          fontsize=7.5, fontweight="bold", path_effects=_HALO, zorder=5,
-                          annotation_clip=False, arrowprops=leader if moved else None)
-    axes.plot(places["valence"], places["arousal"], "o", ms=4.5, color=style.INK, mec="white",
-              mew=0.5, ls="none", zorder=6, gid="emotions")
+            axes.annotate(
+                emotion,
+                at,
+                (x, y),
+                ha="left" if sign > 0 else "right",
+                va="center",
+                fontsize=7.5,
+                fontweight="bold",
+                path_effects=_HALO,
+                zorder=5,
+                annotation_clip=False,
+                arrowprops=leader if moved else None,
+            )
+    axes.plot(
+        places["valence"],
+        places["arousal"],
+        "o",
+        ms=4.5,
+        color=style.INK,
+        mec="white",
+        mew=0.5,
+        ls="none",
+        zorder=6,
+        gid="emotions",
+    )
 
 
 def _about(level: str, number: int, levels: pd.DataFrame, margins: Margins) -> str:
@@ -170,8 +231,11 @@ def _below(weights: Sequence[float] | None) -> list[str]:
     lines = ["Utterances of one emotion (PP) are pulled together."]
     if weights is not None:
         axes = ("valence", "arousal", "dominance")
-        names = [f"{name} {weight:g}" for name, weight in zip(axes, weights, strict=False)
-                 if weight]
-        lines.append(f"Levels follow from distances that count {', '.join(names)}, not from the "
-                     "length of a line.")
+        names = [
+            f"{name} {weight:g}" for name, weight in zip(axes, weights, strict=False) if weight
+        ]
+        lines.append(
+            f"Levels follow from distances that count {', '.join(names)}, not from the "
+            "length of a line."
+        )
     return lines

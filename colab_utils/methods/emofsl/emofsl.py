@@ -7,6 +7,7 @@ k-shot support of the target, many draws at once, with cross-entropy alone (BTL)
 eq. 1 (FSTL) or eq. 2 (EMOFSL) on the projection; `decide` compares queries with the class centres
 of the support, or asks the head.
 """
+
 from __future__ import annotations
 
 import functools
@@ -28,12 +29,13 @@ from colab_utils.methods.emofsl.pair_losses import EPS, emotion_distance, graded
 from colab_utils.methods.emofsl.settings import EmofslConfig
 from colab_utils.settings import SettingError, check
 
-_MOST = 2 ** 26            # numbers of the query that are held at once, all draws together
+_MOST = 2**26  # numbers of the query that are held at once, all draws together
 Parameters = dict[str, torch.Tensor]
 Metric = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 # --- stage 1: the source --------------------------------------------------------------------------
+
 
 class SourceLearner(SupervisedLearner):
     """Stage 1, a learner for `training.train`: cross-entropy on the source, by Adam.
@@ -55,11 +57,17 @@ class SourceLearner(SupervisedLearner):
         steps: config.source_epochs passes of `steps_per_epoch`.
     """
 
-    def __init__(self, module: nn.Module, inputs: Callable[[np.ndarray], tuple[torch.Tensor, ...]],
-                 y: torch.Tensor, valid: Batch, n_labels: int, config: EmofslConfig,
-                 metric: Metric | None = None):
-        super().__init__(module, self._batch, class_weights(y, n_labels), valid,
-                         config.source_rate)
+    def __init__(
+        self,
+        module: nn.Module,
+        inputs: Callable[[np.ndarray], tuple[torch.Tensor, ...]],
+        y: torch.Tensor,
+        valid: Batch,
+        n_labels: int,
+        config: EmofslConfig,
+        metric: Metric | None = None,
+    ):
+        super().__init__(module, self._batch, class_weights(y, n_labels), valid, config.source_rate)
         self.config, self.metric = config, metric
         self.steps_per_epoch = -(-len(y) // config.source_batch)
         self.steps = config.source_epochs * self.steps_per_epoch
@@ -71,7 +79,7 @@ class SourceLearner(SupervisedLearner):
         epoch, position = divmod(i, self.steps_per_epoch)
         order = np.random.default_rng((self.config.seed, epoch)).permutation(len(self._y))
         first = position * self.config.source_batch
-        rows = order[first:first + self.config.source_batch]
+        rows = order[first : first + self.config.source_batch]
         y = self._y[torch.as_tensor(rows, device=self._y.device)]
         return Batch(self._inputs(rows), y, self._active)
 
@@ -83,7 +91,7 @@ class SourceLearner(SupervisedLearner):
         epoch = i // self.steps_per_epoch
         for group in self.optimiser.param_groups:
             start = group.setdefault("initial_lr", group["lr"])
-            group["lr"] = start * self.config.decay ** epoch
+            group["lr"] = start * self.config.decay**epoch
         batch = self.batches(i)
         logits, embedding = self.module(*batch.inputs)
         loss = self.loss(logits, batch.y)
@@ -95,9 +103,16 @@ class SourceLearner(SupervisedLearner):
         return {"loss": loss.item()}
 
 
-def source_learner(x: np.ndarray, y: np.ndarray, valid: tuple[np.ndarray, np.ndarray],
-                   n_labels: int, config: EmofslConfig, metric: Metric | None = None,
-                   device: str | torch.device = "cpu", layers: int = 1) -> SourceLearner:
+def source_learner(
+    x: np.ndarray,
+    y: np.ndarray,
+    valid: tuple[np.ndarray, np.ndarray],
+    n_labels: int,
+    config: EmofslConfig,
+    metric: Metric | None = None,
+    device: str | torch.device = "cpu",
+    layers: int = 1,
+) -> SourceLearner:
     """Stage 1 on frozen features: `module` is an EmofslNet whose weights follow from config.seed.
 
     Args:
@@ -118,8 +133,9 @@ def source_learner(x: np.ndarray, y: np.ndarray, valid: tuple[np.ndarray, np.nda
     labels = torch.as_tensor(y, dtype=torch.int64, device=device)
     mean, factor = scale_of(np.asarray(x))
     torch.manual_seed(config.seed)
-    module = EmofslNet(mean, factor, n_labels, width=config.width, activation=config.activation,
-                       layers=layers).to(device)
+    module = EmofslNet(
+        mean, factor, n_labels, width=config.width, activation=config.activation, layers=layers
+    ).to(device)
 
     def inputs(rows: np.ndarray) -> tuple[torch.Tensor]:
         return (values[torch.as_tensor(rows, device=device)],)
@@ -127,8 +143,9 @@ def source_learner(x: np.ndarray, y: np.ndarray, valid: tuple[np.ndarray, np.nda
     valid_x = torch.as_tensor(valid[0], dtype=torch.float32, device=device)
     valid_y = torch.as_tensor(valid[1], device=device)
     active = torch.ones(n_labels, dtype=torch.bool, device=device)
-    return SourceLearner(module, inputs, labels, Batch((valid_x,), valid_y, active), n_labels,
-                         config, metric)
+    return SourceLearner(
+        module, inputs, labels, Batch((valid_x,), valid_y, active), n_labels, config, metric
+    )
 
 
 def scale_of(x: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -138,17 +155,22 @@ def scale_of(x: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """
     mean = x.mean(axis=0, dtype=np.float64)
     deviation = x.std(axis=0, dtype=np.float64)
-    varies = deviation > 1e-7 * np.abs(mean)     # less is what float32 leaves of a constant
+    varies = deviation > 1e-7 * np.abs(mean)  # less is what float32 leaves of a constant
     factor = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=varies)
-    return (torch.as_tensor(mean, dtype=torch.float32),
-            torch.as_tensor(factor, dtype=torch.float32))
+    return (
+        torch.as_tensor(mean, dtype=torch.float32),
+        torch.as_tensor(factor, dtype=torch.float32),
+    )
 
 
 # --- the metric loss ------------------------------------------------------------------------------
 
-def levels_and_margins(config: EmofslConfig, emotions: Sequence[str],
-                       coordinates: circumplex.Coordinates | None = None,
-                       ) -> tuple[pd.DataFrame, dict[str, float] | pd.DataFrame]:
+
+def levels_and_margins(
+    config: EmofslConfig,
+    emotions: Sequence[str],
+    coordinates: circumplex.Coordinates | None = None,
+) -> tuple[pd.DataFrame, dict[str, float] | pd.DataFrame]:
     """What `metric_loss` uses, for a figure or a reader; arguments as there.
 
     Returns:
@@ -163,13 +185,15 @@ def levels_and_margins(config: EmofslConfig, emotions: Sequence[str],
     levels = pd.DataFrame(levels, emotions, emotions)
     if config.margins == "paper":
         return levels, {"PN": config.alpha, "MN": config.beta}
-    margins = circumplex.graded_margins(emotions, coordinates, alpha=config.alpha,
-                                        beta=config.beta, weights=weights)
+    margins = circumplex.graded_margins(
+        emotions, coordinates, alpha=config.alpha, beta=config.beta, weights=weights
+    )
     return levels, pd.DataFrame(margins, emotions, emotions)
 
 
-def metric_loss(config: EmofslConfig, emotions: Sequence[str],
-                coordinates: circumplex.Coordinates | None = None) -> Metric | None:
+def metric_loss(
+    config: EmofslConfig, emotions: Sequence[str], coordinates: circumplex.Coordinates | None = None
+) -> Metric | None:
     """The metric term of config.method, (embedding, y) -> (draws,); None for BTL.
 
     It is called with an embedding (draws, n, width) and class ids y, (draws, n) or (n,).
@@ -187,25 +211,48 @@ def metric_loss(config: EmofslConfig, emotions: Sequence[str],
     if config.method == "BTL":
         return None
     if config.method == "FSTL":
-        return functools.partial(siamese, kappa=config.kappa, cap=config.cap,
-                                 normalise=config.normalise, reduction=config.reduction)
+        return functools.partial(
+            siamese,
+            kappa=config.kappa,
+            cap=config.cap,
+            normalise=config.normalise,
+            reduction=config.reduction,
+        )
     levels, margins = levels_and_margins(config, emotions, coordinates)
     if config.margins == "paper":
         far = torch.as_tensor(levels.to_numpy() == "PN")
-        return functools.partial(emotion_distance, far=far, alpha=config.alpha, beta=config.beta,
-                                 kappa1=config.kappa1, kappa2=config.kappa2,
-                                 normalise=config.normalise, reduction=config.reduction)
+        return functools.partial(
+            emotion_distance,
+            far=far,
+            alpha=config.alpha,
+            beta=config.beta,
+            kappa1=config.kappa1,
+            kappa2=config.kappa2,
+            normalise=config.normalise,
+            reduction=config.reduction,
+        )
     each = torch.as_tensor(margins.to_numpy())
     share = (each - config.beta) / (config.alpha - config.beta)
     weights = config.kappa2 + (config.kappa1 - config.kappa2) * share
-    return functools.partial(graded_distance, margins=each, weights=weights,
-                             normalise=config.normalise, reduction=config.reduction)
+    return functools.partial(
+        graded_distance,
+        margins=each,
+        weights=weights,
+        normalise=config.normalise,
+        reduction=config.reduction,
+    )
 
 
 # --- stage 2: the support -------------------------------------------------------------------------
 
-def fine_tune(module: EmofslNet, support: torch.Tensor, y: torch.Tensor, config: EmofslConfig,
-              metric: Metric | None) -> Parameters:
+
+def fine_tune(
+    module: EmofslNet,
+    support: torch.Tensor,
+    y: torch.Tensor,
+    config: EmofslConfig,
+    metric: Metric | None,
+) -> Parameters:
     """Stage 2: Adam from the source's weights, for each draw on its own support.
 
     The loss is cross-entropy + config.loss_weight * metric(F, y). All draws are one computation:
@@ -229,8 +276,10 @@ def fine_tune(module: EmofslNet, support: torch.Tensor, y: torch.Tensor, config:
     check(config)
     check_trained(config, module)
     y = torch.as_tensor(y, device=support.device)
-    parameters = {name: value.expand(len(support), *value.shape)
-                  for name, value in module.state_dict().items()}
+    parameters = {
+        name: value.expand(len(support), *value.shape)
+        for name, value in module.state_dict().items()
+    }
     parameters["mean"] = torch.lerp(parameters["mean"], support.mean(dim=1), config.centre)
     layers = ("head",) if config.tune == "head" else ("layer_weights", "projection", "head")
     tuned = []
@@ -250,20 +299,29 @@ def fine_tune(module: EmofslNet, support: torch.Tensor, y: torch.Tensor, config:
         decay.step()
     parameters = {name: value.detach() for name, value in parameters.items()}
     if not all(bool(torch.isfinite(value).all()) for value in parameters.values()):
-        raise TrainingError("fine-tuning ended in numbers that are not finite: lower the learning "
-                            "rate or look for broken features")
+        raise TrainingError(
+            "fine-tuning ended in numbers that are not finite: lower the learning "
+            "rate or look for broken features"
+        )
     return parameters
 
 
 def check_trained(config: EmofslConfig, module: EmofslNet) -> None:
     """Raise SettingError where the source's network was made with another activation."""
     if config.activation != module.activation:
-        raise SettingError(f"activation = {config.activation!r}, but the source was trained with "
-                           f"{module.activation!r}: train it again")
+        raise SettingError(
+            f"activation = {config.activation!r}, but the source was trained with "
+            f"{module.activation!r}: train it again"
+        )
 
 
-def loss_of(logits: torch.Tensor, embedding: torch.Tensor, y: torch.Tensor, config: EmofslConfig,
-            metric: Metric | None) -> torch.Tensor:
+def loss_of(
+    logits: torch.Tensor,
+    embedding: torch.Tensor,
+    y: torch.Tensor,
+    config: EmofslConfig,
+    metric: Metric | None,
+) -> torch.Tensor:
     """What the fine-tuning lowers, for each draw (draws,).
 
     Cross-entropy of logits (draws, n, classes) + config.loss_weight * metric(F, y), where F is the
@@ -277,9 +335,15 @@ def loss_of(logits: torch.Tensor, embedding: torch.Tensor, y: torch.Tensor, conf
 
 # --- stage 3: the query ---------------------------------------------------------------------------
 
+
 @torch.no_grad()
-def decide(parameters: Parameters, query: torch.Tensor, support: torch.Tensor, y: torch.Tensor,
-           config: EmofslConfig) -> dict[str, torch.Tensor]:
+def decide(
+    parameters: Parameters,
+    query: torch.Tensor,
+    support: torch.Tensor,
+    y: torch.Tensor,
+    config: EmofslConfig,
+) -> dict[str, torch.Tensor]:
     """Stage 3: scores of the query by either rule.
 
     prototype: softmax of minus the distance (or of the cosine) to the mean of the support's
@@ -307,8 +371,13 @@ def decide(parameters: Parameters, query: torch.Tensor, support: torch.Tensor, y
     return scores_of(torch.cat(logits, dim=1), torch.cat(found, dim=1), known, y, config)
 
 
-def scores_of(logits: torch.Tensor, found: torch.Tensor, known: torch.Tensor, y: torch.Tensor,
-              config: EmofslConfig) -> dict[str, torch.Tensor]:
+def scores_of(
+    logits: torch.Tensor,
+    found: torch.Tensor,
+    known: torch.Tensor,
+    y: torch.Tensor,
+    config: EmofslConfig,
+) -> dict[str, torch.Tensor]:
     """`decide` for what the network gives.
 
     Args:

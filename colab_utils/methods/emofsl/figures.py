@@ -2,6 +2,7 @@
 
 The figures of notebook 03 are at the end; the others know neither a study nor its runs.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -24,12 +25,13 @@ from colab_utils.results.runs import Run
 from colab_utils.results.support import support_speakers
 
 PUBLISHED = "published (same protocol only)"
-GREY_MARKERS = "^vPX<>"             # of the methods in grey
+GREY_MARKERS = "^vPX<>"  # of the methods in grey
 SHOTS_COLUMNS = ("method", "k", "uar", "low", "high")
-_STEP = 0.018                # of the axis: how far bars of two methods at one k stand apart
+_STEP = 0.018  # of the axis: how far bars of two methods at one k stand apart
 
 
 # --- tables ---------------------------------------------------------------------------------------
+
 
 def shots_table(runs: Mapping[tuple[str, int], Any]) -> pd.DataFrame:
     """Finished runs by (method, k) as SHOTS_COLUMNS, a row each in the given order.
@@ -38,8 +40,9 @@ def shots_table(runs: Mapping[tuple[str, int], Any]) -> pd.DataFrame:
     RunError for one that is not finished.
     """
     if not runs:
-        raise PredictionError("no runs: there is nothing to compare; run one method at one number "
-                              "of shots at least")
+        raise PredictionError(
+            "no runs: there is nothing to compare; run one method at one number of shots at least"
+        )
     rows = []
     for (method, k), run in runs.items():
         metrics = run.metrics
@@ -48,8 +51,11 @@ def shots_table(runs: Mapping[tuple[str, int], Any]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(SHOTS_COLUMNS))
 
 
-def uar_by_draw(predictions: Mapping[str, pd.DataFrame], labels: Sequence[str],
-                by: Sequence[str] = ("seed", "draw")) -> pd.DataFrame:
+def uar_by_draw(
+    predictions: Mapping[str, pd.DataFrame],
+    labels: Sequence[str],
+    by: Sequence[str] = ("seed", "draw"),
+) -> pd.DataFrame:
     """UAR of each draw (rows, indexed by the columns `by`) under each method; fractions.
 
     Args:
@@ -63,8 +69,9 @@ def uar_by_draw(predictions: Mapping[str, pd.DataFrame], labels: Sequence[str],
         PredictionError: naming the method whose draws differ.
     """
     if not predictions:
-        raise PredictionError("no methods: there is nothing to compare; pass the predictions of "
-                              "one method at least")
+        raise PredictionError(
+            "no methods: there is nothing to compare; pass the predictions of one method at least"
+        )
     found = {}
     for name, rows in predictions.items():
         check_one_rule(rows, name)
@@ -74,17 +81,25 @@ def uar_by_draw(predictions: Mapping[str, pd.DataFrame], labels: Sequence[str],
         found[name] = pd.Series(uar(cell_counts(table, labels, by)), index=index)
         first = next(iter(found))
         if not index.equals(found[first].index):
-            raise PredictionError(f"{name} was tested on other draws than {first}: compare runs "
-                                  "with the same seeds, folds and draws")
+            raise PredictionError(
+                f"{name} was tested on other draws than {first}: compare runs "
+                "with the same seeds, folds and draws"
+            )
     return pd.DataFrame(found)
 
 
 # --- UAR against the number of shots --------------------------------------------------------------
 
-def uar_by_shots_figure(runs: Mapping[tuple[str, int], Any] | pd.DataFrame, chance: float,
-                        title: str = "", published: pd.DataFrame | None = None,
-                        grey: Sequence[str] = (), unit: str = "speakers",
-                        marks: Sequence[str] = ()) -> style.SuiteFigure:
+
+def uar_by_shots_figure(
+    runs: Mapping[tuple[str, int], Any] | pd.DataFrame,
+    chance: float,
+    title: str = "",
+    published: pd.DataFrame | None = None,
+    grey: Sequence[str] = (),
+    unit: str = "speakers",
+    marks: Sequence[str] = (),
+) -> style.SuiteFigure:
     """UAR against the number of shots: a line for each method, each point with its interval.
 
     Points of one k stand side by side, so that their bars do not cover each other.
@@ -109,8 +124,10 @@ def uar_by_shots_figure(runs: Mapping[tuple[str, int], Any] | pd.DataFrame, chan
     looks = _looks(methods, grey)
     shots = sorted({*table["k"], *(() if published is None else published["k"])})
     if len(twice := table[table.duplicated(["method", "k"])]):
-        raise ValueError(f"{twice.method.iloc[0]} stands twice at k = {twice.k.iloc[0]}: pass one "
-                         "run for each method and number of shots")
+        raise ValueError(
+            f"{twice.method.iloc[0]} stands twice at k = {twice.k.iloc[0]}: pass one "
+            "run for each method and number of shots"
+        )
     with style.suite_style():
         figure = style.new_figure(style.WIDE_COLUMN, 3.0)
         axes, ends = figure.subplots(), []
@@ -118,8 +135,14 @@ def uar_by_shots_figure(runs: Mapping[tuple[str, int], Any] | pd.DataFrame, chan
         for number, name in enumerate(methods):
             part = table[table["method"] == name].sort_values("k")
             place = part["k"] + step * (number - (len(methods) - 1) / 2)
-            axes.vlines(place, 100 * part["low"], 100 * part["high"], color=looks[name]["color"],
-                        lw=0.8, alpha=0.75)
+            axes.vlines(
+                place,
+                100 * part["low"],
+                100 * part["high"],
+                color=looks[name]["color"],
+                lw=0.8,
+                alpha=0.75,
+            )
             axes.plot(place, 100 * part["uar"], ms=3.4, lw=1, label=name, **looks[name])
             end = place.iloc[-1], 100 * part["uar"].iloc[-1]
             ends.append((*end, name, looks[name]["color"]))
@@ -127,8 +150,11 @@ def uar_by_shots_figure(runs: Mapping[tuple[str, int], Any] | pd.DataFrame, chan
         axes.axhline(100 * chance, color=style.QUIET, lw=0.8, ls=":", label="chance")
         edge = step * (len(methods) / 2 + 1.5)
         ends.append((shots[-1] + edge, 100 * chance, "chance", style.QUIET))
-        axes.set(xlabel="Support utterances a class (k)", ylabel="UAR (%)",
-                 xlim=(shots[0] - edge, shots[-1] + edge))
+        axes.set(
+            xlabel="Support utterances a class (k)",
+            ylabel="UAR (%)",
+            xlim=(shots[0] - edge, shots[-1] + edge),
+        )
         axes.set_xticks(shots, [str(k) for k in shots])
         about = f"Bars: 95 % interval over {unit}. Points of one k stand side by side."
         finish(figure, axes, title, [about], marks)
@@ -141,12 +167,16 @@ def _looks(methods: Sequence[str], grey: Sequence[str]) -> dict[str, dict]:
     if not methods:
         raise ValueError("no methods: there is nothing to draw; run one method at least")
     if unknown := [name for name in grey if name not in methods]:
-        raise ValueError(f"no method {', '.join(map(repr, unknown))} to draw in grey: the table "
-                         f"has {', '.join(methods)}")
+        raise ValueError(
+            f"no method {', '.join(map(repr, unknown))} to draw in grey: the table "
+            f"has {', '.join(methods)}"
+        )
     bright = [name for name in methods if name not in grey]
     if len(bright) > len(COLOURS) or len(grey) > len(GREY_MARKERS):
-        raise ValueError(f"{len(bright)} methods in colour and {len(grey)} in grey: at most "
-                         f"{len(COLOURS)} of each can be told apart; draw fewer, or some in grey")
+        raise ValueError(
+            f"{len(bright)} methods in colour and {len(grey)} in grey: at most "
+            f"{len(COLOURS)} of each can be told apart; draw fewer, or some in grey"
+        )
     looks = {}
     for name, colour, marker, dashes in zip(bright, COLOURS, MARKERS, DASHES, strict=False):
         looks[name] = {"color": colour, "marker": marker, "dashes": dashes}
@@ -155,25 +185,49 @@ def _looks(methods: Sequence[str], grey: Sequence[str]) -> dict[str, dict]:
     return looks
 
 
-def _published(axes: Axes, published: pd.DataFrame | None, looks: Mapping[str, dict],
-               beside: float) -> None:
+def _published(
+    axes: Axes, published: pd.DataFrame | None, looks: Mapping[str, dict], beside: float
+) -> None:
     """The published points, hollow, to the right of the bars of their k; a legend says so."""
     if published is None or published.empty:
         return
     for name, part in published.groupby("method", sort=False):
         look = looks.get(name, {"color": style.INK, "marker": "o"})
-        axes.plot(part["k"] + beside, 100 * part["uar"], ls="none", marker=look["marker"], ms=4.6,
-                  mfc="none", mec=look["color"], mew=0.9, zorder=3, label=f"{name}, {PUBLISHED}")
+        axes.plot(
+            part["k"] + beside,
+            100 * part["uar"],
+            ls="none",
+            marker=look["marker"],
+            ms=4.6,
+            mfc="none",
+            mec=look["color"],
+            mew=0.9,
+            zorder=3,
+            label=f"{name}, {PUBLISHED}",
+        )
     key = axes.plot([], [], "o", ms=4.6, mfc="none", mec=style.INK, mew=0.9)
-    axes.legend(key, [PUBLISHED], loc="lower right", bbox_to_anchor=(1, 1), frameon=False,
-                borderpad=0, handletextpad=0.2)
+    axes.legend(
+        key,
+        [PUBLISHED],
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        frameon=False,
+        borderpad=0,
+        handletextpad=0.2,
+    )
 
 
 # --- UAR of each draw -----------------------------------------------------------------------------
 
-def draws_figure(predictions: Mapping[str, pd.DataFrame], labels: Sequence[str], chance: float,
-                 title: str = "", by: Sequence[str] = ("seed", "draw"),
-                 marks: Sequence[str] = ()) -> style.SuiteFigure:
+
+def draws_figure(
+    predictions: Mapping[str, pd.DataFrame],
+    labels: Sequence[str],
+    chance: float,
+    title: str = "",
+    by: Sequence[str] = ("seed", "draw"),
+    marks: Sequence[str] = (),
+) -> style.SuiteFigure:
     """UAR of every support draw as a point; thin lines join what the same draw gave.
 
     Beside each column a bar, and beneath it in numbers, the mean with one standard deviation (of
@@ -199,14 +253,39 @@ def draws_figure(predictions: Mapping[str, pd.DataFrame], labels: Sequence[str],
         axes.plot(columns, table.to_numpy().T, color=style.QUIET, lw=0.5, alpha=0.35, zorder=1)
         for column, name in zip(columns, table, strict=True):
             values, colour = table[name], COLOURS[column % len(COLOURS)]
-            axes.plot(np.full(len(values), column), values, "o", ms=3.4, mfc=colour, mec="white",
-                      mew=0.4, alpha=0.8, ls="none", label=name)
-            axes.errorbar(column + 0.14, values.mean(), spread[name], color=colour, marker="_",
-                          ms=7, mew=1.6, lw=1.2)
+            axes.plot(
+                np.full(len(values), column),
+                values,
+                "o",
+                ms=3.4,
+                mfc=colour,
+                mec="white",
+                mew=0.4,
+                alpha=0.8,
+                ls="none",
+                label=name,
+            )
+            axes.errorbar(
+                column + 0.14,
+                values.mean(),
+                spread[name],
+                color=colour,
+                marker="_",
+                ms=7,
+                mew=1.6,
+                lw=1.2,
+            )
         axes.axhline(100 * chance, color=style.QUIET, lw=0.8, ls=":", zorder=0)
-        axes.annotate(f"chance {100 * chance:.1f}", (1, 100 * chance), (0, 1.5),
-                      xycoords=axes.get_yaxis_transform(), textcoords="offset points", ha="right",
-                      fontsize=6.3, color=style.QUIET)
+        axes.annotate(
+            f"chance {100 * chance:.1f}",
+            (1, 100 * chance),
+            (0, 1.5),
+            xycoords=axes.get_yaxis_transform(),
+            textcoords="offset points",
+            ha="right",
+            fontsize=6.3,
+            color=style.QUIET,
+        )
         room, told = (figure.get_figwidth() - 0.6) / len(columns), []
         for name in table:
             numbers = f"{table[name].mean():.1f}"
@@ -233,6 +312,7 @@ def _about_draws(predictions: Mapping[str, pd.DataFrame], table: pd.DataFrame) -
 
 # --- the figures of notebook 03 -------------------------------------------------------------------
 
+
 def shots_figure(study: TransferStudy, runs: Runs, config: EmofslConfig) -> style.SuiteFigure:
     """UAR of all methods against the number of shots, decided by config.decision."""
     decided = _decided(runs, config)
@@ -241,31 +321,43 @@ def shots_figure(study: TransferStudy, runs: Runs, config: EmofslConfig) -> styl
         published = published.rename(columns={"rate": "uar"})
     names = {name for name, _ in decided}
     return uar_by_shots_figure(
-        decided, study.guessing, f"{study.title}, decided by {config.decision}", published,
-        grey=[name for name in BASELINES if name in names], marks=_stamps(runs, config))
+        decided,
+        study.guessing,
+        f"{study.title}, decided by {config.decision}",
+        published,
+        grey=[name for name in BASELINES if name in names],
+        marks=_stamps(runs, config),
+    )
 
 
 def matrices_figure(study: TransferStudy, runs: Runs, config: EmofslConfig) -> style.SuiteFigure:
     """Confusion matrices of BTL, FSTL and EMOFSL at config.shots, decided by config.decision."""
     shown = {name: (run.predictions, run.metrics) for name, run in _at(runs, config).items()}
     title = f"{study.name}, {len(study.labels)}-way {config.shots}-shot"
-    return matrices.confusion_matrices_figure(shown, f"{title}, decided by {config.decision}",
-                                              labels=study.labels)
+    return matrices.confusion_matrices_figure(
+        shown, f"{title}, decided by {config.decision}", labels=study.labels
+    )
 
 
 def luck_figure(study: TransferStudy, runs: Runs, config: EmofslConfig) -> style.SuiteFigure:
     """UAR of each support draw with BTL, FSTL and EMOFSL."""
     predictions = {name: run.predictions for name, run in _at(runs, config).items()}
-    return draws_figure(predictions, study.labels, study.guessing,
-                        f"{study.name}, {config.shots}-shot", marks=_stamps(runs, config))
+    return draws_figure(
+        predictions,
+        study.labels,
+        study.guessing,
+        f"{study.name}, {config.shots}-shot",
+        marks=_stamps(runs, config),
+    )
 
 
 def support_figure(study: TransferStudy, runs: Runs, config: EmofslConfig) -> style.SuiteFigure:
     """How much it matters whose clips are labelled, with EMOFSL."""
     run = runs[tuned_name("EMOFSL", config), config.shots]
     table = support_speakers(run.split, run.predictions)
-    return support_speakers_figure(table, title=f"{study.name}, EMOFSL, {config.shots}-shot",
-                                   marks=_stamps(runs, config))
+    return support_speakers_figure(
+        table, title=f"{study.name}, EMOFSL, {config.shots}-shot", marks=_stamps(runs, config)
+    )
 
 
 def layers_figure(study: TransferStudy, config: EmofslConfig) -> style.SuiteFigure | None:

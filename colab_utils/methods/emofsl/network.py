@@ -1,4 +1,5 @@
 """The network of EMOFSL on frozen features, callable with the parameters of many draws at once."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -38,12 +39,21 @@ class EmofslNet(nn.Module):
 
     vmappable: ClassVar[bool] = True
 
-    def __init__(self, mean: torch.Tensor, factor: torch.Tensor, n_classes: int, *,
-                 width: int = 256, activation: str = "none", layers: int = 1):
+    def __init__(
+        self,
+        mean: torch.Tensor,
+        factor: torch.Tensor,
+        n_classes: int,
+        *,
+        width: int = 256,
+        activation: str = "none",
+        layers: int = 1,
+    ):
         super().__init__()
         if layers < 1 or len(mean) % layers:
-            raise SettingError(f"layers = {layers}: {len(mean)} features are not so many layers of "
-                               "equal size")
+            raise SettingError(
+                f"layers = {layers}: {len(mean)} features are not so many layers of equal size"
+            )
         self.embedding_dim, self.activation = width, activation
         self.register_buffer("mean", mean)
         self.register_buffer("factor", factor)
@@ -75,8 +85,9 @@ def scaled(parameters: Mapping[str, torch.Tensor], values: torch.Tensor) -> torc
     return torch.einsum("...nld,...l->...nd", layers, weights)
 
 
-def forward(parameters: Mapping[str, torch.Tensor], values: torch.Tensor,
-            activation: str = "none") -> tuple[torch.Tensor, torch.Tensor]:
+def forward(
+    parameters: Mapping[str, torch.Tensor], values: torch.Tensor, activation: str = "none"
+) -> tuple[torch.Tensor, torch.Tensor]:
     """EmofslNet with `parameters` of its names, which may have leading dimensions (draws, ...).
 
     Args:
@@ -90,7 +101,7 @@ def forward(parameters: Mapping[str, torch.Tensor], values: torch.Tensor,
 
 
 def _linear(x: torch.Tensor, parameters: Mapping[str, torch.Tensor], layer: str) -> torch.Tensor:
-    """x W^T + b, with leading dimensions on either side.
+    """X W^T + b, with leading dimensions on either side.
 
     In this order the gradient of W lies in memory as W does, and is not copied.
     """

@@ -6,6 +6,7 @@ because it picks pairs by index, one batch at a time, so that their number depen
 these functions use dense n x n masks instead and take embeddings with any leading dimensions: fifty
 support draws are one call, with or without torch.func.vmap.
 """
+
 from __future__ import annotations
 
 import torch
@@ -33,8 +34,10 @@ def pair_distances(embedding: torch.Tensor, normalise: bool = True) -> torch.Ten
     return (apart.clamp(min=0) + EPS).sqrt()
 
 
-def pair_masks(y: torch.Tensor, far: torch.Tensor | None = None,
-               ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def pair_masks(
+    y: torch.Tensor,
+    far: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Which pairs i < j are PP (one class), PN (far classes) and MN (other classes).
 
     With 5 shots of the paper's four emotions there are 40, 50 and 100 of them; with one shot PP is
@@ -58,8 +61,15 @@ def pair_masks(y: torch.Tensor, far: torch.Tensor | None = None,
     return pair & same, apart & distant, apart & ~distant
 
 
-def siamese(embedding: torch.Tensor, y: torch.Tensor, *, kappa: float = 1.0, cap: float = 0.0,
-            normalise: bool = True, reduction: str = "mean") -> torch.Tensor:
+def siamese(
+    embedding: torch.Tensor,
+    y: torch.Tensor,
+    *,
+    kappa: float = 1.0,
+    cap: float = 0.0,
+    normalise: bool = True,
+    reduction: str = "mean",
+) -> torch.Tensor:
     """Eq. 1 (FSTL): distances within classes minus `kappa` times those between classes.
 
     Args:
@@ -81,10 +91,18 @@ def siamese(embedding: torch.Tensor, y: torch.Tensor, *, kappa: float = 1.0, cap
     return _group(d, same, reduction) - kappa * _group(pushed, other, reduction)
 
 
-def emotion_distance(embedding: torch.Tensor, y: torch.Tensor, far: torch.Tensor, *,
-                     alpha: float = 1.0, beta: float = 0.6, kappa1: float = 0.6,
-                     kappa2: float = 0.3, normalise: bool = True,
-                     reduction: str = "mean") -> torch.Tensor:
+def emotion_distance(
+    embedding: torch.Tensor,
+    y: torch.Tensor,
+    far: torch.Tensor,
+    *,
+    alpha: float = 1.0,
+    beta: float = 0.6,
+    kappa1: float = 0.6,
+    kappa2: float = 0.3,
+    normalise: bool = True,
+    reduction: str = "mean",
+) -> torch.Tensor:
     """Eq. 2 (EMOFSL): distances within classes, and margins between them.
 
     d over PP + kappa1 max(alpha - d, 0) over PN + kappa2 max(beta - d, 0) over MN.
@@ -110,9 +128,15 @@ def emotion_distance(embedding: torch.Tensor, y: torch.Tensor, far: torch.Tensor
     return pulled + kappa1 * pushed_far + kappa2 * pushed_near
 
 
-def graded_distance(embedding: torch.Tensor, y: torch.Tensor, margins: torch.Tensor,
-                    weights: torch.Tensor, *, normalise: bool = True,
-                    reduction: str = "mean") -> torch.Tensor:
+def graded_distance(
+    embedding: torch.Tensor,
+    y: torch.Tensor,
+    margins: torch.Tensor,
+    weights: torch.Tensor,
+    *,
+    normalise: bool = True,
+    reduction: str = "mean",
+) -> torch.Tensor:
     """Eq. 2 with a margin and a weight for each pair of classes instead of two.
 
     d over PP + weight max(margin - d, 0) over all other pairs. The sum over pairs is eq. 2 where

@@ -1,4 +1,5 @@
 """The panel of notebook 03: other corpora, front ends, emotions, shots, margins and weights."""
+
 from __future__ import annotations
 
 from IPython.display import display
@@ -11,7 +12,7 @@ from colab_utils.methods.emofsl.transfers import Transfers
 from colab_utils.panel.panel import Panel
 from colab_utils.settings import setting
 
-_FRONT_ENDS = ("logmel", "acoustic")         # offered besides the notebook's own
+_FRONT_ENDS = ("logmel", "acoustic")  # offered besides the notebook's own
 
 
 def panel(transfers: Transfers, study: TransferStudy, config: EmofslConfig) -> Panel:
@@ -28,11 +29,12 @@ def panel(transfers: Transfers, study: TransferStudy, config: EmofslConfig) -> P
         "source": setting(source, "corpus that is labelled", options=there),
         "target": setting(target, "corpus with a few labels", options=there),
         "features": setting(study.features, "front end", options=front_ends),
-        "emotions": setting(tuple(study.labels), "the ways: which emotions compete",
-                            options=known)}
+        "emotions": setting(tuple(study.labels), "the ways: which emotions compete", options=known),
+    }
 
-    def run_and_draw(chosen: EmofslConfig, source: str, target: str, features: str,
-                     emotions: tuple[str, ...]) -> Runs:
+    def run_and_draw(
+        chosen: EmofslConfig, source: str, target: str, features: str, emotions: tuple[str, ...]
+    ) -> Runs:
         one = transfers.study(source, target, features, emotions, chosen.tune_layers)
         runs = one.compare(chosen, decisions=[chosen.decision], baselines=["nearest prototype"])
         display(one.table(runs, chosen))

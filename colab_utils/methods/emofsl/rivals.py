@@ -2,6 +2,7 @@
 
 The baselines of `learning.heads`, and linear discriminant analysis.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -16,8 +17,9 @@ from colab_utils.methods.emofsl.network import EmofslNet
 from colab_utils.settings import SettingError
 
 
-def as_tasks(module: EmofslNet, support: torch.Tensor, y: torch.Tensor,
-             query: torch.Tensor) -> Tasks:
+def as_tasks(
+    module: EmofslNet, support: torch.Tensor, y: torch.Tensor, query: torch.Tensor
+) -> Tasks:
     """Support draws of one fold as Tasks, for `learning.heads` and `lda`.
 
     Features are as the source's projection sees them. The query's labels are not known (0).
@@ -38,8 +40,9 @@ def as_tasks(module: EmofslNet, support: torch.Tensor, y: torch.Tensor,
     return Tasks(Batch((support,), y, active), Batch((query,), unknown, active))
 
 
-def baseline(kind: str, tasks: Tasks, module: EmofslNet, source_x: torch.Tensor,
-             source_y: np.ndarray) -> torch.Tensor:
+def baseline(
+    kind: str, tasks: Tasks, module: EmofslNet, source_x: torch.Tensor, source_y: np.ndarray
+) -> torch.Tensor:
     """Probabilities of a baseline on support draws, float (draws, n_query, classes).
 
     Args:
@@ -71,8 +74,10 @@ def within_class_covariance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """
     classes, inverse, counts = np.unique(y, return_inverse=True, return_counts=True)
     if counts.max() < 2:
-        raise SettingError("one shot says nothing of the spread within a class: give lda the "
-                           "covariance of the source, or leave it out")
+        raise SettingError(
+            "one shot says nothing of the spread within a class: give lda the "
+            "covariance of the source, or leave it out"
+        )
     means = [x[inverse == i].mean(axis=0, dtype=np.float64) for i in range(len(classes))]
     return ledoit_wolf(x - np.stack(means)[inverse], assume_centered=True)[0]
 

@@ -4,6 +4,7 @@ Four kinds of setting stand side by side. Those of the scope TRAINING decide the
 of them the fine-tuning, too); TUNING: the fine-tuning and the decision alone; RESULT: what all
 methods and baselines share on the target, such as the number of shots.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -16,7 +17,7 @@ from colab_utils.settings import RESULT, TRAINING, SettingError, Settings, setti
 
 METHODS = ("BTL", "FSTL", "EMOFSL")
 DECISIONS = ("prototype", "head")
-TUNING = "tuning"            # a scope: decides what is made of the source model, not the model
+TUNING = "tuning"  # a scope: decides what is made of the source model, not the model
 _FSTL, _EMOFSL = {"method": ("FSTL",)}, {"method": ("EMOFSL",)}
 _METRIC = {"method": ("FSTL", "EMOFSL")}
 _MOST_LAYERS = 24
@@ -36,109 +37,274 @@ class EmofslConfig(Settings):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "default": {},
         "paper": {
-            "learning_rate": 1e-4, "decay": 0.98, "epochs": 10, "source_rate": 1e-4,
-            "source_epochs": 10, "source_patience": 10, "alpha": 1.0, "beta": 0.6, "kappa": 1.0,
-            "kappa1": 0.6, "kappa2": 0.3, "loss_weight": 1.0, "reduction": "sum",
-            "margins": "paper", "decision": "prototype", "source_loss_weight": 0.0},
+            "learning_rate": 1e-4,
+            "decay": 0.98,
+            "epochs": 10,
+            "source_rate": 1e-4,
+            "source_epochs": 10,
+            "source_patience": 10,
+            "alpha": 1.0,
+            "beta": 0.6,
+            "kappa": 1.0,
+            "kappa1": 0.6,
+            "kappa2": 0.3,
+            "loss_weight": 1.0,
+            "reduction": "sum",
+            "margins": "paper",
+            "decision": "prototype",
+            "source_loss_weight": 0.0,
+        },
     }
 
     method: str = setting(
-        "EMOFSL", "loss of the fine-tuning beside cross-entropy: none (BTL), all pairs alike "
-        "(FSTL), or by the distance of the emotions (EMOFSL)", options=METHODS, task=True,
-        panel=False)
+        "EMOFSL",
+        "loss of the fine-tuning beside cross-entropy: none (BTL), all pairs alike "
+        "(FSTL), or by the distance of the emotions (EMOFSL)",
+        options=METHODS,
+        task=True,
+        panel=False,
+    )
     shots: int = setting(5, "support utterances a class", low=1, high=50, step=1, scope=RESULT)
     n_draws: int = setting(10, "support draws a fold", low=1, high=100, step=1, scope=RESULT)
-    alpha: float = setting(1.8, "margin of far emotions (PN); distances lie between 0 and 2",
-                           low=0.0, high=2.0, step=0.05, used=_EMOFSL)
-    beta: float = setting(0.9, "margin of the other different emotions (MN)", low=0.0, high=2.0,
-                          step=0.05, used=_EMOFSL)
-    kappa1: float = setting(0.6, "weight of far emotions (PN)", low=0.0, high=10.0, step=0.1,
-                            used=_EMOFSL)
-    kappa2: float = setting(0.3, "weight of the other different emotions (MN)", low=0.0,
-                            high=10.0, step=0.1, used=_EMOFSL)
-    kappa: float = setting(1.0, "weight of different emotions (FSTL)", low=0.0, high=10.0,
-                           step=0.1, used=_FSTL)
-    loss_weight: float = setting(1.0, "weight of the metric loss beside cross-entropy", low=0.0,
-                                 high=100.0, scope=TUNING, used=_METRIC)
+    alpha: float = setting(
+        1.8,
+        "margin of far emotions (PN); distances lie between 0 and 2",
+        low=0.0,
+        high=2.0,
+        step=0.05,
+        used=_EMOFSL,
+    )
+    beta: float = setting(
+        0.9,
+        "margin of the other different emotions (MN)",
+        low=0.0,
+        high=2.0,
+        step=0.05,
+        used=_EMOFSL,
+    )
+    kappa1: float = setting(
+        0.6, "weight of far emotions (PN)", low=0.0, high=10.0, step=0.1, used=_EMOFSL
+    )
+    kappa2: float = setting(
+        0.3,
+        "weight of the other different emotions (MN)",
+        low=0.0,
+        high=10.0,
+        step=0.1,
+        used=_EMOFSL,
+    )
+    kappa: float = setting(
+        1.0, "weight of different emotions (FSTL)", low=0.0, high=10.0, step=0.1, used=_FSTL
+    )
+    loss_weight: float = setting(
+        1.0,
+        "weight of the metric loss beside cross-entropy",
+        low=0.0,
+        high=100.0,
+        scope=TUNING,
+        used=_METRIC,
+    )
     margins: str = setting(
-        "graded", "two margins by level (paper), or one for each pair of emotions by their "
+        "graded",
+        "two margins by level (paper), or one for each pair of emotions by their "
         "distance: in the table of the circumplex (graded), or by the ratings of the source's "
-        "utterances (annotated)", options=("paper", "graded", "annotated"), used=_EMOFSL)
+        "utterances (annotated)",
+        options=("paper", "graded", "annotated"),
+        used=_EMOFSL,
+    )
     decision: str = setting(
-        "head", "what decides in the figures: nearest class centre of the support, or the head; "
-        "both are kept", options=DECISIONS, scope=TUNING, task=True)
-    learning_rate: float = setting(1e-4, "learning rate of the fine-tuning (Adam)", low=1e-6,
-                                   high=1.0, scope=TUNING)
+        "head",
+        "what decides in the figures: nearest class centre of the support, or the head; "
+        "both are kept",
+        options=DECISIONS,
+        scope=TUNING,
+        task=True,
+    )
+    learning_rate: float = setting(
+        1e-4, "learning rate of the fine-tuning (Adam)", low=1e-6, high=1.0, scope=TUNING
+    )
     epochs: int = setting(
-        100, "epochs of the fine-tuning; the whole support is one batch, so each is one update",
-        low=0, high=1000, step=1, scope=TUNING)
+        100,
+        "epochs of the fine-tuning; the whole support is one batch, so each is one update",
+        low=0,
+        high=1000,
+        step=1,
+        scope=TUNING,
+    )
     tune: str = setting(
-        "all", "what is fine-tuned: projection and head, or the head alone (BTL only)",
-        options=("all", "head"), scope=TUNING, panel=False)
+        "all",
+        "what is fine-tuned: projection and head, or the head alone (BTL only)",
+        options=("all", "head"),
+        scope=TUNING,
+        panel=False,
+    )
     tune_layers: int = setting(
-        0, "last transformer layers of a speech encoder that learn, too, on the source and on the "
-        "support; 0: frozen", low=0, high=_MOST_LAYERS, step=1)
+        0,
+        "last transformer layers of a speech encoder that learn, too, on the source and on the "
+        "support; 0: frozen",
+        low=0,
+        high=_MOST_LAYERS,
+        step=1,
+    )
     layers_rate: float = setting(
-        1e-5, "learning rate of these layers (Adam)", low=1e-7, high=1e-2, more=True, panel=False,
-        used={"tune_layers": tuple(range(1, _MOST_LAYERS + 1))})
-    seed: int = setting(0, "seed of weights, batches and draws", low=0, high=100000, step=1,
-                        task=True)
-    n_seeds: int = setting(1, "how many seeds, counted up from the first", low=1, high=20, step=1,
-                           scope=RESULT, task=True, panel=False)
-    source_epochs: int = setting(30, "passes over the source at most", low=1, high=1000, step=1,
-                                 panel=False)
-    source_rate: float = setting(1e-3, "learning rate of the source's training (Adam)", low=1e-6,
-                                 high=1.0, more=True, panel=False)
-    source_batch: int = setting(32, "source utterances per batch", low=1, high=4096, step=1,
-                                more=True, panel=False)
+        1e-5,
+        "learning rate of these layers (Adam)",
+        low=1e-7,
+        high=1e-2,
+        more=True,
+        panel=False,
+        used={"tune_layers": tuple(range(1, _MOST_LAYERS + 1))},
+    )
+    seed: int = setting(
+        0, "seed of weights, batches and draws", low=0, high=100000, step=1, task=True
+    )
+    n_seeds: int = setting(
+        1,
+        "how many seeds, counted up from the first",
+        low=1,
+        high=20,
+        step=1,
+        scope=RESULT,
+        task=True,
+        panel=False,
+    )
+    source_epochs: int = setting(
+        30, "passes over the source at most", low=1, high=1000, step=1, panel=False
+    )
+    source_rate: float = setting(
+        1e-3,
+        "learning rate of the source's training (Adam)",
+        low=1e-6,
+        high=1.0,
+        more=True,
+        panel=False,
+    )
+    source_batch: int = setting(
+        32, "source utterances per batch", low=1, high=4096, step=1, more=True, panel=False
+    )
     source_patience: int = setting(
-        8, "epochs without a better UAR of the source's validation speakers before it stops",
-        low=1, high=1000, step=1, more=True, panel=False)
+        8,
+        "epochs without a better UAR of the source's validation speakers before it stops",
+        low=1,
+        high=1000,
+        step=1,
+        more=True,
+        panel=False,
+    )
     source_loss_weight: float = setting(
-        5.0, "weight of the metric loss in the source's training, too; 0: cross-entropy alone, "
-        "and one source model serves all methods", low=0.0, high=100.0, more=True, panel=False,
-        used=_METRIC)
-    decay: float = setting(0.98, "factor of the learning rates after each epoch", low=0.1,
-                           high=1.0, more=True, panel=False)
-    width: int = setting(256, "dimensions of the projection", low=4, high=2048, step=4, more=True,
-                         panel=False)
-    activation: str = setting("none", "between projection and head", options=("none", "relu"),
-                              more=True, panel=False)
+        5.0,
+        "weight of the metric loss in the source's training, too; 0: cross-entropy alone, "
+        "and one source model serves all methods",
+        low=0.0,
+        high=100.0,
+        more=True,
+        panel=False,
+        used=_METRIC,
+    )
+    decay: float = setting(
+        0.98,
+        "factor of the learning rates after each epoch",
+        low=0.1,
+        high=1.0,
+        more=True,
+        panel=False,
+    )
+    width: int = setting(
+        256, "dimensions of the projection", low=4, high=2048, step=4, more=True, panel=False
+    )
+    activation: str = setting(
+        "none", "between projection and head", options=("none", "relu"), more=True, panel=False
+    )
     centre: float = setting(
-        0.0, "mean of the features: the source's (0), the support's (1), or between", low=0.0,
-        high=1.0, step=0.1, more=True, scope=TUNING, panel=False)
+        0.0,
+        "mean of the features: the source's (0), the support's (1), or between",
+        low=0.0,
+        high=1.0,
+        step=0.1,
+        more=True,
+        scope=TUNING,
+        panel=False,
+    )
     normalise: bool = setting(
-        True, "bring projections to length 1 for the metric loss and for prototypes", more=True,
-        panel=False)
-    similarity: str = setting("euclidean", "to the class centres",
-                              options=("euclidean", "cosine"), more=True, scope=TUNING,
-                              panel=False)
-    reduction: str = setting("mean", "pairs of a group: mean, or sum as published",
-                             options=REDUCTIONS, more=True, panel=False, used=_METRIC)
+        True,
+        "bring projections to length 1 for the metric loss and for prototypes",
+        more=True,
+        panel=False,
+    )
+    similarity: str = setting(
+        "euclidean",
+        "to the class centres",
+        options=("euclidean", "cosine"),
+        more=True,
+        scope=TUNING,
+        panel=False,
+    )
+    reduction: str = setting(
+        "mean",
+        "pairs of a group: mean, or sum as published",
+        options=REDUCTIONS,
+        more=True,
+        panel=False,
+        used=_METRIC,
+    )
     cap: float = setting(
-        0.0, "distance from which FSTL pushes no more; 0: none, as published", low=0.0, high=2.0,
-        step=0.1, more=True, panel=False, used=_FSTL)
+        0.0,
+        "distance from which FSTL pushes no more; 0: none, as published",
+        low=0.0,
+        high=2.0,
+        step=0.1,
+        more=True,
+        panel=False,
+        used=_FSTL,
+    )
     valence: float = setting(
-        circumplex.WEIGHTS[0], "what valence counts in the distance of emotions; arousal counts 1",
-        low=0.0, high=1.0, step=0.05, more=True, panel=False, used=_EMOFSL)
+        circumplex.WEIGHTS[0],
+        "what valence counts in the distance of emotions; arousal counts 1",
+        low=0.0,
+        high=1.0,
+        step=0.05,
+        more=True,
+        panel=False,
+        used=_EMOFSL,
+    )
     far: float = setting(
-        circumplex.FAR, "distance from which two emotions are far (PN)", low=0.0, high=3.0,
-        step=0.01, more=True, panel=False, used={**_EMOFSL, "margins": ("paper",)})
-    n_boot: int = setting(2000, "resamples of the interval", low=0, high=20000, step=100,
-                          more=True, scope=RESULT, task=True, panel=False)
+        circumplex.FAR,
+        "distance from which two emotions are far (PN)",
+        low=0.0,
+        high=3.0,
+        step=0.01,
+        more=True,
+        panel=False,
+        used={**_EMOFSL, "margins": ("paper",)},
+    )
+    n_boot: int = setting(
+        2000,
+        "resamples of the interval",
+        low=0,
+        high=20000,
+        step=100,
+        more=True,
+        scope=RESULT,
+        task=True,
+        panel=False,
+    )
 
     def rules(self) -> None:
         """Raise SettingError for settings that contradict each other."""
         if self.method == "EMOFSL" and not self.alpha > self.beta:
-            raise SettingError(f"alpha = {self.alpha} and beta = {self.beta}: far emotions need "
-                               "the larger margin")
+            raise SettingError(
+                f"alpha = {self.alpha} and beta = {self.beta}: far emotions need the larger margin"
+            )
         if self.tune == "head" and self.method != "BTL":
-            raise SettingError(f"tune = 'head' with {self.method}: its loss acts on the "
-                               "projection, which would not move; choose tune = 'all'")
+            raise SettingError(
+                f"tune = 'head' with {self.method}: its loss acts on the "
+                "projection, which would not move; choose tune = 'all'"
+            )
         if self.tune == "head" and self.tune_layers:
             raise SettingError(
                 f"tune = 'head' with tune_layers = {self.tune_layers}: layers that learn below a "
-                "projection that does not; choose tune = 'all', or tune_layers = 0")
+                "projection that does not; choose tune = 'all', or tune_layers = 0"
+            )
 
     def of_source(self) -> EmofslConfig:
         """What decides the source model: one for all methods that train it by cross-entropy."""

@@ -2,6 +2,7 @@
 
 Train on the source, fine-tune on k-shot support of the target, test the target's other speakers.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -28,7 +29,7 @@ from colab_utils.results.tables import methods_table, readable
 from colab_utils.settings import SettingError, as_list
 
 BASELINES = ("source only", "nearest prototype", "logistic regression", "LDA")
-_TUNED, _SOURCE = "tuned", "source"          # `Tested.kind`, besides the baselines' names
+_TUNED, _SOURCE = "tuned", "source"  # `Tested.kind`, besides the baselines' names
 
 Runs = Mapping[tuple[str, int], Run]
 
@@ -58,13 +59,25 @@ class TransferStudy(Study):
     method = "emofsl"
     small = True
 
-    def __init__(self, name: str, rows: pd.DataFrame, split: pd.DataFrame, store: FeatureStore,
-                 labels: Sequence[str], root: str | pathlib.Path, *, features: str = "",
-                 published: pd.DataFrame | None = None, **others: Any):
+    def __init__(
+        self,
+        name: str,
+        rows: pd.DataFrame,
+        split: pd.DataFrame,
+        store: FeatureStore,
+        labels: Sequence[str],
+        root: str | pathlib.Path,
+        *,
+        features: str = "",
+        published: pd.DataFrame | None = None,
+        **others: Any,
+    ):
         super().__init__(name, rows, split, store, labels, root, **others)
         if "support" not in set(split["role"]):
-            raise SettingError(f"task {name} has no support side: choose a protocol whose tasks "
-                               "have one (emofsl, or draws.pair_task)")
+            raise SettingError(
+                f"task {name} has no support side: choose a protocol whose tasks "
+                "have one (emofsl, or draws.pair_task)"
+            )
         self.y = self.classes(self.rows)
         self.front = store.spec["name"]
         self.features, self.published = features or self.front, published
@@ -79,8 +92,10 @@ class TransferStudy(Study):
         """The source model; the target is not read."""
         train, valid = self.numbers(fold, "train"), self.numbers(fold, "valid")
         if not len(valid):
-            raise SettingError(f"task {self.name}: no speaker of the source validates (it has one "
-                               "for training): take another source")
+            raise SettingError(
+                f"task {self.name}: no speaker of the source validates (it has one "
+                "for training): take another source"
+            )
         config = tested.config
         metric = self.metric(config, fold) if config.source_loss_weight else None
         learner = self._source_learner(train, valid, config, metric)
@@ -92,9 +107,19 @@ class TransferStudy(Study):
         rows, names = self.rows.iloc[self.numbers(fold, "test")], np.array(self.labels, object)
         tables = []
         for draw, each in enumerate(scores):
-            tables.append(predictions_table(
-                rows, names[each.argmax(axis=1)], self.labels, each, method=tested.name,
-                rule=self.rule, seed=tested.config.seed, fold=fold, draw=draw))
+            tables.append(
+                predictions_table(
+                    rows,
+                    names[each.argmax(axis=1)],
+                    self.labels,
+                    each,
+                    method=tested.name,
+                    rule=self.rule,
+                    seed=tested.config.seed,
+                    fold=fold,
+                    draw=draw,
+                )
+            )
         return pd.concat(tables, ignore_index=True)
 
     def check(self, tested: Tested) -> None:
@@ -104,7 +129,8 @@ class TransferStudy(Study):
             raise SettingError(
                 f"tune_layers = {config.tune_layers}: {self.front} as it is cached here has no "
                 "layers that could learn; make the study by Transfers.study(..., tune_layers=...) "
-                "with a speech encoder, or set tune_layers = 0")
+                "with a speech encoder, or set tune_layers = 0"
+            )
 
     def training_of(self, tested: Tested) -> Tested:
         """The source model, which also gives the baselines their standardisation."""
@@ -135,15 +161,22 @@ class TransferStudy(Study):
     def notes(self, tested: Tested) -> list[str]:
         """Ways, shots and draws, the features, and what a method looks at."""
         config = tested.config
-        notes = [f"{len(self.labels)}-way {config.shots}-shot, {config.n_draws} support draws a "
-                 "fold from speakers of other folds", f"features: {self.front}"]
+        notes = [
+            (
+                f"{len(self.labels)}-way {config.shots}-shot, {config.n_draws} support draws a "
+                "fold from speakers of other folds"
+            ),
+            f"features: {self.front}",
+        ]
         if made := self.clips("target").note:
             notes.append(made)
         if tested.kind == "source only":
             notes.append("looks at no support: the source's model as it is")
         if self.layers > 1:
-            notes.append(f"{self.layers} layers of the encoder under weights that the source's "
-                         "training learned")
+            notes.append(
+                f"{self.layers} layers of the encoder under weights that the source's "
+                "training learned"
+            )
         return notes
 
     # --- what a notebook asks for -----------------------------------------------------------------
@@ -174,8 +207,9 @@ class TransferStudy(Study):
         counts = self.split.groupby(["fold", "role"])["utt_id"].nunique()
         return counts.unstack()
 
-    def train_source(self, config: EmofslConfig,
-                     on_record: Callable[[list[dict]], None] | None = None) -> History:
+    def train_source(
+        self, config: EmofslConfig, on_record: Callable[[list[dict]], None] | None = None
+    ) -> History:
         """Train the source model of the first seed, or load it; returns what happened.
 
         Args:
@@ -187,10 +221,16 @@ class TransferStudy(Study):
         """
         return self.train(Tested(_SOURCE, config, kind=_SOURCE), on_record=on_record)
 
-    def compare(self, config: EmofslConfig, shots: Sequence[int] | str = (),
-                methods: Sequence[str] = METHODS, decisions: Sequence[str] = DECISIONS,
-                baselines: Sequence[str] = BASELINES, own: Mapping[str, Metric] | None = None,
-                pictures: bool = True) -> dict[tuple[str, int], Run]:
+    def compare(
+        self,
+        config: EmofslConfig,
+        shots: Sequence[int] | str = (),
+        methods: Sequence[str] = METHODS,
+        decisions: Sequence[str] = DECISIONS,
+        baselines: Sequence[str] = BASELINES,
+        own: Mapping[str, Metric] | None = None,
+        pictures: bool = True,
+    ) -> dict[tuple[str, int], Run]:
         """Every method on the same support draws: finished runs by (name, k).
 
         Names are those of the baselines and "<method>, <decision>". What was finished before is
@@ -228,13 +268,15 @@ class TransferStudy(Study):
         features hold one layer.
         """
         if self.layers == 1:
-            raise SettingError(f"{self.front} holds one layer: take a speech encoder with "
-                               "layer = 'all'")
+            raise SettingError(
+                f"{self.front} holds one layer: take a speech encoder with layer = 'all'"
+            )
         weights = self.source_of(config).module.layer_weights.detach()
         return torch.softmax(weights, dim=0).cpu().numpy()
 
-    def scores(self, learner: SourceLearner, config: EmofslConfig, fold: str,
-               own: Metric | None = None) -> dict[str, torch.Tensor]:
+    def scores(
+        self, learner: SourceLearner, config: EmofslConfig, fold: str, own: Metric | None = None
+    ) -> dict[str, torch.Tensor]:
         """Stages 2 and 3 on all draws of a fold: both decisions come from one fine-tuning.
 
         Args:
@@ -246,6 +288,7 @@ class TransferStudy(Study):
         Returns:
             {"prototype", "head"}: float (draws, n_tested, classes).
         """
+
         def make() -> dict[str, torch.Tensor]:
             metric = self.metric(config, fold) if own is None else own
             draws, numbers = self.draws(config, fold), self.numbers(fold, "test")
@@ -266,8 +309,9 @@ class TransferStudy(Study):
         key = fold, config.shots, config.n_draws, config.seed
         if key not in self._drawn:
             sides = self.split[self.split["fold"] == fold]
-            self._drawn[key] = support_draws(self.rows, sides, self.labels, config.shots,
-                                             config.n_draws, config.seed)
+            self._drawn[key] = support_draws(
+                self.rows, sides, self.labels, config.shots, config.n_draws, config.seed
+            )
         return self._drawn[key]
 
     def numbers(self, fold: str, role: str) -> np.ndarray:
@@ -289,13 +333,22 @@ class TransferStudy(Study):
 
     # --- the three stages on these features -------------------------------------------------------
 
-    def _source_learner(self, train: np.ndarray, valid: np.ndarray, config: EmofslConfig,
-                        metric: Metric | None) -> SourceLearner:
+    def _source_learner(
+        self, train: np.ndarray, valid: np.ndarray, config: EmofslConfig, metric: Metric | None
+    ) -> SourceLearner:
         """What trains the source model on these rows."""
         x = self._features("source", train).cpu().numpy()
         valid_x = self._features("source", valid).cpu().numpy()
-        return source_learner(x, self.y[train], (valid_x, self.y[valid]), len(self.labels), config,
-                              metric, self.device, self.layers)
+        return source_learner(
+            x,
+            self.y[train],
+            (valid_x, self.y[valid]),
+            len(self.labels),
+            config,
+            metric,
+            self.device,
+            self.layers,
+        )
 
     def _scores_of(self, learner: SourceLearner, tested: Tested, fold: str) -> torch.Tensor:
         """Scores of one method, float (draws, n_tested, classes)."""
@@ -309,19 +362,32 @@ class TransferStudy(Study):
         support, y = self._support(draws)
         train, net = self.numbers(fold, "train"), self._frozen(learner)
         tasks = rivals.as_tasks(net, support, y, self._features("target", numbers))
-        return rivals.baseline(tested.kind, tasks, net, self._features("source", train),
-                               self.y[train])
+        return rivals.baseline(
+            tested.kind, tasks, net, self._features("source", train), self.y[train]
+        )
 
-    def _decided(self, learner: SourceLearner, draws: np.ndarray, numbers: np.ndarray,
-                 config: EmofslConfig, metric: Metric | None) -> dict[str, torch.Tensor]:
+    def _decided(
+        self,
+        learner: SourceLearner,
+        draws: np.ndarray,
+        numbers: np.ndarray,
+        config: EmofslConfig,
+        metric: Metric | None,
+    ) -> dict[str, torch.Tensor]:
         """Stages 2 and 3: scores of `rows[numbers]` by either decision."""
         support, y = self._support(draws)
         parameters = emofsl.fine_tune(learner.module, support, y, config, metric)
         query = self._features("target", numbers)
         return emofsl.decide(parameters, query, support, y, config)
 
-    def projected(self, learner: SourceLearner, draw: np.ndarray, numbers: np.ndarray,
-                  config: EmofslConfig, metric: Metric | None) -> torch.Tensor:
+    def projected(
+        self,
+        learner: SourceLearner,
+        draw: np.ndarray,
+        numbers: np.ndarray,
+        config: EmofslConfig,
+        metric: Metric | None,
+    ) -> torch.Tensor:
         """Projections (n, width) of `rows[numbers]` after one draw (1, classes, shots)."""
         support, y = self._support(draw)
         parameters = emofsl.fine_tune(learner.module, support, y, config, metric)
@@ -334,8 +400,9 @@ class TransferStudy(Study):
         return learner.module
 
     @torch.no_grad()
-    def through(self, module: torch.nn.Module,
-                numbers: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    def through(
+        self, module: torch.nn.Module, numbers: np.ndarray
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits (n, classes) and projections (n, width) of `rows[numbers]` of the target."""
         return module(self._features("target", numbers))
 
@@ -387,8 +454,13 @@ def tuned_name(method: str, config: EmofslConfig) -> str:
     return f"{method}, {config.decision}"
 
 
-def _tested(config: EmofslConfig, methods: Sequence[str], decisions: Sequence[str],
-            baselines: Sequence[str], own: Mapping[str, Metric]) -> list[Tested]:
+def _tested(
+    config: EmofslConfig,
+    methods: Sequence[str],
+    decisions: Sequence[str],
+    baselines: Sequence[str],
+    own: Mapping[str, Metric],
+) -> list[Tested]:
     """What is tested at one number of shots."""
     condition, chosen = f"{config.shots}-shot", []
     for name in baselines:

@@ -2,6 +2,7 @@
 
 What a panel switches between, and the door of notebook 03.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -51,10 +52,19 @@ class Transfers:
         check_counts: whether a count that differs from the published one is an error.
     """
 
-    def __init__(self, protocol: Protocol, manifest: pd.DataFrame, root: str | os.PathLike, *,
-                 features: str = "logmel", merge: Mapping[str, str | None] | None = None,
-                 front_ends: Mapping[str, FrontEnd] | None = None, device: str = "cpu",
-                 progress: bool = True, check_counts: bool = True):
+    def __init__(
+        self,
+        protocol: Protocol,
+        manifest: pd.DataFrame,
+        root: str | os.PathLike,
+        *,
+        features: str = "logmel",
+        merge: Mapping[str, str | None] | None = None,
+        front_ends: Mapping[str, FrontEnd] | None = None,
+        device: str = "cpu",
+        progress: bool = True,
+        check_counts: bool = True,
+    ):
         self.protocol, self.manifest, self.root = protocol, manifest, pathlib.Path(root)
         self.features, self.front_ends = features, dict(front_ends or {})
         self.merge, self.device = dict(merge or {}), device
@@ -87,8 +97,14 @@ class Transfers:
         merge.update(self.merge)
         return dataclasses.replace(task, emotions=tuple(emotions), merge=merge)
 
-    def study(self, source: str, target: str, features: str = "", emotions: Sequence[str] = (),
-              tune_layers: int = 0) -> TransferStudy:
+    def study(
+        self,
+        source: str,
+        target: str,
+        features: str = "",
+        emotions: Sequence[str] = (),
+        tune_layers: int = 0,
+    ) -> TransferStudy:
         """The study of one pair; features of all corpora are extracted once for each front end.
 
         Args:
@@ -107,31 +123,48 @@ class Transfers:
             self._studies[key] = self._made(*key)
         return self._studies[key]
 
-    def _made(self, source: str, target: str, features: str, emotions: tuple[str, ...],
-              tune_layers: int) -> TransferStudy:
+    def _made(
+        self, source: str, target: str, features: str, emotions: tuple[str, ...], tune_layers: int
+    ) -> TransferStudy:
         """A new study."""
         if len(set(emotions)) < 2:
-            raise SettingError(f"emotions = {', '.join(emotions) or 'none'}: choose two or more to "
-                               "tell apart")
+            raise SettingError(
+                f"emotions = {', '.join(emotions) or 'none'}: choose two or more to tell apart"
+            )
         spec = self.front_end(features)
         if tune_layers and not isinstance(spec, SpeechEncoder):
             raise SettingError(
                 f"tune_layers = {tune_layers}: {features} has no transformer layers that could "
                 "learn; choose a speech encoder (owner/name of the Hub, or a folder), or "
-                "tune_layers = 0")
+                "tune_layers = 0"
+            )
         task = self.task(source, target, emotions)
         protocol = dataclasses.replace(self.protocol, tasks={task.name: task})
-        rows, split = build_task(protocol, task.name, self.manifest,
-                                 check_counts=self.check_counts)
-        common = {"protocol": self.protocol.name, "merge": task.merge, "features": features,
-                  "published": published_table(self.protocol.published, task.name),
-                  "device": self.device, "progress": self.progress}
+        rows, split = build_task(protocol, task.name, self.manifest, check_counts=self.check_counts)
+        common = {
+            "protocol": self.protocol.name,
+            "merge": task.merge,
+            "features": features,
+            "published": published_table(self.protocol.published, task.name),
+            "device": self.device,
+            "progress": self.progress,
+        }
         if not tune_layers:
-            return TransferStudy(task.name, rows, split, self.store(features), task.emotions,
-                                 self.root, **common)
+            return TransferStudy(
+                task.name, rows, split, self.store(features), task.emotions, self.root, **common
+            )
         store = self._extracted(spec.below(tune_layers))
-        return LayersStudy(task.name, rows, split, store, task.emotions, self.root, encoder=spec,
-                           n_layers=tune_layers, **common)
+        return LayersStudy(
+            task.name,
+            rows,
+            split,
+            store,
+            task.emotions,
+            self.root,
+            encoder=spec,
+            n_layers=tune_layers,
+            **common,
+        )
 
     def front_end(self, features: str) -> FrontEnd:
         """The front end of that name."""
@@ -149,11 +182,18 @@ class Transfers:
         return self._stores[spec]
 
 
-def open_transfers(source: str, target: str, audio: str | os.PathLike, workspace: pathlib.Path,
-                   drive_folder: pathlib.Path | None = None, *, features: str = "auto",
-                   feature_settings: Mapping[str, Any] | None = None,
-                   merge: Mapping[str, str | None] | None = None,
-                   fetch: bool = False) -> Transfers:
+def open_transfers(
+    source: str,
+    target: str,
+    audio: str | os.PathLike,
+    workspace: pathlib.Path,
+    drive_folder: pathlib.Path | None = None,
+    *,
+    features: str = "auto",
+    feature_settings: Mapping[str, Any] | None = None,
+    merge: Mapping[str, str | None] | None = None,
+    fetch: bool = False,
+) -> Transfers:
     """The corpora of a notebook, ready for studies of any pair of them; says which front end.
 
     Args:
@@ -174,8 +214,16 @@ def open_transfers(source: str, target: str, audio: str | os.PathLike, workspace
         features = "logmel" if synthetic else "facebook/wav2vec2-base"
     print(describe(features) if "/" in features else f"front end: {features}")
     spec = with_settings(front_end(features), **(feature_settings or {}))
-    return Transfers(load_protocol(PROTOCOL), manifest, workspace, features=features, merge=merge,
-                     front_ends={features: spec}, device=session.device(), check_counts=not merge)
+    return Transfers(
+        load_protocol(PROTOCOL),
+        manifest,
+        workspace,
+        features=features,
+        merge=merge,
+        front_ends={features: spec},
+        device=session.device(),
+        check_counts=not merge,
+    )
 
 
 def keep_encoder(study: TransferStudy, config: EmofslConfig, workspace: pathlib.Path) -> None:

@@ -1,7 +1,15 @@
 """Notebook 02: meta-learning from language to language, in few-shot episodes."""
+
 from colab_utils.display.curves import live_curve
 from colab_utils.learning.heads import vectors
-from colab_utils.methods.maml.figures import matrix_figure, methods_figure, show_episode, speakers_figure, steps_figure, support_figure
+from colab_utils.methods.maml.figures import (
+    matrix_figure,
+    methods_figure,
+    show_episode,
+    speakers_figure,
+    steps_figure,
+    support_figure,
+)
 from colab_utils.methods.maml.inner_loop import adapt, outer_objective
 from colab_utils.methods.maml.panel import panel
 from colab_utils.methods.maml.rivals import BASELINES
@@ -9,7 +17,23 @@ from colab_utils.methods.maml.settings import REPAIRS, EpisodeConfig, MamlConfig
 from colab_utils.methods.maml.study import MamlStudy, open_study
 from colab_utils.panel.source import show_source
 
-__all__ = ["BASELINES", "REPAIRS", "EpisodeConfig", "MamlConfig", "MamlStudy", "adapt",
-           "live_curve", "matrix_figure", "methods_figure", "open_study", "outer_objective",
-           "panel", "show_episode", "show_source", "speakers_figure", "steps_figure",
-           "support_figure", "vectors"]
+__all__ = [
+    "BASELINES",
+    "REPAIRS",
+    "EpisodeConfig",
+    "MamlConfig",
+    "MamlStudy",
+    "adapt",
+    "live_curve",
+    "matrix_figure",
+    "methods_figure",
+    "open_study",
+    "outer_objective",
+    "panel",
+    "show_episode",
+    "show_source",
+    "speakers_figure",
+    "steps_figure",
+    "support_figure",
+    "vectors",
+]

@@ -1,4 +1,5 @@
 """Episodes as tensors: their clips gathered into tasks, and scores back as predictions."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -13,11 +14,18 @@ from colab_utils.methods.maml.settings import REGIMES
 from colab_utils.protocols.episodes import Episode, EpisodeError
 from colab_utils.results.predictions import validate
 
-_TASKS_AT_ONCE = 50          # test episodes held in memory at a time
+_TASKS_AT_ONCE = 50  # test episodes held in memory at a time
 
 
-def make_tasks(clips: Clips, episodes: Sequence[Episode], regime: str, *, max_frames: int,
-               crop: torch.Generator | None = None, outputs: int | None = None) -> Tasks:
+def make_tasks(
+    clips: Clips,
+    episodes: Sequence[Episode],
+    regime: str,
+    *,
+    max_frames: int,
+    crop: torch.Generator | None = None,
+    outputs: int | None = None,
+) -> Tasks:
     """Episodes of one plan as Tasks with a leading dimension (tasks, ...).
 
     Utterances stand class by class in the order of `Episode.classes`.
@@ -42,8 +50,10 @@ def make_tasks(clips: Clips, episodes: Sequence[Episode], regime: str, *, max_fr
     if regime not in REGIMES:
         raise EpisodeError(f"regime {regime!r}: choose from {', '.join(REGIMES)}")
     if regime == "permuted" and outputs < ways:
-        raise EpisodeError(f"{ways} ways, but the head has {outputs} outputs: choose at most "
-                           f"{outputs} ways, or train again with more")
+        raise EpisodeError(
+            f"{ways} ways, but the head has {outputs} outputs: choose at most "
+            f"{outputs} ways, or train again with more"
+        )
     if regime == "fixed":
         class_ids, size = classes, len(clips.labels)
     else:
@@ -55,15 +65,23 @@ def make_tasks(clips: Clips, episodes: Sequence[Episode], regime: str, *, max_fr
         """Of numbers (tasks, ways, utterances a class)."""
         inputs = clips.crops(numbers.reshape(len(numbers), -1), max_frames, crop)
         y = np.repeat(class_ids, numbers.shape[2], axis=1)
-        return Batch(inputs, torch.as_tensor(y, device=clips.device),
-                     torch.as_tensor(active, device=clips.device))
+        return Batch(
+            inputs,
+            torch.as_tensor(y, device=clips.device),
+            torch.as_tensor(active, device=clips.device),
+        )
+
     support = batch(np.stack([episode.support for episode in episodes]))
     query = batch(np.stack([episode.query for episode in episodes]))
     return Tasks(support, query)
 
 
-def label_scores(probabilities: torch.Tensor | np.ndarray, episodes: Sequence[Episode],
-                 regime: str, n_labels: int) -> np.ndarray:
+def label_scores(
+    probabilities: torch.Tensor | np.ndarray,
+    episodes: Sequence[Episode],
+    regime: str,
+    n_labels: int,
+) -> np.ndarray:
     """Query probabilities with a column for each label: class ids of an episode become emotions.
 
     Args:
@@ -80,13 +98,19 @@ def label_scores(probabilities: torch.Tensor | np.ndarray, episodes: Sequence[Ep
         return values
     classes = np.stack([episode.classes for episode in episodes])[:, None, :]
     scores = np.zeros((*values.shape[:2], n_labels))
-    np.put_along_axis(scores, classes, values[..., :classes.shape[2]], axis=2)
+    np.put_along_axis(scores, classes, values[..., : classes.shape[2]], axis=2)
     return scores
 
 
-def query_scores(answer: Callable[[Tasks], torch.Tensor], clips: Clips,
-                 episodes: Sequence[Episode], regime: str, *, max_frames: int,
-                 outputs: int | None = None) -> np.ndarray:
+def query_scores(
+    answer: Callable[[Tasks], torch.Tensor],
+    clips: Clips,
+    episodes: Sequence[Episode],
+    regime: str,
+    *,
+    max_frames: int,
+    outputs: int | None = None,
+) -> np.ndarray:
     """What a method answers in all episodes, some of which are held in memory at a time.
 
     Args:
@@ -99,9 +123,9 @@ def query_scores(answer: Callable[[Tasks], torch.Tensor], clips: Clips,
     """
     found = []
     for first in range(0, len(episodes), _TASKS_AT_ONCE):
-        part = episodes[first:first + _TASKS_AT_ONCE]
+        part = episodes[first : first + _TASKS_AT_ONCE]
         scores = answer(make_tasks(clips, part, regime, max_frames=max_frames, outputs=outputs))
-        if scores.dim() == 3:                    # a method without inner steps
+        if scores.dim() == 3:  # a method without inner steps
             scores = scores.unsqueeze(1)
         by_step = []
         for k in range(scores.shape[1]):
@@ -110,9 +134,18 @@ def query_scores(answer: Callable[[Tasks], torch.Tensor], clips: Clips,
     return np.concatenate(found)
 
 
-def episode_predictions(scores: np.ndarray, episodes: Sequence[Episode], rows: pd.DataFrame,
-                        labels: Sequence[str], *, method: str, rule: str, seed: int, fold: str,
-                        draw: int = 0) -> pd.DataFrame:
+def episode_predictions(
+    scores: np.ndarray,
+    episodes: Sequence[Episode],
+    rows: pd.DataFrame,
+    labels: Sequence[str],
+    *,
+    method: str,
+    rule: str,
+    seed: int,
+    fold: str,
+    draw: int = 0,
+) -> pd.DataFrame:
     """The predictions of all queries as a table (results.predictions).
 
     Args:
@@ -129,14 +162,17 @@ def episode_predictions(scores: np.ndarray, episodes: Sequence[Episode], rows: p
     numbers = np.stack([episode.query.ravel() for episode in episodes])
     needed = (*numbers.shape, len(labels))
     if scores.shape != needed:
-        raise EpisodeError(f"scores have shape {scores.shape}: {needed} is needed, tasks, queries "
-                           "and labels")
+        raise EpisodeError(
+            f"scores have shape {scores.shape}: {needed} is needed, tasks, queries and labels"
+        )
     table = rows.iloc[numbers.ravel()][["utt_id", "corpus", "speaker", "emotion"]]
     table = table.rename(columns={"emotion": "true"}).reset_index(drop=True)
     task = np.repeat([episode.task for episode in episodes], numbers.shape[1])
     pred = np.array(labels, dtype=object)[scores.argmax(axis=2).ravel()]
-    table = table.assign(method=method, rule=rule, seed=seed, fold=str(fold), draw=draw, task=task,
-                         pred=pred)
-    probabilities = pd.DataFrame(scores.reshape(-1, len(labels)),
-                                 columns=[f"p_{label}" for label in labels])
+    table = table.assign(
+        method=method, rule=rule, seed=seed, fold=str(fold), draw=draw, task=task, pred=pred
+    )
+    probabilities = pd.DataFrame(
+        scores.reshape(-1, len(labels)), columns=[f"p_{label}" for label in labels]
+    )
     return validate(pd.concat([table, probabilities], axis=1), labels)

@@ -2,6 +2,7 @@
 
 The figures of runs take finished runs by name, or one of them, and say themselves what it was.
 """
+
 from __future__ import annotations
 
 import html
@@ -25,8 +26,8 @@ from colab_utils.results.intervals import STEP_INTERVAL
 from colab_utils.results.runs import Run
 from colab_utils.results.support import support_speakers
 
-PLAYED_SUPPORT = 12          # clips of the support with a player, shared out over the classes
-PLAYED_QUERIES = 1           # and of the query, in each class
+PLAYED_SUPPORT = 12  # clips of the support with a player, shared out over the classes
+PLAYED_QUERIES = 1  # and of the query, in each class
 # A hue for each side, which no kind of colour blindness mixes up; a shade for each speaker.
 SIDES = {"support": "Blues", "query": "Oranges"}
 EPISODE_COLUMNS = ("task", "role", "utt_id", "speaker", "emotion", "corpus", "file")
@@ -39,8 +40,10 @@ _CHIP = "border-radius:.8em;padding:.05em .6em;font-weight:600;white-space:nowra
 
 # --- one episode ----------------------------------------------------------------------------------
 
-def episode_rows(split: pd.DataFrame, manifest: pd.DataFrame, task: int = 0,
-                 seed: int | None = None) -> pd.DataFrame:
+
+def episode_rows(
+    split: pd.DataFrame, manifest: pd.DataFrame, task: int = 0, seed: int | None = None
+) -> pd.DataFrame:
     """The support and query of one task: a split table joined with its manifest.
 
     Args:
@@ -69,8 +72,10 @@ def episode_rows(split: pd.DataFrame, manifest: pd.DataFrame, task: int = 0,
     known = manifest.set_index("utt_id")
     lacking = rows.loc[~rows["utt_id"].isin(known.index), "utt_id"]
     if len(lacking):
-        raise ValueError(f"{lacking.iloc[0]} (and {len(lacking) - 1} more) is in the split but not "
-                         "in the manifest: pass the run's own manifest")
+        raise ValueError(
+            f"{lacking.iloc[0]} (and {len(lacking) - 1} more) is in the split but not "
+            "in the manifest: pass the run's own manifest"
+        )
     rows = rows.copy()
     for name in ("emotion", "corpus", "file"):
         rows[name] = rows["utt_id"].map(known[name])
@@ -100,6 +105,7 @@ def show_episode(rows: pd.DataFrame, labels: Sequence[str] | None = None) -> Any
         import ipywidgets
     except ImportError:
         from IPython.display import HTML
+
         return HTML(page)
     # Not an Output: a headless run waits for ever on one that holds a megabyte of audio.
     return ipywidgets.HTML(page)
@@ -114,30 +120,38 @@ def episode_html(rows: pd.DataFrame, labels: Sequence[str] | None = None) -> str
         players["support"] = PLAYED_SUPPORT
     body = "".join(_class_row(rows, emotion, chips, players) for emotion in classes)
     heads = f'<th scope="col" style="{_CELL}">class</th>' + "".join(_heads(rows))
-    return (f'<div style="line-height:1.35">{_sentence(rows, classes)}'
-            '<table style="border-collapse:collapse;width:100%">'
-            f'<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>')
+    return (
+        f'<div style="line-height:1.35">{_sentence(rows, classes)}'
+        '<table style="border-collapse:collapse;width:100%">'
+        f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
 
 
 def _checked(rows: pd.DataFrame, labels: Sequence[str] | None) -> list[str]:
     """The classes in their order. Raises ValueError for rows that are no episode."""
     lacking = [name for name in EPISODE_COLUMNS if name not in rows.columns]
     if lacking:
-        raise ValueError(f"the episode lacks the column(s) {', '.join(lacking)}: make it with "
-                         "episode_rows(split, manifest, task)")
+        raise ValueError(
+            f"the episode lacks the column(s) {', '.join(lacking)}: make it with "
+            "episode_rows(split, manifest, task)"
+        )
     if rows["task"].nunique() != 1 or set(rows["role"]) != set(SIDES):
         there = " and ".join(sorted(set(rows["role"]))) or "no rows"
-        raise ValueError("one task with support and query is needed, and there are "
-                         f"{rows['task'].nunique()} task(s) with {there}: choose one with "
-                         "episode_rows(split, manifest, task)")
+        raise ValueError(
+            "one task with support and query is needed, and there are "
+            f"{rows['task'].nunique()} task(s) with {there}: choose one with "
+            "episode_rows(split, manifest, task)"
+        )
     support_first = rows.sort_values("role", key=lambda role: role != "support", kind="stable")
     there = list(dict.fromkeys(support_first["emotion"]))
     if labels is None:
         return there
     unknown = [emotion for emotion in there if emotion not in labels]
     if unknown:
-        raise ValueError(f"the episode holds {', '.join(unknown)}, which is not among the labels "
-                         f"{', '.join(labels)}")
+        raise ValueError(
+            f"the episode holds {', '.join(unknown)}, which is not among the labels "
+            f"{', '.join(labels)}"
+        )
     return [emotion for emotion in labels if emotion in there]
 
 
@@ -174,10 +188,14 @@ def _class_row(rows: pd.DataFrame, emotion: str, chips: Mapping, players: Mappin
         cards = []
         for number, clip in enumerate(mine.itertuples()):
             cards.append(_card(clip, chips[clip.speaker, side], number < players[side]))
-        cells.append(f'<td style="{_CELL};border-left:{_LINE}"><div style="{_CARDS}">'
-                     f'{"".join(cards)}</div></td>')
-    return (f'<tr style="border-top:{_LINE};background:none"><th scope="row" style="{_CELL}">'
-            f'{html.escape(emotion)}</th>{"".join(cells)}</tr>')
+        cells.append(
+            f'<td style="{_CELL};border-left:{_LINE}"><div style="{_CARDS}">'
+            f"{''.join(cards)}</div></td>"
+        )
+    return (
+        f'<tr style="border-top:{_LINE};background:none"><th scope="row" style="{_CELL}">'
+        f"{html.escape(emotion)}</th>{''.join(cells)}</tr>"
+    )
 
 
 def _card(clip: Any, chip: tuple[str, str], play: bool) -> str:
@@ -191,12 +209,16 @@ def _card(clip: Any, chip: tuple[str, str], play: bool) -> str:
             sound = f'<div style="width:12.5em;margin-top:.25em">{player}</div>'
         except AudioError as error:
             sound = f"<br><small>cannot be played: {html.escape(error.reason)}</small>"
-    head = (f'<span style="background:{colour};color:{style.ink_on(colour)};{_CHIP}">'
-            f'{html.escape(name)}</span>')
+    head = (
+        f'<span style="background:{colour};color:{style.ink_on(colour)};{_CHIP}">'
+        f"{html.escape(name)}</span>"
+    )
     short = html.escape(clip.utt_id.partition("/")[2] or clip.utt_id)
-    return (f'<div style="border:{_LINE};border-left:.3em solid {colour};border-radius:.3em;'
-            f'padding:.25em .45em" title="{html.escape(clip.utt_id)}">{head} '
-            f'<small style="opacity:.75">{short}</small>{sound}</div>')
+    return (
+        f'<div style="border:{_LINE};border-left:.3em solid {colour};border-radius:.3em;'
+        f'padding:.25em .45em" title="{html.escape(clip.utt_id)}">{head} '
+        f'<small style="opacity:.75">{short}</small>{sound}</div>'
+    )
 
 
 def _heads(rows: pd.DataFrame) -> list[str]:
@@ -207,9 +229,11 @@ def _heads(rows: pd.DataFrame) -> list[str]:
         mine = rows[rows["role"] == side]
         number = mine.loc[mine["speaker"] != "", "speaker"].nunique()
         who = f"{number} speaker{'s' * (number != 1)}" if number else "speakers unknown"
-        heads.append(f'<th scope="col" style="{_CELL};width:44%;border-bottom:.25em solid {hue}">'
-                     f'{side.capitalize()} <span style="font-weight:normal">{what}: {len(mine)} '
-                     f'clips, {who}</span></th>')
+        heads.append(
+            f'<th scope="col" style="{_CELL};width:44%;border-bottom:.25em solid {hue}">'
+            f'{side.capitalize()} <span style="font-weight:normal">{what}: {len(mine)} '
+            f"clips, {who}</span></th>"
+        )
     return heads
 
 
@@ -226,9 +250,11 @@ def _sentence(rows: pd.DataFrame, classes: Sequence[str]) -> str:
     stamp = ""
     if rows["corpus"].str.startswith("synthetic").any():
         stamp = " <b>Synthetic corpus: not human speech.</b>"
-    return (f'<p style="margin:.3em 0"><b>Task {rows["task"].iloc[0]}: {len(classes)}-way, '
-            f'{_each(support)}-shot</b>, {_each(query)} queries a class. '
-            f'<span style="{warned}">{html.escape(people)}</span>{stamp}</p>')
+    return (
+        f'<p style="margin:.3em 0"><b>Task {rows["task"].iloc[0]}: {len(classes)}-way, '
+        f"{_each(support)}-shot</b>, {_each(query)} queries a class. "
+        f'<span style="{warned}">{html.escape(people)}</span>{stamp}</p>'
+    )
 
 
 def _each(side: pd.DataFrame) -> str:
@@ -240,6 +266,7 @@ def _each(side: pd.DataFrame) -> str:
 
 # --- runs -----------------------------------------------------------------------------------------
 
+
 def methods_figure(runs: Mapping[str, Run]) -> style.SuiteFigure:
     """UAR of every method with its interval; what is meta-trained stands out."""
     rows, meta_trained = [], []
@@ -250,8 +277,13 @@ def methods_figure(runs: Mapping[str, Run]) -> style.SuiteFigure:
         if run.config["kind"] == "maml":
             meta_trained.append(name)
     first = next(iter(runs.values()))
-    return curves.methods_figure(pd.DataFrame(rows), first.metrics["chance"], _title_of(first),
-                                 highlight=meta_trained, marks=_stamps(runs))
+    return curves.methods_figure(
+        pd.DataFrame(rows),
+        first.metrics["chance"],
+        _title_of(first),
+        highlight=meta_trained,
+        marks=_stamps(runs),
+    )
 
 
 def steps_figure(runs: Mapping[str, Run]) -> style.SuiteFigure:
@@ -259,8 +291,9 @@ def steps_figure(runs: Mapping[str, Run]) -> style.SuiteFigure:
     shown = {name: run for name, run in runs.items() if run.config["kind"] != "chance"}
     steps = {name: read_steps(run.path / "steps.csv") for name, run in shown.items()}
     first = next(iter(runs.values()))
-    return accuracy_by_step_figure(steps, first.metrics["chance"], _title_of(first),
-                                   marks=_stamps(shown))
+    return accuracy_by_step_figure(
+        steps, first.metrics["chance"], _title_of(first), marks=_stamps(shown)
+    )
 
 
 def matrix_figure(run: Run, more: str = "") -> style.SuiteFigure:
@@ -273,8 +306,9 @@ def support_figure(run: Run) -> style.SuiteFigure:
     """How well episodes went with and without each speaker among the labelled examples."""
     predictions = run.predictions
     table = support_speakers(run.split, predictions)
-    return support_speakers_figure(table, title=run.config["model"],
-                                   marks=captions.stamps(predictions, run.metrics))
+    return support_speakers_figure(
+        table, title=run.config["model"], marks=captions.stamps(predictions, run.metrics)
+    )
 
 
 def speakers_figure(run: Run) -> style.SuiteFigure:
@@ -293,14 +327,17 @@ def _ways_and_shots(run: Run) -> str:
 
 def _stamps(runs: Mapping[str, Run]) -> list[str]:
     """What a reader of these runs must not miss."""
-    return captions.stamps_of_all({name: (run.predictions, run.metrics)
-                                   for name, run in runs.items()})
+    return captions.stamps_of_all(
+        {name: (run.predictions, run.metrics) for name, run in runs.items()}
+    )
 
 
 # --- accuracy by step -----------------------------------------------------------------------------
 
-def accuracy_by_step_figure(steps: Mapping[str, pd.DataFrame], chance: float, title: str = "",
-                            marks: Sequence[str] = ()) -> style.SuiteFigure:
+
+def accuracy_by_step_figure(
+    steps: Mapping[str, pd.DataFrame], chance: float, title: str = "", marks: Sequence[str] = ()
+) -> style.SuiteFigure:
     """Mean query accuracy after each inner step: a line with its interval band for each method,
     named at its end.
 
@@ -319,16 +356,18 @@ def accuracy_by_step_figure(steps: Mapping[str, pd.DataFrame], chance: float, ti
     moving = [name for name, mean in means.items() if len(mean) > 1]
     level = [name for name, mean in means.items() if len(mean) == 1]
     if not means:
-        raise ValueError("no methods: there is nothing to draw; pass the steps of one method at "
-                         "least")
+        raise ValueError(
+            "no methods: there is nothing to draw; pass the steps of one method at least"
+        )
     if len(moving) > len(COLOURS) or len(level) > len(LEVEL_DASHES):
-        raise ValueError(f"{len(moving)} methods with inner steps and {len(level)} without: at "
-                         f"most {len(COLOURS)} of each can be told apart")
+        raise ValueError(
+            f"{len(moving)} methods with inner steps and {len(level)} without: at "
+            f"most {len(COLOURS)} of each can be told apart"
+        )
     with style.suite_style():
         figure = style.new_figure(style.WIDE_COLUMN, 2.7)
         axes = figure.subplots()
-        ends = [_draw_moving(axes, name, means[name], number)
-                for number, name in enumerate(moving)]
+        ends = [_draw_moving(axes, name, means[name], number) for number, name in enumerate(moving)]
         last = max((end[0] for end in ends), default=1)
         for name, dashes in zip(level, LEVEL_DASHES, strict=False):
             value = 100 * means[name]["accuracy"].iloc[-1]
@@ -343,13 +382,23 @@ def accuracy_by_step_figure(steps: Mapping[str, pd.DataFrame], chance: float, ti
     return figure
 
 
-def _draw_moving(axes: Axes, name: str, mean: pd.DataFrame,
-                 number: int) -> tuple[float, float, str, str]:
+def _draw_moving(
+    axes: Axes, name: str, mean: pd.DataFrame, number: int
+) -> tuple[float, float, str, str]:
     """One method that makes inner steps; where its line ends, its name and its colour."""
     colour, step, value = COLOURS[number], mean["step"], 100 * mean["accuracy"]
     axes.fill_between(step, 100 * mean["low"], 100 * mean["high"], color=colour, alpha=0.15, lw=0)
-    axes.plot(step, value, color=colour, marker=MARKERS[number], ms=2.8, lw=1.2,
-              dashes=DASHES[number], label=name, clip_on=False)
+    axes.plot(
+        step,
+        value,
+        color=colour,
+        marker=MARKERS[number],
+        ms=2.8,
+        lw=1.2,
+        dashes=DASHES[number],
+        label=name,
+        clip_on=False,
+    )
     return step.iloc[-1], value.iloc[-1], name, colour
 
 
@@ -362,5 +411,6 @@ def _about_steps(tables: Sequence[pd.DataFrame], level: bool) -> str:
         number = f"{least}" if least == most else f"{least} to {most}"
         counts.append(f"{number} {unit}{'s' * (most > 1)}")
     flat = " Horizontal lines: methods that make no inner steps." if level else ""
-    return (f"Mean over {' x '.join(counts)}; step 0: before adaptation. Bands: {STEP_INTERVAL}."
-            f"{flat}")
+    return (
+        f"Mean over {' x '.join(counts)}; step 0: before adaptation. Bands: {STEP_INTERVAL}.{flat}"
+    )

@@ -3,6 +3,7 @@
 Finn et al. 2017 (first and second order), Antoniou et al. 2019 (per-layer per-step rates,
 multi-step loss); method_facts §1.4, §6.1, §6.2, §7.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from torch.func import functional_call, vmap
 
 from colab_utils.learning.tasks import Batch, Tasks, probabilities
 
-Loss = Callable[[torch.Tensor, torch.Tensor, Batch], torch.Tensor]      # (logits, embedding, batch)
+Loss = Callable[[torch.Tensor, torch.Tensor, Batch], torch.Tensor]  # (logits, embedding, batch)
 Parameters = dict[str, torch.Tensor]
 
 
@@ -25,14 +26,22 @@ class MetaGradient(NamedTuple):
     query_accuracy: after each inner step (steps + 1,), NaN where the step's weight is 0 (the last
     one is always known).
     """
+
     gradients: Parameters
     rate_gradients: Parameters
     query_losses: torch.Tensor
     query_accuracy: torch.Tensor
 
 
-def adapt(model: nn.Module, loss: Loss, parameters: Parameters, rates: Parameters, support: Batch,
-          first_order: bool, batched: bool = False) -> list[Parameters]:
+def adapt(
+    model: nn.Module,
+    loss: Loss,
+    parameters: Parameters,
+    rates: Parameters,
+    support: Batch,
+    first_order: bool,
+    batched: bool = False,
+) -> list[Parameters]:
     """theta_k+1 = theta_k - rate_k * gradient of the support loss at theta_k.
 
     Args:
@@ -62,8 +71,13 @@ def adapt(model: nn.Module, loss: Loss, parameters: Parameters, rates: Parameter
             if first_order:
                 at = {name: value.detach().requires_grad_() for name, value in adapted.items()}
             total = losses({**fixed, **at}, support).sum()
-            slopes = torch.autograd.grad(total, list(at.values()), create_graph=not first_order,
-                                         materialize_grads=True, allow_unused=True)
+            slopes = torch.autograd.grad(
+                total,
+                list(at.values()),
+                create_graph=not first_order,
+                materialize_grads=True,
+                allow_unused=True,
+            )
         stepped = {}
         for (name, value), slope in zip(adapted.items(), slopes, strict=True):
             # value - rate * slope, in one pass
@@ -73,18 +87,26 @@ def adapt(model: nn.Module, loss: Loss, parameters: Parameters, rates: Parameter
     return path
 
 
-def query_value(model: nn.Module, loss: Loss, theta: Parameters,
-                query: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+def query_value(
+    model: nn.Module, loss: Loss, theta: Parameters, query: Batch
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Loss and accuracy of one task's query at the parameters theta, both scalars."""
     logits, embedding = functional_call(model, theta, query.inputs)
     found = logits.detach().masked_fill(~query.active, float("-inf")).argmax(dim=-1)
     return loss(logits, embedding, query), (found == query.y).to(logits.dtype).mean()
 
 
-def outer_objective(model: nn.Module, loss: Loss, parameters: Parameters, rates: Parameters,
-                    tasks: Tasks, step_weights: torch.Tensor, counted: Sequence[int],
-                    first_order: bool,
-                    batched: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def outer_objective(
+    model: nn.Module,
+    loss: Loss,
+    parameters: Parameters,
+    rates: Parameters,
+    tasks: Tasks,
+    step_weights: torch.Tensor,
+    counted: Sequence[int],
+    first_order: bool,
+    batched: bool,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """What the outer loop minimises: the weighted query losses after the inner steps `counted`.
 
     Args:
@@ -115,9 +137,16 @@ def outer_objective(model: nn.Module, loss: Loss, parameters: Parameters, rates:
     return weighted, losses.detach(), torch.stack(accuracies)
 
 
-def meta_gradient(model: nn.Module, loss: Loss, rates: Parameters, tasks: Tasks,
-                  step_weights: torch.Tensor, *, first_order: bool = False,
-                  tasks_at_once: int = 1) -> MetaGradient:
+def meta_gradient(
+    model: nn.Module,
+    loss: Loss,
+    rates: Parameters,
+    tasks: Tasks,
+    step_weights: torch.Tensor,
+    *,
+    first_order: bool = False,
+    tasks_at_once: int = 1,
+) -> MetaGradient:
     """The gradient of the mean task objective by the model's parameters and by the rates.
 
     The model itself is left as it is.
@@ -145,20 +174,29 @@ def meta_gradient(model: nn.Module, loss: Loss, rates: Parameters, tasks: Tasks,
     for first in range(0, number, tasks_at_once):
         which = slice(first, first + tasks_at_once) if batched else first
         value, losses, accuracies = outer_objective(
-            model, loss, theta, alpha, some_tasks(tasks, which), step_weights, counted,
-            first_order, batched)
+            model,
+            loss,
+            theta,
+            alpha,
+            some_tasks(tasks, which),
+            step_weights,
+            counted,
+            first_order,
+            batched,
+        )
         slopes = torch.autograd.grad(value, leaves, materialize_grads=True, allow_unused=True)
         for mean, slope in zip(total, slopes, strict=True):
             mean += slope / number
         seen[:, counted] += torch.stack([losses, accuracies]) / number
-    gradients = dict(zip(theta, total[:len(theta)], strict=True))
-    rate_gradients = dict(zip(alpha, total[len(theta):], strict=True))
+    gradients = dict(zip(theta, total[: len(theta)], strict=True))
+    rate_gradients = dict(zip(alpha, total[len(theta) :], strict=True))
     return MetaGradient(gradients, rate_gradients, seen[0], seen[1])
 
 
 @torch.no_grad()
-def adapted_scores(model: nn.Module, loss: Loss, rates: Parameters, tasks: Tasks, *,
-                   tasks_at_once: int = 1) -> torch.Tensor:
+def adapted_scores(
+    model: nn.Module, loss: Loss, rates: Parameters, tasks: Tasks, *, tasks_at_once: int = 1
+) -> torch.Tensor:
     """Probabilities of the query before adaptation and after each inner step.
 
     There is no meta-gradient; arguments as of `meta_gradient`.
@@ -198,6 +236,7 @@ def best_tasks_at_once(model: nn.Module, device: str, n_tasks: int) -> int:
 
 
 # --- small steps ----------------------------------------------------------------------------------
+
 
 def some_tasks(tasks: Tasks, which: slice | int) -> Tasks:
     """Some of the tasks (a slice), or one of them without the leading dimension (an int)."""

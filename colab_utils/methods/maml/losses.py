@@ -1,4 +1,5 @@
 """The loss of an episode: its terms, which inner steps count, and the order of the gradient."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -15,11 +16,12 @@ from colab_utils.settings import SettingError
 
 TERMS = {"nt-xent": NTXentLoss, "supervised": SupConLoss}
 
-Term = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]             # (embedding, y) -> scalar
-Loss = Callable[[torch.Tensor, torch.Tensor, Batch], torch.Tensor]      # (logits, embedding, batch)
+Term = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (embedding, y) -> scalar
+Loss = Callable[[torch.Tensor, torch.Tensor, Batch], torch.Tensor]  # (logits, embedding, batch)
 
 
 # --- terms ----------------------------------------------------------------------------------------
+
 
 def contrastive(kind: str, temperature: float = 0.07) -> Term:
     """The contrastive term on cosine similarities s, utterances of one class being positives.
@@ -40,8 +42,9 @@ def contrastive(kind: str, temperature: float = 0.07) -> Term:
         SettingError: another kind.
     """
     if kind not in TERMS:
-        raise SettingError(f"no contrastive term is called {kind!r}: choose from "
-                           f"{', '.join(TERMS)}")
+        raise SettingError(
+            f"no contrastive term is called {kind!r}: choose from {', '.join(TERMS)}"
+        )
     # The library's own mean leaves out every loss of exactly 0: anchors without a positive, but
     # also those that rounding puts there.
     loss = TERMS[kind](temperature=temperature, reducer=MeanReducer())
@@ -52,6 +55,7 @@ def contrastive(kind: str, temperature: float = 0.07) -> Term:
             return embedding.sum() * 0.0
         share = len(y) / anchors if kind == "supervised" else 1.0
         return loss(embedding, y) * share
+
     return term
 
 
@@ -76,6 +80,7 @@ def episode_loss(kind: str, weight: float, temperature: float) -> Loss:
 
     def loss(logits: torch.Tensor, embedding: torch.Tensor, batch: Batch) -> torch.Tensor:
         return masked_cross_entropy(logits, embedding, batch) + weight * term(embedding, batch.y)
+
     return loss
 
 
@@ -102,6 +107,7 @@ class WithProjection(nn.Module):
 
 
 # --- over the course of training ------------------------------------------------------------------
+
 
 def step_weights(kind: str, steps: int, progress: float) -> torch.Tensor:
     """Weights of the query losses after 0 ... `steps` inner steps, 0 before adaptation.

@@ -4,6 +4,7 @@ Finn et al. 2017 (MAML, first and second order), Antoniou et al. 2019 (multi-ste
 per-layer per-step rates, derivative-order annealing), Raghu et al. 2020 (ANIL: the head alone
 adapts); method_facts §1, §6.1, §6.2.
 """
+
 from __future__ import annotations
 
 import math
@@ -14,12 +15,22 @@ from torch import nn
 
 from colab_utils.learning.tasks import Tasks, accuracy
 from colab_utils.learning.training import ModuleLearner, TrainingError
-from colab_utils.methods.maml.inner_loop import MetaGradient, adapted_scores, best_tasks_at_once, meta_gradient
-from colab_utils.methods.maml.losses import WithProjection, episode_loss, first_order_at, step_weights
+from colab_utils.methods.maml.inner_loop import (
+    MetaGradient,
+    adapted_scores,
+    best_tasks_at_once,
+    meta_gradient,
+)
+from colab_utils.methods.maml.losses import (
+    WithProjection,
+    episode_loss,
+    first_order_at,
+    step_weights,
+)
 from colab_utils.methods.maml.settings import MamlConfig
 from colab_utils.models import network
 
-_TASKS_AT_ONCE = 64          # of a test: each holds its own weights after every step
+_TASKS_AT_ONCE = 64  # of a test: each holds its own weights after every step
 
 
 def engine_of(name: str) -> Callable[..., MetaGradient]:
@@ -27,6 +38,7 @@ def engine_of(name: str) -> Callable[..., MetaGradient]:
     if name == "higher":
         # late: the second engine is optional
         from colab_utils.methods.maml import inner_loop_higher
+
         return inner_loop_higher.meta_gradient
     return meta_gradient
 
@@ -42,8 +54,9 @@ class MetaModel(nn.Module):
         learn: whether rates are learnt.
     """
 
-    def __init__(self, net: nn.Module, adapted: Iterable[str], inner_rate: float, steps: int,
-                 learn: bool):
+    def __init__(
+        self, net: nn.Module, adapted: Iterable[str], inner_rate: float, steps: int, learn: bool
+    ):
         super().__init__()
         self.network = net
         start = torch.full((steps,), inner_rate, dtype=next(net.parameters()).dtype)
@@ -72,8 +85,9 @@ def make_model(config: MamlConfig, dim: int, n_labels: int) -> MetaModel:
     """A fresh network for features of `dim` columns, seeded by config.seed, with its rates."""
     torch.manual_seed(config.seed)
     outputs = n_labels if config.regime == "fixed" else config.ways
-    net = network(config.network, dim, outputs, norm=config.norm, width=config.width,
-                  frames=config.max_frames)
+    net = network(
+        config.network, dim, outputs, norm=config.norm, width=config.width, frames=config.max_frames
+    )
     if config.contrastive != "none" and config.projection:
         net = WithProjection(net, config.projection)
     adapted = []
@@ -98,12 +112,18 @@ class MamlLearner(ModuleLearner):
         device: where to compute.
     """
 
-    def __init__(self, config: MamlConfig, dim: int, n_labels: int,
-                 sample: Callable[[int], Tasks], valid: Tasks, device: str = "cpu"):
+    def __init__(
+        self,
+        config: MamlConfig,
+        dim: int,
+        n_labels: int,
+        sample: Callable[[int], Tasks],
+        valid: Tasks,
+        device: str = "cpu",
+    ):
         self.config, self.sample, self.valid = config, sample, valid
         self.module = make_model(config, dim, n_labels).to(device)
-        self.loss = episode_loss(config.contrastive, config.contrastive_weight,
-                                 config.temperature)
+        self.loss = episode_loss(config.contrastive, config.contrastive_weight, config.temperature)
         self.meta_gradient = engine_of(config.engine)
         learnt = [value for value in self.module.parameters() if value.requires_grad]
         self.optimiser = torch.optim.Adam(learnt, lr=config.meta_rate)
@@ -119,7 +139,8 @@ class MamlLearner(ModuleLearner):
             raise TrainingError(
                 f"the query loss is {loss} at step {i + 1}, after {self.config.steps} inner steps "
                 f"at inner_rate = {self.config.inner_rate:g}: lower inner_rate, steps or "
-                f"meta_rate = {self.config.meta_rate:g}")
+                f"meta_rate = {self.config.meta_rate:g}"
+            )
         for name, parameter in self.module.network.named_parameters():
             parameter.grad = found.gradients[name]
         for name, rate in self.module.rates().items():
@@ -138,8 +159,14 @@ class MamlLearner(ModuleLearner):
         weights = step_weights(config.multi_step, config.steps, share)
         first_order = first_order_at(progress, config.order, config.order_share)
         return self.meta_gradient(
-            self.module.network, self.loss, self.module.rates(), tasks, weights,
-            first_order=first_order, tasks_at_once=self.tasks_at_once)
+            self.module.network,
+            self.loss,
+            self.module.rates(),
+            tasks,
+            weights,
+            first_order=first_order,
+            tasks_at_once=self.tasks_at_once,
+        )
 
     def _meta_rate(self, progress: float) -> float:
         """The learning rate at `progress`: a cosine down to a tenth, or constant."""
@@ -151,8 +178,9 @@ class MamlLearner(ModuleLearner):
         """Mean query accuracy of the validation episodes after the last inner step, in [0, 1]."""
         return float(accuracy(self.scores(self.valid)[:, -1], self.valid.query.y).mean())
 
-    def scores(self, tasks: Tasks, steps: int | None = None,
-               rate: float | None = None) -> torch.Tensor:
+    def scores(
+        self, tasks: Tasks, steps: int | None = None, rate: float | None = None
+    ) -> torch.Tensor:
         """Probabilities of the query after each inner step.
 
         Args:

@@ -1,4 +1,5 @@
 """The panel of notebook 02: other ways, shots, steps and rates for the trained network."""
+
 from __future__ import annotations
 
 from IPython.display import display
@@ -15,7 +16,8 @@ BESIDE = ("nearest prototype", "logistic regression")
 
 def panel(study: MamlStudy, config: MamlConfig, episodes: EpisodeConfig) -> Panel:
     """Sliders that start at `episodes`; Run tests the trained network and the two simplest
-    baselines."""
+    baselines.
+    """
     name = config.title
 
     def run_and_draw(chosen: EpisodeConfig) -> dict[str, Run]:

@@ -4,6 +4,7 @@ Without training: guessing, nearest prototype, logistic regression. Trained on t
 prototypical networks (Snell et al. 2017). Trained on all utterances at once ("pooled", as they are
 called in results): supervised pre-training, as it is or fine-tuned on the support.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -23,51 +24,86 @@ from colab_utils.methods.maml.training_side import TrainingSide
 from colab_utils.models import network
 from colab_utils.settings import SettingError
 
-BASELINES = ("chance", "nearest prototype", "logistic regression", "ProtoNet",
-             "pooled, zero-shot", "pooled, fine-tuned")
+BASELINES = (
+    "chance",
+    "nearest prototype",
+    "logistic regression",
+    "ProtoNet",
+    "pooled, zero-shot",
+    "pooled, fine-tuned",
+)
 # The training that a method uses; a method that is not here trains nothing.
-TRAINED_AS = {"maml": "maml", "ProtoNet": "protonet", "pooled, zero-shot": "pretraining",
-              "pooled, fine-tuned": "pretraining"}
+TRAINED_AS = {
+    "maml": "maml",
+    "ProtoNet": "protonet",
+    "pooled, zero-shot": "pretraining",
+    "pooled, fine-tuned": "pretraining",
+}
 PARTS = ("all", "head")
-_RATES, _STEPS = (0.003, 0.01, 0.03, 0.1, 0.3), 20       # of fine-tuning, to choose from
-_TASKS_AT_ONCE = 64          # what is held in memory when nothing is trained
+_RATES, _STEPS = (0.003, 0.01, 0.03, 0.1, 0.3), 20  # of fine-tuning, to choose from
+_TASKS_AT_ONCE = 64  # what is held in memory when nothing is trained
 
 Answer = Callable[[Tasks], torch.Tensor]
 
 
 # --- training -------------------------------------------------------------------------------------
 
-def make_learner(kind: str, side: TrainingSide, config: MamlConfig, n_labels: int,
-                 device: str) -> ModuleLearner:
+
+def make_learner(
+    kind: str, side: TrainingSide, config: MamlConfig, n_labels: int, device: str
+) -> ModuleLearner:
     """The learner of "maml", "protonet" or "pretraining" on the training side of a fold."""
     dim = side.train.dim
     if kind == "maml":
         outputs = config.ways if config.regime == "permuted" else n_labels
-        return MamlLearner(config, dim, n_labels, side.sampler(config, config.regime, outputs),
-                           side.valid_tasks(config, config.regime, outputs), device)
+        return MamlLearner(
+            config,
+            dim,
+            n_labels,
+            side.sampler(config, config.regime, outputs),
+            side.valid_tasks(config, config.regime, outputs),
+            device,
+        )
     if kind == "protonet":
         module = _network(config, dim, n_labels, device)
-        return ProtoNetLearner(module, side.sampler(config, "permuted", config.ways),
-                               side.valid_tasks(config, "permuted", config.ways),
-                               rate=config.meta_rate)
+        return ProtoNetLearner(
+            module,
+            side.sampler(config, "permuted", config.ways),
+            side.valid_tasks(config, "permuted", config.ways),
+            rate=config.meta_rate,
+        )
     weights = supervised.class_weights(side.train.y, n_labels).to(device)
     module = _network(config, dim, n_labels, device)
-    return supervised.SupervisedLearner(module, side.batches(config), weights,
-                                        side.valid_batch(config), rate=config.meta_rate)
+    return supervised.SupervisedLearner(
+        module, side.batches(config), weights, side.valid_batch(config), rate=config.meta_rate
+    )
 
 
 def _network(config: MamlConfig, dim: int, n_labels: int, device: str) -> nn.Module:
     """A fresh network, seeded by config.seed."""
     torch.manual_seed(config.seed)
-    module = network(config.network, dim, n_labels, norm=config.norm, width=config.width,
-                     frames=config.max_frames)
+    module = network(
+        config.network,
+        dim,
+        n_labels,
+        norm=config.norm,
+        width=config.width,
+        frames=config.max_frames,
+    )
     return module.to(device)
 
 
 # --- answers --------------------------------------------------------------------------------------
 
-def answer_of(kind: str, learner: Any, side: TrainingSide | None, config: MamlConfig,
-              test: EpisodeConfig, n_labels: int) -> Answer:
+
+def answer_of(
+    kind: str,
+    learner: Any,
+    side: TrainingSide | None,
+    config: MamlConfig,
+    test: EpisodeConfig,
+    n_labels: int,
+) -> Answer:
     """How a method answers test episodes.
 
     Args:
@@ -92,8 +128,10 @@ def answer_of(kind: str, learner: Any, side: TrainingSide | None, config: MamlCo
         return learner.scores
     if kind == "chance":
         return lambda tasks: heads.chance(tasks, test.seed)
-    return {"nearest prototype": heads.nearest_prototype,
-            "logistic regression": heads.logistic_regression}[kind]
+    return {
+        "nearest prototype": heads.nearest_prototype,
+        "logistic regression": heads.logistic_regression,
+    }[kind]
 
 
 def _zero_shot(module: nn.Module, tasks: Tasks) -> torch.Tensor:
@@ -109,7 +147,7 @@ def _fine_tuning(module: nn.Module, valid: Tasks) -> Answer:
     """
     best = choose_fine_tuning(module, valid, _RATES, steps=_STEPS)
     device = valid.query.y.device
-    idle = torch.zeros(_STEPS - best.steps, device=device)    # curves of all seeds equally long
+    idle = torch.zeros(_STEPS - best.steps, device=device)  # curves of all seeds equally long
     rates = {}
     for name, values in fine_tune_rates(module, best.rate, best.steps, best.part).items():
         rates[name] = torch.cat([values, idle])
@@ -117,21 +155,25 @@ def _fine_tuning(module: nn.Module, valid: Tasks) -> Answer:
 
     def answer(tasks: Tasks) -> torch.Tensor:
         return adapted_scores(module, masked_cross_entropy, rates, tasks, tasks_at_once=at_once)
+
     return answer
 
 
 # --- fine-tuning ----------------------------------------------------------------------------------
 
+
 class FineTuning(NamedTuple):
     """What does best in validation episodes: `accuracy` is their mean."""
+
     rate: float
     part: str
     steps: int
     accuracy: float
 
 
-def fine_tune_rates(module: nn.Module, rate: float, steps: int,
-                    part: str = "all") -> dict[str, torch.Tensor]:
+def fine_tune_rates(
+    module: nn.Module, rate: float, steps: int, part: str = "all"
+) -> dict[str, torch.Tensor]:
     """One rate for gradient steps on all parameters, or on the head alone.
 
     Returns:
@@ -149,8 +191,13 @@ def fine_tune_rates(module: nn.Module, rate: float, steps: int,
     return rates
 
 
-def choose_fine_tuning(module: nn.Module, valid: Tasks, rates: Sequence[float], steps: int,
-                       parts: Sequence[str] = PARTS) -> FineTuning:
+def choose_fine_tuning(
+    module: nn.Module,
+    valid: Tasks,
+    rates: Sequence[float],
+    steps: int,
+    parts: Sequence[str] = PARTS,
+) -> FineTuning:
     """Rate, part and number of steps that do best in the validation episodes.
 
     Of equal ones the first part, rate and smallest number. The episodes are of the source: the
@@ -167,16 +214,22 @@ def choose_fine_tuning(module: nn.Module, valid: Tasks, rates: Sequence[float], 
         SettingError: there is nothing to choose from.
     """
     if not rates or not parts or steps < 1:
-        raise SettingError(f"rates = {tuple(rates)}, parts = {tuple(parts)}, steps = {steps}: "
-                           "fine-tuning needs a rate, a part and a step at least")
+        raise SettingError(
+            f"rates = {tuple(rates)}, parts = {tuple(parts)}, steps = {steps}: "
+            "fine-tuning needs a rate, a part and a step at least"
+        )
     y = valid.query.y
     at_once = best_tasks_at_once(module, str(y.device), min(_TASKS_AT_ONCE, len(y)))
     best = FineTuning(0.0, "", 0, -1.0)
     for part in parts:
         for rate in rates:
-            scores = adapted_scores(module, masked_cross_entropy,
-                                    fine_tune_rates(module, rate, steps, part), valid,
-                                    tasks_at_once=at_once)
+            scores = adapted_scores(
+                module,
+                masked_cross_entropy,
+                fine_tune_rates(module, rate, steps, part),
+                valid,
+                tasks_at_once=at_once,
+            )
             means = accuracy(scores, y).mean(dim=0)[1:]
             top = int(means.argmax())
             if float(means[top]) > best.accuracy:
@@ -185,6 +238,7 @@ def choose_fine_tuning(module: nn.Module, valid: Tasks, rates: Sequence[float], 
 
 
 # --- prototypical networks ------------------------------------------------------------------------
+
 
 class ProtoNetLearner(ModuleLearner):
     """Episodic training of an embedding in which the class means of the support are near their
@@ -197,8 +251,9 @@ class ProtoNetLearner(ModuleLearner):
         rate: learning rate.
     """
 
-    def __init__(self, module: nn.Module, sample: Callable[[int], Tasks], valid: Tasks,
-                 rate: float = 1e-3):
+    def __init__(
+        self, module: nn.Module, sample: Callable[[int], Tasks], valid: Tasks, rate: float = 1e-3
+    ):
         self.module, self.sample, self.valid = module, sample, valid
         self.optimiser = torch.optim.Adam(module.parameters(), lr=rate)
 
@@ -226,7 +281,9 @@ class ProtoNetLearner(ModuleLearner):
 
     def _embedded(self, batch: Batch) -> torch.Tensor:
         """Embeddings, float (tasks, n, embedding_dim), each task's by themselves: batch
-        statistics are never those of several tasks."""
+        statistics are never those of several tasks.
+        """
+
         def embedded(*inputs: torch.Tensor) -> torch.Tensor:
             return self.module(*inputs)[1]
 

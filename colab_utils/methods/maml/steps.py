@@ -4,6 +4,7 @@ The interval resamples tasks and seeds, not speakers: it says how much the curve
 other tasks of the same corpus and the same speakers, and wherever it is shown it is labelled so
 (STEP_INTERVAL).
 """
+
 from __future__ import annotations
 
 import os
@@ -22,8 +23,9 @@ class StepsError(ValueError):
     """Accuracies by step that cannot be used; the message names the column, task or step."""
 
 
-def steps_table(accuracy: np.ndarray, tasks: Sequence[int], *, method: str,
-                seed: int) -> pd.DataFrame:
+def steps_table(
+    accuracy: np.ndarray, tasks: Sequence[int], *, method: str, seed: int
+) -> pd.DataFrame:
     """Accuracies of one seed as a table with STEP_COLUMNS, task by task.
 
     Args:
@@ -37,12 +39,21 @@ def steps_table(accuracy: np.ndarray, tasks: Sequence[int], *, method: str,
     """
     values = np.asarray(accuracy, dtype=np.float64)
     if values.ndim != 2 or len(values) != len(tasks):
-        raise StepsError(f"accuracies have shape {values.shape}: ({len(tasks)}, steps + 1) is "
-                         "needed, one row a task")
+        raise StepsError(
+            f"accuracies have shape {values.shape}: ({len(tasks)}, steps + 1) is "
+            "needed, one row a task"
+        )
     number, steps = values.shape
     task = np.repeat(np.asarray(tasks, dtype=np.int64), steps)
-    table = pd.DataFrame({"method": method, "seed": int(seed), "task": task,
-                          "step": np.tile(np.arange(steps), number), "accuracy": values.ravel()})
+    table = pd.DataFrame(
+        {
+            "method": method,
+            "seed": int(seed),
+            "task": task,
+            "step": np.tile(np.arange(steps), number),
+            "accuracy": values.ravel(),
+        }
+    )
     return validate_steps(table)
 
 
@@ -60,24 +71,29 @@ def validate_steps(steps: pd.DataFrame) -> pd.DataFrame:
     foreign = sorted(set(steps.columns) - set(STEP_COLUMNS))
     if missing or foreign:
         wrong = "lacks" if missing else "holds unknown"
-        raise StepsError(f"the table of steps {wrong} column(s) {', '.join(missing or foreign)}: "
-                         f"{', '.join(STEP_COLUMNS)} are needed")
+        raise StepsError(
+            f"the table of steps {wrong} column(s) {', '.join(missing or foreign)}: "
+            f"{', '.join(STEP_COLUMNS)} are needed"
+        )
     if steps.empty:
         raise StepsError("the table of steps is empty: run the method first")
     table = steps[list(STEP_COLUMNS)].reset_index(drop=True)
     table = table.astype({"method": str, "accuracy": "float64"})
     for name in ("seed", "task", "step"):
         whole = pd.to_numeric(table[name], errors="coerce")
-        fraction = whole % 1 != 0                    # what is no number is NaN, as its remainder
+        fraction = whole % 1 != 0  # what is no number is NaN, as its remainder
         if fraction.any():
-            raise StepsError(f"{name} = {table.loc[fraction, name].iloc[0]}: a whole number is "
-                             "needed")
+            raise StepsError(
+                f"{name} = {table.loc[fraction, name].iloc[0]}: a whole number is needed"
+            )
         table[name] = whole.astype("int64")
     outside = ~table["accuracy"].between(0, 1) | (table["step"] < 0)
     if outside.any():
         row = table[outside].iloc[0]
-        raise StepsError(f"task {row.task} of seed {row.seed} has accuracy {row.accuracy} at step "
-                         f"{row.step}: rates within 0 and 1, at steps from 0 on, are needed")
+        raise StepsError(
+            f"task {row.task} of seed {row.seed} has accuracy {row.accuracy} at step "
+            f"{row.step}: rates within 0 and 1, at steps from 0 on, are needed"
+        )
     _check_grid(table)
     return table
 
@@ -87,29 +103,38 @@ def _check_grid(table: pd.DataFrame) -> None:
     twice = table.duplicated(["method", *_CELL, "step"])
     if twice.any():
         row = table[twice].iloc[0]
-        raise StepsError(f"step {row.step} of task {row.task}, seed {row.seed}, method "
-                         f"{row.method} stands twice: give each run's steps once")
+        raise StepsError(
+            f"step {row.step} of task {row.task}, seed {row.seed}, method "
+            f"{row.method} stands twice: give each run's steps once"
+        )
     for method, part in table.groupby("method"):
         present = part.groupby("step")["accuracy"].size()
         cells = len(part[_CELL].drop_duplicates())
         if (present != cells).any():
             step = present.index[present != cells][0]
-            raise StepsError(f"{method}: step {step} is there in {present[step]} of {cells} tasks; "
-                             "use tables made with one number of inner steps")
+            raise StepsError(
+                f"{method}: step {step} is there in {present[step]} of {cells} tasks; "
+                "use tables made with one number of inner steps"
+            )
 
 
 def read_steps(path: str | os.PathLike) -> pd.DataFrame:
     """Read and validate a steps.csv. Raises StepsError that names the file."""
     try:
-        table = pd.read_csv(path, dtype={"method": str}, keep_default_na=False,
-                            float_precision="round_trip")
+        table = pd.read_csv(
+            path, dtype={"method": str}, keep_default_na=False, float_precision="round_trip"
+        )
         return validate_steps(table)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, OSError) as error:
         raise StepsError(f"{path}: {error}") from error
 
 
-def accuracy_by_step(steps: pd.DataFrame, units: Sequence[str] = ("task", "seed"),
-                     n_boot: int = 2000, ci_seed: int = 0) -> pd.DataFrame:
+def accuracy_by_step(
+    steps: pd.DataFrame,
+    units: Sequence[str] = ("task", "seed"),
+    n_boot: int = 2000,
+    ci_seed: int = 0,
+) -> pd.DataFrame:
     """Mean accuracy of one method by inner step.
 
     The interval, STEP_INTERVAL, resamples tasks and seeds, each on its own level (as in
@@ -131,13 +156,20 @@ def accuracy_by_step(steps: pd.DataFrame, units: Sequence[str] = ("task", "seed"
     """
     table = validate_steps(steps)
     if table["method"].nunique() > 1:
-        raise StepsError(f"steps of several methods ({', '.join(sorted(set(table['method'])))}): "
-                         "choose one")
+        raise StepsError(
+            f"steps of several methods ({', '.join(sorted(set(table['method'])))}): choose one"
+        )
     cells = table.pivot(index=_CELL, columns="step", values="accuracy")
     low, high = np.full((2, cells.shape[1]), np.nan)
     if n_boot and any(cells.index.get_level_values(unit).nunique() > 1 for unit in units):
         weights = row_weights(cells.index.to_frame(), units, n_boot, ci_seed)
         means = weights @ cells.to_numpy() / weights.sum(axis=1, keepdims=True)
         low, high = interval(means)
-    return pd.DataFrame({"step": cells.columns.to_numpy(),
-                         "accuracy": cells.to_numpy().mean(axis=0), "low": low, "high": high})
+    return pd.DataFrame(
+        {
+            "step": cells.columns.to_numpy(),
+            "accuracy": cells.to_numpy().mean(axis=0),
+            "low": low,
+            "high": high,
+        }
+    )

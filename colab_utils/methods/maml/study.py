@@ -2,6 +2,7 @@
 
 Training sees the source alone; the target, a corpus or language never heard, is tested once.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -22,7 +23,14 @@ from colab_utils.learning.training import History
 from colab_utils.methods.maml import rivals
 from colab_utils.methods.maml.episode_tasks import episode_predictions, query_scores
 from colab_utils.methods.maml.figures import episode_rows
-from colab_utils.methods.maml.settings import EpisodeConfig, MamlConfig, both_regimes, needs_retraining, rule_of, used_by
+from colab_utils.methods.maml.settings import (
+    EpisodeConfig,
+    MamlConfig,
+    both_regimes,
+    needs_retraining,
+    rule_of,
+    used_by,
+)
 from colab_utils.methods.maml.steps import steps_table
 from colab_utils.methods.maml.training_side import TrainingSide, make_side
 from colab_utils.protocols.build import build_task
@@ -60,9 +68,19 @@ class MamlStudy(Study):
 
     method = "maml"
 
-    def __init__(self, name: str, rows: pd.DataFrame, split: pd.DataFrame, store: FeatureStore,
-                 labels: Sequence[str], root: str | os.PathLike, *,
-                 apart: tuple[str, ...] = ("speaker",), film_overlap: bool = False, **others: Any):
+    def __init__(
+        self,
+        name: str,
+        rows: pd.DataFrame,
+        split: pd.DataFrame,
+        store: FeatureStore,
+        labels: Sequence[str],
+        root: str | os.PathLike,
+        *,
+        apart: tuple[str, ...] = ("speaker",),
+        film_overlap: bool = False,
+        **others: Any,
+    ):
         self.apart, self.film_overlap = tuple(apart), film_overlap
         self._episodes: dict[Any, Drawn] = {}
         self._plan: tuple[int, ...] = ()
@@ -77,18 +95,32 @@ class MamlStudy(Study):
         learner = rivals.make_learner(tested.kind, side, config, len(self.labels), self.device)
         return Training(learner, config.iterations, config.validate_every, config.patience)
 
-    def predict(self, learner: Any, tested: Tested,
-                fold: str) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    def predict(
+        self, learner: Any, tested: Tested, fold: str
+    ) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
         """Predictions in the episodes of a fold, and the accuracy of each after each step."""
         rows, chosen = self._drawn(tested, fold)
         config, seed = tested.config, tested.test.seed
         regime = config.regime if tested.kind == "maml" else "fixed"
         outputs = config.ways if regime == "permuted" else None
-        scores = query_scores(self._answer(learner, tested, fold),
-                              self._tested_clips(tested, fold), chosen, regime,
-                              max_frames=config.max_frames, outputs=outputs)
-        table = episode_predictions(scores[:, -1], chosen, rows, self.labels, method=tested.name,
-                                    rule=self.rule_of(tested), seed=seed, fold=fold)
+        scores = query_scores(
+            self._answer(learner, tested, fold),
+            self._tested_clips(tested, fold),
+            chosen,
+            regime,
+            max_frames=config.max_frames,
+            outputs=outputs,
+        )
+        table = episode_predictions(
+            scores[:, -1],
+            chosen,
+            rows,
+            self.labels,
+            method=tested.name,
+            rule=self.rule_of(tested),
+            seed=seed,
+            fold=fold,
+        )
         true = pd.Index(self.labels).get_indexer(table["true"]).reshape(len(chosen), 1, -1)
         right = (scores.argmax(axis=3) == true).mean(axis=2)
         tasks = [episode.task for episode in chosen]
@@ -96,13 +128,15 @@ class MamlStudy(Study):
 
     def check(self, tested: Tested) -> None:
         """Raise SettingError for a network that these features cannot feed, and where a trained
-        one would have to be trained again."""
+        one would have to be trained again.
+        """
         config = tested.config
         if self.store.pooled and not config.pooled:
             raise SettingError(
                 f"{config.network} needs frames, and {self.store.spec['name']} gives one vector "
                 "an utterance: choose frame features (logmel, paper-logmel, paper-mfcc), or "
-                'network = "mlp"')
+                'network = "mlp"'
+            )
         if tested.kind == "maml" and tested.test is not None:
             reason = needs_retraining(config, tested.test)
             if reason:
@@ -176,19 +210,25 @@ class MamlStudy(Study):
         """What an episode is, and how the inner loop at test differs from the trained one."""
         config, test = tested.config, tested.test
         units = " and no ".join(self.apart) or "utterance"
-        notes = [f"{test.ways}-way {test.shots}-shot episodes, {test.queries} queries a class; "
-                 f"support and query share no {units}"]
+        notes = [
+            f"{test.ways}-way {test.shots}-shot episodes, {test.queries} queries a class; "
+            f"support and query share no {units}"
+        ]
         if self.film_overlap:
             notes.append("films stand in training and in test, as published")
         if tested.kind != "maml":
             return notes
         notes.append(f"class ids {config.regime}")
         if test.inner_rate and config.learn_rates:
-            notes.append(f"inner rate {test.inner_rate:g} for all layers and steps instead of the "
-                         "learnt ones")
+            notes.append(
+                f"inner rate {test.inner_rate:g} for all layers and steps instead of the "
+                "learnt ones"
+            )
         elif test.steps > config.steps:
-            notes.append(f"trained for {config.steps} inner steps, tested with {test.steps}: the "
-                         "last rates are repeated")
+            notes.append(
+                f"trained for {config.steps} inner steps, tested with {test.steps}: the "
+                "last rates are repeated"
+            )
         return notes
 
     # --- the source -------------------------------------------------------------------------------
@@ -207,13 +247,16 @@ class MamlStudy(Study):
 
     def scale(self, tested: Tested, fold: str) -> Scale:
         """Mean and deviation of the features over the training utterances of a fold."""
+
         def fit() -> Scale:
             return self._clips(self.part(tested, fold, "train"), tested.config).fit_scale()
+
         return self.held(fold, ("scale", tested.config.pooled), fit)
 
     def _clips(self, rows: pd.DataFrame, config: MamlConfig, scale: Scale | None = None) -> Clips:
-        return Clips(self.store, rows, self.labels, device=self.device, scale=scale,
-                     pooled=config.pooled)
+        return Clips(
+            self.store, rows, self.labels, device=self.device, scale=scale, pooled=config.pooled
+        )
 
     # --- the target -------------------------------------------------------------------------------
 
@@ -227,8 +270,9 @@ class MamlStudy(Study):
         key = test.seed, fold
         if key not in self._episodes:
             rows = self.part(tested, fold, "test")
-            pool = EpisodePool(rows, self.labels,
-                               EpisodePlan(test.ways, test.shots, test.queries, self.apart))
+            pool = EpisodePool(
+                rows, self.labels, EpisodePlan(test.ways, test.shots, test.queries, self.apart)
+            )
             share = shares_of(test.n_tasks, len(self.folds))[self.folds.index(fold)]
             chosen = pool.episodes(test.seed, share.start, len(share), stream="test")
             self._episodes[key] = rows, chosen
@@ -236,9 +280,11 @@ class MamlStudy(Study):
 
     def _tested_clips(self, tested: Tested, fold: str) -> Clips:
         """The tested clips of a fold, scaled by its training utterances."""
+
         def make() -> Clips:
             rows = self.part(tested, fold, "test")
             return self._clips(rows, tested.config, self.scale(tested, fold))
+
         return self.held(fold, ("tested", tested.config.pooled), make)
 
     def _answer(self, learner: Any, tested: Tested, fold: str) -> rivals.Answer:
@@ -246,8 +292,9 @@ class MamlStudy(Study):
         if tested.own is not None:
             return tested.own
         side = None if learner is None else self.side(tested, fold)
-        return rivals.answer_of(tested.kind, learner, side, tested.config, tested.test,
-                                len(self.labels))
+        return rivals.answer_of(
+            tested.kind, learner, side, tested.config, tested.test, len(self.labels)
+        )
 
     # --- what a notebook asks for -----------------------------------------------------------------
 
@@ -255,8 +302,14 @@ class MamlStudy(Study):
         """Test episodes like those of the training, but for `values`; empty ones change nothing."""
         trained = self._fitting(config)
         return EpisodeConfig.from_form(
-            "default", values, ways=trained.ways, shots=trained.shots, queries=trained.queries,
-            steps=trained.steps, seed=trained.seed)
+            "default",
+            values,
+            ways=trained.ways,
+            shots=trained.shots,
+            queries=trained.queries,
+            steps=trained.steps,
+            seed=trained.seed,
+        )
 
     def episode(self, episodes: EpisodeConfig, task: int = 0) -> pd.DataFrame:
         """The clips of one test episode, by its number, for `figures.show_episode`."""
@@ -268,8 +321,12 @@ class MamlStudy(Study):
         split = episodes_table(rows, [chosen[task - shares[number].start]], test.seed, fold)
         return episode_rows(split, self.rows, task)
 
-    def train(self, config: MamlConfig, fold: str = "",
-              on_record: Callable[[list[dict]], None] | None = None) -> History:
+    def train(
+        self,
+        config: MamlConfig,
+        fold: str = "",
+        on_record: Callable[[list[dict]], None] | None = None,
+    ) -> History:
         """Meta-train one fold (default: the first) with the first seed, or load it; its history.
 
         Raises:
@@ -278,10 +335,14 @@ class MamlStudy(Study):
         config = self._fitting(config)
         return super().train(Tested(config.title, config, kind="maml"), fold, on_record)
 
-    def compare(self, config: MamlConfig, episodes: EpisodeConfig,
-                models: Mapping[str, MamlConfig] | None = None,
-                baselines: Sequence[str] = rivals.BASELINES,
-                own: Mapping[str, OwnMethod] | None = None) -> dict[str, Run]:
+    def compare(
+        self,
+        config: MamlConfig,
+        episodes: EpisodeConfig,
+        models: Mapping[str, MamlConfig] | None = None,
+        baselines: Sequence[str] = rivals.BASELINES,
+        own: Mapping[str, OwnMethod] | None = None,
+    ) -> dict[str, Run]:
         """Test every method in the same episodes of the target.
 
         Args:
@@ -309,8 +370,7 @@ class MamlStudy(Study):
             chosen.append(dataclasses.replace(one, own=method))
         return self.evaluate(chosen)
 
-    def _tested(self, name: str, kind: str, config: MamlConfig,
-                episodes: EpisodeConfig) -> Tested:
+    def _tested(self, name: str, kind: str, config: MamlConfig, episodes: EpisodeConfig) -> Tested:
         """A method in a test, with the settings that it looks at: what it does not use does not
         name its run.
 
@@ -323,13 +383,15 @@ class MamlStudy(Study):
         if kind == "maml":
             return Tested(name, self._fitting(config), kind=kind, test=episodes)
         trained = rivals.TRAINED_AS.get(kind, "")
-        test = dataclasses.replace(episodes, steps=EpisodeConfig.steps,
-                                   inner_rate=EpisodeConfig.inner_rate)
+        test = dataclasses.replace(
+            episodes, steps=EpisodeConfig.steps, inner_rate=EpisodeConfig.inner_rate
+        )
         return Tested(name, used_by(trained, self._fitting(config)), kind=kind, test=test)
 
     def table(self, runs: Mapping[str, Run], reference: str = _REFERENCE) -> pd.DataFrame:
         """Runs side by side: rates in per cent, and the difference to one of them on the same
-        queries."""
+        queries.
+        """
         return readable(methods_table(runs, reference))
 
     def _fitting(self, config: MamlConfig) -> MamlConfig:
@@ -352,9 +414,17 @@ def shares_of(n_tasks: int, n_folds: int) -> list[range]:
     return shares
 
 
-def open_study(protocol: str, task: str = "", audio: str = "", features: str = "acoustic",
-               root: str | os.PathLike = "out", drive_folder: str | os.PathLike | None = None, *,
-               seed: int = 0, fetch: bool = False) -> MamlStudy:
+def open_study(
+    protocol: str,
+    task: str = "",
+    audio: str = "",
+    features: str = "acoustic",
+    root: str | os.PathLike = "out",
+    drive_folder: str | os.PathLike | None = None,
+    *,
+    seed: int = 0,
+    fetch: bool = False,
+) -> MamlStudy:
     """The study of a published arrangement, for a notebook.
 
     Args:
@@ -374,13 +444,24 @@ def open_study(protocol: str, task: str = "", audio: str = "", features: str = "
     published = load_protocol(protocol)
     name = task or next(iter(published.tasks))
     if name not in published.tasks:
-        raise ProtocolError(f"{published.name} has no task {name!r}; it has "
-                            f"{', '.join(published.tasks)}")
+        raise ProtocolError(
+            f"{published.name} has no task {name!r}; it has {', '.join(published.tasks)}"
+        )
     chosen = published.tasks[name]
     everything = corpora.open_corpora(chosen.corpora, audio, root, drive_folder, fetch=fetch)
     rows, split = build_task(published, name, everything, seed)
     print(f"{protocol}, task {name}: {', '.join(chosen.emotions)}")
     store = open_store(rows, features, root)
-    return MamlStudy(name, rows, split, store, chosen.emotions, root, apart=(published.group,),
-                     film_overlap=chosen.allow_group_overlap, protocol=protocol,
-                     merge=chosen.merge, device=session.device())
+    return MamlStudy(
+        name,
+        rows,
+        split,
+        store,
+        chosen.emotions,
+        root,
+        apart=(published.group,),
+        film_overlap=chosen.allow_group_overlap,
+        protocol=protocol,
+        merge=chosen.merge,
+        device=session.device(),
+    )

@@ -2,6 +2,7 @@
 
 A step on one batch of each source domain, and probabilities for new inputs.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
@@ -60,9 +61,15 @@ class Algorithm:
 
     least_domains = 1
 
-    def __init__(self, network: nn.Module,
-                 optimiser: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer], *,
-                 seed: int = 0, loss: str = "domain-mean", clip: float = 0.0):
+    def __init__(
+        self,
+        network: nn.Module,
+        optimiser: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+        *,
+        seed: int = 0,
+        loss: str = "domain-mean",
+        clip: float = 0.0,
+    ):
         if loss not in LOSSES:
             raise SettingError(f"loss = {loss!r}: choose from {', '.join(map(repr, LOSSES))}")
         self.network, self.seed, self.clip = network, seed, clip
@@ -87,13 +94,17 @@ class Algorithm:
             ValueError: for a domain without utterances.
         """
         if len(batches) < self.least_domains:
-            raise SettingError(f"{type(self).__name__} needs {self.least_domains} source domains "
-                               f"or more and got {len(batches)} ({', '.join(batches)}): add a "
-                               "corpus, or use erm")
+            raise SettingError(
+                f"{type(self).__name__} needs {self.least_domains} source domains "
+                f"or more and got {len(batches)} ({', '.join(batches)}): add a "
+                "corpus, or use erm"
+            )
         empty = [domain for domain, (_, y) in batches.items() if len(y) == 0]
         if empty:
-            raise ValueError(f"the batch of domain {empty[0]!r} is empty: draw the same number of "
-                             "utterances from every source domain")
+            raise ValueError(
+                f"the batch of domain {empty[0]!r} is empty: draw the same number of "
+                "utterances from every source domain"
+            )
         self.network.train()
         self.optimiser.zero_grad()
         values = self.gradients(batches)
@@ -126,8 +137,11 @@ class Algorithm:
 
         With it, the same batches give the same steps, bit for bit on the CPU.
         """
-        return {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict(),
-                "step": self.step}
+        return {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         """Put back what `state` gave."""

@@ -1,4 +1,5 @@
 """CORAL: embeddings whose mean and covariance are the same in every source domain."""
+
 from __future__ import annotations
 
 import itertools
@@ -7,7 +8,12 @@ from typing import Any
 
 import torch
 
-from colab_utils.methods.da_mldg.algorithms.algorithm import Algorithm, Batches, Joined, weighted_cross_entropy
+from colab_utils.methods.da_mldg.algorithms.algorithm import (
+    Algorithm,
+    Batches,
+    Joined,
+    weighted_cross_entropy,
+)
 from colab_utils.settings import SettingError
 
 
@@ -36,8 +42,10 @@ class Coral(Algorithm):
         """As in any algorithm, for domains of two utterances or more."""
         single = [domain for domain, (_, y) in batches.items() if len(y) < 2]
         if single:
-            raise ValueError(f"the batch of domain {single[0]!r} has one utterance: coral needs at "
-                             "least 2 of each for their covariance")
+            raise ValueError(
+                f"the batch of domain {single[0]!r} has one utterance: coral needs at "
+                "least 2 of each for their covariance"
+            )
         return super().gradients(batches)
 
     def objective(self, batch: Joined) -> tuple[torch.Tensor, dict[str, Any]]:

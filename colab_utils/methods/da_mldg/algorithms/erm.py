@@ -2,13 +2,18 @@
 
 What every other algorithm has to beat.
 """
+
 from __future__ import annotations
 
 from typing import Any
 
 import torch
 
-from colab_utils.methods.da_mldg.algorithms.algorithm import Algorithm, Joined, weighted_cross_entropy
+from colab_utils.methods.da_mldg.algorithms.algorithm import (
+    Algorithm,
+    Joined,
+    weighted_cross_entropy,
+)
 
 
 class Erm(Algorithm):

@@ -3,6 +3,7 @@
 It weighs the loss of the held-out domain in `mldg.Mldg.gradients`; `Mldg.weight` says by which of
 GAMMA_RULES.
 """
+
 from __future__ import annotations
 
 import torch
@@ -19,7 +20,7 @@ def energy(logits: torch.Tensor) -> float:
 
 
 def domain_shift(seen: torch.Tensor, held_out: torch.Tensor) -> float:
-    """gamma = |E(S') - E(V)|, a number without gradient.
+    """Gamma = |E(S') - E(V)|, a number without gradient.
 
     Args:
         seen: logits (n, classes) of the domains that the inner step has seen, after it.

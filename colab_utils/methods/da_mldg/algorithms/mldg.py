@@ -3,6 +3,7 @@
 Which of the two it is, is a matter of one number: what the loss of the held-out domain counts
 (`Mldg.weight`), 1 or the domain shift gamma.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -12,13 +13,18 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from colab_utils.methods.da_mldg.algorithms.algorithm import Algorithm, Batches, Joined, weighted_cross_entropy
+from colab_utils.methods.da_mldg.algorithms.algorithm import (
+    Algorithm,
+    Batches,
+    Joined,
+    weighted_cross_entropy,
+)
 from colab_utils.methods.da_mldg.algorithms.gamma import GAMMA_RULES, domain_shift
 from colab_utils.settings import SettingError
 
 ORDERS = ("first", "second")
-_MEMORY = 0.99               # of the running mean of gamma
-_LEAST = 1e-12               # a running mean of 0 would divide by 0
+_MEMORY = 0.99  # of the running mean of gamma
+_LEAST = 1e-12  # a running mean of 0 would divide by 0
 
 
 class Mldg(Algorithm):
@@ -54,9 +60,16 @@ class Mldg(Algorithm):
 
     least_domains = 2
 
-    def __init__(self, *arguments: Any, order: str = "first", rule: str = "one",
-                 inner_rate: float = 0.01, clamp: tuple[float, float] | None = None,
-                 apart: bool = False, **shared: Any):
+    def __init__(
+        self,
+        *arguments: Any,
+        order: str = "first",
+        rule: str = "one",
+        inner_rate: float = 0.01,
+        clamp: tuple[float, float] | None = None,
+        apart: bool = False,
+        **shared: Any,
+    ):
         super().__init__(*arguments, **shared)
         for name, value, known in (("order", order, ORDERS), ("rule", rule, GAMMA_RULES)):
             if value not in known:
@@ -76,20 +89,25 @@ class Mldg(Algorithm):
         train = {name: batches[name] for name in batches if name != held}
         test = self.join({held: batches[held]})
 
-        train_loss, slopes = self.inner_gradient(train)      # is in every .grad as well
+        train_loss, slopes = self.inner_gradient(train)  # is in every .grad as well
         adapted = self.inner_step(slopes)
         logits = self.logits_after(adapted, test)
         gamma = None
-        if self.rule != "one":                               # the domain shift, a plain number
+        if self.rule != "one":  # the domain shift, a plain number
             gamma = domain_shift(self.seen_logits(adapted, train), logits)
 
         test_loss = weighted_cross_entropy(logits, test)
         weight = self.weight(gamma)
-        (weight * test_loss).backward()                      # adds its own to every .grad
+        (weight * test_loss).backward()  # adds its own to every .grad
 
         test_loss = test_loss.detach()
-        values = {"loss": train_loss + weight * test_loss, "held_out": sorted(batches).index(held),
-                  "meta_train_loss": train_loss, "meta_test_loss": test_loss, "weight": weight}
+        values = {
+            "loss": train_loss + weight * test_loss,
+            "held_out": sorted(batches).index(held),
+            "meta_train_loss": train_loss,
+            "meta_test_loss": test_loss,
+            "weight": weight,
+        }
         if gamma is not None:
             values["gamma"] = gamma
         return values
@@ -132,7 +150,7 @@ class Mldg(Algorithm):
         return loss.detach(), list(slopes)
 
     def inner_step(self, slopes: list[torch.Tensor | None]) -> dict[str, torch.Tensor]:
-        """theta' = theta - inner_rate slope, by name; what has no slope stays."""
+        """Theta' = theta - inner_rate slope, by name; what has no slope stays."""
         adapted = {}
         for (name, one), slope in zip(self.theta().items(), slopes, strict=True):
             adapted[name] = one

@@ -2,6 +2,7 @@
 
 So the rest must learn to predict as well.
 """
+
 from __future__ import annotations
 
 import math
@@ -10,12 +11,16 @@ from typing import Any
 
 import torch
 
-from colab_utils.methods.da_mldg.algorithms.algorithm import Algorithm, Joined, weighted_cross_entropy
+from colab_utils.methods.da_mldg.algorithms.algorithm import (
+    Algorithm,
+    Joined,
+    weighted_cross_entropy,
+)
 from colab_utils.settings import SettingError
 
-_SPATIAL = 3.0               # one in so many positions is hidden
-_CHANNELS = 3.2              # one in so many channels is
-_LEAST_DROP = 1e-4           # of a probability: less is no drop
+_SPATIAL = 3.0  # one in so many positions is hidden
+_CHANNELS = 3.2  # one in so many channels is
+_LEAST_DROP = 1e-4  # of a probability: less is no drop
 
 
 class Rsc(Algorithm):
@@ -45,15 +50,16 @@ class Rsc(Algorithm):
         z, valid, classify = self.features(batch.inputs)
         spatial = valid is not None and self.draw().random() < 0.5
         share = min(1.0, 0.3 + 0.2 * (self.step // self.period))
-        self.network.eval()                      # the mask comes from a network without dropout
+        self.network.eval()  # the mask comes from a network without dropout
         keep = challenge(z.detach(), batch.y, classify, share, valid if spatial else None)
         self.network.train()
         challenged = (keep == 0).flatten(1).any(1).double().mean()
         loss = weighted_cross_entropy(classify(z * keep), batch)
         return loss, {"challenged": challenged, "spatial": spatial}
 
-    def features(self, inputs: tuple[torch.Tensor, ...]
-                 ) -> tuple[torch.Tensor, torch.Tensor | None, Callable]:
+    def features(
+        self, inputs: tuple[torch.Tensor, ...]
+    ) -> tuple[torch.Tensor, torch.Tensor | None, Callable]:
         """z, its valid frames (None for a vector), and the function from z to logits."""
         if not hasattr(self.network, "feature_map"):
             return self.network(*inputs)[1], None, self.network.head
@@ -61,8 +67,9 @@ class Rsc(Algorithm):
         return z, valid, lambda z: self.network.head(self.network.pool(z, valid))
 
 
-def challenge(z: torch.Tensor, y: torch.Tensor, classify: Callable, share: float,
-              valid: torch.Tensor | None) -> torch.Tensor:
+def challenge(
+    z: torch.Tensor, y: torch.Tensor, classify: Callable, share: float, valid: torch.Tensor | None
+) -> torch.Tensor:
     """What stays of z, 1 or 0.
 
     Args:
@@ -78,7 +85,7 @@ def challenge(z: torch.Tensor, y: torch.Tensor, classify: Callable, share: float
     z = z.requires_grad_()
     logits = classify(z)
     of_true_class = logits.gather(1, y[:, None])
-    slope, = torch.autograd.grad(of_true_class.sum(), z)
+    (slope,) = torch.autograd.grad(of_true_class.sum(), z)
     with torch.no_grad():
         keep = kept_channels(slope) if valid is None else kept_positions(z, slope, valid)
         before = _probability(logits, y)
@@ -101,7 +108,7 @@ def kept_positions(z: torch.Tensor, slope: torch.Tensor, valid: torch.Tensor) ->
     Returns (n, 1, frames, rows).
     """
     rows = z.shape[3]
-    inside = valid.repeat_interleave(rows, dim=1).bool()                  # (n, positions)
+    inside = valid.repeat_interleave(rows, dim=1).bool()  # (n, positions)
     number = inside.sum(1)
     total = (slope.flatten(2) * inside[:, None]).sum(2)
     mean = total / number[:, None].clamp(min=1)

@@ -1,4 +1,5 @@
 """The last layers of a speech encoder under the network of EMOFSL, so that they learn together."""
+
 from __future__ import annotations
 
 import torch
@@ -29,8 +30,9 @@ class EncoderNet(nn.Module):
         for name, parameter in upper.named_parameters():
             parameter.requires_grad_("rel_attn_embed" not in name)
 
-    def forward(self, values: torch.Tensor,
-                mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, values: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits (n, classes) and the projection F (n, width), not normalised."""
         return self.net(over_time(self.upper(values, mask), mask, self.pooling))
 

@@ -2,6 +2,7 @@
 
 Its last layers are trained on the source and fine-tuned on each support draw.
 """
+
 from __future__ import annotations
 
 import os
@@ -49,15 +50,27 @@ class LayersStudy(TransferStudy):
         EncoderError: an encoder that cannot be had.
     """
 
-    small = False                # these layers are large enough for several threads
+    small = False  # these layers are large enough for several threads
 
-    def __init__(self, name: str, rows: pd.DataFrame, split: pd.DataFrame, store: FeatureStore,
-                 labels: Sequence[str], root: str | os.PathLike, *, encoder: SpeechEncoder,
-                 n_layers: int, **others: Any):
+    def __init__(
+        self,
+        name: str,
+        rows: pd.DataFrame,
+        split: pd.DataFrame,
+        store: FeatureStore,
+        labels: Sequence[str],
+        root: str | os.PathLike,
+        *,
+        encoder: SpeechEncoder,
+        n_layers: int,
+        **others: Any,
+    ):
         super().__init__(name, rows, split, store, labels, root, **others)
         if not encoder.pooled:
-            raise SettingError(f"pooling = {encoder.pooling!r}: EMOFSL wants one vector an "
-                               "utterance; choose mean or mean-std")
+            raise SettingError(
+                f"pooling = {encoder.pooling!r}: EMOFSL wants one vector an "
+                "utterance; choose mean or mean-std"
+            )
         self.encoder, self.n_layers = encoder, n_layers
         self.front = f"{self.front}-{n_layers}tuned"
         # The frames that are stored do not say what is made of them.
@@ -76,7 +89,8 @@ class LayersStudy(TransferStudy):
             raise SettingError(
                 f"tune_layers = {tested.config.tune_layers}, but this study has cached what "
                 f"{self.n_layers} layers need: make another by "
-                "Transfers.study(..., tune_layers=...)")
+                "Transfers.study(..., tune_layers=...)"
+            )
 
     def features_of(self, tested: Tested) -> tuple[str, dict]:
         """The encoder whose layers learn, above the stored frames."""
@@ -100,33 +114,49 @@ class LayersStudy(TransferStudy):
 
     # --- the three stages on frames ---------------------------------------------------------------
 
-    def through(self, module: torch.nn.Module,
-                numbers: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    def through(
+        self, module: torch.nn.Module, numbers: np.ndarray
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits (n, classes) and projections (n, width) of `rows[numbers]`."""
         return self.frames.through(module, numbers)
 
-    def projected(self, learner: SourceLearner, draw: np.ndarray, numbers: np.ndarray,
-                  config: EmofslConfig, metric: Metric | None) -> torch.Tensor:
+    def projected(
+        self,
+        learner: SourceLearner,
+        draw: np.ndarray,
+        numbers: np.ndarray,
+        config: EmofslConfig,
+        metric: Metric | None,
+    ) -> torch.Tensor:
         """Projections (n, width) of `rows[numbers]` after one draw (1, classes, shots)."""
         return self.through(self._tuned(learner, draw[0], config, metric), numbers)[1]
 
-    def _source_learner(self, train: np.ndarray, valid: np.ndarray, config: EmofslConfig,
-                        metric: Metric | None) -> SourceLearner:
+    def _source_learner(
+        self, train: np.ndarray, valid: np.ndarray, config: EmofslConfig, metric: Metric | None
+    ) -> SourceLearner:
         mean, factor = scale_of(self._features("source", train).cpu().numpy())
         torch.manual_seed(config.seed)
-        net = EmofslNet(mean, factor, len(self.labels), width=config.width,
-                        activation=config.activation)
+        net = EmofslNet(
+            mean, factor, len(self.labels), width=config.width, activation=config.activation
+        )
         upper = load_upper_layers(self.encoder, self.n_layers, self.device)
         module = EncoderNet(upper, net, self.encoder.pooling).to(self.device)
         return LayersLearner(module, self.frames, self.y, train, valid, config, metric)
 
-    def _decided(self, learner: SourceLearner, draws: np.ndarray, numbers: np.ndarray,
-                 config: EmofslConfig, metric: Metric | None) -> dict[str, torch.Tensor]:
+    def _decided(
+        self,
+        learner: SourceLearner,
+        draws: np.ndarray,
+        numbers: np.ndarray,
+        config: EmofslConfig,
+        metric: Metric | None,
+    ) -> dict[str, torch.Tensor]:
         """Stages 2 and 3, draw by draw."""
         y, found = self._support_classes(draws), []
         hidden = not self.progress
-        for draw in progress_bar(draws, desc=f"{config.method}, draws", disable=hidden,
-                                 leave=False):
+        for draw in progress_bar(
+            draws, desc=f"{config.method}, draws", disable=hidden, leave=False
+        ):
             tuned = self._tuned(learner, draw, config, metric)
             known = self.through(tuned, draw.ravel())[1]
             logits, asked = self.through(tuned, numbers)
@@ -136,8 +166,9 @@ class LayersStudy(TransferStudy):
             scores[decision] = torch.cat([one[decision] for one in found])
         return scores
 
-    def _tuned(self, learner: SourceLearner, draw: np.ndarray, config: EmofslConfig,
-               metric: Metric | None) -> EncoderNet:
+    def _tuned(
+        self, learner: SourceLearner, draw: np.ndarray, config: EmofslConfig, metric: Metric | None
+    ) -> EncoderNet:
         """The network after the fine-tuning on one draw (classes, shots)."""
         support, y = self.frames.inputs(draw.ravel()), self._support_classes(draw[None])
         return fine_tune_layers(learner.module, support, y, config, metric)
@@ -147,9 +178,15 @@ class LayersStudy(TransferStudy):
 
     def _read(self, numbers: np.ndarray) -> Clips:
         """What the encoder gives as it comes, of the stored frames below its last layers."""
+
         def vectors_of(values: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor]:
             return (over_time(self.upper(values, mask), mask, self.encoder.pooling),)
 
-        found, = self.frames.through(vectors_of, numbers)
-        return Clips(self.store, self.rows.iloc[numbers], self.labels, device=self.device,
-                     vectors=found.cpu().numpy())
+        (found,) = self.frames.through(vectors_of, numbers)
+        return Clips(
+            self.store,
+            self.rows.iloc[numbers],
+            self.labels,
+            device=self.device,
+            vectors=found.cpu().numpy(),
+        )

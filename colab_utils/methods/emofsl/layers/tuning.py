@@ -4,6 +4,7 @@ The frozen part of the encoder is computed once and cached (method_facts §2.2, 
 layers are as large as the encoder's, so draws are fine-tuned one after the other, each from the
 source's weights.
 """
+
 from __future__ import annotations
 
 import copy
@@ -21,7 +22,7 @@ from colab_utils.methods.emofsl.settings import EmofslConfig
 from colab_utils.results.rates import confusion, uar
 from colab_utils.settings import check
 
-_AT_ONCE = 32                # clips that go through the layers together, where nothing is learned
+_AT_ONCE = 32  # clips that go through the layers together, where nothing is learned
 
 
 class Frames:
@@ -35,19 +36,19 @@ class Frames:
         device: where the frames are needed.
     """
 
-    def __init__(self, store: FeatureStore, ids: Sequence[str],
-                 device: str | torch.device = "cpu"):
+    def __init__(self, store: FeatureStore, ids: Sequence[str], device: str | torch.device = "cpu"):
         self.store, self.ids = store, np.asarray(ids, dtype=object)
         self.device = torch.device(device)
 
     def inputs(self, numbers: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """values float32 (n, longest, dim) and mask (n, longest) of row numbers (n,)."""
+        """Values float32 (n, longest, dim) and mask (n, longest) of row numbers (n,)."""
         values, mask = self.store.padded(list(self.ids[numbers]))
         return torch.from_numpy(values).to(self.device), torch.from_numpy(mask).to(self.device)
 
     @torch.no_grad()
-    def through(self, function: Callable[..., tuple[torch.Tensor, ...]],
-                numbers: np.ndarray) -> tuple[torch.Tensor, ...]:
+    def through(
+        self, function: Callable[..., tuple[torch.Tensor, ...]], numbers: np.ndarray
+    ) -> tuple[torch.Tensor, ...]:
         """What `function(values, mask)` makes of each row, in the order of `numbers`.
 
         Clips of like length go together.
@@ -55,7 +56,7 @@ class Frames:
         order = np.argsort(self.store.lengths(list(self.ids[numbers])), kind="stable")
         parts = []
         for first in range(0, len(order), _AT_ONCE):
-            chosen = numbers[order[first:first + _AT_ONCE]]
+            chosen = numbers[order[first : first + _AT_ONCE]]
             parts.append(function(*self.inputs(chosen)))
         back = torch.as_tensor(np.argsort(order), device=self.device)
         return tuple(torch.cat(one)[back] for one in zip(*parts, strict=True))
@@ -78,8 +79,16 @@ class LayersLearner(SourceLearner):
         SettingError: for settings that cannot work.
     """
 
-    def __init__(self, module: EncoderNet, frames: Frames, y: np.ndarray, train: np.ndarray,
-                 valid: np.ndarray, config: EmofslConfig, metric: Metric | None = None):
+    def __init__(
+        self,
+        module: EncoderNet,
+        frames: Frames,
+        y: np.ndarray,
+        train: np.ndarray,
+        valid: np.ndarray,
+        config: EmofslConfig,
+        metric: Metric | None = None,
+    ):
         check(config)
         self.frames, self._valid_rows, self._valid_y = frames, valid, y[valid]
         self._classes = list(range(module.net.head.out_features))
@@ -88,7 +97,7 @@ class LayersLearner(SourceLearner):
         def inputs(rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
             return frames.inputs(train[rows])
 
-        nobody = Batch((), labels[:0], labels[:0].bool())    # `validate` reads frames of its own
+        nobody = Batch((), labels[:0], labels[:0].bool())  # `validate` reads frames of its own
         super().__init__(module, inputs, labels, nobody, len(self._classes), config, metric)
         self.optimiser = adam(module, config, config.source_rate)
 
@@ -103,12 +112,18 @@ def adam(module: EncoderNet, config: EmofslConfig, rate: float) -> torch.optim.A
     """Adam of layers (at config.layers_rate), projection and head (at `rate`)."""
     layers = [one for one in module.upper.parameters() if one.requires_grad]
     above = [one for one in module.net.parameters() if one.requires_grad]
-    return torch.optim.Adam([{"params": layers, "lr": config.layers_rate},
-                             {"params": above, "lr": rate}])
+    return torch.optim.Adam(
+        [{"params": layers, "lr": config.layers_rate}, {"params": above, "lr": rate}]
+    )
 
 
-def fine_tune_layers(module: EncoderNet, support: tuple[torch.Tensor, torch.Tensor],
-                     y: torch.Tensor, config: EmofslConfig, metric: Metric | None) -> EncoderNet:
+def fine_tune_layers(
+    module: EncoderNet,
+    support: tuple[torch.Tensor, torch.Tensor],
+    y: torch.Tensor,
+    config: EmofslConfig,
+    metric: Metric | None,
+) -> EncoderNet:
     """Stage 2 for one draw, with the loss of `emofsl.fine_tune`.
 
     Args:
@@ -146,8 +161,11 @@ def fine_tune_layers(module: EncoderNet, support: tuple[torch.Tensor, torch.Tens
     except torch.OutOfMemoryError as error:
         raise TrainingError(
             f"out of memory with {len(y)} support clips of up to {support[0].shape[1]} frames: "
-            "fewer shots, a smaller tune_layers, or a front end with fewer max_seconds") from error
+            "fewer shots, a smaller tune_layers, or a front end with fewer max_seconds"
+        ) from error
     if not all(bool(torch.isfinite(value).all()) for value in module.parameters()):
-        raise TrainingError("fine-tuning ended in numbers that are not finite: lower "
-                            "learning_rate or layers_rate, or look for broken features")
+        raise TrainingError(
+            "fine-tuning ended in numbers that are not finite: lower "
+            "learning_rate or layers_rate, or look for broken features"
+        )
     return module

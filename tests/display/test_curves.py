@@ -1,0 +1,442 @@
+"""Curves, the dot plot of methods, the live curve and the source of functions: what is drawn equals
+what was given, and nothing is cut off.
+"""
+
+import functools
+import html
+import pathlib
+import re
+
+import IPython
+import IPython.display
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+
+from colab_utils.display import curves, style
+from colab_utils.display.hear import player_html
+from colab_utils.methods.maml import figures
+from colab_utils.methods.maml.steps import StepsError, accuracy_by_step, steps_table
+from colab_utils.panel import source
+
+
+def steps(level=0.5, n_steps=5, n_tasks=20, seeds=(0, 1), seed=0):
+    rng = np.random.default_rng(seed)
+    rise = level + 0.2 * (1 - np.exp(-np.arange(n_steps + 1)))
+    return pd.concat(
+        [
+            steps_table(
+                (rise + rng.normal(0, 0.05, (n_tasks, n_steps + 1))).clip(0, 1),
+                range(n_tasks),
+                method="m",
+                seed=s,
+            )
+            for s in seeds
+        ],
+        ignore_index=True,
+    )
+
+
+STUDY = {
+    "MAML": steps(0.4, 5),
+    "fine-tuning": steps(0.45, 3, seed=1),
+    "nearest prototype": steps(0.55, 0, seed=2),
+    "logistic regression": steps(0.56, 0, seed=3),
+}
+
+
+def words(figure):
+    """All text of a figure, line breaks and hard spaces as spaces."""
+    return (
+        " ".join(t.get_text() for t in figure.findobj(matplotlib.text.Text))
+        .replace("\n", " ")
+        .replace("\xa0", " ")
+    )
+
+
+def line(axes, label):
+    return next(one for one in axes.lines if one.get_label() == label)
+
+
+def assert_nothing_is_cut_off(figure):
+    figure.canvas.draw()
+    renderer = figure.canvas.get_renderer()
+    beyond = {
+        tick.label1
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        for tick in axis.get_major_ticks()
+        # made, but never drawn
+        if not min(axis.get_view_interval()) <= tick.get_loc() <= max(axis.get_view_interval())
+    }
+    for text in figure.findobj(matplotlib.text.Text):
+        if text.get_text() and text.get_visible() and text not in beyond:
+            box = text.get_window_extent(renderer)
+            assert (
+                box.x0 >= 0
+                and box.y0 >= 0
+                and box.x1 <= figure.bbox.width + 0.5
+                and box.y1 <= figure.bbox.height + 0.5
+            ), text.get_text()
+
+
+def test_lines_and_bands_are_the_mean_and_its_interval():
+    figure = figures.accuracy_by_step_figure(STUDY, 0.2, "EMOVO, 5-way 5-shot")
+    axes = figure.axes[0]
+    for band, name in zip(axes.collections, ("MAML", "fine-tuning"), strict=True):
+        found = accuracy_by_step(STUDY[name])
+        np.testing.assert_allclose(
+            line(axes, name).get_xydata(),
+            np.stack([found["step"], 100 * found["accuracy"]], axis=1),
+        )
+        corners = band.get_paths()[0].vertices
+        for step in found.itertuples():
+            here = corners[corners[:, 0] == step.step][:, 1]
+            assert (here.min(), here.max()) == pytest.approx((100 * step.low, 100 * step.high))
+    for name in ("nearest prototype", "logistic regression"):
+        assert line(axes, name).get_ydata() == pytest.approx(
+            [100 * STUDY[name]["accuracy"].mean()] * 2
+        )
+    assert (
+        list(line(axes, "chance").get_ydata()) == [20, 20]
+        and line(axes, "chance").get_linestyle() == ":"
+    )
+    assert (axes.get_xlabel(), axes.get_ylabel()) == (
+        "Inner step",
+        "Query accuracy (%)",
+    ) and axes.get_xlim() == (0, 5)
+    said = words(figure)
+    assert "EMOVO, 5-way 5-shot" in said and "20 tasks x 2 seeds" in said
+    assert (
+        "95 % interval over tasks: this corpus, these speakers" in said
+        and "make no inner steps" in said
+    )
+    for name in STUDY:
+        assert f"{name} {100 * accuracy_by_step(STUDY[name])['accuracy'].iloc[-1]:.1f}" in said
+    assert figure.get_figwidth() == style.WIDE_COLUMN
+
+
+def test_names_of_lines_that_end_together_do_not_touch():
+    near = {f"method {i}": steps(0.5, 4, seed=i) for i in range(5)} | {
+        f"baseline {i}": steps(0.62 + 0.001 * i, 0, seed=i) for i in range(6)
+    }
+    figure = figures.accuracy_by_step_figure(
+        near,
+        0.2,
+        "A long title that tells the corpus and the protocol of the study " * 2,
+        marks=["Synthetic corpus: not a result on speech."],
+    )
+    assert_nothing_is_cut_off(figure)
+    names = [text for text in figure.axes[0].texts if text.get_text()]
+    boxes = sorted(
+        (matplotlib.text.Text.get_window_extent(text) for text in names), key=lambda box: box.y0
+    )
+    assert len(boxes) == 12
+    assert all(lower.y1 <= upper.y0 + 0.5 for lower, upper in zip(boxes, boxes[1:], strict=False))
+    assert "Synthetic corpus" in words(figure)
+
+
+def test_colours_of_lines_read_as_words_and_styles_differ():
+    assert all(style.contrast(colour, "white") >= 4.5 for colour in curves.COLOURS)
+    assert (
+        len(set(curves.COLOURS))
+        == len(set(curves.MARKERS))
+        == len(set(curves.DASHES))
+        == len(set(curves.LEVEL_DASHES))
+        == 6
+    )
+    grey = sorted(
+        np.dot(matplotlib.colors.to_rgb(colour), [0.299, 0.587, 0.114]) for colour in curves.COLOURS
+    )
+    assert grey[-1] < 0.5, "dark enough for a thin line in grey print"
+
+
+def test_tables_without_curves_are_refused():
+    with pytest.raises(ValueError, match="no methods"):
+        figures.accuracy_by_step_figure({}, 0.2)
+    with pytest.raises(ValueError, match="7 methods with inner steps and 0 without"):
+        figures.accuracy_by_step_figure({str(i): steps() for i in range(7)}, 0.2)
+    with pytest.raises(StepsError, match="empty"):
+        figures.accuracy_by_step_figure({"MAML": steps().head(0)}, 0.2)
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=9), st.floats(0.5, 8))
+def test_spread_keeps_order_and_distance_and_moves_nothing_without_need(places, gap):
+    found = curves.spread(places, gap, -1e6, 1e6)
+    order = np.argsort(places, kind="stable")
+    assert (np.diff(found[order]) >= gap - 1e-6).all()
+    assert np.mean(found) == pytest.approx(np.mean(places), abs=1e-6)
+    if (np.diff(np.sort(places)) >= gap).all():
+        np.testing.assert_allclose(found, places, atol=1e-6)
+
+
+def test_spread_moves_as_little_as_possible_and_stays_inside():
+    places, gap = np.array([55.3, 57.9, 55.8, 57.7, 20.0, 56.1]), 2.4
+    order = np.argsort(places)
+    best = minimize(
+        lambda q: ((q - places[order]) ** 2).sum(),
+        places[order] + 1e-3 * np.arange(6),
+        constraints={"type": "ineq", "fun": lambda q: np.diff(q) - gap},
+        options={"ftol": 1e-12},
+    )
+    np.testing.assert_allclose(curves.spread(places, gap, 0, 100)[order], best.x, atol=1e-3)
+    inside = curves.spread(places, gap, 20, 58)
+    assert inside.max() <= 58 + 1e-9 and inside.min() >= 20
+
+
+def records(n=60, every=10, **more):
+    made = [
+        {"step": i, "query_loss": 2 - i / n, "query_accuracy": 0.2 + 0.5 * i / n, **more}
+        for i in range(1, n + 1)
+    ]
+    for i, score in zip(range(every, n + 1, every), (0.3, 0.45, 0.5, 0.5, 0.48, 0.4), strict=False):
+        made[i - 1]["validation"] = score
+    return made
+
+
+def test_learning_curve_marks_the_first_best_validation():
+    figure = curves.learning_curve_figure(records(), 0.2, "MAML")
+    left, right = figure.axes
+    np.testing.assert_allclose(left.lines[0].get_xydata(), [[i, 2 - i / 60] for i in range(1, 61)])
+    np.testing.assert_allclose(
+        left.lines[1].get_ydata()[-1], np.mean([2 - i / 60 for i in (58, 59, 60)])
+    )
+    np.testing.assert_allclose(
+        line(right, "validation").get_xydata(),
+        np.stack([np.arange(10, 61, 10), [30, 45, 50, 50, 48, 40]], axis=1),
+    )
+    ring = line(right, "kept: step 30, 50.0 %")
+    assert ring.get_xydata().tolist() == [[30, 50]] and list(
+        line(right, "chance 20.0 %").get_ydata()
+    ) == [20, 20]
+    assert 30 in {float(one.get_xdata()[0]) for one in left.lines}, (
+        "the step is marked in the loss, too"
+    )
+    assert (left.get_ylabel(), right.get_ylabel(), left.get_xlabel()) == (
+        "Training query loss",
+        "Accuracy (%)",
+        "Training step",
+    )
+    assert (
+        "MAML" in words(figure)
+        and "training tasks" in words(figure)
+        and figure.get_figwidth() == style.WIDE_COLUMN
+    )
+    assert_nothing_is_cut_off(figure)
+
+
+def test_learning_curve_of_other_records():
+    plain = [{"step": i, "loss": 1.0} for i in range(1, 4)]
+    figure = curves.learning_curve_figure(plain)
+    assert (
+        figure.axes[0].get_ylabel() == "Training loss"
+        and not figure.axes[1].lines
+        and figure.axes[1].get_ylabel() == "Validation score (%)"
+    )
+    assert_nothing_is_cut_off(curves.learning_curve_figure(records()[:1], 0.2))
+    for nothing, message in (
+        ([], "no records: nothing to draw; train first"),
+        ([{"step": 1, "rate": 2.0}], "no loss among step, rate"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            curves.learning_curve_figure(nothing)
+
+
+class Page:
+    """A notebook page and a clock that tests can turn."""
+
+    def __init__(self, monkeypatch):
+        self.shown, self.updated, self.now = [], [], 100.0
+        monkeypatch.setattr(IPython, "get_ipython", lambda: self)
+        monkeypatch.setattr(IPython.display, "display", self.display)
+        monkeypatch.setattr(curves.time, "monotonic", lambda: self.now)
+
+    def display(self, figure, display_id):
+        assert display_id is True
+        self.shown.append(figure)
+        return self
+
+    def update(self, figure):
+        self.updated.append(figure)
+
+
+def test_live_curve_redraws_one_picture_and_not_too_often(monkeypatch):
+    page, live = Page(monkeypatch), curves.live_curve(chance=0.2, title="MAML", seconds=2.0)
+    live(records()[:10])
+    assert len(page.shown) == 1 and page.updated == []
+    for n, now in ((20, 101.9), (30, 102.1), (40, 103.0), (50, 104.2)):
+        page.now = now
+        live(records()[:n])
+    assert len(page.shown) == 1
+    assert [one.axes[1].lines[-2].get_xdata()[0] for one in page.updated] == [
+        30,
+        30,
+    ], "drawn at 30 and 50 records; the best is step 30"
+    live.finish(records())
+    assert (
+        len(page.updated) == 3
+        and len(line(page.updated[-1].axes[1], "validation").get_xdata()) == 6
+    )
+
+
+def test_live_curve_takes_a_tenth_of_the_time_at_most(monkeypatch):
+    page, live = Page(monkeypatch), curves.live_curve(seconds=0.5)
+
+    def slow(*_):
+        page.now += 3.0  # a picture that takes 3 s
+        return "picture"
+
+    monkeypatch.setattr(curves, "learning_curve_figure", slow)
+    live(records()[:10])
+    for page.now in (105.0, 129.9, 130.1):
+        live(records()[:20])
+    assert len(page.updated) == 1
+
+
+def test_live_curve_does_nothing_outside_a_notebook(monkeypatch, capsys):
+    monkeypatch.setattr(curves, "learning_curve_figure", lambda *_: pytest.fail("drawn for nobody"))
+    live = curves.live_curve()
+    live(records())
+    live.finish(records())
+    assert capsys.readouterr().out == ""
+
+
+METHODS = pd.DataFrame(
+    [
+        ("nearest prototype", 0.561, 0.49, 0.63),
+        ("MAML", 0.58, 0.51, 0.65),
+        ("ProtoNet", 0.55, np.nan, np.nan),
+    ],
+    columns=["method", "uar", "low", "high"],
+)
+
+
+@pytest.mark.parametrize("sort", [False, True])
+def test_methods_are_points_with_their_interval(sort):
+    figure = curves.methods_figure(METHODS, 0.2, "EMOVO", highlight=["MAML"], sort=sort)
+    axes = figure.axes[0]
+    order = METHODS.sort_values("uar", ascending=False) if sort else METHODS
+    assert [t.get_text() for t in axes.get_yticklabels()] == list(order["method"])
+    points = [one for one in axes.lines if one.get_marker() in "oD"]
+    assert [(one.get_xdata()[0], one.get_ydata()[0]) for one in points] == [
+        (pytest.approx(100 * u), 2 - i) for i, u in enumerate(order["uar"])
+    ]
+    bars = {
+        float(bar.get_segments()[0][0, 1]): bar.get_segments()[0][:, 0] for bar in axes.collections
+    }
+    for row, one in zip((2, 1, 0), order.itertuples(), strict=True):
+        if not np.isnan(one.low):
+            assert list(bars[row]) == pytest.approx([100 * one.low, 100 * one.high])
+    assert [one.get_color() == style.ACCENT for one in points] == list(order["method"] == "MAML")
+    said = words(figure)
+    assert (
+        "58.0 (51.0 to 65.0)" in said
+        and "55.0 (no interval)" in said
+        and "chance 20.0" in said
+        and "95 % interval over speakers" in said
+    )
+    assert axes.get_xlabel() == "UAR (%)" and figure.get_figwidth() == style.WIDE_COLUMN
+    assert_nothing_is_cut_off(figure)
+
+
+def test_methods_figure_says_what_it_lacks():
+    with pytest.raises(ValueError, match="no methods"):
+        curves.methods_figure(METHODS.head(0), 0.2)
+    with pytest.raises(
+        ValueError,
+        match="no method 'ANIL' to highlight: the table has nearest prototype, MAML, ProtoNet",
+    ):
+        curves.methods_figure(METHODS, 0.2, highlight=["ANIL", "MAML"])
+    marked = curves.methods_figure(METHODS, 0.2, unit="films", marks=["Transductive: x."])
+    assert "interval over films" in words(marked) and "Transductive: x." in words(marked)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: figures.accuracy_by_step_figure(STUDY, 0.2),
+        lambda: curves.learning_curve_figure(records()),
+        lambda: curves.methods_figure(METHODS, 0.2),
+    ],
+)
+def test_figures_are_saved_exactly_and_leave_no_trace_in_pyplot(make, tmp_path):
+    import matplotlib.pyplot as plt
+
+    before, opened = dict(matplotlib.rcParams), plt.get_fignums()
+    saved = [style.save_figure(make(), tmp_path / name) for name in "ab"]
+    assert [path.suffix for path in saved[0]] == [".png", ".pdf", ".svg"]
+    assert [path.read_bytes() for path in saved[0]] == [path.read_bytes() for path in saved[1]]
+    assert make()._repr_png_().startswith(b"\x89PNG") and (
+        dict(matplotlib.rcParams),
+        plt.get_fignums(),
+    ) == (before, opened)
+
+
+def decorated(function):
+    @functools.wraps(function)
+    def inside(*arguments):
+        return function(*arguments)
+
+    return inside
+
+
+@decorated
+def adapt(weights, rate=0.1):
+    """One inner step: "<" is kept."""
+    return [w - rate for w in weights if w < 3]
+
+
+def plain_text(page):
+    code = re.search(r"<pre[^>]*>(.*)</pre>", page, re.S).group(1)
+    return html.unescape(re.sub(r"<[^>]+>", "", code))
+
+
+def test_source_is_the_text_of_the_function_with_its_place():
+    found = source.source_of(adapt)
+    assert found.text.startswith(
+        "@decorated\ndef adapt(weights, rate=0.1):"
+    ) and found.text.endswith("if w < 3]")
+    first = next(
+        i
+        for i, text in enumerate(pathlib.Path(__file__).read_text().splitlines(), 1)
+        if text.startswith("@decorated")
+    )
+    assert found.place == f"test_curves.py, line {first}" and found.name == "adapt"
+    for wrapped in (
+        functools.partial(adapt, rate=2),
+        functools.cache(adapt),
+        functools.partial(functools.cache(adapt)),
+    ):
+        assert (source.source_of(wrapped).text, source.source_of(wrapped).place) == (
+            found.text,
+            found.place,
+        )
+    assert plain_text(found._repr_html_()).strip() == found.text and "color:" in found._repr_html_()
+    assert repr(found) == f"# {found.place}\n{found.text}"
+    method = source.source_of(curves.LiveCurve.finish)
+    assert (
+        method.name == "LiveCurve.finish"
+        and method.text.startswith("def finish(self")
+        and "\n    from IPython import" in method.text
+    )
+    assert re.fullmatch(r"colab_utils/display/curves\.py, line \d+", method.place)
+    assert source.source_of(curves.LiveCurve).text.startswith("class LiveCurve:")
+
+
+def test_show_source_displays_each_function_and_says_what_has_none(monkeypatch):
+    shown = []
+    monkeypatch.setattr(IPython.display, "display", shown.append)
+    source.show_source(adapt, player_html)
+    assert [one.name for one in shown] == ["adapt", "player_html"]
+    for nothing, message in (
+        ((len,), "len has no Python source to show"),
+        ((3,), "int has no Python source"),
+        ((), "was given nothing"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            source.show_source(*nothing)
+    assert len(shown) == 2

@@ -1,0 +1,183 @@
+"""Pairs of corpora on request: published tasks as published, all others in their manner, and the
+panel that switches between them.
+"""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_curves import line, words
+
+from colab_utils import corpora
+from colab_utils.methods.emofsl import figures, retrieval
+from colab_utils.methods.emofsl.emofsl import levels_and_margins
+from colab_utils.methods.emofsl.panel import panel
+from colab_utils.methods.emofsl.retrieval import distance_table
+from colab_utils.methods.emofsl.settings import EmofslConfig
+from colab_utils.methods.emofsl.transfers import Transfers
+from colab_utils.protocols.published import load_protocol
+from colab_utils.results.tables import PUBLISHED_COLUMNS, published_table
+from colab_utils.settings import SettingError
+
+FOUR = ["anger", "happiness", "neutral", "sadness"]
+
+
+@pytest.fixture(scope="module")
+def transfers(embedded_workspace):
+    manifest = corpora.open_corpora(["synthetic"], "", embedded_workspace[0])
+    return Transfers(load_protocol("emofsl"), manifest, embedded_workspace[0], progress=False)
+
+
+def test_a_pair_is_made_once_and_holds_the_chosen_emotions_alone(transfers):
+    study = transfers.study("synthetic-studio", "synthetic-phone", "logmel", FOUR)
+    assert transfers.study("synthetic-studio", "synthetic-phone", "logmel", FOUR) is study
+    assert (
+        set(study.rows["corpus"]) == {"synthetic-studio", "synthetic-phone"}
+        and study.labels == FOUR
+    )
+    other = transfers.study("synthetic-phone", "synthetic-room", "logmel", ["fear", "sadness"])
+    assert set(other.rows["emotion"]) == {"fear", "sadness"} and other.store is study.store
+
+
+def test_a_published_pair_is_the_published_task_and_other_emotions_are_not(transfers):
+    assert transfers.task("ravdess", "iemocap", FOUR).name == "R-I"
+    assert transfers.task("ravdess", "iemocap", FOUR).folds == {"by": "session"}
+    assert transfers.task("ravdess", "iemocap", ["anger", "sadness"]).name == "ravdess-iemocap"
+    merging = Transfers(
+        load_protocol("emofsl"), transfers.manifest, transfers.root, merge={"calm": "neutral"}
+    )
+    assert merging.task("ravdess", "iemocap", FOUR).name == "ravdess-iemocap"
+    assert merging.task("ravdess", "iemocap", FOUR).merge == {
+        "excited": "happiness",
+        "calm": "neutral",
+    }
+
+
+@pytest.mark.parametrize("emotions", [[], ["anger"]])
+def test_fewer_than_two_emotions_are_refused(transfers, emotions):
+    with pytest.raises(SettingError, match="choose two or more"):
+        transfers.study("synthetic-studio", "synthetic-phone", "logmel", emotions)
+
+
+def test_emotions_are_a_list_or_a_text(transfers):
+    listed = transfers.study("synthetic-studio", "synthetic-phone", "logmel", ["anger", "sadness"])
+    text = transfers.study("synthetic-studio", "synthetic-phone", "logmel", "anger, sadness")
+    assert text is listed and text.labels == ["anger", "sadness"]
+
+
+def test_the_panel_says_what_the_study_runs(transfers):
+    config = EmofslConfig(n_boot=10, source_epochs=3, n_draws=2, epochs=5)
+    study = transfers.study("synthetic-studio", "synthetic-phone", "logmel", FOUR)
+    shown = panel(transfers, study, config)
+    start = {
+        "source": "synthetic-studio",
+        "target": "synthetic-phone",
+        "features": "logmel",
+        "emotions": tuple(FOUR),
+    }
+    assert shown.config == config and shown.chosen == start
+    shown.set(
+        source="synthetic-room", emotions=("anger", "sadness"), shots=2, beta=0.3, decision="head"
+    )
+    runs = shown.run_once()
+    assert set(runs) == {
+        (name, 2) for name in ("nearest prototype", "BTL, head", "FSTL, head", "EMOFSL, head")
+    }
+    run = runs["EMOFSL, head", 2]
+    assert run.config["settings"]["beta"] == 0.3 and run.metrics["chance"] == 0.5
+    assert run.config["task"] == "synthetic-room-synthetic-phone"
+    assert run.config["preset"] == "default" and run.config["changed"] == {
+        "shots": 2,
+        "n_draws": 2,
+        "beta": 0.3,
+        "epochs": 5,
+        "source_epochs": 3,
+    }
+    with pytest.raises(SettingError, match="source"):
+        shown.set(source="emodb")
+
+
+def test_pictures_are_drawn_where_they_are_asked_for(transfers):
+    config = EmofslConfig(n_boot=10, source_epochs=3, n_draws=2, shots=1, epochs=5)
+    study = transfers.study("synthetic-studio", "synthetic-phone", "logmel", FOUR)
+    for pictures in (False, True):
+        runs = study.compare(
+            config, methods=["BTL"], decisions=["head"], baselines=[], pictures=pictures
+        )
+        path = runs["BTL, head", 1].path
+        assert (path / "confusion_matrix.csv").exists() == pictures
+        assert (path / "confusion_matrix.pdf").exists() == pictures
+
+
+def test_the_figures_of_the_notebook_are_those_of_the_runs(transfers):
+    config = EmofslConfig(n_boot=10, source_epochs=3, n_draws=3, shots=2, epochs=5)
+    study = transfers.study("synthetic-studio", "synthetic-phone", "logmel", FOUR)
+    runs = study.compare(config, shots="1", decisions=["head"], pictures=False)
+    table = study.table(runs, config)
+    names = [name for name, k in runs if k == 2]
+    assert list(table.index) == names and table.loc["BTL, head", "difference"] == ""
+    for (name, k), run in runs.items():
+        if k == 2:
+            assert table.loc[name, "UAR %"] == f"{100 * run.metrics['uar']:.1f}"
+    curves = figures.shots_figure(study, runs, config)
+    for method in ("BTL", "EMOFSL"):
+        rates = [100 * runs[f"{method}, head", k].metrics["uar"] for k in (1, 2)]
+        assert list(line(curves.axes[0], method).get_ydata()) == pytest.approx(rates)
+    assert "synthetic-studio-synthetic-phone, logmel, decided by head" in words(curves)
+    tables = {name: runs[f"{name}, head", 2].predictions for name in ("BTL", "FSTL", "EMOFSL")}
+    luck = figures.luck_figure(study, runs, config)
+    rates = 100 * figures.uar_by_draw(tables, study.labels)
+    for name in tables:
+        assert list(line(luck.axes[0], name).get_ydata()) == pytest.approx(list(rates[name]))
+    drawn = (
+        curves,
+        luck,
+        figures.matrices_figure(study, runs, config),
+        figures.support_figure(study, runs, config),
+    )
+    for figure in drawn:
+        assert "Synthetic corpus" in words(figure)
+    assert figures.layers_figure(study, config) is None
+    found = retrieval.embeddings(study, config)
+    assert "Synthetic corpus" in words(retrieval.maps_figure(study, found))
+    assert list(retrieval.nearest_table(found).index) == ["before", "after"]
+
+
+def test_published_figures_are_those_of_the_paper_and_only_of_its_tasks():
+    table = published_table(load_protocol("emofsl").published)
+    assert tuple(table.columns) == PUBLISHED_COLUMNS
+    five = table[table["k"] == 5].pivot(index="task", columns="method", values="rate")
+    assert (
+        five.shape == (6, 3)
+        and five["EMOFSL"].mean() == pytest.approx(0.4657, abs=1e-4)
+        and five["BTL"].mean() == pytest.approx(0.4482, abs=1e-4)
+    )
+    assert published_table(load_protocol("emofsl").published, "emodb-emovo").empty
+
+
+def test_levels_and_margins_are_the_papers_for_its_emotions_and_graded_ones_lie_between():
+    levels, margins = levels_and_margins(EmofslConfig.from_preset("paper"), FOUR)
+    far = {frozenset(pair) for pair in levels.stack()[lambda one: one == "PN"].index}
+    assert far == {
+        frozenset({"happiness", "sadness"}),
+        frozenset({"anger", "sadness"}),
+    } and margins == {"PN": 1.0, "MN": 0.6}
+    graded = levels_and_margins(
+        dataclasses.replace(EmofslConfig.from_preset("paper"), margins="graded"), FOUR
+    )[1]
+    between = graded.to_numpy()[~np.eye(4, dtype=bool)]
+    assert between.min() == pytest.approx(0.6) and between.max() == pytest.approx(1.0)
+
+
+def test_distances_are_those_of_vectors_of_length_one():
+    rng = np.random.default_rng(0)
+    vectors, names = rng.normal(size=(6, 3)), list("abcdef")
+    asked = np.array([True, True, False, False, False, False])
+    table = distance_table(vectors, names, asked, ~asked)
+    assert list(table.index) == ["a", "b"] and list(table.columns) == list("cdef")
+    one, other = (vectors[i] / np.linalg.norm(vectors[i]) for i in (1, 3))
+    assert table.loc["b", "d"] == pytest.approx(np.linalg.norm(one - other))
+    with pytest.raises(ValueError, match="no queries"):
+        distance_table(vectors, names, np.zeros(6, dtype=bool), asked)
+    assert isinstance(table, pd.DataFrame)

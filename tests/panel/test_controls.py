@@ -1,0 +1,342 @@
+"""The panel without a browser: settings in, settings out, what a run may do, and what stays when
+ipywidgets is missing.
+"""
+
+import dataclasses
+import importlib.util
+
+import ipywidgets
+import nbclient
+import pytest
+from browser import make_notebook
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from colab_utils.panel import fields
+from colab_utils.panel.panel import Panel, error_html
+from colab_utils.settings import SettingError, setting
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    window: int = 400
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    n_shot: int = setting(5, "Support utterances per emotion.", low=1, high=20)
+    patience: int = setting(3, "Checks without a gain before stopping.", low=1)
+    learning_rate: float = setting(3e-4, "Step size.", low=1e-5, high=1e-1)
+    dropout: float = setting(0.3, "Share of units left out.", low=0.0, high=0.9, step=0.1)
+    rule: str = setting("nearest", "How a query is labelled.", options=("nearest", "linear"))
+    second_order: bool = setting(True, "Differentiate through the inner loop.")
+    emotions: tuple = setting(
+        ("sadness", "anger"), "Emotions of a task.", options=("anger", "fear", "sadness")
+    )
+    seeds: tuple = setting((0, 1), "Seeds of the run.")
+    limit: object = setting(None, "Most utterances, None for all.")
+    name: str = setting("", "Name of the run.")
+    front_end: Spec = setting(Spec(), "What the network hears.")
+
+
+WIDGETS = {
+    "n_shot": ipywidgets.IntSlider,
+    "patience": ipywidgets.IntText,
+    "learning_rate": ipywidgets.FloatLogSlider,
+    "dropout": ipywidgets.FloatSlider,
+    "rule": ipywidgets.Dropdown,
+    "second_order": ipywidgets.Checkbox,
+    "emotions": ipywidgets.Checkbox,
+    "seeds": ipywidgets.Text,
+    "limit": ipywidgets.Text,
+    "name": ipywidgets.Text,
+}
+
+
+def widget_of(panel, name):
+    return panel._fields[name]._parts[0]
+
+
+def text_of(panel):
+    return panel._code.value
+
+
+def test_each_setting_has_its_widget_with_label_and_help():
+    panel = Panel(Config, run=print)
+    assert {name: type(widget_of(panel, name)) for name in panel._fields} == WIDGETS
+    for field in dataclasses.fields(Config):
+        if field.name in WIDGETS:
+            row = panel._fields[field.name]
+            tooltip = (
+                row._parts[0].tooltip
+                if row._parts[0].has_trait("tooltip")
+                else row._parts[0].description_tooltip
+            )
+            assert tooltip == field.metadata["help"]
+            assert field.metadata["help"] in row.box.children[-1].value
+    assert widget_of(panel, "learning_rate").description == "learning rate"
+    assert "front_end" in "".join(
+        child.value for child in panel.box.children if isinstance(child, ipywidgets.HTML)
+    ), "what cannot be set is said"
+
+
+def test_ranges_reach_the_sliders():
+    panel = Panel(Config, run=print)
+    shot, rate, dropout = (
+        widget_of(panel, name) for name in ("n_shot", "learning_rate", "dropout")
+    )
+    assert (shot.min, shot.max, shot.step) == (1, 20, 1)
+    assert (10**rate.min, 10**rate.max) == pytest.approx((1e-5, 1e-1))
+    assert (dropout.min, dropout.max, dropout.step, dropout.readout_format) == (0, 0.9, 0.1, ".1f")
+    assert [widget.description for widget in panel._fields["emotions"]._parts] == [
+        "anger",
+        "fear",
+        "sadness",
+    ]
+
+
+def test_an_untouched_panel_gives_its_start():
+    start = Config(n_shot=7, learning_rate=0.00123456789, emotions=("fear",))
+    assert Panel(Config, run=print).config == Config()
+    assert Panel(start, run=print).config == start
+
+
+VALID = st.builds(
+    Config,
+    n_shot=st.integers(1, 20),
+    patience=st.integers(1, 10**6),
+    rule=st.sampled_from(["nearest", "linear"]),
+    learning_rate=st.floats(1e-5, 1e-1).map(lambda x: min(max(float(f"{x:.3g}"), 1e-5), 1e-1)),
+    dropout=st.floats(0, 0.9).map(lambda x: round(x, 6)),
+    second_order=st.booleans(),
+    emotions=st.sampled_from(
+        [(), ("anger",), ("anger", "fear"), ("sadness", "anger"), ("anger", "fear", "sadness")]
+    ),
+    seeds=st.lists(st.integers(0, 99), max_size=4).map(tuple),
+    limit=st.none() | st.integers(1, 9),
+    name=st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=8),
+)
+SHARED = Panel(Config, run=print)
+
+
+@settings(deadline=None, max_examples=60)
+@given(VALID)
+def test_any_valid_settings_pass_through_the_widgets_unchanged(config):
+    SHARED.set(**{field.name: getattr(config, field.name) for field in dataclasses.fields(config)})
+    assert SHARED.config == config
+    code = SHARED._code.value.partition("CONFIG = ")[2].removesuffix("</pre>")
+    assert eval(__import__("html").unescape(code), {"Config": Config, "Spec": Spec}) == config
+
+
+def test_slider_arithmetic_leaves_no_dust_and_stays_in_range():
+    panel = Panel(Config, run=print)
+    widget_of(panel, "dropout").value = 0.1 + 0.2 + 0.3
+    widget_of(panel, "learning_rate").value = 10**-1.0000000000000002
+    assert panel.config.dropout == 0.6
+    widget_of(panel, "learning_rate").value = 10 ** widget_of(panel, "learning_rate").max
+    assert panel.config.learning_rate == 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Odd:
+    rate: float = setting(0.01, "a range whose ends have many digits", low=1.2345e-4, high=0.12355)
+
+
+@pytest.mark.parametrize(("end", "value"), [("min", 1.2345e-4), ("max", 0.12355)])
+def test_the_ends_of_a_logarithmic_slider_are_the_range(end, value):
+    panel = Panel(Odd, run=print)
+    widget_of(panel, "rate").value = 10 ** getattr(widget_of(panel, "rate"), end)
+    assert panel.config.rate == value
+
+
+def test_code_follows_the_widgets_and_errors_stand_in_its_place():
+    panel = Panel(Config, run=print)
+    widget_of(panel, "n_shot").value = 9
+    assert "CONFIG = Config(n_shot=9)" in text_of(panel)
+    widget_of(panel, "patience").value = 0
+    assert "patience = 0: must be at least 1" in text_of(panel) and panel.run_button.disabled
+    with pytest.raises(SettingError, match="patience = 0"):
+        _ = panel.config
+    widget_of(panel, "patience").value = 4
+    widget_of(panel, "seeds").value = "(0, 1"
+    assert "seeds = " in text_of(panel) and "write a Python value such as (0, 1)" in text_of(
+        panel
+    ).replace("&#x27;", "'")
+    panel.reset()
+    assert (
+        panel.config == Config() and not panel.run_button.disabled and "Config()" in text_of(panel)
+    )
+
+
+def test_set_refuses_what_cannot_work_and_changes_nothing():
+    panel = Panel(Config, run=print)
+    with pytest.raises(SettingError, match="n_shot = 99: must be at most 20"):
+        panel.set(n_shot=99, rule="linear")
+    assert panel.config == Config()
+    with pytest.raises(SettingError, match="has no setting 'n_shots': did you mean 'n_shot'"):
+        panel.set(n_shots=3)
+    with pytest.raises(SettingError, match="n_shot = 0"):
+        Panel(Config(n_shot=0), run=print)
+
+
+def test_run_gets_the_settings_and_everything_is_greyed_out_meanwhile():
+    seen = {}
+
+    def run(config):
+        seen.update(
+            config=config,
+            busy=[button.disabled for button in panel._buttons],
+            name=panel.run_button.description,
+            slider=widget_of(panel, "n_shot").disabled,
+        )
+        return "result"
+
+    panel = Panel(Config, run, download=print)
+    panel.set(n_shot=3)
+    panel.run_button.click()
+    assert seen == {
+        "config": Config(n_shot=3),
+        "busy": [True] * 3,
+        "name": "Running…",
+        "slider": True,
+    }
+    assert panel.result == "result" and panel.run_button.description == "Run"
+    assert (
+        not any(button.disabled for button in panel._buttons)
+        and not widget_of(panel, "n_shot").disabled
+    )
+    assert "Done in" in panel._status.value
+
+
+@pytest.mark.parametrize("error", [ValueError("emotions = (): choose <one>"), KeyboardInterrupt()])
+def test_an_error_is_shown_by_the_button_and_raised_by_run_once(error, capsys):
+    def run(_config):
+        raise error
+
+    panel = Panel(Config, run)
+    panel.run_button.click()
+    assert (
+        not panel.run_button.disabled and "Stopped" in panel._status.value and panel.result is None
+    )
+    assert "HTML object" in capsys.readouterr().out, "the error was displayed"
+    with pytest.raises(type(error)):
+        panel.run_once()
+
+
+def test_error_html_is_one_sentence_with_the_details_folded():
+    try:
+        raise ValueError("a <b> & c")
+    except ValueError as error:
+        page = error_html(error)
+    sentence, details = page.split("<details>")
+    assert "ValueError: a &lt;b&gt; &amp; c" in sentence and "Traceback" not in sentence
+    assert "Traceback" in details and "<b> &" not in page
+
+
+def test_download_gets_the_last_result(capsys):
+    given_out = []
+    panel = Panel(Config, run=lambda config: config.n_shot, download=given_out.append)
+    panel.download_button.click()
+    assert given_out == [] and "press Run first" in capsys.readouterr().out
+    panel.run_once()
+    panel.download_button.click()
+    assert given_out == [5]
+    assert len(Panel(Config, run=print)._buttons) == 2, (
+        "no Download button without something to download"
+    )
+
+
+def test_without_ipywidgets_the_settings_are_plain(monkeypatch, capsys):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    panel = Panel(Config, run=lambda config: config.n_shot * 2, title="Few shots")
+    panel._ipython_display_()
+    shown = capsys.readouterr().out
+    assert "Few shots" in shown and "panel.set(name=value); panel.run_once()" in shown
+    for field in dataclasses.fields(Config):
+        assert field.name in shown and field.metadata["help"] in shown
+    assert "[1 to 20]" in shown and "{nearest, linear}" in shown
+    panel.set(n_shot=8)
+    assert panel.run_once() == panel.result == 16
+    with pytest.raises(SettingError):
+        panel.set(rule="best")
+    panel.reset()
+    assert panel.config == Config()
+
+
+@pytest.mark.parametrize("widgets", [True, False])
+def test_choices_stand_before_the_settings_and_reach_the_run_by_name(monkeypatch, widgets):
+    if not widgets:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    seen = []
+    choices = {
+        "target": setting("emodb", "which corpus is tested", options=("emodb", "emovo")),
+        "emotions": setting(("anger",), "the ways", options=("anger", "fear")),
+    }
+    panel = Panel(
+        Config(n_shot=3),
+        run=lambda config, **chosen: seen.append((config, chosen)),
+        choices=choices,
+    )
+    panel.set(target="emovo", n_shot=4)
+    panel.run_once()
+    assert seen == [(Config(n_shot=4), {"target": "emovo", "emotions": ("anger",)})]
+    assert list(panel.start.__dict__)[:3] == ["target", "emotions", "n_shot"]
+    with pytest.raises(SettingError, match="target = 'savee': choose from 'emodb', 'emovo'"):
+        panel.set(target="savee")
+    with pytest.raises(SettingError, match="n_shot = 2.5: a whole number is needed"):
+        panel.set(n_shot=2.5)
+    if widgets:
+        assert "target = &#x27;emovo&#x27;" in text_of(
+            panel
+        ) and "CONFIG = Config(n_shot=4)" in text_of(panel)
+
+
+def test_a_panel_of_choices_alone():
+    panel = Panel(None, run=lambda **chosen: chosen, choices={"words": setting("", "words")})
+    panel.set(words="5shot")
+    assert panel.run_once() == {"words": "5shot"} and panel.config is None
+
+
+def test_every_widget_is_wide_enough_for_its_label():
+    width = float(
+        fields.make_fields(Config())[0]._parts[0].style.description_width.removesuffix("em")
+    )
+    assert width >= 0.55 * max(map(len, WIDGETS)), "an em is about twice the width of a letter"
+
+
+CELLS = (
+    """
+import dataclasses
+from colab_utils.settings import setting
+from colab_utils.panel.panel import Panel
+@dataclasses.dataclass(frozen=True)
+class C:
+    n: int = setting(2, "a number", low=1, high=5)
+def run(config):
+    print("ran with", config.n)
+    if config.n == 4:
+        raise ValueError("four is refused")
+panel = Panel(C, run)
+panel""",
+    "panel.run_once()",
+    "panel.set(n=3); panel.run_once()",
+    "panel.set(n=4); panel.run_once()",
+)
+
+
+def test_headless_a_run_replaces_its_output_and_a_failing_one_fails_the_notebook(tmp_path):
+    notebook = make_notebook(*CELLS)
+    with pytest.raises(nbclient.exceptions.CellExecutionError, match="four is refused"):
+        nbclient.NotebookClient(
+            notebook, timeout=60, resources={"metadata": {"path": str(tmp_path)}}
+        ).execute()
+    assert notebook.cells[2].outputs == [], "what a run prints goes into the panel"
+    notebook = make_notebook(*CELLS[:3])
+    nbclient.NotebookClient(
+        notebook, timeout=60, resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
+    stored = notebook.metadata["widgets"]["application/vnd.jupyter.widget-state+json"][
+        "state"
+    ].values()
+    outputs = [output for model in stored for output in model["state"].get("outputs", [])]
+    assert [output["text"] for output in outputs] == ["ran with 3\n"]

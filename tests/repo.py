@@ -1,0 +1,5 @@
+"""Where the repository lies."""
+
+import pathlib
+
+REPO = pathlib.Path(__file__).resolve().parent.parent

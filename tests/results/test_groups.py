@@ -1,0 +1,148 @@
+"""Runs of one question: found across methods, named apart, chosen by words, and compared as
+`methods_table` does.
+"""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from colab_utils.display import captions
+from colab_utils.panel.panel import Panel
+from colab_utils.results import groups
+from colab_utils.results.predictions import PredictionError
+from colab_utils.results.runs import open_run
+from colab_utils.results.tables import methods_table
+
+LABELS = ["anger", "sadness"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    rate: float = 0.5
+
+
+def table(right, corpus="aa", speakers=4, each=6, flip=False):
+    rng = np.random.default_rng(0)
+    rows = [
+        (f"{corpus}/{who}-{label}-{i}", corpus, f"s{who}", label)
+        for who in range(speakers)
+        for label in LABELS
+        for i in range(each)
+    ]
+    frame = pd.DataFrame(rows, columns=["utt_id", "corpus", "speaker", "true"])
+    if flip:
+        frame.loc[0, "true"] = "sadness"
+    other = {"anger": "sadness", "sadness": "anger"}
+    pred = [true if rng.random() < right else other[true] for true in frame["true"]]
+    return frame.assign(pred=pred, method="m", rule="inductive", seed=0, fold="0", draw=0, task=0)
+
+
+def make(root, method, name, rate, predictions, done=True):
+    split = pd.DataFrame(
+        {
+            "utt_id": ["x/1"],
+            "speaker": ["x/s"],
+            "fold": "0",
+            "seed": 0,
+            "draw": 0,
+            "task": 0,
+            "role": "train",
+        }
+    )
+    run = open_run(root, method, name, Config(rate), {}, split)
+    run.finish(predictions, LABELS, n_boot=50)
+    if done:
+        run.mark_done()
+    return run
+
+
+@pytest.fixture
+def root(tmp_path):
+    make(tmp_path, "baselines", "aa-logmel-logistic", 0.1, table(0.6))
+    make(tmp_path, "emofsl", "bb-aa-EMOFSL-head-5shot", 0.1, table(0.9))
+    make(tmp_path, "emofsl", "bb-aa-EMOFSL-head-15shot", 0.1, table(0.8))
+    make(tmp_path, "emofsl", "bb-aa-EMOFSL-head-15shot", 0.2, table(0.7))
+    make(tmp_path, "emofsl", "bb-aa-unfinished", 0.2, table(0.7), done=False)
+    make(tmp_path, "baselines", "cc-logistic", 0.1, table(0.6, corpus="cc"))
+    make(tmp_path, "baselines", "aa-other-labels", 0.1, table(0.6, flip=True))
+    (tmp_path / "runs" / "emofsl" / "torn-0123456789ab").mkdir()
+    (tmp_path / "runs" / "emofsl" / "torn-0123456789ab" / "config.json").write_text("{")
+    return tmp_path
+
+
+def test_runs_of_the_same_utterances_are_found_whoever_made_them(root, capsys):
+    found = groups.comparable_runs(root, progress=False)
+    assert "left out" in capsys.readouterr().out
+    titles = list(found)
+    assert titles == [
+        f"{title}, 2 emotions, 48 utterances{number}"
+        for title, number in (("aa", " (1)"), ("aa", " (2)"), ("cc", ""))
+    ]
+    first = found[titles[0]]
+    assert len(first) == 4 and "aa-logmel-logistic" in first and "bb-aa-EMOFSL-head-5shot" in first
+    twins = [name for name in first if "15shot" in name]
+    assert len(twins) == 2 and all(len(name.split(" ")[1]) == 4 for name in twins), (
+        "runs of one name are told apart by their hash"
+    )
+    assert {run.config["settings"]["rate"] for name, run in first.items() if name in twins} == {
+        0.1,
+        0.2,
+    }
+    assert groups.comparable_runs(root / "nowhere", progress=False) == {}
+
+
+def test_words_begin_a_part_of_a_name(root):
+    runs = groups.comparable_runs(root, progress=False)["aa, 2 emotions, 48 utterances (1)"]
+    assert list(groups.chosen_runs(runs, "5shot")) == ["bb-aa-EMOFSL-head-5shot"]
+    assert (
+        len(groups.chosen_runs(runs, "bb-aa -5shot")) == 2
+        and len(groups.chosen_runs(runs, "head")) == 3
+    )
+    rates = [run.metrics["uar"] for run in groups.chosen_runs(runs).values()]
+    assert rates == sorted(rates, reverse=True) and len(groups.chosen_runs(runs, most=2)) == 2
+    with pytest.raises(
+        ValueError, match="no run's name holds 'nothing': there are aa-logmel-logistic"
+    ):
+        groups.chosen_runs(runs, "nothing")
+
+
+def test_the_comparison_is_that_of_methods_table(root):
+    questions = groups.comparable_runs(root, progress=False)
+    panel = Panel(
+        None,
+        run=lambda **chosen: groups.compared(questions, **chosen),
+        choices=groups.choices(questions),
+    )
+    runs, found = panel.run_once()
+    best = next(iter(runs))
+    assert best == "bb-aa-EMOFSL-head-5shot" and np.isnan(
+        found.set_index("method").loc[best, "difference"]
+    )
+    pd.testing.assert_frame_equal(found, methods_table(runs, best))
+    panel.set(words="bb", against="bb-aa-EMOFSL-head-5shot")
+    runs, found = groups.compared(questions, **panel.chosen)
+    assert list(runs)[0] == "5shot" and (found["difference"].dropna() < 0).all(), (
+        "what all names begin with is left out"
+    )
+    panel.set(against="nobody")
+    with pytest.raises(PredictionError, match="no run named 'nobody'"):
+        groups.compared(questions, **panel.chosen)
+
+
+def test_stamps_that_not_all_runs_have_name_theirs():
+    one, two = table(0.9), table(0.8).assign(rule="transductive: speaker-normalised")
+    metrics = {"speaker_independence": "unknown", "notes": []}
+    shared, own = captions.stamps_of_all({"one": (one, metrics), "two": (two, metrics)})
+    assert shared.startswith("Speaker independence unknown") and own.startswith("two: Transductive")
+
+
+@pytest.mark.parametrize("method", ["few-shot", "domains", "spectrograms"])
+def test_runs_of_the_rooms_old_names_stay_readable(tmp_path, method):
+    """Their folders, facts and parts look as they did before the contract."""
+    make(tmp_path, method, "old", 0.5, table(0.6))
+    make(tmp_path, "maml", "new", 0.6, table(0.9))
+    questions = groups.comparable_runs(tmp_path, progress=False)
+    runs, found = groups.compared(questions, next(iter(questions)))
+    assert {run.config["method"] for run in runs.values()} == {method, "maml"} and len(found) == 2
