@@ -1,4 +1,5 @@
-# Two commands: `make run` (the main job) and `make test`. Each does its whole set-up on a machine with Python >= 3.11.
+# Two commands: `make run` (the main job) and `make test`. Each does its whole set-up on a machine
+# with Python >= 3.11. While one works on the code: `make check`. Before a release: `make long`.
 #   make run                                       the embedded synthetic corpus
 #   make run NOTEBOOK=02_maml_training             another notebook
 #   make run CORPUS=emodb AUDIO=path/to/audio      real speech (more: FEATURES=egemaps, SETTINGS="CLASSIFIER=linear-svm C=0.001")
@@ -13,7 +14,7 @@ FEATURES ?=
 export MPLBACKEND = Agg
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
-.PHONY: run test long setup run-embedded lint clean
+.PHONY: run check test long setup run-embedded clean
 
 setup: $(VENV)/.ready
 
@@ -29,19 +30,26 @@ run: setup
 	$(BIN)/python tools/run_notebook.py notebooks/$(NOTEBOOK).ipynb \
 	    $(if $(CORPUS),CORPUS="$(CORPUS)") $(if $(AUDIO),AUDIO="$(abspath $(AUDIO))") $(if $(FEATURES),FEATURES="$(FEATURES)") $(SETTINGS)
 
-test: setup run-embedded
-	$(BIN)/python -m pytest
+# One thread each, so that the tests of as many files run at once as there are cores.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
+# For every save: lint, format, and the tests that take no time.
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python tools/stamp_forms.py --check
+	$(PYTEST) -m "not slow and not long"
+
+test: check run-embedded
+	$(PYTEST) -m "slow and not long"
 
 # What takes long: each study killed twelve times.
 long: setup
-	KILLS=4 $(BIN)/python -m pytest tests/notebooks/test_kills.py
+	$(PYTEST) -m long
 
 # The tests leave the same page as `make run` does: the main job on the embedded corpus.
 run-embedded: setup
 	$(BIN)/python tools/run_notebook.py notebooks/01_feature_extraction.ipynb CORPUS=synthetic
-
-lint: setup
-	$(BIN)/ruff check .
 
 clean:
 	rm -rf $(VENV) out build dist *.egg-info

@@ -1,8 +1,10 @@
-"""A notebook in a real browser: classic Notebook 6.5.7 on loopback, Chromium through playwright,
-real keys and clicks.
+"""A notebook in a real browser: classic Notebook 6.5.7, Chromium through playwright, real clicks.
 
-    with notebook_page(folder, notebook) as page:       # notebook: an nbformat notebook; folder:
-        its fresh working folder run_all(page) page.get_by_role("button", name="Run").click()
+    with notebook_page(folder, notebook) as page:
+        run_all(page)
+        page.get_by_role("button", name="Run").click()
+
+`notebook` is an nbformat notebook, `folder` its fresh working folder.
 
 With BROWSER_SHOTS=<folder> a failing test leaves a screenshot there. Without Chromium, playwright
 or Notebook the test is skipped with the reason; with REQUIRE_BROWSER=1 it fails instead.
@@ -22,6 +24,7 @@ import urllib.request
 
 import nbformat
 import pytest
+from repo import REPO
 
 FLAGS = [
     "--no-sandbox",
@@ -33,7 +36,6 @@ FLAGS = [
     "--disable-sync",
     "--disable-dev-shm-usage",
 ]
-from repo import REPO
 
 IDLE = "#kernel_indicator_icon.kernel_idle_icon"
 
@@ -237,7 +239,7 @@ def run_all(page, seconds: float = 120) -> None:
     assert not errors, errors[0]
 
 
-def wait_until(condition, what: str, seconds: float = 20) -> None:
+def wait_until(condition, what: str, seconds: float = 60) -> None:
     """Wait until `condition()` is true; fails the test with `what` was waited for."""
     end = time.monotonic() + seconds
     while not condition():

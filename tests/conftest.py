@@ -1,13 +1,13 @@
-"""Shared fixtures: small audio files, and the folder of real emotional speech where there is one."""
+"""Shared fixtures: small audio files, real speech where there is some, the embedded corpus."""
 
 import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import soundfile
+from filelock import FileLock
+from notebook_runs import run
 from repo import REPO
 
 
@@ -42,22 +42,18 @@ def tone():
 
 
 @pytest.fixture(scope="session")
-def embedded_workspace(tmp_path_factory) -> tuple[pathlib.Path, str]:
-    """The workspace after notebook 01 ran headless on the embedded corpus, once for all tests, and
-    what it printed. Copy it, don't write to it.
+def embedded_workspace(tmp_path_factory, worker_id) -> tuple[pathlib.Path, str]:
+    """The workspace after notebook 01 ran headless on the embedded corpus, and what it printed.
+
+    Made once for all workers of a test session. Copy it, don't write to it.
     """
-    workspace = tmp_path_factory.mktemp("embedded")
-    command = [
-        sys.executable,
-        str(REPO / "tools" / "run_notebook.py"),
-        str(REPO / "notebooks" / "01_feature_extraction.ipynb"),
-    ]
-    done = subprocess.run(
-        command,
-        cwd=REPO,
-        env={**os.environ, "SER_WORKSPACE": str(workspace)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return workspace, done.stdout
+    shared = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        shared = shared.parent
+    workspace, printed = shared / "embedded", shared / "embedded.txt"
+    with FileLock(shared / "embedded.lock"):
+        if not printed.exists():
+            done = run("01_feature_extraction.ipynb", workspace)
+            assert done.returncode == 0, done.stdout + done.stderr
+            printed.write_text(done.stdout)
+    return workspace, printed.read_text()

@@ -1,8 +1,9 @@
-"""Write data_manifests/<corpus>.csv from the file names of a corpus, and stop when they do not give
-the counts on its card.
+"""Write data_manifests/<corpus>.csv from the file names of a corpus.
 
-    python tools/make_manifests.py FOLDER [corpus ...]     FOLDER holds emodb/, ravdess/, ...; no
-    audio is decoded
+    python tools/make_manifests.py FOLDER [corpus ...]
+
+FOLDER holds emodb/, ravdess/, ...; no audio is decoded. It stops when the names do not give the
+counts on the corpus' card.
 """
 
 from __future__ import annotations

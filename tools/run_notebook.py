@@ -1,7 +1,6 @@
 """Run a notebook from top to bottom without a browser, then make `out/index.html`.
 
-    python tools/run_notebook.py notebooks/01_feature_extraction.ipynb CORPUS=emodb
-    AUDIO=path/to/audio FEATURES=egemaps
+    python tools/run_notebook.py notebooks/01_feature_extraction.ipynb CORPUS=emodb AUDIO=folder
 
 Each NAME=VALUE replaces one line of the notebook's parameter cell; a value is read as Python where
 it is Python (5, 0.1, True, ["anger", "sadness"]) and as text otherwise. The executed notebook goes
@@ -67,6 +66,7 @@ def run_notebook(notebook: pathlib.Path, parameters: dict, out: pathlib.Path) ->
 
 
 def main() -> None:
+    """Run the notebook of the command line and make the page."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -14,8 +14,7 @@ import re
 
 REPO = pathlib.Path(__file__).resolve().parent.parent
 SLUG = r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}"
-# The constant (with \" inside a notebook's JSON) and the badge links hold our address whatever it
-# is.
+# The constant (with \" inside a notebook's JSON) and the badges hold our address whatever it is.
 PLACES = (
     re.compile(rf'(?P<before>REPOSITORY = \\?")(?P<slug>{SLUG})(?=\\?")'),
     re.compile(rf"(?P<before>colab\.research\.google\.com/github/)(?P<slug>{SLUG})(?=/blob/)"),
@@ -23,8 +22,9 @@ PLACES = (
 
 
 def stamped_files(root: pathlib.Path = REPO) -> list[pathlib.Path]:
-    """The files that may hold the address, those that exist; the package's own last, so that an
-    interrupted stamp can be repeated.
+    """The files that may hold the address, those that exist.
+
+    The package's own is the last, so that an interrupted stamp can be repeated.
     """
     single = [path for name in ("README.md", "CITATION.cff") if (path := root / name).is_file()]
     return [
@@ -33,11 +33,6 @@ def stamped_files(root: pathlib.Path = REPO) -> list[pathlib.Path]:
         *sorted(root.glob("notebooks/*.ipynb")),
         root / "colab_utils/__init__.py",
     ]
-
-
-def slugs_in(text: str) -> set[str]:
-    """Every address that stands in a badge or a REPOSITORY constant of `text`."""
-    return {match["slug"] for place in PLACES for match in place.finditer(text)}
 
 
 def current_slug(root: pathlib.Path = REPO) -> str:
@@ -76,6 +71,7 @@ def stamp(slug: str, root: pathlib.Path = REPO) -> list[pathlib.Path]:
 
 
 def main() -> None:
+    """Stamp the address of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -111,6 +111,7 @@ def parameter_cell(notebook: dict) -> dict:
 
 
 def main() -> None:
+    """Stamp all notebooks, or compare only."""
     stale = []
     for path in sorted((REPO / "notebooks").glob("*.ipynb")):
         notebook = json.loads(path.read_text(encoding="utf-8"))

@@ -17,7 +17,9 @@ from colab_utils.settings import setting
 class DemoConfig:
     n_shot: int = setting(2, "Labelled utterances per emotion in the support set.", low=1, high=10)
     learning_rate: float = setting(0.01, "Step size of the inner loop.", low=1e-4, high=1.0)
-    emotions: tuple = setting(("anger", "sadness"), "Emotions of a task.", options=("anger", "happiness", "sadness"))
+    emotions: tuple = setting(
+        ("anger", "sadness"), "Emotions of a task.", options=("anger", "happiness", "sadness")
+    )
     rule: str = setting("nearest", "How a query is labelled.", options=("nearest", "linear"))
     first_order: bool = setting(False, "Leave out second derivatives.")
 """

@@ -2,17 +2,12 @@
 
 import ast
 import json
-import pathlib
-import sys
 
 import pytest
-
+import stamp_forms
 from repo import REPO
 
-
-import stamp_forms  # noqa: E402
-
-from colab_utils.settings import SettingError, is_empty, read_as, with_settings  # noqa: E402
+from colab_utils.settings import SettingError, is_empty, read_as, with_settings
 
 WITH_SETTINGS = [
     path for path in sorted((REPO / "notebooks").glob("*.ipynb")) if not path.name.startswith("06")

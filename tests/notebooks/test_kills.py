@@ -1,7 +1,6 @@
 """Killed at any moment a study goes on and ends as if nothing had happened: all five, by SIGKILL.
 
-Each root is killed three times on its way; `make long` takes four roots a study (KILLS=4), the
-ordinary tests one.
+Four roots a study (KILLS=4), each killed three times on its way.
 """
 
 import hashlib
@@ -10,21 +9,35 @@ import multiprocessing
 import os
 import random
 import signal
+import sys
 import time
 
 import pytest
 import torch
+from repo import REPO
 
-KILLS = int(os.environ.get("KILLS", "1"))
+pytestmark = pytest.mark.long
+
+KILLS = int(os.environ.get("KILLS", "4"))
+# where the tests of a study lie: one of them has `small_study(root)`, the study from start to end
 STUDIES = {
-    "contract": "test_study",
-    "baselines": "test_baselines",
-    "maml": "test_maml_study",
-    "emofsl": "test_emofsl_study",
-    "da_mldg": "test_da_mldg_study",
-    "alexnet": "test_alexnet",
+    "contract": "learning",
+    "baselines": "methods/baselines",
+    "maml": "methods/maml",
+    "emofsl": "methods/emofsl",
+    "da_mldg": "methods/da_mldg",
+    "alexnet": "methods/alexnet",
 }
 RESULTS = ("predictions.csv", "metrics.json", "config.json", "split.csv", "steps.csv")
+
+
+def module_of(study):
+    """The name of the test module with the small study, which then can be imported."""
+    folder = REPO / "tests" / STUDIES[study]
+    found = [path for path in folder.glob("*.py") if "def small_study(" in path.read_text()]
+    assert len(found) == 1, f"one small study in {folder}"
+    sys.path.insert(0, str(folder))
+    return found[0].stem
 
 
 def work(module, root):
@@ -64,7 +77,7 @@ def results(root):
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_killed_and_run_again_it_ends_the_same(study, tmp_path):
-    module = STUDIES[study]
+    module = module_of(study)
     seconds = run(module, tmp_path / "whole")
     whole = results(tmp_path / "whole")
     assert whole, "the study leaves finished runs"

@@ -1,7 +1,8 @@
-"""Notebook 02 as a reader uses it in a browser: run all, move the sliders for ways and shots, Run,
-and see a figure that names them.
-"""
+"""Notebook 02, MAML: without a browser, and as a reader uses it in one."""
 
+import json
+
+import pytest
 from browser import (
     notebook_page,
     press,
@@ -12,6 +13,44 @@ from browser import (
     wait_until,
     workspace,
 )
+from notebook_runs import embedded_parts, only, run
+
+pytestmark = pytest.mark.slow
+
+
+def test_notebook_02_on_the_embedded_corpus_and_on_real_languages(
+    embedded_workspace, real_corpora, tmp_path
+):
+    """Two target domains: made, and spoken; the second run of the first loads everything."""
+    embedded_parts(tmp_path, embedded_workspace, "corpora", "features")
+    for _ in range(2):
+        done = run("02_maml_training.ipynb", tmp_path, "ITERATIONS=50", "TASKS=50")
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (
+        "trained before, loaded" in done.stdout
+        and done.stdout.count("nothing is computed again") >= 8
+    )
+    metrics = json.loads(only(tmp_path, "runs/maml/*MAML-fixed*/metrics.json").read_text())
+    assert (
+        metrics["chance"] == 0.2
+        and metrics["uar"] > 0.5
+        and metrics["speaker_independence"] == "independent"
+    )
+    assert "Synthetic" in (tmp_path / "index.html").read_text()
+    done = run(
+        "02_maml_training.ipynb",
+        tmp_path,
+        "ITERATIONS=25",
+        "TASKS=20",
+        "SHOTS=1",
+        "PROTOCOL=open_languages",
+        "TASK=en+it-de",
+        "FEATURES=logmel",
+        f"AUDIO={real_corpora}",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    metrics = json.loads(only(tmp_path, "runs/maml/en+it-de*MAML-fixed*/metrics.json").read_text())
+    assert metrics["n_speakers"] == 10 and metrics["n"] == 20 * 50
 
 
 def test_notebook_02_in_a_browser(tmp_path, embedded_workspace):

@@ -1,10 +1,30 @@
-"""Notebook 06 as a reader uses it in a browser: run all, type a word, Run, and see a comparison of
-other runs; download them.
-"""
+"""Notebook 06, all runs side by side: without a browser, and as a reader uses it in one."""
 
 import shutil
 
+import pytest
 from browser import notebook_page, run_all, shipped, shots_folder, wait_until, workspace
+from notebook_runs import embedded_parts, run
+
+pytestmark = pytest.mark.slow
+
+
+def test_notebook_06_compares_what_is_there_and_makes_runs_where_there_are_none(
+    embedded_workspace, tmp_path
+):
+    done = run("06_compare_methods.ipynb", tmp_path, f"RUNS={embedded_workspace[0]}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 runs: synthetic, 6 emotions, 1000 utterances" in done.stdout
+    assert (
+        "paired bootstrap of the UAR difference over 32 speakers" in done.stdout
+        and not (tmp_path / "runs").exists()
+    )
+    embedded_parts(tmp_path / "new", embedded_workspace, "corpora", "features")
+    done = run("06_compare_methods.ipynb", tmp_path / "new")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no runs in" in done.stdout and "  4 runs: synthetic, 6 emotions" in done.stdout
+    done = run("06_compare_methods.ipynb", tmp_path / "new", "WORDS=nothing")
+    assert done.returncode != 0 and "no run's name holds 'nothing'" in done.stderr.splitlines()[-1]
 
 
 def test_notebook_06_in_a_browser(tmp_path, embedded_workspace):

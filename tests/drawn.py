@@ -1,0 +1,50 @@
+"""What tests of figures ask of a figure: its words, its lines, and that nothing is cut off."""
+
+import matplotlib
+import matplotlib.pyplot as plt
+
+from colab_utils.display import style
+
+
+def words(figure):
+    """All text of a figure, line breaks and hard spaces as spaces."""
+    return (
+        " ".join(t.get_text() for t in figure.findobj(matplotlib.text.Text))
+        .replace("\n", " ")
+        .replace("\xa0", " ")
+    )
+
+
+def line(axes, label):
+    return next(one for one in axes.lines if one.get_label() == label)
+
+
+def assert_nothing_is_cut_off(figure):
+    figure.canvas.draw()
+    renderer = figure.canvas.get_renderer()
+    beyond = {
+        tick.label1
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        for tick in axis.get_major_ticks()
+        # made, but never drawn
+        if not min(axis.get_view_interval()) <= tick.get_loc() <= max(axis.get_view_interval())
+    }
+    for text in figure.findobj(matplotlib.text.Text):
+        if text.get_text() and text.get_visible() and text not in beyond:
+            box = text.get_window_extent(renderer)
+            assert (
+                box.x0 >= 0
+                and box.y0 >= 0
+                and box.x1 <= figure.bbox.width + 0.5
+                and box.y1 <= figure.bbox.height + 0.5
+            ), text.get_text()
+
+
+def assert_saved_exactly(make, folder):
+    """Two figures that `make` gives are equal files, and pyplot knows nothing of them."""
+    before, opened = dict(matplotlib.rcParams), plt.get_fignums()
+    first, second = (style.save_figure(make(), folder / name) for name in ("a", "b"))
+    assert [path.suffix for path in first] == [".png", ".pdf", ".svg"]
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    assert (dict(matplotlib.rcParams), plt.get_fignums()) == (before, opened)
