@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from colab_utils.corpora.manifest import empty_row
+from colab_utils.protocols.folds import split_once
 
 
 class Features:
@@ -59,3 +60,9 @@ def toy_corpus(name, labels, speakers=4, each=4):
             for i in range(each)
         ]
     )
+
+
+def cross_corpus_split(rows, target, n_valid_speakers=0):
+    """One fold: the corpus `target` is tested, all others train."""
+    tested = (rows["corpus"] == target).to_numpy()
+    return split_once(rows, tested, target, (0, 0), 0, n_valid_speakers)
