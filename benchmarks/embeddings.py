@@ -1,5 +1,4 @@
-"""wav2vec 2.0 features: the suite's length-bucketed batches, against a loop over the clips one by
-one with transformers.
+"""wav2vec 2.0 features: the suite's batches of like length, against a loop with transformers.
 
     python benchmarks/embeddings.py [--audio FOLDER] [--clips 32] [--repetitions 3]
 
@@ -38,8 +37,9 @@ BOUND = 1e-4
 
 
 def clips(folder: pathlib.Path | None, n: int) -> list[np.ndarray]:
-    """N clips of at most ten seconds: files spread evenly over the sorted folder, or noise with
-    EmoDB's lengths.
+    """Clips of at most ten seconds.
+
+    Files spread evenly over the sorted folder, or noise with EmoDB's lengths.
     """
     if folder is None:
         rng = np.random.default_rng(0)
@@ -48,10 +48,8 @@ def clips(folder: pathlib.Path | None, n: int) -> list[np.ndarray]:
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS)
     if not files:
         raise SystemExit(f"{folder}: no audio files below this folder")
-    return [
-        load_audio(files[round(position)], RATE)[:MOST]
-        for position in np.linspace(0, len(files) - 1, min(n, len(files)))
-    ]
+    positions = np.linspace(0, len(files) - 1, min(n, len(files)))
+    return [load_audio(files[round(position)], RATE)[:MOST] for position in positions]
 
 
 def base(folder: pathlib.Path) -> int:
@@ -60,7 +58,7 @@ def base(folder: pathlib.Path) -> int:
     model = Wav2Vec2Model(Wav2Vec2Config())
     model.save_pretrained(folder)
     Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(folder)
-    return sum(parameter.numel() for parameter in model.parameters())
+    return model.num_parameters()
 
 
 class Loop:
@@ -68,37 +66,34 @@ class Loop:
 
     def __init__(self, folder: pathlib.Path, device: str, half: bool):
         self.device, self.half = device, half
-        self.extractor, self.model = (
-            AutoFeatureExtractor.from_pretrained(folder),
-            AutoModel.from_pretrained(folder).eval().to(device),
-        )
+        self.extractor = AutoFeatureExtractor.from_pretrained(folder)
+        self.model = AutoModel.from_pretrained(folder).eval().to(device)
 
     @torch.inference_mode()
-    def __call__(self, waves: list[np.ndarray]) -> list[np.ndarray]:
+    def compute(self, waves: list[np.ndarray]) -> list[np.ndarray]:
+        """Mean and deviation of each clip."""
         features = []
         for wave in waves:
-            values = self.extractor(wave, sampling_rate=RATE, return_tensors="pt").input_values.to(
-                self.device
-            )
+            inputs = self.extractor(wave, sampling_rate=RATE, return_tensors="pt")
+            values = inputs.input_values.to(self.device)
             with torch.autocast(self.device, torch.float16, enabled=self.half):
                 frames = self.model(values).last_hidden_state[0].float()
-            features.append(
-                torch.cat([frames.mean(0), frames.std(0, correction=0)])[None].cpu().numpy()
-            )
+            pooled = torch.cat([frames.mean(0), frames.std(0, correction=0)])
+            features.append(pooled[None].cpu().numpy())
         return features
 
 
 def duel(
     folder: pathlib.Path, waves: list[np.ndarray], device: str, half: bool, repetitions: int
 ) -> float:
-    """Loop and suite in turn; prints times and agreement, returns how many times faster the suite
-    is.
+    """Loop and suite in turn; prints times and agreement.
+
+    Returns:
+        How many times faster the suite is.
     """
     spec = SpeechEncoder(checkpoint=str(folder), half=half)
-    runs = {
-        "one by one": Loop(folder, device, half),
-        "in buckets": lambda some: spec.compute(some, device),
-    }
+    loop = Loop(folder, device, half)
+    runs = {"one by one": loop.compute, "in buckets": lambda some: spec.compute(some, device)}
     times: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
         run(waves[:4])  # loads and warms up
@@ -111,12 +106,10 @@ def duel(
             times[name].append(time.perf_counter() - start)
     seconds = sum(map(len, waves)) / RATE
     print(f"\n{device}{', float16' if half else ''}: median of {repetitions} turns")
-    for name, all_turns in times.items():
-        print(
-            f"  {name}  {statistics.median(all_turns):7.2f} s,"
-            f" {seconds / statistics.median(all_turns):.1f} times real time   all turns "
-            + " ".join(f"{turn:.2f}" for turn in all_turns)
-        )
+    for name, turns in times.items():
+        median = statistics.median(turns)
+        listed = " ".join(f"{turn:.2f}" for turn in turns)
+        print(f"  {name}  {median:7.2f} s, {seconds / median:.1f} times real time   {listed}")
     worst = max(np.abs(one - other).max() for one, other in zip(*results, strict=True))
     print(f"  largest difference {worst:.1e}" + ("" if half else f" (bound: {BOUND:.0e})"))
     if not half and not worst < BOUND:
@@ -126,14 +119,15 @@ def duel(
 
 def padding(waves: list[np.ndarray], device: str) -> float:
     """Share of the frames in the transformer's batches that is padding."""
-    batches = [
-        [len(waves[position]) for position in batch]
-        for batch in buckets([len(wave) for wave in waves], seconds_at_once(device) * RATE)
-    ]
-    return 1 - sum(map(sum, batches)) / sum(len(batch) * max(batch) for batch in batches)
+    lengths = [len(wave) for wave in waves]
+    padded = 0
+    for batch in buckets(lengths, seconds_at_once(device) * RATE):
+        padded += len(batch) * max(lengths[position] for position in batch)
+    return 1 - sum(lengths) / padded
 
 
 def main() -> None:
+    """Run the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--audio", type=pathlib.Path, help="a folder with speech, such as EmoDB's")
     parser.add_argument("--clips", type=int, default=32)
@@ -146,21 +140,21 @@ def main() -> None:
         f"{platform.processor() or platform.machine()}, {workers()} of {os.cpu_count()} cores,"
         f" torch {torch.__version__}"
     )
+    cases = [("cpu", False)]
+    if torch.cuda.is_available():
+        cases += [("cuda", False), ("cuda", True)]
     ratios = {}
     with tempfile.TemporaryDirectory() as name:
-        parameters = base(pathlib.Path(name))
+        folder = pathlib.Path(name)
+        parameters = base(folder)
+        lengths = [len(wave) / RATE for wave in waves]
         print(
-            f"{parameters / 1e6:.1f} million parameters; {len(waves)} clips,"
-            f" {sum(map(len, waves)) / RATE:.0f} s of speech, {min(map(len, waves)) / RATE:.1f} to"
-            f" {max(map(len, waves)) / RATE:.1f} s"
+            f"{parameters / 1e6:.1f} million parameters; {len(waves)} clips, {sum(lengths):.0f} s"
+            f" of speech, {min(lengths):.1f} to {max(lengths):.1f} s"
         )
-        for device, half in [("cpu", False)] + [
-            ("cuda", half) for half in (False, True) if torch.cuda.is_available()
-        ]:
-            title = device + ("_half" if half else "")
-            ratios[f"embeddings_{title}"] = duel(
-                pathlib.Path(name), waves, device, half, arguments.repetitions
-            )
+        for device, half in cases:
+            title = f"embeddings_{device}" + ("_half" if half else "")
+            ratios[title] = duel(folder, waves, device, half, arguments.repetitions)
             print(f"  padding {padding(waves, device):.1%} of the frames")
     print()
     for name, ratio in ratios.items():

@@ -1,12 +1,12 @@
-"""Log-mel spectrograms from files: the suite's extraction into a store, against a loop of
-librosa.load and melspectrogram.
+"""Log-mel spectrograms from files: the suite's extraction into a store, against librosa.
 
-    python benchmarks/features.py --audio FOLDER [--repetitions 5] [--clips 0] [--store-utterances
-    10000]
+    python benchmarks/features.py --audio FOLDER [--repetitions 5] [--clips 0]
+        [--store-utterances 10000]
 
-Both run in this process, turn by turn, on the same clips; ours also writes its store to the disk.
-Wall time is compared, and, where the audio has to be resampled first, also processor time (all
-threads together), since both use the same resampler.
+The peer is a loop of librosa.load and melspectrogram. Both run in this process, turn by turn, on
+the same clips; ours also writes its store to the disk. Wall time is compared, and, where the audio
+has to be resampled first, also processor time (all threads together), since both use the same
+resampler.
 """
 
 from __future__ import annotations
@@ -32,26 +32,25 @@ from colab_utils.features.store.store import FeatureStore
 
 SPEC = LogMel()
 DB = 10 / np.log(10)
+BOUND = 1e-3  # dB
 
 
 def manifest_of(files: list[pathlib.Path], n: int) -> pd.DataFrame:
     """A manifest of n utterances that goes round the files."""
-    chosen = [files[number % len(files)] for number in range(n)]
+    chosen = [str(files[number % len(files)]) for number in range(n)]
     ids = [f"bench/{number:05d}" for number in range(n)]
-    return pd.DataFrame(
-        {
-            "utt_id": ids,
-            "corpus": "bench",
-            "file": [str(file) for file in chosen],
-            "audio_sha256": ids,
-        }
-    )
+    return pd.DataFrame({"utt_id": ids, "corpus": "bench", "file": chosen, "audio_sha256": ids})
 
 
-def peer(files: list[pathlib.Path]) -> list[np.ndarray]:
+def ours(files: list[pathlib.Path], root: str) -> FeatureStore:
+    """The suite's way."""
+    return extract(manifest_of(files, len(files)), SPEC, root, progress=False)
+
+
+def theirs(files: list[pathlib.Path]) -> list[np.ndarray]:
     """What a script does without the suite: file by file, log power as the suite gives it."""
-
-    def one(file: pathlib.Path) -> np.ndarray:
+    features = []
+    for file in files:
         wave, _ = librosa.load(file, sr=SPEC.sample_rate)
         power = librosa.feature.melspectrogram(
             y=wave,
@@ -64,68 +63,47 @@ def peer(files: list[pathlib.Path]) -> list[np.ndarray]:
             fmin=SPEC.low_hz,
             fmax=SPEC.high_hz,
         )
-        return np.log(SPEC.floor + power).T
+        features.append(np.log(SPEC.floor + power).T)
+    return features
 
-    return [one(file) for file in files]
 
-
-def timed(function, *arguments) -> tuple[float, float, object]:
-    """Wall seconds, processor seconds (all threads), and the result."""
+def timed(function, *arguments) -> tuple[np.ndarray, object]:
+    """Wall seconds and processor seconds (all threads), and the result."""
     wall, processor = time.perf_counter(), time.process_time()
     result = function(*arguments)
-    return time.perf_counter() - wall, time.process_time() - processor, result
+    return np.array([time.perf_counter() - wall, time.process_time() - processor]), result
 
 
-def duel(title: str, files: list[pathlib.Path], repetitions: int) -> tuple[float, float]:
-    """Peer and suite in turn; prints times, agreement and stage shares, returns the ratios of wall
-    and of processor time.
+def duel(title: str, files: list[pathlib.Path], repetitions: int) -> np.ndarray:
+    """Peer and suite in turn; prints times and agreement.
+
+    Returns:
+        The ratios of wall time and of processor time.
     """
-    ours, theirs, shares = [], [], []
+    peer, suite, worst = [], [], 0.0
     # the first turn warms both up and is not counted
-    for repetition in range(repetitions + 1):
+    for _ in range(repetitions + 1):
         with tempfile.TemporaryDirectory() as root:
-            theirs.append(timed(peer, files))
-            ours.append(
-                timed(
-                    lambda root=root: extract(
-                        manifest_of(files, len(files)), SPEC, root, progress=False
-                    )
-                )
-            )
-            store = ours[-1][2]
-            shares.append(store.report.shares)
-            if repetition == 0:
-                worst = max(
-                    np.abs(DB * (store[utt_id] - frames)).max()
-                    for utt_id, frames in zip(store.ids, theirs[-1][2], strict=True)
-                )
-        theirs[-1], ours[-1] = theirs[-1][:2], ours[-1][:2]
-    (peer_wall, peer_cpu), (wall, cpu) = (
-        [statistics.median(run[kind] for run in runs[1:]) for kind in (0, 1)]
-        for runs in (theirs, ours)
-    )
+            seconds, frames = timed(theirs, files)
+            peer.append(seconds)
+            seconds, store = timed(ours, files, root)
+            suite.append(seconds)
+            for utt_id, expected in zip(store.ids, frames, strict=True):
+                worst = max(worst, DB * np.abs(store[utt_id] - expected).max())
     print(
         f"\n{title}: {len(files)} clips; median of {repetitions} turns, wall seconds (processor"
         " seconds)"
     )
-    print(
-        f"  librosa, file by file  {peer_wall:7.3f} ({peer_cpu:.3f})   all turns"
-        f" {' '.join(f'{run[0]:.2f}' for run in theirs[1:])}"
-    )
-    print(
-        f"  extract(), with store  {wall:7.3f} ({cpu:.3f})   all turns"
-        f" {' '.join(f'{run[0]:.2f}' for run in ours[1:])}"
-    )
-    print(
-        "  share of the stages' busy time: "
-        + ", ".join(
-            f"{stage} {statistics.median(s[stage] for s in shares[1:]):.0%}" for stage in shares[0]
-        )
-    )
-    print(f"  both computed the same: largest difference {worst:.1e} dB (bound: 1e-3 dB)")
-    if not worst < 1e-3:
+    medians = []
+    for name, turns in (("librosa, file by file", peer), ("extract(), with store", suite)):
+        medians.append(np.median(turns[1:], axis=0))
+        wall, processor = medians[-1]
+        walls = " ".join(f"{turn[0]:.2f}" for turn in turns[1:])
+        print(f"  {name}  {wall:7.3f} ({processor:.3f})   all turns {walls}")
+    print(f"  both computed the same: largest difference {worst:.1e} dB (bound: {BOUND:.0e} dB)")
+    if not worst < BOUND:
         raise SystemExit("the two do not agree, so their times cannot be compared")
-    return peer_wall / wall, peer_cpu / cpu
+    return medians[0] / medians[1]
 
 
 def resampled(files: list[pathlib.Path], folder: pathlib.Path) -> list[pathlib.Path]:
@@ -134,35 +112,29 @@ def resampled(files: list[pathlib.Path], folder: pathlib.Path) -> list[pathlib.P
     for number, file in enumerate(files):
         samples, rate = read_audio(file)
         target = (44100, 48000)[number % 2]
+        copy = librosa.resample(samples[:, 0], orig_sr=rate, target_sr=target)
         made.append(folder / f"{number:05d}.wav")
-        soundfile.write(
-            made[-1],
-            librosa.resample(samples[:, 0], orig_sr=rate, target_sr=target),
-            target,
-            subtype="PCM_16",
-        )
+        soundfile.write(made[-1], copy, target, subtype="PCM_16")
     return made
 
 
 def cached(files: list[pathlib.Path], n: int) -> None:
-    """Fill a store of n utterances and print how long it takes to open it and to find that nothing
-    is to be made.
-    """
+    """Fill a store of n utterances; print how long opening it takes, and extracting it again."""
+    table = manifest_of(files, n)
     with tempfile.TemporaryDirectory() as root:
-        folders = extract(manifest_of(files, n), SPEC, root, progress=False).folders
-        opened = statistics.median(timed(FeatureStore, folders)[0] for _ in range(5))
-        again = statistics.median(
-            timed(lambda: extract(manifest_of(files, n), SPEC, root, progress=False))[0]
-            for _ in range(3)
-        )
+        folders = extract(table, SPEC, root, progress=False).folders
+        opened = [timed(FeatureStore, folders)[0][0] for _ in range(5)]
+        again = [timed(extract, table, SPEC, root, "cpu", False)[0][0] for _ in range(3)]
         size = sum(path.stat().st_size for path in folders[0].iterdir()) / 1e6
     print(
-        f"\ncached store of {n} utterances ({size:.0f} MB): opened in {opened:.3f} s; extract(),"
-        f" which checks every byte: {again:.3f} s"
+        f"\ncached store of {n} utterances ({size:.0f} MB): opened in"
+        f" {statistics.median(opened):.3f} s; extract(), which checks every byte:"
+        f" {statistics.median(again):.3f} s"
     )
 
 
 def main() -> None:
+    """Run the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument(
         "--audio",
@@ -179,26 +151,24 @@ def main() -> None:
         help="size of the cached store (0: leave it out)",
     )
     arguments = parser.parse_args()
-    files = sorted(
-        path for path in arguments.audio.rglob("*") if path.suffix.lower() in EXTENSIONS
-    )[: arguments.clips or None]
+    files = sorted(arguments.audio.rglob("*"))
+    files = [file for file in files if file.suffix.lower() in EXTENSIONS]
+    files = files[: arguments.clips or None]
     if not files:
         raise SystemExit(f"{arguments.audio}: no audio files below this folder")
     print(
         f"{platform.processor() or platform.machine()}, {workers()} of {os.cpu_count()} cores,"
         f" Python {platform.python_version()}"
     )
-    ratios = {"logmel_from_files": duel("as they are", files, arguments.repetitions)[0]}
+    plain, _ = duel("as they are", files, arguments.repetitions)
     with tempfile.TemporaryDirectory() as folder:
         some = resampled(files[::4], pathlib.Path(folder))
-        ratios["logmel_resampled"], ratios["logmel_resampled_per_core"] = duel(
-            "44.1 and 48 kHz", some, arguments.repetitions
-        )
+        wall, per_core = duel("44.1 and 48 kHz", some, arguments.repetitions)
     if arguments.store_utterances:
         cached(files, arguments.store_utterances)
-    print()
-    for name, ratio in ratios.items():
-        print(f"RATIO {name} {ratio:.2f}")
+    print(f"\nRATIO logmel_from_files {plain:.2f}")
+    print(f"RATIO logmel_resampled {wall:.2f}")
+    print(f"RATIO logmel_resampled_per_core {per_core:.2f}")
 
 
 if __name__ == "__main__":

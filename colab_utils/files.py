@@ -1,5 +1,6 @@
-"""Writing files so that a kill, a full disk or a lost Drive leaves the old content or the new,
-never half of it.
+"""Writing files whole: after a kill, a full disk or a lost Drive the old content stands or the new.
+
+Never half of it.
 """
 
 from __future__ import annotations
@@ -29,29 +30,40 @@ class DiskFullError(OSError):
 
 @contextlib.contextmanager
 def _room_for(path: pathlib.Path) -> Iterator[None]:
-    """Turn the system's error of a full disk, or of a used-up quota, into a DiskFullError about
-    writing `path`.
-    """
+    """Turn the system's error of a full disk, or of a used-up quota, into a DiskFullError."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT) and not isinstance(error, DiskFullError):
-            raise DiskFullError(
-                error.errno,
-                f"no room left on the disk while writing {path}: free some space and run again; "
-                "everything finished before is intact",
-            ) from error
+    except DiskFullError:
         raise
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFullError(
+            error.errno,
+            f"no room left on the disk while writing {path}: free some space and run again; "
+            "everything finished before is intact",
+        ) from error
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """Give a temporary path beside `path`; on leaving, flush it to disk and put it in the place of
-    `path`.
+    """A temporary path that is flushed to disk and takes the place of `path` in the end.
 
-    The temporary file carries the suffix of `path` (writers such as matplotlib look at it). On any
-    error it is removed and `path` stays as it was. Raises DiskFullError, in one sentence, when the
-    disk has no room.
+    It lies beside `path` and carries its suffix (writers such as matplotlib look at it). On any
+    error it is removed, and `path` stays as it was.
+
+    Args:
+        path: the file to be written; its folder is made when it is missing.
+
+    Yields:
+        The path to write to.
+
+    Raises:
+        DiskFullError: the disk has no room.
+
+    Example:
+        >>> with replacing("figure.png") as temporary:
+        ...     figure.savefig(temporary)
     """
     path = pathlib.Path(path)
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
@@ -69,10 +81,8 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> pathlib.Path:
     """Write `data` to `path` atomically; returns the path. Raises DiskFullError."""
-    with replacing(path) as temporary, open(temporary, "wb") as handle:
-        handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
     return pathlib.Path(path)
 
 
@@ -99,8 +109,8 @@ def read_json(path: str | os.PathLike) -> Any:
         raise ValueError(f"{path} is not valid JSON ({error}): delete it and run again") from error
 
 
-def append_jsonl(path: str | os.PathLike, record: dict) -> None:
-    """Append one record as a line of JSON.
+def append_jsonl(path: str | os.PathLike, records: list[dict]) -> None:
+    """Append records to a file, each as a line of JSON.
 
     On DiskFullError the last line may be torn: `read_jsonl` drops it.
     """
@@ -108,12 +118,15 @@ def append_jsonl(path: str | os.PathLike, record: dict) -> None:
     with _room_for(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a", encoding="utf-8") as handle:
-            handle.write(json.dumps(record, allow_nan=False) + "\n")
+            for record in records:
+                handle.write(json.dumps(record, allow_nan=False) + "\n")
 
 
 def read_jsonl(path: str | os.PathLike) -> list[dict]:
-    """Read the records of a JSONL file; a torn last line (a kill during the append) is dropped and
-    said so.
+    """The records of a JSONL file; none where there is no file.
+
+    A torn last line (a kill during the append) is dropped and said so. Raises ValueError for
+    another line that is torn.
     """
     path = pathlib.Path(path)
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
@@ -124,8 +137,8 @@ def read_jsonl(path: str | os.PathLike) -> list[dict]:
         except json.JSONDecodeError as error:
             if number < len(lines):
                 raise ValueError(
-                    f"{path}, line {number} is not valid JSON ({error}): delete the file and run"
-                    " again"
+                    f"{path}, line {number} is not valid JSON ({error}): delete the file and run "
+                    "again"
                 ) from error
             print(f"{path.name}: the last line was torn by an interruption and is dropped")
     return records

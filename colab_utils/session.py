@@ -1,5 +1,4 @@
-"""Where am I: Colab or not, working folder, device, seed, and the versions that a result was made
-with.
+"""Where am I: Colab or not, working folder, device, seed, and versions for the record.
 
 Importing this module sets CUBLAS_WORKSPACE_CONFIG, without which CUDA matrix products are not
 repeatable; torch itself is imported only inside the functions that need it, so import this module
@@ -8,6 +7,7 @@ first.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -56,42 +56,40 @@ def in_colab() -> bool:
     return ipython is not None and "google.colab" in str(type(ipython.get_ipython()))
 
 
-def checkout_root(start: str | os.PathLike) -> pathlib.Path | None:
-    """The folder at or above `start` that holds a checkout of this repository (setup.py and
-    colab_utils/), or None.
-    """
-    start = pathlib.Path(start).resolve()
-    return next(
-        (
-            folder
-            for folder in (start, *start.parents)
-            if (folder / "setup.py").is_file()
-            and (folder / "colab_utils" / "__init__.py").is_file()
-        ),
-        None,
-    )
+def _checkout_root(start: pathlib.Path) -> pathlib.Path | None:
+    """The checkout of this repository at or above `start`, or None."""
+    for folder in (start, *start.parents):
+        if (folder / "setup.py").is_file() and (folder / "colab_utils/__init__.py").is_file():
+            return folder
+    return None
 
 
 def workspace() -> pathlib.Path:
-    """The local folder for everything that is made, as an absolute path; made when it is missing.
+    """The local folder for everything that is made; made when it is missing.
 
     The variable SER_WORKSPACE decides; else /content/ser_work on Colab, `out` in the checkout
-    around the current folder, or `out` in the current folder. Raises OSError, in one sentence, when
-    the folder cannot be made.
+    around the current folder, or `out` in the current folder.
+
+    Returns:
+        An absolute path.
+
+    Raises:
+        OSError: the folder cannot be made.
     """
+    here = pathlib.Path.cwd()
     if os.environ.get("SER_WORKSPACE"):
         folder = pathlib.Path(os.environ["SER_WORKSPACE"]).expanduser().absolute()
     elif in_colab():
         folder = COLAB_WORKSPACE
     else:
-        folder = (checkout_root(pathlib.Path.cwd()) or pathlib.Path.cwd()) / "out"
+        folder = (_checkout_root(here) or here) / "out"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(
             error.errno,
-            f"the working folder {folder} cannot be made ({error.strerror}): set the environment"
-            " variable SER_WORKSPACE to a folder that you may write to",
+            f"the working folder {folder} cannot be made ({error.strerror}): set the environment "
+            "variable SER_WORKSPACE to a folder that you may write to",
         ) from error
     return folder
 
@@ -104,11 +102,16 @@ def device() -> str:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and torch (all devices) with `seed` (0 to 2**32 - 1) and ask torch for
-    deterministic algorithms.
+    """Seed Python, NumPy and torch (all devices) and ask torch for deterministic algorithms.
 
     An operation that has no deterministic form on the GPU warns and runs, since some networks
-    (adaptive pooling) cannot do without. Raises ValueError for a seed outside the range.
+    (adaptive pooling) cannot do without.
+
+    Args:
+        seed: a whole number from 0 to 2**32 - 1.
+
+    Raises:
+        ValueError: for another seed.
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
         raise ValueError(f"seed = {seed!r}: choose a whole number from 0 to {2**32 - 1}")
@@ -122,21 +125,18 @@ def seed_everything(seed: int) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Version of the package, of Python and of each library that results depend on; "not installed"
-    where one is missing.
+    """Versions of the package, of Python and of each library that results depend on.
+
+    Returns:
+        {name: version}, "not installed" for a library that is missing.
     """
     found = {"colab_utils": __version__, "python": platform.python_version()}
     for name, distributions in PACKAGES.items():
-        found[name] = next(filter(None, map(_installed_version, distributions)), NOT_INSTALLED)
+        found[name] = NOT_INSTALLED
+        for distribution in reversed(distributions):
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                found[name] = importlib.metadata.version(distribution)
     return found
-
-
-def _installed_version(distribution: str) -> str | None:
-    """The installed version of a distribution, read without importing it; None where it is missing."""
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def print_versions() -> None:
@@ -144,8 +144,8 @@ def print_versions() -> None:
     found = versions()
     where = _device_name() if found["torch"] != NOT_INSTALLED else "no device"
     print(
-        f"colab_utils {found['colab_utils']} | Python {found['python']} | torch {found['torch']} |"
-        f" {where}"
+        f"colab_utils {found['colab_utils']} | Python {found['python']} | "
+        f"torch {found['torch']} | {where}"
     )
 
 
@@ -159,14 +159,14 @@ def _device_name() -> str:
 
 
 def environment() -> dict:
-    """What a result was made with, as plain JSON values: versions, platform, device, Colab release
-    and commit.
+    """What a result was made with, recorded beside each run and no part of the run's hash.
 
-    It is recorded beside each run and is not part of the run's hash.
+    Returns:
+        Plain JSON values: versions, platform, device, Colab's release, commit of the package.
     """
     return {
         "versions": versions(),
-        "python": sys.version.split()[0],
+        "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
         "cpus": os.cpu_count(),
@@ -177,14 +177,14 @@ def environment() -> dict:
 
 
 def commit() -> str:
-    """The commit that the package comes from: of its checkout ("-dirty" when tracked files were
-    changed), or the one pip recorded.
+    """The commit that the package comes from: of its checkout, or the one that pip recorded.
 
-    "unknown" where neither can be read, such as in a copied folder.
+    "-dirty" is added where tracked files were changed. "unknown" where neither can be read, such
+    as in a copied folder.
     """
-    package = pathlib.Path(__file__).resolve().parent
-    if (package.parent / ".git").exists():
-        return _git_commit(package.parent)
+    root = pathlib.Path(__file__).resolve().parent.parent
+    if (root / ".git").exists():
+        return _git_commit(root)
     try:
         record = importlib.metadata.distribution("colab_utils").read_text("direct_url.json")
     except importlib.metadata.PackageNotFoundError:
@@ -194,19 +194,10 @@ def commit() -> str:
 
 def _git_commit(root: pathlib.Path) -> str:
     """HEAD of the checkout at `root`, or "unknown" where git is missing or refuses."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(root), *arguments],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=20,
-        ).stdout.strip()
-
+    look = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
     try:
-        return git("rev-parse", "HEAD") + (
-            "-dirty" if git("status", "--porcelain", "--untracked-files=no") else ""
-        )
+        return subprocess.check_output(
+            look, text=True, stderr=subprocess.DEVNULL, timeout=20
+        ).strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown"

@@ -1,7 +1,8 @@
 """Settings of methods and front ends: dataclass fields that carry help, range, choices and scope.
 
-The widget panel, the form of a notebook's parameter cell, the run's hash and the results table are
-all made from these fields. The grammar of a parameter cell is `Settings.from_form`.
+The widget panel, the form of a notebook's parameter cell, what `help` prints of a class, the run's
+hash and the results table are all made from these fields. The grammar of a parameter cell is
+`Settings.from_form`.
 """
 
 from __future__ import annotations
@@ -9,14 +10,24 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
+import inspect
 import math
 import numbers
+import textwrap
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 Config = TypeVar("Config")
 TRAINING, RESULT = "training", "result"
 _YES_NO = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+# The types of settings: what a value has to be an instance of, and what a refusal says.
+_KINDS = {
+    bool: (bool, "choose True or False"),
+    int: (numbers.Integral, "a whole number is needed"),
+    float: (numbers.Real, "a number is needed"),
+    str: (str, "a text is needed"),
+    tuple: (tuple, "a tuple is needed"),
+}
 
 
 class SettingError(ValueError):
@@ -41,8 +52,10 @@ def setting(
 
     Args:
         default: its value unless a preset or the user says otherwise.
-        help: one line for a person, shown beside the slider and in the form.
-        low, high, step: the range, both ends included, and a slider's step.
+        help: one line for a person, shown beside the slider, in the form and by `help`.
+        low: the smallest value allowed; None for no limit.
+        high: the largest value allowed; None for no limit.
+        step: of a slider.
         options: the choices. A field whose default is a tuple is a choice of several.
         more: seldom changed: folded away in a panel.
         scope: what it decides: the trained weights (and so the result), or the result alone
@@ -51,6 +64,14 @@ def setting(
             nothing and names nothing.
         task: it belongs to the question (ways, seeds, which method), not to a preset.
         panel: whether a panel shows it.
+
+    Returns:
+        The field, to be assigned in the body of a dataclass.
+
+    Example:
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Config(Settings):
+        ...     shots: int = setting(5, "support utterances of each class", low=1, high=25)
     """
     return dataclasses.field(
         default=default,
@@ -73,19 +94,42 @@ def setting(
 class Settings:
     """What every method's settings have in common. A subclass adds fields made by `setting`.
 
-    `PRESETS`: {name: {field: value}}, what a preset changes of the defaults. `preset`: the name of
-    the one that this object started from; it stands in every result, and is no setting itself.
+    Attributes:
+        PRESETS: {name: {field: value}}, what a preset changes of the defaults.
+        preset: the name of the preset that this object started from; it stands in every result,
+            and is no setting itself.
     """
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {"default": {}}
     preset: str = dataclasses.field(default="default", kw_only=True, metadata={"hidden": True})
 
+    def __init_subclass__(cls, **more: Any):
+        """Write every setting into the docstring of a subclass: `help` shows what can be set."""
+        super().__init_subclass__(**more)
+        fields = {field.name: field for field in fields_of(cls)}  # those of the class above
+        for name, value in vars(cls).items():
+            if isinstance(value, dataclasses.Field):
+                fields[name] = value
+        lines = [inspect.cleandoc(cls.__doc__ or ""), "", "Settings:"]
+        for name, field in fields.items():
+            if "help" in field.metadata:
+                lines.append(_told(name, field.default, field.metadata))
+        cls.__doc__ = "\n".join(lines)
+
     @classmethod
     def from_preset(cls: type[Config], name: str = "default", **values: Any) -> Config:
         """The settings of a preset, with other `values` for some.
 
+        Args:
+            name: the name in PRESETS.
+            **values: settings that are to be otherwise.
+
         Raises:
             SettingError: for a preset or a setting that there is not, and for what cannot work.
+
+        Example:
+            >>> MamlConfig.from_preset("paper", shots=1).shots
+            1
         """
         if name not in cls.PRESETS:
             raise SettingError(f"no preset {name!r}: choose from {', '.join(cls.PRESETS)}")
@@ -110,6 +154,9 @@ class Settings:
             settings: any further settings by name; they win over `values`.
             **values: settings that have a line of their own in the cell.
 
+        Raises:
+            SettingError: for a preset or a setting that there is not, and for what cannot work.
+
         Example:
             >>> EmofslConfig.from_form("default", {"margins": "paper"}, shots=0, n_draws=3).shots
             5
@@ -119,8 +166,10 @@ class Settings:
         filled = {}
         for name, value in {**values, **(settings or {})}.items():
             field = by_name.get(name)
-            if field is None or not is_empty(value, field):
-                filled[name] = value if field is None else read_as(field, value)
+            if field is None:
+                filled[name] = value  # `with_settings` refuses it
+            elif not is_empty(value, field):
+                filled[name] = read_as(field, value)
         return with_settings(start, **filled)
 
     def rules(self) -> None:
@@ -132,29 +181,36 @@ class Settings:
         All the rest is as in the defaults, and so is the preset's name: what is not looked at
         names nothing, and what differs in it alone is the same training, or the same result.
         """
-        default, kept = type(self)(), {}
+        kept = {}
         for field in fields_of(self):
             inside = not scopes or field.metadata.get("scope", TRAINING) in scopes
             used = field.metadata.get("used") or {}
             looked_at = all(getattr(self, name) in values for name, values in used.items())
             if inside and looked_at:
                 kept[field.name] = getattr(self, field.name)
-        return dataclasses.replace(default, **kept)
+        return type(self)(**kept)
 
     def changed(self) -> dict[str, Any]:
         """{setting: value} in which this differs from its preset, the task's settings left out."""
-        task = {
-            field.name: getattr(self, field.name)
-            for field in fields_of(self)
-            if field.metadata.get("task")
-        }
-        preset = dataclasses.replace(type(self).from_preset(self.preset), **task).only()
-        mine = self.only()
-        return {
-            field.name: getattr(mine, field.name)
-            for field in fields_of(self)
-            if getattr(mine, field.name) != getattr(preset, field.name)
-        }
+        task = {}
+        for field in fields_of(self):
+            if field.metadata.get("task"):
+                task[field.name] = getattr(self, field.name)
+        preset = dataclasses.replace(type(self).from_preset(self.preset), **task)
+        return _differences(self.only(), preset.only())
+
+
+def _told(name: str, default: Any, about: Mapping[str, Any]) -> str:
+    """A setting as the docstring of its class has it: help, default, range or choices."""
+    text = f"{name}: {about['help']}. Default {default!r}"
+    if about["options"]:
+        text += f"; choices {', '.join(map(repr, about['options']))}"
+    if about["low"] is not None:
+        text += f"; from {about['low']}"
+    if about["high"] is not None:
+        text += f" to {about['high']}"
+    wrapper = textwrap.TextWrapper(96, " " * 4, " " * 8, break_on_hyphens=False)
+    return wrapper.fill(f"{text}.")
 
 
 def fields_of(config: Any) -> list[dataclasses.Field]:
@@ -164,12 +220,12 @@ def fields_of(config: Any) -> list[dataclasses.Field]:
 
 def is_empty(value: Any, field: dataclasses.Field | None = None) -> bool:
     """Whether a line of a parameter cell was left empty: None, "", [], or a 0 out of range."""
-    if value is None or (isinstance(value, (str, list, tuple, dict)) and not len(value)):
-        return True
-    if field is None or isinstance(value, (bool, str)) or not isinstance(value, numbers.Real):
-        return False
+    if isinstance(value, (str, list, tuple, dict)):
+        return not value
+    if value is None or field is None or isinstance(value, bool):
+        return value is None
     low = field.metadata.get("low")
-    return value == 0 and low is not None and low > 0
+    return isinstance(value, numbers.Real) and value == 0 and low is not None and low > 0
 
 
 def read_as(field: dataclasses.Field, value: Any) -> Any:
@@ -209,14 +265,17 @@ def as_list(value: Any) -> list:
 def _kind(field: dataclasses.Field) -> type | None:
     """The type of a field's values; None where its annotation allows several."""
     several = isinstance(field.type, str) and "|" in field.type
-    known = isinstance(field.default, (bool, int, float, str, tuple))
-    return type(field.default) if known and not several else None
+    kind = type(field.default)
+    return kind if kind in _KINDS and not several else None
 
 
 def check(config: Any) -> None:
     """Raise SettingError, in one sentence, for the first setting whose type or value cannot work.
 
     Checked are types, choices and ranges of every field, then the settings' own `rules`.
+
+    Args:
+        config: an object of a dataclass whose fields were made by `setting`.
     """
     for field in fields_of(config):
         value = getattr(config, field.name)
@@ -229,20 +288,17 @@ def check(config: Any) -> None:
 
 def _check_type(field: dataclasses.Field, value: Any) -> None:
     """Raise SettingError for a value of another type than the field's."""
-    kind, name = _kind(field), field.name
-    if kind is bool and not isinstance(value, bool):
-        raise SettingError(f"{name} = {value!r}: choose True or False")
-    if kind is int and (isinstance(value, bool) or not isinstance(value, numbers.Integral)):
-        raise SettingError(f"{name} = {value!r}: a whole number is needed")
-    if kind is float:
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise SettingError(f"{name} = {value!r}: a number is needed")
-        if not math.isfinite(value):
-            raise SettingError(f"{name} = {value}: a finite number is needed")
-    if kind is str and not isinstance(value, str):
-        raise SettingError(f"{name} = {value!r}: a text is needed")
-    if kind is tuple and not isinstance(value, tuple):
-        raise SettingError(f"{name} = {value!r}: a tuple is needed, such as {field.default!r}")
+    kind = _kind(field)
+    if kind is None:
+        return
+    accepted, needed = _KINDS[kind]
+    # to Python, True is a number
+    wrong = isinstance(value, bool) and kind is not bool
+    if wrong or not isinstance(value, accepted):
+        example = f", such as {field.default!r}" if kind is tuple else ""
+        raise SettingError(f"{field.name} = {value!r}: {needed}{example}")
+    if kind is float and not math.isfinite(value):
+        raise SettingError(f"{field.name} = {value}: a finite number is needed")
 
 
 def _check_choice(field: dataclasses.Field, value: Any) -> None:
@@ -272,6 +328,13 @@ def _check_range(field: dataclasses.Field, value: Any) -> None:
 def with_settings(config: Config, **values: Any) -> Config:
     """`config` with other values.
 
+    Args:
+        config: an object of a dataclass whose fields were made by `setting`; it stays as it is.
+        **values: settings by name.
+
+    Returns:
+        An object of the same class.
+
     Raises:
         SettingError: for a setting that there is not, and for one that cannot work.
     """
@@ -299,33 +362,43 @@ def for_panel(config: Any, choices: Mapping[str, Any] | None = None) -> Any:
     Returns:
         An object of a frozen dataclass made for the purpose; `from_panel` takes it apart again.
     """
-    fields = [(name, type(field.default), field) for name, field in (choices or {}).items()]
-    taken = {name for name, _, _ in fields}
+    choices = choices or {}
+    fields = [(name, type(field.default), field) for name, field in choices.items()]
     for field in fields_of(config) if config is not None else ():
-        if field.metadata.get("panel", True) and field.init and field.name not in taken:
-            start = dataclasses.field(default=getattr(config, field.name), metadata=field.metadata)
+        if field.metadata.get("panel", True) and field.init and field.name not in choices:
+            now = getattr(config, field.name)
+            start = dataclasses.field(default=now, metadata=field.metadata)
             fields.append((field.name, field.type, start))
     name = type(config).__name__ if config is not None else "Choices"
     return dataclasses.make_dataclass(name, fields, frozen=True)()
 
 
 def from_panel(panel: Any, config: Config, choices: Mapping[str, Any]) -> tuple[Config, dict]:
-    """The settings and the choices in an object of `for_panel`. Raises SettingError."""
+    """The settings and the choices in an object of `for_panel`.
+
+    Args:
+        panel: the object, with values as the user left them.
+        config: the settings that `for_panel` was given; those that no panel shows are kept.
+        choices: as given to `for_panel`.
+
+    Returns:
+        The settings (None without `config`), and {name: value} of the choices.
+
+    Raises:
+        SettingError: for what cannot work.
+    """
     check(panel)
-    chosen = {name: getattr(panel, name) for name in choices}
-    if config is None:
-        return None, chosen
-    values = {
-        field.name: getattr(panel, field.name)
-        for field in dataclasses.fields(panel)
-        if field.name not in choices
-    }
-    return with_settings(config, **values), chosen
+    values = {field.name: getattr(panel, field.name) for field in dataclasses.fields(panel)}
+    chosen = {name: values.pop(name) for name in choices}
+    if config is not None:
+        config = with_settings(config, **values)
+    return config, chosen
 
 
 def as_dict(config: Any) -> dict:
-    """The settings as plain JSON values: tuples become lists, nested dataclasses dicts with their
-    class name. The preset's name is not among them.
+    """The settings as plain JSON values; the preset's name is not among them.
+
+    Tuples become lists, nested dataclasses dicts with their class name.
     """
     return {field.name: plain(getattr(config, field.name)) for field in fields_of(config)}
 
@@ -346,19 +419,21 @@ def as_code(config: Any) -> str:
 
     What is as in the preset (of a plain dataclass: as in the defaults) is left out.
     """
-    if not isinstance(config, Settings):
-        changed = [
-            f"{field.name}={getattr(config, field.name)!r}"
-            for field in fields_of(config)
-            if getattr(config, field.name) != field.default
-        ]
-        return f"{type(config).__name__}({', '.join(changed)})"
-    preset = type(config).from_preset(config.preset)
-    changed = [
-        f"{field.name}={getattr(config, field.name)!r}"
-        for field in fields_of(config)
-        if getattr(config, field.name) != getattr(preset, field.name)
-    ]
-    if config.preset == "default":
-        return f"{type(config).__name__}({', '.join(changed)})"
-    return f"{type(config).__name__}.from_preset({', '.join([repr(config.preset), *changed])})"
+    preset = getattr(config, "preset", "default")
+    name, given = type(config).__name__, []
+    if preset != "default":
+        name, given = f"{name}.from_preset", [repr(preset)]
+    start = type(config)() if preset == "default" else type(config).from_preset(preset)
+    for key, value in _differences(config, start).items():
+        given.append(f"{key}={value!r}")
+    return f"{name}({', '.join(given)})"
+
+
+def _differences(config: Any, other: Any) -> dict[str, Any]:
+    """{setting: value} of the settings of `config` in which `other` differs."""
+    found = {}
+    for field in fields_of(config):
+        value = getattr(config, field.name)
+        if value != getattr(other, field.name):
+            found[field.name] = value
+    return found

@@ -2,6 +2,7 @@
 
 import matplotlib
 import matplotlib.pyplot as plt
+from matplotlib.colors import to_rgb
 
 from colab_utils.display import style
 
@@ -48,3 +49,14 @@ def assert_saved_exactly(make, folder):
     assert [path.suffix for path in first] == [".png", ".pdf", ".svg"]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     assert (dict(matplotlib.rcParams), plt.get_fignums()) == (before, opened)
+
+
+def contrast(one, other):
+    """Contrast ratio of two colours, 1 to 21 (WCAG 2.1, relative luminance of sRGB)."""
+    lights = []
+    for colour in (one, other):
+        linear = [
+            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)
+        ]
+        lights.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
+    return (max(lights) + 0.05) / (min(lights) + 0.05)

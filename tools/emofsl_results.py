@@ -1,11 +1,11 @@
-"""The tables of docs/results/emofsl.md: BTL, FSTL, EMOFSL and baselines for all ordered pairs of
-the open corpora that share the four emotions.
+"""The tables of docs/results/emofsl.md: all ordered pairs of the four open corpora.
 
-    python tools/emofsl_results.py --audio <folder with emodb/ emovo/ ravdess/ savee/> --out
-    out/emofsl
+    python tools/emofsl_results.py --audio <folder with emodb/ emovo/ ravdess/ savee/> \
+        --out out/emofsl
 
-Whatever was finished before is loaded, so a stopped run goes on. Prints Markdown, and writes
-results.csv (all methods, with intervals) and differences.csv (paired differences) to --out.
+BTL, FSTL, EMOFSL and the baselines on the four emotions that all share. Whatever was finished
+before is loaded, so a stopped run goes on. Prints Markdown, and writes results.csv (all methods,
+with intervals) and differences.csv (paired differences) to --out.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from run_notebook import read_value  # noqa: E402
 
 from colab_utils import corpora, session  # noqa: E402
 from colab_utils.methods.emofsl.figures import uar_by_draw  # noqa: E402
-from colab_utils.methods.emofsl.settings import EmofslConfig  # noqa: E402
-from colab_utils.methods.emofsl.study import BASELINES  # noqa: E402
+from colab_utils.methods.emofsl.settings import DECISIONS, METHODS, EmofslConfig  # noqa: E402
+from colab_utils.methods.emofsl.study import BASELINES, Runs  # noqa: E402
 from colab_utils.methods.emofsl.transfers import Transfers  # noqa: E402
 from colab_utils.protocols.published import load_protocol  # noqa: E402
 from colab_utils.results.comparison import compare  # noqa: E402
@@ -34,18 +34,13 @@ from colab_utils.results.comparison import compare  # noqa: E402
 CORPORA = ("emodb", "emovo", "ravdess", "savee")
 
 
-def described(task: str, runs: dict) -> list[dict]:
+def described(task: str, runs: Runs) -> list[dict]:
     """One row for each run of a task."""
     rows = []
     for (method, k), run in runs.items():
         metrics = run.metrics
+        rates = uar_by_draw({method: run.predictions}, metrics["labels"])[method]
         low, high = metrics["uar_ci95"]
-        spread = (
-            uar_by_draw({method: run.predictions}, metrics["labels"])[method]
-            .groupby("seed")
-            .std(ddof=1)
-            .mean()
-        )
         rows.append(
             {
                 "task": task,
@@ -55,7 +50,7 @@ def described(task: str, runs: dict) -> list[dict]:
                 "low": low,
                 "high": high,
                 "wa": metrics["wa"],
-                "draws_sd": spread,
+                "draws_sd": rates.groupby("seed").std(ddof=1).mean(),
                 "majority": metrics["majority"],
                 "speakers": metrics["n_speakers"],
                 "n": metrics["n_utterances"],
@@ -65,23 +60,20 @@ def described(task: str, runs: dict) -> list[dict]:
     return rows
 
 
-def differences(task: str, runs: dict, decision: str, n_boot: int) -> list[dict]:
+def differences(task: str, runs: Runs, decision: str, n_boot: int) -> list[dict]:
     """EMOFSL less BTL, FSTL and the baseline with the highest UAR, on the same draws."""
     rows = []
     for k in sorted({k for _, k in runs}):
         mine = runs[f"EMOFSL, {decision}", k]
-        best = max(
-            (name for name, at in runs if at == k and name in BASELINES),
-            key=lambda name: runs[name, k].metrics["uar"],
-        )
-        for other, name in (
-            (f"BTL, {decision}", "BTL"),
-            (f"FSTL, {decision}", "FSTL"),
-            (best, "best baseline"),
-        ):
-            found = compare(
-                mine.predictions, runs[other, k].predictions, mine.metrics["labels"], n_boot
-            )
+        uar = {name: runs[name, k].metrics["uar"] for name in BASELINES}
+        against = {
+            "BTL": f"BTL, {decision}",
+            "FSTL": f"FSTL, {decision}",
+            "best baseline": max(uar, key=uar.get),
+        }
+        for name, which in against.items():
+            theirs = runs[which, k]
+            found = compare(mine.predictions, theirs.predictions, mine.metrics["labels"], n_boot)
             low, high = found["difference_ci95"]
             rows.append(
                 {
@@ -89,7 +81,7 @@ def differences(task: str, runs: dict, decision: str, n_boot: int) -> list[dict]
                     "k": k,
                     "decision": decision,
                     "against": name,
-                    "which": other,
+                    "which": which,
                     "difference": found["difference"],
                     "low": low,
                     "high": high,
@@ -100,98 +92,68 @@ def differences(task: str, runs: dict, decision: str, n_boot: int) -> list[dict]
     return rows
 
 
-def markdown(head: list[str], rows: list[list]) -> str:
-    return "\n".join(
-        f"| {' | '.join(map(str, row))} |" for row in [head, ["---"] * len(head), *rows]
-    )
+def markdown(table: pd.DataFrame) -> str:
+    """A table in Markdown, without its index."""
+    lines = [list(table.columns), ["---"] * table.shape[1], *table.to_numpy().tolist()]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
-def mean_table(table: pd.DataFrame) -> str:
-    """Mean UAR over the tasks, a row for each method."""
-    wide = table.pivot_table(index="method", columns="k", values="uar", sort=False)
-    spread = table.pivot_table(index="method", columns="k", values="draws_sd", sort=False)
-    rows = [
-        [
-            name,
-            *(f"{100 * wide.loc[name, k]:.1f} (± {100 * spread.loc[name, k]:.1f})" for k in wide),
-        ]
-        for name in wide.index
-    ]
-    return markdown(["method", *(f"k = {k}" for k in wide)], rows)
+def mean_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean UAR over the tasks, a row for each method; in brackets the deviation of draws."""
+    means = table.groupby(["method", "k"], sort=False)[["uar", "draws_sd"]].mean() * 100
+    told = means["uar"].map("{:.1f}".format) + means["draws_sd"].map(" (± {:.1f})".format)
+    wide = told.unstack().loc[table["method"].unique()]
+    return wide.add_prefix("k = ").reset_index()
 
 
-def pair_table(table: pd.DataFrame, apart: pd.DataFrame, k: int, decision: str) -> str:
+def pair_table(table: pd.DataFrame, apart: pd.DataFrame, k: int, decision: str) -> pd.DataFrame:
     """Every task at one number of shots: rates with intervals, and paired differences."""
+    rates = table[table["k"] == k].set_index(["task", "method"])
+    differences = apart[(apart["k"] == k) & (apart["decision"] == decision)]
+    differences = differences.set_index(["task", "against"])
 
     def rate(task: str, method: str) -> str:
-        row = table[(table["task"] == task) & (table["method"] == method) & (table["k"] == k)].iloc[
-            0
-        ]
-        return f"{100 * row.uar:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]"
+        uar, low, high = 100 * rates.loc[(task, method), ["uar", "low", "high"]]
+        return f"{uar:.1f} [{low:.1f}, {high:.1f}]"
 
-    def difference(task: str, against: str) -> tuple[str, str]:
-        row = apart[
-            (apart["task"] == task)
-            & (apart["against"] == against)
-            & (apart["k"] == k)
-            & (apart["decision"] == decision)
-        ].iloc[0]
-        return (
-            f"{100 * row.difference:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}]",
-            row.which,
-        )
+    def difference(task: str, against: str) -> str:
+        value, low, high = 100 * differences.loc[(task, against), ["difference", "low", "high"]]
+        return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
     rows = []
-    for task in dict.fromkeys(table["task"]):
-        best, which = difference(task, "best baseline")
-        rows.append(
-            [
-                task,
-                *(rate(task, f"{method}, {decision}") for method in ("BTL", "FSTL", "EMOFSL")),
-                f"{which} {rate(task, which)}",
-                difference(task, "BTL")[0],
-                difference(task, "FSTL")[0],
-                best,
-            ]
-        )
-    return markdown(
-        [
-            "task",
-            "BTL",
-            "FSTL",
-            "EMOFSL",
-            "best baseline",
-            "EMOFSL - BTL",
-            "EMOFSL - FSTL",
-            "EMOFSL - best",
-        ],
-        rows,
-    )
+    for task in table["task"].unique():
+        best = differences.loc[(task, "best baseline"), "which"]
+        row = {"task": task}
+        for method in METHODS:
+            row[method] = rate(task, f"{method}, {decision}")
+        row["best baseline"] = f"{best} {rate(task, best)}"
+        row["EMOFSL - BTL"] = difference(task, "BTL")
+        row["EMOFSL - FSTL"] = difference(task, "FSTL")
+        row["EMOFSL - best"] = difference(task, "best baseline")
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
-def summary(apart: pd.DataFrame) -> str:
-    """Mean difference over the tasks, and on how many of them the interval lies above or below 0."""
+def summary(apart: pd.DataFrame) -> pd.DataFrame:
+    """Mean difference over the tasks, and how many intervals lie above or below 0."""
     rows = []
     for (decision, against, k), part in apart.groupby(["decision", "against", "k"], sort=False):
-        above, below = int((part["low"] > 0).sum()), int((part["high"] < 0).sum())
         rows.append(
-            [
-                decision,
-                against,
-                k,
-                f"{100 * part['difference'].mean():+.2f}",
-                above,
-                below,
-                len(part),
-            ]
+            {
+                "decision": decision,
+                "EMOFSL less": against,
+                "k": k,
+                "mean difference": f"{100 * part['difference'].mean():+.2f}",
+                "interval above 0": (part["low"] > 0).sum(),
+                "below 0": (part["high"] < 0).sum(),
+                "of": len(part),
+            }
         )
-    return markdown(
-        ["decision", "EMOFSL less", "k", "mean difference", "interval above 0", "below 0", "of"],
-        rows,
-    )
+    return pd.DataFrame(rows)
 
 
-def main() -> None:
+def read_arguments() -> argparse.Namespace:
+    """What was asked for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -206,10 +168,17 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--sources", nargs="+", default=list(CORPORA), choices=CORPORA)
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Compute what is not there yet, write the tables and print them."""
+    arguments = read_arguments()
     torch.set_num_threads(1)
-    given = dict(one.split("=", 1) for one in arguments.settings)
-    given = {name: read_value(value) for name, value in given.items()}
+    given = {}
+    for one in arguments.settings:
+        name, value = one.split("=", 1)
+        given[name] = read_value(value)
     config = EmofslConfig.from_form(
         arguments.preset,
         given,
@@ -217,54 +186,37 @@ def main() -> None:
         n_draws=arguments.draws,
         shots=arguments.shots[0],
     )
-    protocol = load_protocol("emofsl")
-    manifest = corpora.open_corpora(CORPORA, arguments.audio, arguments.out)
     transfers = Transfers(
-        protocol,
-        manifest,
+        load_protocol("emofsl"),
+        corpora.open_corpora(CORPORA, arguments.audio, arguments.out),
         arguments.out,
+        arguments.features,
         device=session.device(),
         progress=False,
         check_counts=False,
     )
-    transfers.store(arguments.features)
-    emotions, found, apart, begin = (
-        next(iter(protocol.tasks.values())).emotions,
-        [],
-        [],
-        time.perf_counter(),
-    )
-    for source, target in itertools.permutations(CORPORA, 2):
-        if source not in arguments.sources:
+    emotions = next(iter(transfers.protocol.tasks.values())).emotions
+    found, apart = [], []
+    begin = time.perf_counter()
+    for source, target in itertools.product(arguments.sources, CORPORA):
+        if source == target:
             continue
-        study = transfers.study(source, target, arguments.features, emotions, config.tune_layers)
+        study = transfers.study(source, target, "", emotions, config.tune_layers)
         runs = study.compare(config, shots=arguments.shots)
         found += described(study.name, runs)
-        for decision in ("prototype", "head"):
+        for decision in DECISIONS:
             apart += differences(study.name, runs, decision, config.n_boot)
-        print(
-            f"{study.name} done, {time.perf_counter() - begin:.0f} s in all",
-            file=sys.stderr,
-            flush=True,
-        )
+        print(f"{study.name} done, {time.perf_counter() - begin:.0f} s in all", file=sys.stderr)
     table, apart = pd.DataFrame(found), pd.DataFrame(apart)
     table.to_csv(arguments.out / "results.csv", index=False)
     apart.to_csv(arguments.out / "differences.csv", index=False)
-    print(
-        f"{arguments.features}, {len(set(table['task']))} tasks,"
-        f" {time.perf_counter() - begin:.0f} s"
-    )
-    print(
-        f"\n## Mean over the tasks\n\n{mean_table(table)}\n\n## Paired differences over the"
-        f" tasks\n\n{summary(apart)}"
-    )
-    for decision, k in itertools.product(("prototype", "head"), arguments.shots):
-        print(f"\n### k = {k}, {decision}\n\n{pair_table(table, apart, k, decision)}")
-    majority = table.groupby("task", sort=False)["majority"].first()
-    print(
-        "\nmajority (WA): "
-        + ", ".join(f"{task} {100 * value:.1f}" for task, value in majority.items())
-    )
+    print(f"{arguments.features}, {time.perf_counter() - begin:.0f} s")
+    print(f"\n## Mean over the tasks\n\n{markdown(mean_table(table))}")
+    print(f"\n## Paired differences over the tasks\n\n{markdown(summary(apart))}")
+    for decision, k in itertools.product(DECISIONS, arguments.shots):
+        print(f"\n### k = {k}, {decision}\n\n{markdown(pair_table(table, apart, k, decision))}")
+    majority = 100 * table.groupby("task", sort=False)["majority"].first().round(3)
+    print(f"\nmajority (WA), per cent: {majority.to_dict()}")
 
 
 if __name__ == "__main__":

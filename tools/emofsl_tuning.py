@@ -1,8 +1,7 @@
-"""How the defaults of EmofslConfig were chosen: on sources alone, before any table of a target was
-made.
+"""How the defaults of EmofslConfig were chosen: on sources alone, before any table of a target.
 
-    python tools/emofsl_tuning.py --audio <folder with emodb/ emovo/ ravdess/ savee/> --features
-    moonshine --out out/emofsl-tuning
+    python tools/emofsl_tuning.py --audio <folder with emodb/ emovo/ ravdess/ savee/> \
+        --features moonshine --out out/emofsl-tuning
 
 Mock transfers stand in for the targets: each source corpus is cut into two halves of its own
 speakers, of which one is the "target" with folds of its own; and the embedded synthetic corpus
@@ -21,21 +20,18 @@ import pathlib
 
 import numpy as np
 import pandas as pd
-from numpy.random import default_rng
 
 from colab_utils import corpora
-from colab_utils.features import front_end
-from colab_utils.features.store.extract import extract
 from colab_utils.learning.training import single_thread
 from colab_utils.methods.emofsl.settings import DECISIONS, EmofslConfig
 from colab_utils.methods.emofsl.study import TransferStudy
-from colab_utils.protocols.build import build_task
-from colab_utils.protocols.draws import pair_task
+from colab_utils.methods.emofsl.transfers import Transfers
 from colab_utils.protocols.published import load_protocol
 from colab_utils.results.rates import confusion, uar
 
 REAL = ("emodb", "emovo", "ravdess", "savee")
-SHOTS, DRAWS, SEEDS = (1, 5, 10), 10, 1
+DOMAINS = ("synthetic-phone", "synthetic-room", "synthetic-street", "synthetic-studio")
+SHOTS, DRAWS = (1, 5, 10), 10
 # (method, {setting: values}): the whole grid of a stage is tried
 STAGES = (
     ("BTL", {"learning_rate": (1e-4, 3e-4, 1e-3, 3e-3), "epochs": (10, 30, 100)}),
@@ -50,58 +46,66 @@ def halves(rows: pd.DataFrame, name: str, seed: int) -> pd.DataFrame:
     """The utterances of a corpus, half of its speakers called `<name>-mock`."""
     mine = rows[rows["corpus"] == name]
     speakers = sorted(set(mine["speaker"]))
-    other = default_rng((seed, 41)).permutation(speakers)[: len(speakers) // 2]
+    order = np.random.default_rng((seed, 41)).permutation(speakers)
+    other = order[: len(speakers) // 2]
     return mine.assign(corpus=np.where(mine["speaker"].isin(other), f"{name}-mock", name))
 
 
 def studies(
-    manifest: pd.DataFrame, pairs: list[tuple[str, str]], store: object, out: pathlib.Path
-) -> dict[str, TransferStudy]:
-    """A study for each ordered pair of corpora."""
-    protocol, found = load_protocol("emofsl"), {}
-    for source, target in pairs:
-        speakers = manifest.loc[manifest["corpus"] == target, "speaker"].nunique()
-        task = pair_task(protocol, source, target, min(5, speakers))
-        rows, split = build_task(
-            dataclasses.replace(protocol, tasks={task.name: task}),
-            task.name,
-            manifest,
-            check_counts=False,
-        )
-        found[task.name] = TransferStudy(
-            task.name, rows, split, store, task.emotions, out, progress=False
-        )
-    return found
+    manifest: pd.DataFrame, pairs: list[tuple[str, str]], features: str, out: pathlib.Path
+) -> list[TransferStudy]:
+    """A study for each (source, target)."""
+    protocol = load_protocol("emofsl")
+    emotions = next(iter(protocol.tasks.values())).emotions
+    transfers = Transfers(protocol, manifest, out, features, progress=False, check_counts=False)
+    return [transfers.study(source, target, "", emotions) for source, target in pairs]
 
 
 def rate(study: TransferStudy, config: EmofslConfig) -> dict[str, float]:
-    """Mean UAR by either decision over seeds, k and draws, each draw's predictions pooled over
-    folds.
-    """
-    found = {decision: [] for decision in DECISIONS}
-    for seed, k in itertools.product(range(SEEDS), SHOTS):
-        at = dataclasses.replace(config, shots=k, n_draws=DRAWS, seed=seed)
-        counts = {
-            decision: np.zeros((DRAWS, len(study.labels), len(study.labels)), dtype=int)
-            for decision in DECISIONS
-        }
+    """Mean UAR by either decision over k and draws, predictions of a draw pooled over folds."""
+    size = len(study.labels)
+    rates = []
+    for k in SHOTS:
+        at_k = dataclasses.replace(config, shots=k, n_draws=DRAWS, seed=0)
+        counts = {decision: np.zeros((DRAWS, size, size), dtype=int) for decision in DECISIONS}
         for fold in study.folds:
-            tested = study.split[(study.split["fold"] == fold) & (study.split["role"] == "test")]
-            true = study.rows.loc[study.rows["utt_id"].isin(tested["utt_id"]), "emotion"].to_numpy()
-            learner = study.source_of(at, fold)
+            true = study.data.y[study.data.numbers(fold, "test")].numpy()
+            learner = study.source_of(at_k, fold)
             with single_thread(study.small):
-                found_here = study.scores(learner, at, fold)
-            for decision, scores in found_here.items():
+                found = study.scores(learner, at_k, fold)
+            for decision, scores in found.items():
                 for draw, one in enumerate(scores.argmax(dim=-1).numpy()):
-                    counts[decision][draw] += confusion(
-                        true, np.array(study.labels, dtype=object)[one], study.labels
-                    )
-        for decision in DECISIONS:
-            found[decision].append(np.mean(uar(counts[decision])))
-    return {decision: float(np.mean(rates)) for decision, rates in found.items()}
+                    counts[decision][draw] += confusion(true, one, range(size))
+        rates.append({decision: np.mean(uar(counts[decision])) for decision in DECISIONS})
+    return pd.DataFrame(rates).mean().to_dict()
+
+
+def stage(number: int, groups: dict[str, list[TransferStudy]], best: EmofslConfig) -> EmofslConfig:
+    """Try the grid of a stage; the settings with the best mean of decisions and groups."""
+    method, grid = STAGES[number]
+    print(f"\nstage {number}, {method}: {', '.join(grid)}", flush=True)
+    found = []
+    for values in itertools.product(*grid.values()):
+        changes = dict(zip(grid, values, strict=True))
+        config = dataclasses.replace(best, method=method, **changes)
+        if config.method == "EMOFSL" and not config.alpha > config.beta:
+            continue
+        rates = {}
+        for name, members in groups.items():
+            rates[name] = pd.DataFrame([rate(study, config) for study in members]).mean()
+        score = float(np.mean([one.mean() for one in rates.values()]))
+        found.append((score, config))
+        print(f"{100 * score:.2f}", end="")
+        for name, one in rates.items():
+            print(f"  {name} {100 * one['prototype']:.2f} / {100 * one['head']:.2f}", end="")
+        print(f"  {changes}", flush=True)
+    score, winner = max(found, key=lambda one: one[0])
+    print(f"best: {[getattr(winner, name) for name in grid]}", flush=True)
+    return winner
 
 
 def main() -> None:
+    """Go through the stages and print what was tried and chosen."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -117,54 +121,18 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     manifest = corpora.open_corpora(REAL, arguments.audio, arguments.out)
-    store = extract(manifest, front_end(arguments.features), arguments.out / "features")
     mocked = pd.concat([halves(manifest, name, 0) for name in REAL], ignore_index=True)
-    groups = {
-        "real": studies(mocked, [(name, f"{name}-mock") for name in REAL], store, arguments.out)
-    }
+    pairs = [(name, f"{name}-mock") for name in REAL]
+    groups = {"real": studies(mocked, pairs, arguments.features, arguments.out)}
     if arguments.synthetic:
-        synthetic = corpora.open_corpora(
-            [f"synthetic-{one}" for one in ("phone", "room", "street", "studio")], "", arguments.out
-        )
-        store = extract(synthetic, front_end(arguments.synthetic), arguments.out / "features")
-        domains = sorted(set(synthetic["corpus"]))
+        synthetic = corpora.open_corpora(DOMAINS, "", arguments.out)
         # each domain once on either side
-        pairs = list(zip(domains, domains[1:] + domains[:1], strict=True))
-        groups["synthetic"] = studies(synthetic, pairs, store, arguments.out)
-    given = dict(one.split("=", 1) for one in arguments.settings)
-    best = EmofslConfig.from_form("default", given)
+        pairs = list(zip(DOMAINS, DOMAINS[1:] + DOMAINS[:1], strict=True))
+        groups["synthetic"] = studies(synthetic, pairs, arguments.synthetic, arguments.out)
+    best = EmofslConfig.from_form("default", dict(one.split("=", 1) for one in arguments.settings))
     for number in arguments.stages:
         best = stage(number, groups, best)
     print("chosen:", dataclasses.asdict(best))
-
-
-def stage(
-    number: int, groups: dict[str, dict[str, TransferStudy]], best: EmofslConfig
-) -> EmofslConfig:
-    """Try the grid of a stage; returns the settings with the best mean of both decisions over the
-    groups.
-    """
-    method, grid = STAGES[number]
-    print(f"\nstage {number}, {method}: {', '.join(grid)}", flush=True)
-    found = []
-    for values in itertools.product(*grid.values()):
-        config = dataclasses.replace(best, method=method, **dict(zip(grid, values, strict=True)))
-        if config.method == "EMOFSL" and not config.alpha > config.beta:
-            continue
-        rates = {
-            name: pd.DataFrame([rate(study, config) for study in members.values()]).mean()
-            for name, members in groups.items()
-        }
-        score = float(np.mean([one.mean() for one in rates.values()]))
-        found.append((score, values, config))
-        told = "  ".join(
-            f"{name} {100 * one['prototype']:.2f} / {100 * one['head']:.2f}"
-            for name, one in rates.items()
-        )
-        print(f"{100 * score:.2f}  {told}  {dict(zip(grid, values, strict=True))}", flush=True)
-    winner = max(found, key=lambda one: one[0])
-    print(f"best: {winner[1]}", flush=True)
-    return winner[2]
 
 
 if __name__ == "__main__":

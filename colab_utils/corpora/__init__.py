@@ -3,18 +3,16 @@
 from colab_utils.corpora.cards import corpus_names, frozen_folds, load_card
 from colab_utils.corpora.check import check_manifest
 from colab_utils.corpora.download import drive_overview, how_to_get
-from colab_utils.corpora.emotions import choose_utterances, chosen_emotions, select_emotions
-from colab_utils.corpora.manifest import ManifestError, read_manifest, speaker_keys, write_manifest
+from colab_utils.corpora.emotions import choose_utterances
+from colab_utils.corpora.manifest import ManifestError
 from colab_utils.corpora.opening import open_corpora, open_corpus
 from colab_utils.corpora.own_data import from_csv, from_folder, from_split_csvs
-from colab_utils.corpora.scan import Scan, load_corpus, scan
+from colab_utils.corpora.scan import load_corpus
 
 __all__ = [
     "ManifestError",
-    "Scan",
     "check_manifest",
     "choose_utterances",
-    "chosen_emotions",
     "corpus_names",
     "drive_overview",
     "from_csv",
@@ -26,9 +24,4 @@ __all__ = [
     "load_corpus",
     "open_corpora",
     "open_corpus",
-    "read_manifest",
-    "scan",
-    "select_emotions",
-    "speaker_keys",
-    "write_manifest",
 ]

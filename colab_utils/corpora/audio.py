@@ -1,6 +1,4 @@
-"""Decoding audio files: every bad file gives an AudioError with its reason, every good one float
-samples and an identity.
-"""
+"""Decoding audio files: a good one gives samples and an identity, a bad one its reason."""
 
 from __future__ import annotations
 
@@ -15,33 +13,39 @@ EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".opus")
 SHORTEST_SECONDS = 0.05  # under two 25 ms frames nothing can be said of an emotion
 _LFS_POINTER = b"version https://git-lfs"
 _OGG_TAIL = 1 << 17  # an Ogg page is at most 65,307 bytes
+_STREAMED = (0, 0xFFFFFFFF)  # lengths that mean "size unknown"
 # samples hashed at a time: an hour of speech then needs no second copy in memory
 _HASH_BLOCK = 1 << 20
 
 
 class AudioError(ValueError):
-    """An audio file that cannot be used; the message is `file: reason`, `.reason` is the reason
-    alone.
-    """
+    """An audio file that cannot be used: the message names it, `.reason` is the reason alone."""
 
     def __init__(self, file: str | os.PathLike, reason: str):
         super().__init__(f"{file}: {reason}")
-        self.file, self.reason = str(file), reason
+        self.reason = reason
 
 
 def read_audio(file: str | os.PathLike) -> tuple[np.ndarray, int]:
-    """Decode a file: float32 samples of shape (samples, channels), full scale ±1, and the sample
-    rate in Hz.
+    """Decode a file without changing rate or channels.
 
-    32-bit float files may go beyond ±1 and are returned as they are. Raises AudioError for a file
-    that is missing, unreadable, empty, a Git LFS pointer, not audio, truncated, without samples,
-    shorter than SHORTEST_SECONDS, or that holds NaN or infinity.
+    Returns:
+        float32 samples of shape (samples, channels) and the sample rate in Hz. Full scale is ±1;
+        files of 32-bit floats may go beyond it and are returned as they are.
+
+    Raises:
+        AudioError: for a file that is missing, unreadable, empty, a Git LFS pointer, not audio,
+            truncated, without samples, shorter than SHORTEST_SECONDS, or holds NaN or infinity.
+
+    Example:
+        >>> samples, rate = read_audio("wav/03a01Fa.wav")
     """
     path = pathlib.Path(file)
-    _checked_start(path)
+    _check_start(path)
     try:
         with soundfile.SoundFile(str(path)) as handle:
-            declared, rate = handle.frames, handle.samplerate
+            declared = handle.frames
+            rate = handle.samplerate
             samples = handle.read(dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError) as error:
         reason = str(getattr(error, "error_string", error)).removeprefix("Error : ").rstrip(".")
@@ -50,23 +54,23 @@ def read_audio(file: str | os.PathLike) -> tuple[np.ndarray, int]:
         raise AudioError(file, "0 samples")
     if len(samples) < declared or _is_truncated(path):
         raise AudioError(file, "truncated: the header announces more samples than the file holds")
-    if len(samples) < SHORTEST_SECONDS * rate:
+    seconds = len(samples) / rate
+    if seconds < SHORTEST_SECONDS:
         raise AudioError(
-            file,
-            f"too short ({len(samples) / rate:.3f} s; at least {SHORTEST_SECONDS} s is needed)",
+            file, f"too short ({seconds:.3f} s; at least {SHORTEST_SECONDS} s is needed)"
         )
     if not np.isfinite(samples).all():
         raise AudioError(file, "holds NaN or infinite samples")
     return samples, rate
 
 
-def _checked_start(path: pathlib.Path) -> None:
-    """Raise AudioError for a file that is missing, empty, a Git LFS pointer, or that the disk does
-    not give (its cause is then an OSError).
+def _check_start(path: pathlib.Path) -> None:
+    """Refuse a file that is missing, empty, a Git LFS pointer, or that the disk does not give.
+
+    Raises:
+        AudioError: whose cause is an OSError where the disk is at fault.
     """
     try:
-        if path.stat().st_size == 0:
-            raise AudioError(path, "empty file (0 bytes)")
         with open(path, "rb") as handle:
             start = handle.read(len(_LFS_POINTER))
     except FileNotFoundError as error:
@@ -75,6 +79,8 @@ def _checked_start(path: pathlib.Path) -> None:
         raise AudioError(
             path, f"cannot be read from the disk ({error.strerror or error})"
         ) from error
+    if not start:
+        raise AudioError(path, "empty file (0 bytes)")
     if start == _LFS_POINTER:
         raise AudioError(
             path, "a Git LFS pointer, not audio: run `git lfs pull` in the corpus folder"
@@ -82,10 +88,10 @@ def _checked_start(path: pathlib.Path) -> None:
 
 
 def _is_truncated(path: pathlib.Path) -> bool:
-    """Whether a WAV, AIFF or Ogg file ends before its own structure says so (libsndfile reads such
-    files without a word).
+    """Whether a WAV, AIFF or Ogg file ends before its own structure says so.
 
-    FLAC and MP3 need no look: their decoders refuse or come back with too few samples.
+    libsndfile reads such files without a word. FLAC and MP3 need no look: their decoders refuse or
+    come back with too few samples.
     """
     size = path.stat().st_size
     with open(path, "rb") as handle:
@@ -93,35 +99,46 @@ def _is_truncated(path: pathlib.Path) -> bool:
         if kind == b"OggS":
             handle.seek(max(0, size - _OGG_TAIL))
             return not _ends_ogg_stream(handle.read())
-        if kind not in (b"RIFF", b"FORM"):
+        if kind == b"RIFF":
+            order, wanted = "little", b"data"
+        elif kind == b"FORM":
+            order, wanted = "big", b"SSND"
+        else:
             return False
-        order, wanted = ("little", b"data") if kind == b"RIFF" else ("big", b"SSND")
         handle.seek(12)
         while len(header := handle.read(8)) == 8:
             length = int.from_bytes(header[4:], order)
-            # 0 and 0xFFFFFFFF mean "streamed, size unknown"
             if header[:4] == wanted:
-                return length not in (0, 0xFFFFFFFF) and handle.tell() + length > size
+                return length not in _STREAMED and handle.tell() + length > size
             handle.seek(length + length % 2, os.SEEK_CUR)
     return False
 
 
 def _ends_ogg_stream(tail: bytes) -> bool:
-    """Whether the last Ogg page in `tail` is whole and marked as the end of its stream (RFC 3533,
-    §6).
-    """
+    """Whether the last Ogg page in `tail` is whole and ends its stream (RFC 3533, section 6)."""
     page = tail[max(0, tail.rfind(b"OggS")) :]
     if len(page) < 27 or not page[5] & 4:
         return False
-    lengths = page[27 : 27 + page[26]]
-    return len(lengths) == page[26] and len(page) >= 27 + len(lengths) + sum(lengths)
+    segments = page[26]
+    lengths = page[27 : 27 + segments]
+    return len(lengths) == segments and len(page) >= 27 + segments + sum(lengths)
 
 
 def load_audio(file: str | os.PathLike, sample_rate: int = 16000) -> np.ndarray:
-    """Decode, average the channels and resample (soxr, high quality): float32 of shape (samples,)
-    at `sample_rate` Hz.
+    """Decode a file, average its channels and resample (soxr, high quality).
 
-    Raises AudioError as `read_audio` does.
+    Args:
+        file: any of EXTENSIONS.
+        sample_rate: in Hz.
+
+    Returns:
+        float32 of shape (samples,).
+
+    Raises:
+        AudioError: as `read_audio`.
+
+    Example:
+        >>> wave = load_audio("wav/03a01Fa.wav")  # 16 kHz, mono
     """
     samples, rate = read_audio(file)
     mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
@@ -133,12 +150,19 @@ def load_audio(file: str | os.PathLike, sample_rate: int = 16000) -> np.ndarray:
 
 
 def samples_sha256(samples: np.ndarray, rate: int) -> str:
-    """Identity of decoded audio: SHA-256 of rate, shape and 16-bit rounded samples, so FLAC and WAV
-    of one recording agree.
+    """Identity of decoded audio: FLAC and WAV of one recording agree.
+
+    Args:
+        samples: float of shape (samples, channels), full scale ±1.
+        rate: in Hz.
+
+    Returns:
+        SHA-256, in hex digits, of rate, shape and samples rounded to 16 bits.
     """
     digest = hashlib.sha256(f"{rate},{samples.shape}".encode())
     for start in range(0, len(samples), _HASH_BLOCK):
         block = np.rint(samples[start : start + _HASH_BLOCK] * 32768.0)
         # 2**31 - 128 is the largest int32 in float32
-        digest.update(np.clip(block, -(2**31), 2**31 - 128).astype("<i4").tobytes())
+        block = np.clip(block, -(2**31), 2**31 - 128)
+        digest.update(block.astype("<i4").tobytes())
     return digest.hexdigest()

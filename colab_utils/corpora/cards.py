@@ -17,14 +17,24 @@ COUNT_KEYS = ("utterances", "speakers", "per_emotion", "per_speaker", "confidenc
 
 @dataclasses.dataclass(frozen=True)
 class CorpusCard:
-    """A corpus: name, title, citation, licence, `access` ("open" or "request"), URL, language (BCP
-    47) and `label_map` (raw -> canonical emotion, "" for a raw label that says that the raters did
-    not agree).
+    """What is known of a corpus.
 
-    `counts` holds any of COUNT_KEYS; `confidence` is "V" (verified: a wrong count is an error) or
-    "R" (recalled: it warns). `folds` holds rule, unit (speaker, session or film), file and note;
-    `known_bad` a list of `{path, reason}` (with `skip: true` a file is left out even where it
-    decodes); `naming` explains the file names.
+    Attributes:
+        name: as in `load_card`.
+        title: in full.
+        citation: of the paper.
+        license: as its owners state it.
+        access: "open" or "request".
+        url: of its owners.
+        language: BCP 47.
+        label_map: raw -> canonical emotion, "" for a raw label that says that the raters did not
+            agree.
+        counts: any of COUNT_KEYS; `confidence` is "V" (verified: a wrong count is an error) or "R"
+            (recalled: it warns).
+        folds: rule, unit (speaker, session or film), file and note.
+        known_bad: `{path, reason}`; with `skip: true` a file is left out even where it decodes.
+        naming: explains the file names.
+        note: what else a user should know.
     """
 
     name: str
@@ -41,18 +51,18 @@ class CorpusCard:
     naming: str = ""
     note: str = ""
 
+    def bad_files(self) -> dict[str, str]:
+        """The reason of each known bad file, by utt_id."""
+        return {f"{self.name}/{bad['path']}": bad["reason"] for bad in self.known_bad}
+
 
 def data_folder() -> pathlib.Path:
-    """The folder `data_manifests`: beside the package in a checkout, inside it after an
-    installation.
-    """
+    """The folder `data_manifests`: beside the package in a checkout, inside it once installed."""
     package = pathlib.Path(__file__).resolve().parent.parent
-    beside = package.parent / "data_manifests"
-    return (
-        beside
-        if beside.is_dir() and (package.parent / "setup.py").is_file()
-        else package / "data_manifests"
-    )
+    checkout = package.parent
+    if (checkout / "setup.py").is_file() and (checkout / "data_manifests").is_dir():
+        return checkout / "data_manifests"
+    return package / "data_manifests"
 
 
 def corpus_names() -> list[str]:
@@ -61,8 +71,9 @@ def corpus_names() -> list[str]:
 
 
 def card_name(corpus: str) -> str:
-    """The card of a manifest's `corpus` value: its own, or that of the corpus of which it is a
-    domain (synthetic-room: synthetic).
+    """The card of a manifest's `corpus` value.
+
+    Its own, or that of the corpus of which it is a domain (synthetic-room: synthetic).
     """
     whole, known = corpus.partition("-")[0], corpus_names()
     return whole if corpus not in known and whole in known else corpus
@@ -71,8 +82,12 @@ def card_name(corpus: str) -> str:
 def load_card(name: str) -> CorpusCard:
     """Read `data_manifests/<name>.yaml`.
 
-    Raises ManifestError for an unknown corpus (listing the known) and for a card that is not well
-    made.
+    Raises:
+        ManifestError: for an unknown corpus, listing the known; for a card that is not well made.
+
+    Example:
+        >>> load_card("savee").counts["utterances"]
+        480
     """
     file = data_folder() / f"{name}.yaml"
     if name not in corpus_names():
@@ -81,11 +96,8 @@ def load_card(name: str) -> CorpusCard:
             " by from_csv or from_folder"
         )
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        card = CorpusCard(
-            name=name, **{**content, "known_bad": tuple(content.get("known_bad", ()))}
-        )
-    except (yaml.YAMLError, TypeError, AttributeError) as error:
+        card = CorpusCard(name=name, **yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, TypeError) as error:
         raise ManifestError(f"{file}: not a corpus card ({error})") from error
     fault = _fault(card)
     if fault:
@@ -105,42 +117,44 @@ def _fault(card: CorpusCard) -> str:
             f"label_map leads to {', '.join(strange)}, which the suite does not know: use"
             f" {', '.join(CANONICAL)}"
         )
-    if set(card.counts) - set(COUNT_KEYS):
-        return (
-            f"counts has unknown keys {', '.join(sorted(set(card.counts) - set(COUNT_KEYS)))};"
-            f" known: {', '.join(COUNT_KEYS)}"
-        )
+    unknown = sorted(set(card.counts) - set(COUNT_KEYS))
+    if unknown:
+        return f"counts has unknown keys {', '.join(unknown)}; known: {', '.join(COUNT_KEYS)}"
     if card.counts and card.counts.get("confidence") not in ("V", "R"):
         return "counts needs confidence: V (verified) or R (recalled)"
     return ""
 
 
 def shipped_manifest(name: str) -> pd.DataFrame | None:
-    """The manifest that comes with the suite, or None for a corpus whose rows do not follow from
-    its published file names.
+    """The manifest that comes with the suite.
+
+    None for a corpus whose rows do not follow from its published file names.
     """
     file = data_folder() / f"{load_card(name).name}.csv"
     return read_manifest(file) if file.is_file() else None
 
 
 def frozen_folds(name: str) -> pd.DataFrame:
-    """The frozen folds of a corpus: columns `<unit>` (speaker, session or film; corpus-local id,
-    str) and fold (int, from 0).
+    """The frozen folds of a corpus.
 
-    Raises ManifestError when the corpus has none or the file is not well made.
+    Returns:
+        Columns `<unit>` (speaker, session or film; corpus-local id, str) and fold (int, from 0).
+
+    Raises:
+        ManifestError: when the corpus has none or the file is not well made.
+
+    Example:
+        >>> frozen_folds("savee")["fold"].nunique()
+        4
     """
     name = card_name(name)
     unit = load_card(name).folds.get("unit", "speaker")
     file = data_folder() / "folds" / f"{name}.csv"
     if not file.is_file():
-        raise ManifestError(
-            f"{name} has no frozen folds: use grouped folds"
-            + (
-                " (they keep the speakers of a film together)"
-                if unit == "film"
-                else " or leave one speaker out"
-            )
-        )
+        instead = "grouped folds or leave one speaker out"
+        if unit == "film":
+            instead = "grouped folds (they keep the speakers of a film together)"
+        raise ManifestError(f"{name} has no frozen folds: use {instead}")
     table = read_table(file)
     if list(table.columns) != [unit, "fold"]:
         raise ManifestError(

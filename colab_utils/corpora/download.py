@@ -1,5 +1,4 @@
-"""Getting a corpus: fetching an open one, asking for a licensed one, and unpacking the one archive
-of it that lies on Drive.
+"""Getting a corpus: fetched, asked for, or unpacked from its one archive on Drive.
 
 Addresses and instructions stand in `data_manifests/downloads.csv`; licences and counts on the
 corpus cards. An address with `tested` = no was taken from its owners' pages and has not been tried.
@@ -10,7 +9,6 @@ compared with the counts of the card by `load_corpus`.
 from __future__ import annotations
 
 import datetime
-import logging
 import os
 import pathlib
 import shutil
@@ -23,27 +21,15 @@ import pooch
 from colab_utils import files
 from colab_utils.corpora.cards import corpus_names, data_folder, load_card
 from colab_utils.corpora.manifest import ManifestError, read_table
-from colab_utils.corpora.web import DownloadError, ResumingDownloader, announced_size
+from colab_utils.corpora.web import DownloadError, ResumingDownload, announced_size
 from colab_utils.drive import ArchiveError, stage
 from colab_utils.drive.staging import ARCHIVES, STAMP
-
-__all__ = [
-    "DRIVE_FOLDER",
-    "DownloadError",
-    "drive_overview",
-    "fetch_corpus",
-    "fetchable",
-    "how_to_get",
-    "prepare_corpus",
-]
 
 DRIVE_FOLDER = "MyDrive/ser_corpora"
 
 
 def _sources() -> pd.DataFrame:
-    """downloads.csv, indexed by corpus: url, bytes, hash, hash_source, tested, ask, inside (all
-    text).
-    """
+    """downloads.csv by corpus: url, bytes, hash, hash_source, tested, ask, inside (all text)."""
     return read_table(data_folder() / "downloads.csv").set_index("corpus")
 
 
@@ -57,17 +43,21 @@ def _source(name: str) -> pd.Series:
     return sources.loc[name]
 
 
-def fetchable() -> list[str]:
-    """The corpora that `fetch_corpus` can get without a form to sign."""
-    sources = _sources()
-    return sources.index[sources["url"] != ""].tolist()
+def _licence(name: str) -> str:
+    """The licence as its card states it."""
+    if name in corpus_names():
+        return load_card(name).license
+    return "as stated on the page where you get it"
 
 
 def how_to_get(name: str) -> str:
-    """A paragraph: where a corpus comes from, its licence, what to put where on Drive, and what the
-    archive should hold.
+    """Where a corpus comes from, its licence, and what to put where on Drive, in one paragraph.
 
-    Raises ManifestError for a corpus that downloads.csv does not know.
+    Raises:
+        ManifestError: for a corpus that downloads.csv does not know.
+
+    Example:
+        >>> print(how_to_get("iemocap"))
     """
     source = _source(name)
     return (
@@ -78,29 +68,30 @@ def how_to_get(name: str) -> str:
     )
 
 
-def _licence(name: str) -> str:
-    """The licence as its card states it."""
-    return (
-        load_card(name).license
-        if name in corpus_names()
-        else "as stated on the page where you get it"
-    )
+def fetch_corpus(name: str, folder: str | os.PathLike, base_url: str | None = None) -> pathlib.Path:
+    """Download an open corpus to `folder/<name>.zip` and unpack it to `folder/<name>`.
 
+    Prints size, licence and address first. An interrupted download goes on where it was at the next
+    call. The SHA-256 of the first download is noted in `folder/<name>.source.json`; later ones must
+    agree with it, and with the owners' checksum where there is one. The zip stays: copy it to Drive
+    and `prepare_corpus` finds it. Nothing half-made stays except the kept part of a download.
 
-def fetch_corpus(
-    name: str, folder: str | os.PathLike, base_url: str | None = None, progress: bool = True
-) -> pathlib.Path:
-    """Download an open corpus to `folder/<name>.zip` and unpack it to `folder/<name>`; returns that
-    folder, at once when it is there.
+    Args:
+        name: of the corpus.
+        folder: a local folder.
+        base_url: a mirror: the archive is then sought at `<base_url>/<its file name>`.
 
-    Prints size, licence and address first. `base_url` is a mirror: the archive is then sought at
-    `<base_url>/<its file name>`. An interrupted download goes on where it was at the next call. The
-    SHA-256 of the first download is noted in `folder/<name>.source.json` and later downloads must
-    agree with it (and with the owners' checksum, where there is one). The zip stays: publish it to
-    Drive and `prepare_corpus` finds it in the next session. Raises DownloadError (vanished server,
-    wrong hash, not an archive, a corpus that is only given on request), files.DiskFullError,
-    FileExistsError when something else is in the way, ManifestError for an unknown corpus; nothing
-    half-made stays except the kept part of a download, which the message names.
+    Returns:
+        The unpacked folder, at once when it is there.
+
+    Raises:
+        DownloadError: vanished server, wrong hash, no archive, a corpus given only on request.
+        DiskFullError: there is no room; also while it is unpacked.
+        FileExistsError: something else is in the way.
+        ManifestError: for an unknown corpus.
+
+    Example:
+        >>> folder = fetch_corpus("ravdess", "/content/corpora")
     """
     source = _source(name)
     folder = pathlib.Path(os.path.abspath(os.path.expanduser(folder)))
@@ -115,12 +106,14 @@ def fetch_corpus(
         )
     if not source["url"]:
         raise DownloadError(f"{name} cannot be fetched from here. {how_to_get(name)}")
-    url = (
-        f"{base_url.rstrip('/')}/{source['url'].rsplit('/', 1)[-1]}" if base_url else source["url"]
-    )
-    if not archive.exists():
-        _announce(name, url, source, tried=base_url is not None or source["tested"] == "yes")
-    fetched = _retrieve(url, archive, source["hash"], progress)
+    url = source["url"]
+    if base_url:
+        url = f"{base_url.rstrip('/')}/{url.rsplit('/', 1)[-1]}"
+    fetched = not archive.exists()
+    if fetched:
+        tried = bool(base_url) or source["tested"] == "yes"
+        _announce(name, url, source["bytes"], tried)
+        _retrieve(url, archive, source["hash"])
     try:
         stage(archive, folder)
     except ArchiveError as error:
@@ -140,53 +133,39 @@ def fetch_corpus(
     return target
 
 
-def _announce(name: str, url: str, source: pd.Series, tried: bool) -> None:
-    """Print what is about to be fetched: size, licence, address, and whether that address was ever
-    tried.
-    """
-    size = int(source["bytes"]) if source["bytes"] else announced_size(url)
-    print(
-        f"{name}: {f'{size / 1e6:.0f} MB' if size else 'size not announced'}, licence:"
-        f" {_licence(name)}, from {url}{'' if tried else ' (address not tried from here)'}."
-    )
+def _announce(name: str, url: str, size: str, tried: bool) -> None:
+    """Print what is about to be fetched: size, licence, address, and whether it was ever tried."""
+    number = int(size) if size else announced_size(url)
+    told = f"{number / 1e6:.0f} MB" if number else "size not announced"
+    warning = "" if tried else " (address not tried from here)"
+    print(f"{name}: {told}, licence: {_licence(name)}, from {url}{warning}.")
 
 
-def _retrieve(url: str, archive: pathlib.Path, known_hash: str, progress: bool) -> bool:
-    """Fetch `archive` with pooch; False when it is there already.
+def _retrieve(url: str, archive: pathlib.Path, known_hash: str) -> None:
+    """Fetch `archive`, which appears only when its hash is right.
 
     Work in progress lies in `.<archive>.download` beside it.
     """
-    if archive.exists():
-        return False
     note = archive.with_suffix(".source.json")
-    noted = files.read_json(note)["sha256"] if note.exists() else ""
     work = archive.with_name(f".{archive.name}.download")
-    downloader = ResumingDownloader(work / f"{archive.name}.part", progress)
-    logger = pooch.get_logger()
-    level = logger.level
-    # pooch would print paths and hashes that mean nothing to a notebook's reader
-    logger.setLevel(logging.WARNING)
+    download = ResumingDownload(work / f"{archive.name}.part")
     try:
-        pooch.retrieve(
-            url, known_hash or None, fname=archive.name, path=work, downloader=downloader
-        )
-        if noted and files.file_sha256(work / archive.name) != noted:
-            raise ValueError("not the noted SHA-256")
-        os.replace(work / archive.name, archive)
-        return True
-    except ValueError as error:
-        (work / archive.name).unlink(missing_ok=True)
-        expected = (
-            "the checksum of its owners" if known_hash else f"the first download (noted in {note})"
-        )
-        raise DownloadError(
-            f"what {url} gave differs from {expected} and was removed: run the cell again, and if"
-            " it happens again the file has been changed by its"
-            f" owners{'' if known_hash else f'; delete {note.name} to accept that'}"
-        ) from error
+        download.fetch(url)
+        fault = ""
+        if known_hash and not pooch.hashes_match(download.part, known_hash):
+            fault = "the checksum of its owners"
+        elif note.exists() and files.file_sha256(download.part) != files.read_json(note)["sha256"]:
+            fault = f"the first download (noted in {note})"
+        if fault:
+            download.part.unlink()
+            accept = "" if known_hash else f"; delete {note.name} to accept that"
+            raise DownloadError(
+                f"what {url} gave differs from {fault} and was removed: run the cell again, and if"
+                f" it happens again the file has been changed by its owners{accept}"
+            )
+        os.replace(download.part, archive)
     finally:
-        logger.setLevel(level)
-        if not downloader.have:
+        if not download.have:
             shutil.rmtree(work, ignore_errors=True)
 
 
@@ -194,28 +173,41 @@ def _note_source(archive: pathlib.Path, url: str) -> None:
     """Write down where an archive came from and its SHA-256, at its first download."""
     note = archive.with_suffix(".source.json")
     if not note.exists():
-        today = datetime.datetime.now(datetime.UTC).date().isoformat()
-        files.write_json(
-            note,
-            {
-                "url": url,
-                "bytes": archive.stat().st_size,
-                "sha256": files.file_sha256(archive),
-                "fetched": today,
-            },
-        )
+        content = {
+            "url": url,
+            "bytes": archive.stat().st_size,
+            "sha256": files.file_sha256(archive),
+            "fetched": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        }
+        files.write_json(note, content)
 
 
-# -----------------------------------------------------------------------------------------------------------------
-# Drive
+def _archives(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
+    """The archives and folders in a folder, by the corpus that their name stands for.
+
+    Upper and lower case and - for _ do not matter: MSP-IMPROV.zip is msp_improv.
+    """
+    found: dict[str, list[pathlib.Path]] = {}
+    for path in sorted(folder.glob("[!.]*")):
+        name = path.name
+        if path.is_dir() or ARCHIVES.search(name):
+            corpus = ARCHIVES.sub("", name).lower().replace("-", "_")
+            found.setdefault(corpus, []).append(path)
+    return found
 
 
 def drive_overview(drive_folder: str | os.PathLike) -> pd.DataFrame:
-    """Which corpora lie in a Drive folder: DataFrame(corpus, archive, size_mb, state), the known
-    corpora first, then other archives.
+    """Which corpora lie in a Drive folder; reads no whole file.
 
-    `state` is ready, missing, or what is wrong. Upper and lower case and - for _ in file names do
-    not matter. Reads no whole file.
+    Args:
+        drive_folder: such as MyDrive/ser_corpora.
+
+    Returns:
+        DataFrame(corpus, archive, size_mb, state), the known corpora first, then other archives.
+        state is ready, missing, or what is wrong.
+
+    Example:
+        >>> drive_overview("/content/drive/MyDrive/ser_corpora")
     """
     folder = pathlib.Path(drive_folder)
     if not folder.is_dir():
@@ -223,85 +215,80 @@ def drive_overview(drive_folder: str | os.PathLike) -> pd.DataFrame:
             f"{folder} is not there: mount Drive, make the folder, and put one archive for each"
             " corpus into it."
         )
-    found: dict[str, list[pathlib.Path]] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if not path.name.startswith(".") and (path.is_dir() or ARCHIVES.search(path.name)):
-            found.setdefault(_key(path), []).append(path)
+    found = _archives(folder)
     names = _sources().index.tolist()
-    rows = [_overview_row(name, found.get(name, [])) for name in names]
-    rows += [
-        _overview_row(key, paths)
-        for key, paths in found.items()
-        if key not in names and any(path.is_file() for path in paths)
-    ]
+    for name, paths in found.items():
+        if name not in names and any(path.is_file() for path in paths):
+            names.append(name)
+    rows = []
+    for name in names:
+        paths = found.get(name, [])
+        size, state = _state(paths)
+        rows.append((name, ", ".join(path.name for path in paths), size, state))
     return pd.DataFrame(rows, columns=["corpus", "archive", "size_mb", "state"])
 
 
-def _key(path: pathlib.Path) -> str:
-    """The corpus name that a file or folder name stands for: MSP-IMPROV.zip is msp_improv."""
-    return (path.name if path.is_dir() else ARCHIVES.sub("", path.name)).lower().replace("-", "_")
-
-
-def _overview_row(corpus: str, paths: list[pathlib.Path]) -> tuple[str, str, float, str]:
-    """One row of the overview."""
-    if not paths:
-        return corpus, "", float("nan"), "missing"
-    names = ", ".join(path.name for path in paths)
-    if len(paths) > 1:
-        return corpus, names, float("nan"), "found more than once: keep one archive"
-    if paths[0].is_dir():
-        return (
-            corpus,
-            names,
-            float("nan"),
-            "a folder of single files: works, but one zip is many times faster",
-        )
-    try:
-        size, state = paths[0].stat().st_size, _archive_state(paths[0])
-    except OSError as error:
-        return (
-            corpus,
-            names,
-            float("nan"),
-            f"cannot be read ({error.strerror or error}): mount Drive again",
-        )
-    return corpus, names, round(size / 1e6, 1), state
-
-
-def _archive_state(path: pathlib.Path) -> str:
-    """ready, or why an archive cannot be.
+def _state(paths: list[pathlib.Path]) -> tuple[float, str]:
+    """Size in MB (NaN unknown) of a corpus' archive, and "ready" or what is wrong.
 
     Looks at the table of contents of a zip and at the first bytes of a tar.
     """
-    if path.stat().st_size == 0:
-        return "empty file: copy it to Drive again"
-    whole = zipfile.is_zipfile(path) if path.suffix.lower() == ".zip" else tarfile.is_tarfile(path)
-    return "ready" if whole else "damaged or not an archive: copy it to Drive again"
+    unknown = float("nan")
+    if not paths:
+        return unknown, "missing"
+    if len(paths) > 1:
+        return unknown, "found more than once: keep one archive"
+    path = paths[0]
+    if path.is_dir():
+        return unknown, "a folder of single files: works, but one zip is many times faster"
+    try:
+        size = path.stat().st_size
+        is_zip = path.suffix.lower() == ".zip"
+        whole = zipfile.is_zipfile(path) if is_zip else size and tarfile.is_tarfile(path)
+    except OSError as error:
+        return unknown, f"cannot be read ({error.strerror or error}): mount Drive again"
+    state = "ready"
+    if size == 0:
+        state = "empty file: copy it to Drive again"
+    elif not whole:
+        state = "damaged or not an archive: copy it to Drive again"
+    return round(size / 1e6, 1), state
 
 
 def prepare_corpus(
     name: str, drive_folder: str | os.PathLike, local_folder: str | os.PathLike
 ) -> pathlib.Path:
-    """Unpack the one archive of a corpus on Drive to the local disk; returns the local folder.
+    """Unpack the one archive of a corpus on Drive to the local disk.
 
     Done once: a second call copies nothing.
 
-    Raises FileNotFoundError (with how to get the corpus) when it is not on Drive, ArchiveError when
-    it is damaged or would write outside its folder, ManifestError when it is there more than once,
-    files.DiskFullError, OSError when Drive is lost.
+    Args:
+        name: of the corpus.
+        drive_folder: where the archive lies.
+        local_folder: where the corpus is unpacked, in a folder of its own.
+
+    Returns:
+        The local folder of the corpus.
+
+    Raises:
+        FileNotFoundError: it is not on Drive; the message says how to get the corpus.
+        ArchiveError: it is damaged or would write outside its folder.
+        ManifestError: it is there more than once.
+        DiskFullError: there is no room.
+        OSError: Drive is lost.
+
+    Example:
+        >>> folder = prepare_corpus("iemocap", "MyDrive/ser_corpora", "/content/corpora")
     """
     folder = pathlib.Path(drive_folder)
-    found = [
-        path
-        for path in (sorted(folder.iterdir()) if folder.is_dir() else [])
-        if _key(path) == name and (path.is_dir() or ARCHIVES.search(path.name))
-    ]
+    found = _archives(folder).get(name, [])
     if len(found) > 1:
         raise ManifestError(
             f"{folder} holds {name} more than once ({', '.join(path.name for path in found)}): keep"
             " one archive"
         )
     if not found:
-        help_ = how_to_get(name) if name in _sources().index else f"Put it there as {name}.zip."
+        known = name in _sources().index
+        help_ = how_to_get(name) if known else f"Put it there as {name}.zip."
         raise FileNotFoundError(f"no archive of {name} in {folder}. {help_}")
     return stage(found[0], local_folder)

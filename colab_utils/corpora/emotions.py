@@ -26,8 +26,7 @@ CANONICAL = (
 )
 
 # Whole English words only, for users' own tables. Letter codes collide over corpora (W is anger in
-# EmoDB, surprise in ShEMO;
-# method_facts §5.12), so these are read by each corpus' own card and never here.
+# EmoDB and surprise in ShEMO), so these are read by each corpus' own card and never here.
 WORDS = {
     "angry": "anger",
     "happy": "happiness",
@@ -42,21 +41,9 @@ WORDS = {
 }
 
 
-def chosen_emotions(
-    manifest: pd.DataFrame,
-    emotions: str | Sequence[str],
-    merge: Mapping[str, str | None] | None = None,
-) -> list[str]:
-    """The list of emotions to compare.
-
-    `emotions` itself (or the names in a text such as "anger, neutral"); for "all", or where nothing
-    is named, every emotion that occurs after renaming by `merge`, sorted.
-    """
-    named = as_list(emotions)
-    if named and emotions != "all":
-        return named
-    renamed = manifest["emotion"].map(lambda emotion: (merge or {}).get(emotion, emotion))
-    return sorted(set(renamed.dropna()) - {""})
+def _renamed(manifest: pd.DataFrame, merge: Mapping[str, str | None]) -> pd.Series:
+    """The emotions after renaming, in one step: a target is not renamed again."""
+    return manifest["emotion"].map(lambda emotion: merge.get(emotion, emotion))
 
 
 def select_emotions(
@@ -66,54 +53,62 @@ def select_emotions(
     *,
     allow_absent: bool = False,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Keep the utterances of `emotions`, after renaming by `merge` (`{"excited": "happiness",
-    "calm": None}`; None leaves an emotion out).
+    """Keep the utterances of some emotions.
 
-    Returns `(kept, left_out)`: `kept` has the manifest's columns with `emotion` rewritten
-    (`emotion_raw` stays); `left_out` has `utt_id, emotion, reason`, so that nothing goes in
-    silence. Renaming is one step: a target is not renamed again. Raises ManifestError for a name
-    that neither the suite nor the manifest knows, for a repeated one, and for an emotion without
-    any utterance (unless `allow_absent`), naming the emotions present.
+    Args:
+        manifest: a manifest.
+        emotions: those to keep.
+        merge: what emotions are renamed to before, such as `{"excited": "happiness", "calm":
+            None}`; None leaves an emotion out. Renaming is one step.
+        allow_absent: whether an emotion may be without any utterance.
+
+    Returns:
+        `(kept, left_out)`: `kept` has the manifest's columns with `emotion` rewritten
+        (`emotion_raw` stays); `left_out` has `utt_id, emotion, reason`, so that nothing goes in
+        silence.
+
+    Raises:
+        ManifestError: for a name that neither the suite nor the manifest knows, for a repeated one,
+            and for an emotion without any utterance, naming the emotions present.
+
+    Example:
+        >>> kept, left_out = select_emotions(scan.manifest, ["anger", "neutral"])
     """
-    merge = dict(merge or {})
-    renamed = manifest["emotion"].map(lambda emotion: merge.get(emotion, emotion))
-    present = manifest["emotion"].value_counts().to_dict()
-    listing = (
-        ", ".join(f"{name or '(no label)'} ({count})" for name, count in present.items()) or "none"
-    )
-    targets = {target for target in merge.values() if target is not None}
-    known = {*CANONICAL, *present} - {""}
-    repeated = [name for name in emotions if list(emotions).count(name) > 1]
-    unknown = [
-        *(name for name in merge if name not in known),
-        *(name for name in emotions if name not in known | targets),
-        *sorted(targets - known - set(emotions)),
-    ]
+    merge = merge or {}
+    emotions = list(emotions)
+    renamed = _renamed(manifest, merge)
+    fault = _fault(manifest, emotions, merge)
     absent = [name for name in emotions if name not in set(renamed)]
-    if unknown or repeated or not emotions:
-        fault = (
-            f"unknown emotion {unknown[0]!r}"
-            if unknown
-            else f"{repeated[0]!r} stands twice"
-            if repeated
-            else "no emotion chosen"
-        )
-        raise ManifestError(f"emotions: {fault}; present: {listing}")
-    if absent and not allow_absent:
-        raise ManifestError(
-            f"emotions: no utterance of {', '.join(absent)} (after merging); present: {listing}"
-        )
-    chosen = renamed.isin(list(emotions))
+    if not fault and absent and not allow_absent:
+        fault = f"no utterance of {', '.join(absent)} (after merging)"
+    if fault:
+        counts = manifest["emotion"].value_counts()
+        present = [f"{name or '(no label)'} ({count})" for name, count in counts.items()]
+        raise ManifestError(f"emotions: {fault}; present: {', '.join(present) or 'none'}")
+    chosen = renamed.isin(emotions)
     kept = manifest[chosen].assign(emotion=renamed[chosen]).reset_index(drop=True)
     return kept, _left_out(manifest[~chosen], renamed[~chosen])
+
+
+def _fault(manifest: pd.DataFrame, emotions: list[str], merge: Mapping[str, str | None]) -> str:
+    """What is wrong with the names of emotions, or ""."""
+    known = {*CANONICAL, *manifest["emotion"]} - {""}
+    targets = {target for target in merge.values() if target is not None}
+    unknown = [name for name in merge if name not in known]
+    unknown += [name for name in emotions if name not in known | targets]
+    unknown += sorted(targets - known - set(emotions))
+    if unknown:
+        return f"unknown emotion {unknown[0]!r}"
+    for name in emotions:
+        if emotions.count(name) > 1:
+            return f"{name!r} stands twice"
+    return "" if emotions else "no emotion chosen"
 
 
 def _left_out(rows: pd.DataFrame, renamed: pd.Series) -> pd.DataFrame:
     """`utt_id, emotion, reason` of utterances that the choice of emotions leaves out."""
     reason = pd.Series("not among the chosen emotions", index=rows.index)
-    reason[(renamed != rows["emotion"]) & renamed.notna()] = (
-        "merged into an emotion that is not chosen"
-    )
+    reason[renamed != rows["emotion"]] = "merged into an emotion that is not chosen"
     reason[renamed.isna()] = "left out by merge"
     reason[rows["emotion"] == ""] = "has no emotion label"
     return rows[["utt_id", "emotion"]].assign(reason=reason).reset_index(drop=True)
@@ -128,12 +123,22 @@ def choose_utterances(
 
     Args:
         everything: a manifest.
-        emotions: "all", a list, or names in a text such as "anger, neutral".
+        emotions: a list, or names in a text such as "anger, neutral"; with "all", or where nothing
+            is named, every emotion that occurs after renaming.
         merge: what emotions are renamed to, None to leave one out.
 
-    Raises ManifestError as `select_emotions` does.
+    Returns:
+        The manifest of the utterances kept, and the list of emotions (of all: sorted).
+
+    Raises:
+        ManifestError: as `select_emotions`.
+
+    Example:
+        >>> manifest, labels = choose_utterances(scan.manifest, "anger, neutral", {"calm": None})
     """
-    chosen = chosen_emotions(everything, emotions, merge)
+    chosen = as_list(emotions)
+    if not chosen or emotions == "all":
+        chosen = sorted(set(_renamed(everything, merge or {}).dropna()) - {""})
     kept, left_out = select_emotions(everything, chosen, merge)
     print(f"{len(kept)} utterances of {', '.join(chosen)}")
     print("left out:", left_out["reason"].value_counts().to_dict() or "none")

@@ -1,5 +1,6 @@
-"""The notebooks' one door to audio: the embedded corpus, a known corpus here, on Drive or to be
-fetched, or the user's own data.
+"""The notebooks' one door to audio.
+
+The embedded corpus, a known corpus here, on Drive or to be fetched, or the user's own data.
 """
 
 from __future__ import annotations
@@ -13,35 +14,50 @@ import pandas as pd
 from colab_utils.corpora.cards import card_name, load_card
 from colab_utils.corpora.download import fetch_corpus, how_to_get, prepare_corpus
 from colab_utils.corpora.manifest import ManifestError
-from colab_utils.corpora.own_data import from_csv, from_folder
-from colab_utils.corpora.scan import Scan, load_corpus
-from colab_utils.files import short_hash
+from colab_utils.corpora.own_data import OWN, from_csv, from_folder
+from colab_utils.corpora.scan import Scan, cache_file, load_corpus
 
-OWN, EMBEDDED = "own", "synthetic"
+EMBEDDED = "synthetic"
 
 
 def open_corpus(
     name: str,
-    audio: str | os.PathLike = "",
+    audio: str | os.PathLike | None = "",
     workspace: str | os.PathLike = "out",
     drive_folder: str | os.PathLike | None = None,
     csv_columns: Mapping[str, str] | None = None,
     fetch: bool = False,
 ) -> Scan:
-    """Scan a corpus, wherever it is, and return what is usable of it.
+    """Scan a corpus, wherever it is, print what is usable of it and return it.
 
-    name: "synthetic" (made below `workspace` when it is not there), a corpus with a card, or "own":
-    then `audio` is a folder with one sub-folder per emotion, or a CSV whose columns `csv_columns`
-    names (`wav`, `emotion` and, where known, `speaker`). A known corpus is taken from the folder
-    `audio`; without one from its archive in `<drive_folder>/ser_corpora`; or, with `fetch`,
-    downloaded where its owners allow that. What was decoded is remembered below `workspace`, so
-    that opening it again is quick. Raises ManifestError for an unknown name, for `audio` that is
-    not there or does not fit, and, saying how to get the corpus, when none of these ways applies;
-    what `fetch_corpus` and `prepare_corpus` raise.
+    A known corpus is taken from the folder `audio`; without one from its archive in
+    `<drive_folder>/ser_corpora`; or, with `fetch`, downloaded where its owners allow that. What was
+    decoded is remembered below `workspace`, so that opening it again is quick.
+
+    Args:
+        name: "synthetic" (made below `workspace` when it is not there), a corpus with a card, or
+            "own".
+        audio: the folder of a known corpus. Of "own" a folder with one sub-folder per emotion, or a
+            CSV.
+        workspace: the local folder for all that is made.
+        drive_folder: MyDrive, or None.
+        csv_columns: names the columns of the CSV: `wav`, `emotion` and, where known, `speaker`.
+        fetch: whether it may be downloaded.
+
+    Raises:
+        ManifestError: for an unknown name, for `audio` that is not there or does not fit, and,
+            saying how to get the corpus, when none of these ways applies. Also what `fetch_corpus`
+            and `prepare_corpus` raise.
+
+    Example:
+        >>> scan = open_corpus("emodb", "path/to/emodb")
+        >>> scan = open_corpus("own", "clips.csv", csv_columns={"wav": "file", "emotion": "label"})
     """
-    audio = "" if audio is None else os.path.expanduser(audio)
+    audio = os.path.expanduser(audio or "")
     if name == OWN:
-        return _open_own(audio, csv_columns or {}, pathlib.Path(workspace))
+        scan = _open_own(audio, csv_columns or {}, workspace)
+        print(scan)
+        return scan
     load_card(name)
     if name == EMBEDDED:
         if audio:
@@ -50,11 +66,9 @@ def open_corpus(
                 f' corpus that lies in {audio} ("{OWN}" for your own data)'
             )
         return load_corpus(name, workspace=workspace)
-    return load_corpus(
-        name,
-        audio or _brought(name, pathlib.Path(workspace) / "corpora", drive_folder, fetch),
-        workspace=workspace,
-    )
+    if not audio:
+        audio = _brought(name, pathlib.Path(workspace) / "corpora", drive_folder, fetch)
+    return load_corpus(name, audio, workspace)
 
 
 def open_corpora(
@@ -66,23 +80,28 @@ def open_corpora(
 ) -> pd.DataFrame:
     """The manifest of several corpora (or domains of one), each opened once by `open_corpus`.
 
-    audio: the folder that holds one sub-folder per corpus (emodb/, emovo/, ...), or {corpus:
-    folder}. Raises what `open_corpus` raises.
+    Args:
+        names: corpora or domains.
+        audio: the folder that holds one sub-folder per corpus (emodb/, emovo/, ...), or {corpus:
+            folder}.
+        workspace: as in `open_corpus`.
+        drive_folder: as in `open_corpus`.
+        fetch: as in `open_corpus`.
+
+    Raises:
+        ManifestError: and others, as `open_corpus`.
+
+    Example:
+        >>> manifest = open_corpora(["emodb", "emovo"], "path/to/corpora")
     """
     manifests = []
     for name in sorted({card_name(name) for name in names}):
-        folder = (
-            audio.get(name, "")
-            if isinstance(audio, Mapping)
-            else os.path.join(os.path.expanduser(audio), name)
-            if audio
-            else ""
-        )
-        manifests.append(
-            open_corpus(
-                name, "" if name == EMBEDDED else folder, workspace, drive_folder, fetch=fetch
-            ).manifest
-        )
+        folder = ""
+        if audio and name != EMBEDDED:
+            one_each = isinstance(audio, Mapping)
+            folder = audio.get(name, "") if one_each else os.path.join(audio, name)
+        scan = open_corpus(name, folder, workspace, drive_folder, fetch=fetch)
+        manifests.append(scan.manifest)
     return pd.concat(manifests, ignore_index=True)
 
 
@@ -104,18 +123,15 @@ def _brought(
     return fetch_corpus(name, local)
 
 
-def _open_own(audio: str, columns: Mapping[str, str], workspace: pathlib.Path) -> Scan:
-    """The user's own data, from a CSV or a folder.
-
-    Raises ManifestError where neither is named or there.
-    """
+def _open_own(audio: str, columns: Mapping[str, str], workspace: str | os.PathLike) -> Scan:
+    """The user's own data, from a CSV or a folder; raises ManifestError where there is neither."""
     if not audio:
         raise ManifestError(
             f'CORPUS = "{OWN}" needs AUDIO: a folder with one sub-folder per emotion, or a CSV file'
         )
-    cache = workspace / "scans" / f"{OWN}-{short_hash(os.path.abspath(audio))}.csv"
+    cache = cache_file(workspace, OWN, audio)
     if os.path.isdir(audio):
-        return _told(from_folder(audio, cache=cache))
+        return from_folder(audio, cache)
     if not os.path.isfile(audio):
         raise ManifestError(f"{audio}: no such file or folder")
     if not {"wav", "emotion"} <= set(columns):
@@ -123,10 +139,4 @@ def _open_own(audio: str, columns: Mapping[str, str], workspace: pathlib.Path) -
             f"{audio} is a CSV: say which columns hold what, such as OWN_CSV = "
             '{"wav": "file", "emotion": "label", "speaker": "who"}'
         )
-    return _told(from_csv(audio, cache=cache, **columns))
-
-
-def _told(scan: Scan) -> Scan:
-    """The scan, printed as load_corpus prints that of a known corpus."""
-    print(scan)
-    return scan
+    return from_csv(audio, cache=cache, **columns)

@@ -1,6 +1,4 @@
-"""A user's own recordings: a table with any column names, a folder for each emotion, or ready-made
-train and test tables.
-"""
+"""A user's own recordings: a table with any column names, a folder an emotion, or a ready split."""
 
 from __future__ import annotations
 
@@ -12,12 +10,11 @@ from collections.abc import Mapping
 import pandas as pd
 
 from colab_utils.corpora.audio import EXTENSIONS
-from colab_utils.corpora.decode import decode_files, find_audio, nfc, without_extension
+from colab_utils.corpora.decode import decode_rows, find_audio, nfc, without_extension
 from colab_utils.corpora.emotions import WORDS
 from colab_utils.corpora.manifest import (
     COLUMNS,
     NUMBERS,
-    TEXTS,
     ManifestError,
     empty_row,
     numbers,
@@ -25,9 +22,9 @@ from colab_utils.corpora.manifest import (
     refuse,
     speaker_keys,
 )
-from colab_utils.corpora.scan import Scan, existing_folder, problem_table, usable
+from colab_utils.corpora.scan import Problem, Scan, existing_folder, problem_table, refused, usable
 
-ROLES = ("train", "valid", "test")
+OWN = "own"  # the name of the corpus
 _GENDERS = {
     "f": "female",
     "female": "female",
@@ -38,7 +35,8 @@ _GENDERS = {
     "man": "male",
     "": "",
 }
-_FIXED = ("utt_id", "corpus", "path", "emotion_raw", "emotion", "speaker")
+_MADE = ("utt_id", "corpus", "path", "emotion_raw")  # columns that no table names
+_ENDINGS = ("", *EXTENSIONS, *(ending.upper() for ending in EXTENSIONS))
 
 
 def from_csv(
@@ -47,58 +45,64 @@ def from_csv(
     emotion: str,
     speaker: str | None = None,
     root: str | os.PathLike | None = None,
-    corpus: str = "own",
-    *,
-    label_map: Mapping[str, str] | None = None,
     cache: str | os.PathLike | None = None,
-    progress: bool = True,
     **columns: str,
 ) -> Scan:
-    """The manifest of a CSV whose columns are called `wav`, `emotion` and `speaker`, with all
-    usable audio decoded.
+    """The manifest of a CSV with any column names, with all usable audio decoded.
 
-    `columns` names further columns by the manifest's own names (`gender="sex"`, `arousal="act"`).
-    Audio is sought relative to `root` (default: the folder of the CSV), with or without its
-    extension; absolute paths work too. `label_map` renames labels, as written or, failing that, in
-    any case (any other label is lower-cased; plain English words such as "angry" become the suite's
-    names). utt_id is `<corpus>/<path>`. Rows without label or with unusable audio become
-    `.problems`. Without speakers it runs and says that speaker independence is unknown. Raises
-    ManifestError naming the columns found and expected, or the row and value that cannot be read.
+    Labels are lower-cased; plain English words such as "angry" become the suite's names. utt_id is
+    `own/<path>`. Rows without label or with unusable audio become `.problems`. Without speakers it
+    runs and says that speaker independence is unknown.
+
+    Args:
+        path: the CSV.
+        wav: its column of audio files, with or without extension.
+        emotion: its column of labels.
+        speaker: its column of speakers, where known.
+        root: what files are relative to (default: the folder of the CSV); absolute paths work too.
+        cache: the CSV of `decode_rows`.
+        **columns: further columns by the manifest's own names (`gender="sex"`, `arousal="act"`).
+
+    Raises:
+        ManifestError: naming the columns found and expected, or the row and value that cannot be
+            read.
+
+    Example:
+        >>> scan = from_csv("clips.csv", wav="file", emotion="label", speaker="who")
     """
-    table = _named(path, {"wav": wav, "emotion": emotion, "speaker": speaker, **columns})
-    return _from_tables([(path, table)], root, corpus, label_map, cache, progress)
+    names = {"wav": wav, "emotion": emotion, "speaker": speaker, **columns}
+    return _scan_table(_user_table(path, names, root), cache)
 
 
-def from_folder(
-    root: str | os.PathLike,
-    corpus: str = "own",
-    *,
-    label_map: Mapping[str, str] | None = None,
-    cache: str | os.PathLike | None = None,
-    progress: bool = True,
-) -> Scan:
-    """The manifest of a folder with a sub-folder for each emotion (`<emotion>/a.wav`); what lies
-    deeper belongs to the same emotion.
+def from_folder(root: str | os.PathLike, cache: str | os.PathLike | None = None) -> Scan:
+    """The manifest of a folder with a sub-folder for each emotion (`<emotion>/a.wav`).
 
-    Speakers are unknown, which is said. Files beside the emotion folders become `.problems`. Raises
-    ManifestError when there is no audio.
+    What lies deeper belongs to the same emotion. Speakers are unknown, which is said. Files beside
+    the emotion folders become `.problems`.
+
+    Args:
+        root: the folder.
+        cache: the CSV of `decode_rows`.
+
+    Raises:
+        ManifestError: when there is no audio in sub-folders.
+
+    Example:
+        >>> scan = from_folder("recordings")  # recordings/angry/1.wav, recordings/sad/2.wav, ...
     """
     folder = existing_folder(root)
     found = find_audio(folder)
-    if not any("/" in file for file in found.files):
+    files = [file for file in found.files if "/" in file]
+    if not files:
         raise ManifestError(
             f"{folder}: no audio in sub-folders; one folder for each emotion is expected, such as"
             f" {folder.name}/anger/a.wav"
         )
-    problems = [(file, "", reason) for file, reason in found.refused.items()]
+    problems = refused(found)
     problems += [(file, "", "lies in no emotion folder") for file in found.files if "/" not in file]
-    files = [file for file in found.files if "/" in file]
-    table = pd.DataFrame(
-        {"wav": files, "emotion": [nfc(file.split("/")[0]) for file in files], "speaker": ""},
-        dtype=object,
-    )
-    result = _decoded(_rows(table, files, corpus, label_map), folder, problems, cache, progress)
-    return Scan(result.manifest, result.problems, None, found.ignored, result.decoded)
+    labels = [nfc(file.partition("/")[0]) for file in files]
+    table = pd.DataFrame({"emotion": labels, "speaker": ""})
+    return _decoded(_rows(table, files), folder, problems, cache, found.ignored)
 
 
 def from_split_csvs(
@@ -107,230 +111,183 @@ def from_split_csvs(
     wav: str,
     emotion: str,
     speaker: str | None = None,
-    valid: str | os.PathLike | None = None,
     root: str | os.PathLike | None = None,
-    corpus: str = "own",
-    *,
-    label_map: Mapping[str, str] | None = None,
     cache: str | os.PathLike | None = None,
-    progress: bool = True,
     **columns: str,
 ) -> tuple[Scan, pd.DataFrame]:
-    """As `from_csv`, for a ready-made split: (Scan of all tables together, split table).
+    """As `from_csv`, for a ready-made split into a training and a test table.
 
-    The split has `seed, fold, draw, task` (all 0), `utt_id, speaker` (speaker key, "" unknown) and
-    `role` (train, valid or test). Speakers, and recordings with identical samples, that stand in
-    more than one table are printed. Raises ManifestError as `from_csv` does, and when one file
-    stands in two tables.
+    Speakers, and recordings with identical samples, that stand in both tables are printed.
+
+    Args:
+        train: the CSV of what is trained on.
+        test: the CSV of what is tested, with the same column names.
+        wav: as in `from_csv`.
+        emotion: as in `from_csv`.
+        speaker: as in `from_csv`.
+        root: what files are relative to (default: the folder of each CSV).
+        cache: as in `from_csv`.
+        **columns: as in `from_csv`.
+
+    Returns:
+        The Scan of both tables together, and the split: `utt_id` and `role` ("train" or "test").
+
+    Raises:
+        ManifestError: as `from_csv`, and when one file stands in both tables.
+
+    Example:
+        >>> scan, split = from_split_csvs("train.csv", "test.csv", wav="file", emotion="label")
     """
     names = {"wav": wav, "emotion": emotion, "speaker": speaker, **columns}
     tables = [
-        (path, _named(path, names).assign(role=role))
-        for role, path in zip(ROLES, (train, valid, test), strict=True)
-        if path is not None
+        _user_table(train, names, root).assign(role="train"),
+        _user_table(test, names, root).assign(role="test"),
     ]
-    result = _from_tables(tables, root, corpus, label_map, cache, progress)
+    result = _scan_table(pd.concat(tables, ignore_index=True), cache)
     manifest = result.manifest
-    split = pd.DataFrame(
-        {
-            "seed": 0,
-            "fold": 0,
-            "draw": 0,
-            "task": 0,
-            "utt_id": manifest["utt_id"],
-            "speaker": speaker_keys(manifest),
-            "role": manifest["role"],
-        }
-    )
-    for what, values in (
-        ("speakers", split["speaker"]),
-        ("identical recordings", manifest["audio_sha256"]),
-    ):
-        sides = split["role"].groupby(values).nunique()
-        shared = sides[(sides > 1) & (sides.index != "")].index.tolist()
-        if shared:
-            examples = (
-                shared
-                if what == "speakers"
-                else manifest.loc[values.isin(shared), "utt_id"].tolist()
-            )
-            print(
-                f"{corpus}: {len(shared)} {what} in more than one of the tables (not independent):"
-                f" {', '.join(examples[:6])}"
-            )
-    return Scan(manifest.drop(columns="role"), result.problems, None, {}, result.decoded), split
+    role = manifest.pop("role")
+    ids, speakers = manifest["utt_id"], speaker_keys(manifest)
+    _say_shared("speakers", speakers, speakers, role)
+    _say_shared("identical recordings", manifest["audio_sha256"], ids, role)
+    return result, pd.DataFrame({"utt_id": ids, "role": role})
 
 
-def _named(path: str | os.PathLike, names: Mapping[str, str | None]) -> pd.DataFrame:
-    """Read a user's CSV and give its columns our names (wav, emotion, speaker, then manifest
-    columns).
+def _say_shared(what: str, values: pd.Series, names: pd.Series, role: pd.Series) -> None:
+    """Print which `values` stand on both sides of a split, by the `names` of their rows."""
+    shared = (role.groupby(values).transform("nunique") > 1) & (values != "")
+    if shared.any():
+        examples = names[shared].unique()[:6]
+        print(
+            f"{OWN}: {values[shared].nunique()} {what} in more than one of the tables (not"
+            f" independent): {', '.join(examples)}"
+        )
+
+
+def _user_table(
+    path: str | os.PathLike, names: Mapping[str, str | None], root: str | os.PathLike | None
+) -> pd.DataFrame:
+    """A user's CSV, checked, with our names for its columns, and where each file should lie.
+
+    Returns:
+        wav, emotion, speaker and the further columns of `names`; base (the folder that files are
+        relative to), absolute (the file), source (the CSV) and row (the header is row 1).
     """
-    allowed = [column for column in (*TEXTS, *NUMBERS) if column not in _FIXED]
-    strange = [ours for ours in names if ours not in ("wav", "emotion", "speaker", *allowed)]
-    if strange:
-        raise ManifestError(
-            f"{strange[0]!r} is not a column of a manifest; possible: {', '.join(allowed)}"
-        )
-    table = read_table(path).rename(columns=nfc)
-    names = {ours: None if theirs is None else nfc(str(theirs)) for ours, theirs in names.items()}
-    missing = [
-        f"{theirs!r} (for {ours})"
-        for ours, theirs in names.items()
-        if theirs is not None and theirs not in table.columns
-    ]
-    if missing:
-        raise ManifestError(
-            f"{path}: no column {', '.join(missing)}; found: {', '.join(table.columns)}; "
-            f"expected: {', '.join(theirs for theirs in names.values() if theirs is not None)}"
-        )
-    table = pd.DataFrame(
-        {
-            ours: "" if theirs is None else table[theirs].str.strip()
-            for ours, theirs in names.items()
-        },
-        index=table.index,
-    )
-    for column in set(NUMBERS) & set(names):
+    table = _renamed(path, names)
+    if not ((table["wav"] != "") & (table["emotion"] != "")).any():
+        raise ManifestError(f"{path}: no row has both an audio file and an emotion")
+    for column in table.columns.intersection(list(NUMBERS)):
         table[column] = numbers(table[column], str(path), names[column])
-    if "gender" in names:
-        gender = table["gender"].str.lower().map(_GENDERS)
-        refuse(
-            gender.isna(),
-            table["gender"],
-            str(path),
-            names["gender"],
-            f"is none of {', '.join(filter(None, _GENDERS))} or empty",
-        )
-        table["gender"] = gender
+    if "gender" in table:
+        told = table["gender"]
+        table["gender"] = told.str.lower().map(_GENDERS)
+        known = ", ".join(filter(None, _GENDERS))
+        why = f"is none of {known} or empty"
+        refuse(table["gender"].isna(), told, str(path), names["gender"], why)
+    base = os.path.abspath(root or pathlib.Path(path).parent)
+    table["base"] = base
+    table["absolute"] = [_located(base, cell) for cell in table["wav"]]
+    table["source"] = str(path)
+    table["row"] = range(2, len(table) + 2)
     return table
 
 
-def _from_tables(
-    tables: list[tuple[os.PathLike | str, pd.DataFrame]],
-    root: str | os.PathLike | None,
-    corpus: str,
-    label_map: Mapping[str, str] | None,
-    cache: str | os.PathLike | None,
-    progress: bool,
-) -> Scan:
-    """One Scan of several named tables: paths are made relative to one folder, which holds all the
-    files.
-    """
-    problems: list[tuple[str, str, str]] = []
-    located = []
-    for path, table in tables:
-        base = pathlib.Path(
-            os.path.abspath(root if root is not None else pathlib.Path(path).parent)
-        )
-        empty = (table["wav"] == "") | (table["emotion"] == "")
-        problems += [
-            (
-                table.at[row, "wav"] or str(path),
-                "",
-                (
-                    f"row {row + 2} of {path} has no"
-                    f" {'emotion' if table.at[row, 'wav'] else 'audio file'}"
-                ),
+def _renamed(path: str | os.PathLike, names: Mapping[str, str | None]) -> pd.DataFrame:
+    """The columns of a CSV that `names` (ours -> theirs) tells, by our names, as text."""
+    allowed = [column for column in COLUMNS if column not in (*_MADE, "emotion", "speaker")]
+    for ours in names:
+        if ours not in ("wav", "emotion", "speaker", *allowed):
+            raise ManifestError(
+                f"{ours!r} is not a column of a manifest; possible: {', '.join(allowed)}"
             )
-            for row in table.index[empty]
-        ]
-        table = table[~empty].reset_index(drop=True)
-        if table.empty:
-            raise ManifestError(f"{path}: no row has both an audio file and an emotion")
-        located.append(
-            table.assign(absolute=[_located(base, cell) for cell in table["wav"]], base=str(base))
+    table = read_table(path).rename(columns=nfc)
+    theirs = {ours: nfc(str(name)) for ours, name in names.items() if name is not None}
+    missing = [f"{name!r} (for {ours})" for ours, name in theirs.items() if name not in table]
+    if missing:
+        raise ManifestError(
+            f"{path}: no column {', '.join(missing)}; found: {', '.join(table.columns)}; expected:"
+            f" {', '.join(theirs.values())}"
         )
-    table = pd.concat(located, ignore_index=True)
-    _refuse_two_sides(table)
-    bases = sorted(table["base"].unique())
-    # a missing file names no utterance
-    there = [file for file in table["absolute"] if os.path.isfile(file)] or table[
-        "absolute"
-    ].tolist()
-    inside = len(bases) == 1 and all(file.startswith(bases[0] + os.sep) for file in there)
-    folder = pathlib.Path(
-        bases[0] if inside else os.path.commonpath([os.path.dirname(file) for file in there])
-    )
-    files = [
-        pathlib.PurePath(os.path.relpath(file, folder)).as_posix() for file in table["absolute"]
-    ]
-    return _decoded(_rows(table, files, corpus, label_map), folder, problems, cache, progress)
+    renamed = pd.DataFrame({ours: table[name].str.strip() for ours, name in theirs.items()})
+    return renamed if "speaker" in renamed else renamed.assign(speaker="")
 
 
-def _located(base: pathlib.Path, cell: str) -> str:
-    """The absolute path that a cell means: as written, with / for \\, in either Unicode form, or
-    with an audio extension added.
+def _located(base: str, cell: str) -> str:
+    """The absolute path that a cell means.
+
+    As written (with / for a backslash), in either Unicode form, or with an audio extension added.
     """
-    written = [cell, cell.replace("\\", "/")]
-    forms = dict.fromkeys(form for text in written for form in (text, nfc(text), _nfd(text)))
-    for form in forms:
-        for ending in ("", *EXTENSIONS, *(extension.upper() for extension in EXTENSIONS)):
-            path = os.path.normpath(base / (form + ending))
+    written = cell.replace("\\", "/")
+    for form in (written, nfc(written), unicodedata.normalize("NFD", written)):
+        for ending in _ENDINGS:
+            path = os.path.normpath(os.path.join(base, form + ending))
             if os.path.isfile(path):
                 return path
-    return os.path.normpath(base / written[1])
+    return os.path.normpath(os.path.join(base, written))
 
 
-def _nfd(text: str) -> str:
-    return unicodedata.normalize("NFD", text)
+def _scan_table(table: pd.DataFrame, cache: str | os.PathLike | None) -> Scan:
+    """The Scan of a table of `_user_table`, or of several behind each other."""
+    problems = []
+    lacking = (table["wav"] == "") | (table["emotion"] == "")
+    for row in table[lacking].itertuples():
+        what = "emotion" if row.wav else "audio file"
+        problems.append((row.wav or row.source, "", f"row {row.row} of {row.source} has no {what}"))
+    table = table[~lacking].reset_index(drop=True)
+    if "role" in table:
+        _refuse_two_sides(table)
+    folder = _common_folder(table)
+    files = [pathlib.Path(os.path.relpath(file, folder)).as_posix() for file in table["absolute"]]
+    return _decoded(_rows(table, files), folder, problems, cache)
 
 
 def _refuse_two_sides(table: pd.DataFrame) -> None:
-    """Raise ManifestError for the first file that stands in more than one of the tables of a split."""
-    if "role" not in table.columns:
-        return
-    roles = table.groupby("absolute")["role"].agg(lambda role: sorted(set(role)))
-    both = roles[roles.map(len) > 1]
+    """Raise ManifestError for the first file that stands in both tables of a split."""
+    sides = table.groupby("absolute")["role"].nunique()
+    both = sides.index[sides > 1]
     if len(both):
         raise ManifestError(
-            f"{both.index[0]} stands in the tables {' and '.join(both.iloc[0])} (and"
-            f" {len(both) - 1} more files do): leave it in one of them"
+            f"{both[0]} stands in the tables test and train (and {len(both) - 1} more files do):"
+            " leave it in one of them"
         )
 
 
-def _rows(
-    table: pd.DataFrame, files: list[str], corpus: str, label_map: Mapping[str, str] | None
-) -> pd.DataFrame:
-    """Rows of COLUMNS (`role` behind, where given) and `found`, for a table whose columns have our
-    names, and its files.
-    """
-    told = {nfc(str(label)).strip(): emotion for label, emotion in (label_map or {}).items()}
-    loosely = {label.lower(): emotion for label, emotion in told.items()}
-    written = [nfc(label).strip() for label in table["emotion"]]
-    emotion = [
-        told.get(label, loosely.get(label.lower(), WORDS.get(label.lower(), label.lower())))
-        for label in written
-    ]
-    if unused := sorted(set(loosely) - {label.lower() for label in written}):
-        print(f"{corpus}: label_map speaks of {', '.join(unused)}, and no row has such a label")
-    paths = [without_extension(file) for file in files]
-    rows = pd.DataFrame(
-        {**empty_row(corpus, ""), "path": paths, "utt_id": [f"{corpus}/{path}" for path in paths]},
-        index=table.index,
-    )
-    given = [column for column in table.columns if column in COLUMNS or column == "role"]
-    return rows.assign(**table[given], emotion_raw=table["emotion"], found=files).assign(
-        emotion=emotion
-    )
+def _common_folder(table: pd.DataFrame) -> pathlib.Path:
+    """The folder that utterances are named from: the tables' own, or one that holds all files."""
+    # a missing file names no utterance
+    there = [file for file in table["absolute"] if os.path.isfile(file)]
+    there = there or table["absolute"].tolist()
+    common = pathlib.Path(os.path.commonpath([os.path.dirname(file) for file in there]))
+    bases = [pathlib.Path(base) for base in table["base"].unique()]
+    if len(bases) == 1 and common.is_relative_to(bases[0]):
+        return bases[0]
+    return common
+
+
+def _rows(table: pd.DataFrame, files: list[str]) -> pd.DataFrame:
+    """Manifest rows (`role` behind, where given, and `found`) of a table and its relative files."""
+    rows = pd.DataFrame([empty_row(OWN, without_extension(file)) for file in files])
+    for column in table.columns.intersection([*COLUMNS, "role"]):
+        rows[column] = table[column]
+    rows["emotion_raw"] = table["emotion"]
+    label = table["emotion"].map(nfc).str.strip().str.lower()
+    rows["emotion"] = label.replace(WORDS)
+    rows["found"] = files
+    return rows
 
 
 def _decoded(
     rows: pd.DataFrame,
     folder: pathlib.Path,
-    problems: list,
+    problems: list[Problem],
     cache: str | os.PathLike | None,
-    progress: bool,
+    ignored: Mapping[str, int] | None = None,
 ) -> Scan:
     """Decode the files of `rows`, keep what is usable, and say when speakers are unknown."""
-    facts, decoded = decode_files(
-        rows.pop("found").tolist(), folder, pathlib.Path(cache) if cache else None, progress
-    )
-    manifest = usable(pd.concat([rows.reset_index(drop=True), facts], axis=1), folder, problems)
-    unknown = int((manifest["speaker"] == "").sum())
+    manifest = usable(decode_rows(rows, folder, cache), problems)
+    unknown = (manifest["speaker"] == "").sum()
     if unknown:
         print(
-            f"{rows['corpus'].iloc[0]}: the speaker of {unknown} of {len(manifest)} utterances is"
-            " unknown, so whether a tested speaker was also trained on cannot be known; every"
-            " figure will say so"
+            f"{OWN}: the speaker of {unknown} of {len(manifest)} utterances is unknown, so whether"
+            " a tested speaker was also trained on cannot be known; every figure will say so"
         )
-    return Scan(manifest, problem_table(problems), None, {}, decoded)
+    return Scan(manifest, problem_table(problems), None, ignored or {})

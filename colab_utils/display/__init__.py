@@ -1,0 +1,1 @@
+"""Figures and players that notebooks share; the page of all results."""

@@ -1,6 +1,4 @@
-"""What stands above and below every result: the headline with its interval, how much data is behind
-it, and what must not be missed.
-"""
+"""What stands above and below every result: headline, size of the data, what must not be missed."""
 
 from __future__ import annotations
 
@@ -13,20 +11,24 @@ import pandas as pd
 from colab_utils.corpora.manifest import speaker_keys
 
 CHARACTER = 0.58  # mean width of a character of DejaVu Sans, in font sizes
+Results = Mapping[str, tuple[pd.DataFrame, Mapping[str, Any]]]
 
 
 def stamps(predictions: pd.DataFrame, metrics: Mapping[str, Any]) -> list[str]:
-    """What a reader of a result must not miss, a short sentence each; empty for a
-    speaker-independent, inductive run on real speech.
+    """What a reader of a result must not miss.
 
-    `predictions`: a table of `results.predictions`; `metrics`: its metrics.json.
+    Args:
+        predictions: a table of `results.predictions`.
+        metrics: its metrics.json.
+
+    Returns:
+        A short sentence each; none for a speaker-independent, inductive run on real speech.
     """
     found = []
     synthetic = predictions["corpus"].str.startswith("synthetic")
     if synthetic.any():
-        found.append(
-            f"{'' if synthetic.all() else 'Partly '}synthetic corpus: not a result on speech.".capitalize()
-        )
+        what = "Synthetic" if synthetic.all() else "Partly synthetic"
+        found.append(f"{what} corpus: not a result on speech.")
     independence = metrics.get("speaker_independence", "unknown")
     if independence == "overlap allowed":
         found.append("Speaker overlap allowed: the same speakers may be in training and test.")
@@ -34,30 +36,37 @@ def stamps(predictions: pd.DataFrame, metrics: Mapping[str, Any]) -> list[str]:
         found.append(
             f"Speaker independence {independence}: the same speakers may be in training and test."
         )
-    transductive = [
-        note for note in metrics.get("notes", []) if note.lower().startswith("transductive")
-    ]
-    if transductive or any("transductive" in rule for rule in predictions["rule"].unique()):
-        found.append(
-            _sentence(transductive[0])
-            if transductive
-            else "Transductive: statistics of unlabelled test utterances are used."
-        )
+    transductive = [note for note in metrics.get("notes", []) if _is_transductive(note)]
+    if transductive:
+        found.append(_sentence(transductive[0]))
+    elif predictions["rule"].str.contains("transductive").any():
+        found.append("Transductive: statistics of unlabelled test utterances are used.")
     return found
 
 
-def stamps_of_all(shown: Mapping[str, tuple[pd.DataFrame, Mapping[str, Any]]]) -> list[str]:
-    """The stamps of several runs (predictions and metrics by name): those of all as they are,
-    others with the names that they belong to.
+def stamps_of_all(shown: Results) -> list[str]:
+    """The stamps of several runs.
+
+    Args:
+        shown: predictions and metrics.json of each run by its name.
+
+    Returns:
+        Stamps that all have as they are, others with the names that they belong to.
     """
-    found: dict[str, list[str]] = {}
-    for name, (predictions, metrics) in shown.items():
-        for stamp in stamps(predictions, metrics):
-            found.setdefault(stamp, []).append(name)
-    return [
-        stamp if len(names) == len(shown) else f"{', '.join(names)}: {stamp}"
-        for stamp, names in found.items()
-    ]
+    return shared({name: stamps(*result) for name, result in shown.items()})
+
+
+def shared(sentences: Mapping[str, list[str]]) -> list[str]:
+    """Sentences of several runs: those of all as they are, others with the names of their runs."""
+    names_of: dict[str, list[str]] = {}
+    for name, told in sentences.items():
+        for sentence in told:
+            names_of.setdefault(sentence, []).append(name)
+    found = []
+    for sentence, names in names_of.items():
+        of_all = len(names) == len(sentences)
+        found.append(sentence if of_all else f"{', '.join(names)}: {sentence}")
+    return found
 
 
 def interval_unit(metrics: Mapping[str, Any]) -> str:
@@ -70,18 +79,15 @@ def per_cent(fraction: float) -> str:
     return f"{100 * fraction:.1f}\u00a0%"
 
 
+def span(metrics: Mapping[str, Any]) -> str:
+    """The limits of the 95 % interval, `52.1 to 69.8`, or an empty text where there is none."""
+    return " to ".join(f"{100 * limit:.1f}" for limit in metrics.get("uar_ci95") or ())
+
+
 def headline(metrics: Mapping[str, Any]) -> str:
-    """`UAR 61.3 % (95 % interval over speakers 52.1 to 69.8)`; where there is no interval it says
-    so.
-    """
-    interval = metrics.get("uar_ci95")
-    inside = (
-        f"95\u00a0% interval over {interval_unit(metrics)} {100 * interval[0]:.1f} to"
-        f" {100 * interval[1]:.1f}"
-        if interval
-        else "no interval"
-    )
-    return f"UAR {per_cent(metrics['uar'])} ({inside})"
+    """`UAR 61.3 % (95 % interval over speakers 52.1 to 69.8)`, or `(no interval)`."""
+    told = f"95\u00a0% interval over {interval_unit(metrics)} {span(metrics)}"
+    return f"UAR {per_cent(metrics['uar'])} ({told if span(metrics) else 'no interval'})"
 
 
 def rates(metrics: Mapping[str, Any]) -> str:
@@ -111,29 +117,23 @@ def repetitions(predictions: pd.DataFrame) -> str:
 
 
 def pooling(predictions: pd.DataFrame) -> str:
-    """How the counts of a confusion matrix were pooled; empty when each utterance was predicted
-    once.
-    """
+    """How the counts of a confusion matrix were pooled; empty where each was predicted once."""
     repeated = repetitions(predictions)
-    means = (
-        " UAR and WA are means over seeds and draws."
-        if "seeds" in repeated or "draws" in repeated
-        else ""
-    )
-    return (
-        f"Counts are pooled over {repeated} ({len(predictions):,} predictions).{means}"
-        if repeated
-        else ""
-    )
+    if not repeated:
+        return ""
+    told = f"Counts are pooled over {repeated} ({len(predictions):,} predictions)."
+    if "seeds" in repeated or "draws" in repeated:
+        told += " UAR and WA are means over seeds and draws."
+    return told
 
 
 def notes(metrics: Mapping[str, Any]) -> list[str]:
     """The notes of metrics.json as sentences, less what `stamps` says already."""
-    return [
-        _sentence(note)
-        for note in metrics.get("notes", [])
-        if not note.lower().startswith("transductive")
-    ]
+    return [_sentence(note) for note in metrics.get("notes", []) if not _is_transductive(note)]
+
+
+def _is_transductive(note: str) -> bool:
+    return note.lower().startswith("transductive")
 
 
 def _sentence(text: str) -> str:
@@ -141,7 +141,14 @@ def _sentence(text: str) -> str:
 
 
 def wrap(text: str, width: float, size: float) -> list[str]:
-    """`text` broken into lines that fit `width` inches at a font size of `size` points; no line for
-    an empty text.
+    """Break a text into lines.
+
+    Args:
+        text: a sentence.
+        width: inches that a line may have.
+        size: of the font, in points.
+
+    Returns:
+        The lines; none for an empty text.
     """
     return textwrap.wrap(text, int(width * 72 / (CHARACTER * size)))

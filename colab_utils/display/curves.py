@@ -1,6 +1,4 @@
-"""Curves and intervals of a few-shot study: accuracy by inner step, training as it goes on, and all
-methods side by side.
-"""
+"""Curves and intervals of a study: training as it goes on, and all methods side by side."""
 
 from __future__ import annotations
 
@@ -13,14 +11,14 @@ from matplotlib.axes import Axes
 
 from colab_utils.display import captions, style
 
-# Blue, vermilion, green, purple, ochre (after Okabe and Ito 2008), darkened until words in them
-# read on white (contrast 4.5); each has a
-# marker and a dash of its own besides, for colour-blind readers and grey print.
+# Blue, vermilion, green, purple, ochre (after Okabe and Ito 2008, "Color universal design"),
+# darkened until words in them read on white (contrast 4.5). Each has a marker and a dash of its own
+# besides, for colour-blind readers and grey print.
 COLOURS = ("#0b4f8a", "#b84a00", "#00735a", "#8d2f6b", "#7a5c00", style.INK)
-MARKERS, DASHES = "osD^vP", ((), (4, 1.2), (1.2, 1.2), (6, 1.2, 1.2, 1.2), (2.5, 1.2), (8, 2))
-# dots are kept for chance
+MARKERS = "osD^vP"
+DASHES = ((), (4, 1.2), (1.2, 1.2), (6, 1.2, 1.2, 1.2), (2.5, 1.2), (8, 2))
+# Of lines that stand back; dots are kept for chance.
 LEVEL_DASHES = ((6, 2), (9, 1.5, 2, 1.5), (3, 1.5), (6, 1.5, 2, 1.5, 2, 1.5), (12, 2), (2, 3))
-_LABEL = 6.3  # points, of the words at the end of a line
 
 
 def finish(
@@ -28,190 +26,187 @@ def finish(
 ) -> None:
     """Title above, caption below, no frame on top and on the right."""
     axes.spines[["top", "right"]].set_visible(False)
-    if title:
-        figure.suptitle("\n".join(captions.wrap(title, figure.get_figwidth(), 8)), fontsize=8)
+    style.above(figure, title)
     style.caption_below(figure, below, marks)
 
 
 def name_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Write (x, y, name, colour) beside the right end of each line with its value, moved apart
-    where names would touch.
+    """Name lines at their right ends, with the last value, moved apart where names would touch.
+
+    Args:
+        axes: finished but for the names.
+        ends: (x, y, name, colour) of each line.
     """
-    names = [
-        axes.annotate(
+    names = []
+    for x, y, name, colour in ends:
+        leader = {"arrowstyle": "-", "lw": 0.4, "color": colour, "shrinkA": 1, "shrinkB": 2}
+        label = axes.annotate(
             f"{name} {y:.1f}",
             (x, y),
             (1.05, y),
             textcoords=axes.get_yaxis_transform(),
             color=colour,
-            fontsize=_LABEL,
+            fontsize=style.LABEL,
             va="center",
             annotation_clip=False,
-            arrowprops={
-                "arrowstyle": "-",
-                "lw": 0.4,
-                "color": colour,
-                "shrinkA": 1,
-                "shrinkB": 2,
-                "relpos": (0, 0.5),
-            },
+            arrowprops={**leader, "relpos": (0, 0.5)},
         )
-        for x, y, name, colour in ends
-    ]
-    # only now is known how high the axes are
+        names.append(label)
+    # Only now is known how high the axes are.
     axes.figure.draw_without_rendering()
     low, high = axes.get_ylim()
-    gap = (high - low) * 1.25 * _LABEL / (72 * axes.get_window_extent().height / axes.figure.dpi)
+    points = 72 * axes.get_window_extent().height / axes.figure.dpi
+    gap = (high - low) * 1.25 * style.LABEL / points
     for name, place in zip(names, spread([end[1] for end in ends], gap, low, high), strict=True):
         name.set_position((1.05, place))
 
 
 def spread(places: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
-    """`places` moved as little as possible (least squares) until each is `gap` from the next, in
-    the same order; within low to high if they fit.
+    """Move places apart as little as possible (least squares), in the same order.
+
+    Args:
+        places: in any order.
+        gap: the least distance of two.
+        low: lower end of the range they stay in, if they fit.
+        high: upper end.
+
+    Returns:
+        float64, a place for each.
     """
     from sklearn.isotonic import isotonic_regression
 
     order = np.argsort(places, kind="stable")
     ladder = gap * np.arange(len(order))
     fitted = isotonic_regression(np.asarray(places, dtype=float)[order] - ladder)
-    moved = np.clip(fitted, low, max(low, high - ladder[-1])) + ladder
     found = np.empty(len(order))
-    found[order] = moved
+    found[order] = np.clip(fitted, low, max(low, high - ladder[-1])) + ladder
     return found
 
 
 def learning_curve_figure(
-    records: Sequence[Mapping[str, float]],
-    chance: float | None = None,
-    title: str = "",
-    marks: Sequence[str] = (),
+    records: Sequence[Mapping[str, float]], chance: float | None = None, title: str = ""
 ) -> style.SuiteFigure:
-    """Training loss (left) and validation score (right, per cent) over the steps of training, with
-    the chosen checkpoint marked.
+    """Training loss (left) and validation score (right) over the steps of training.
 
-    records: `methods.training.History.records`, a dict a step with `step`, one value or more whose
-    name ends in "loss" (the first is drawn) and `validation` where it was measured (a fraction,
-    higher is better: the first highest is chosen). A value whose name ends in "accuracy" is drawn
-    beside it. Thin: each step; thick: running mean. Raises ValueError without records or loss.
+    Thin: each step; thick: running mean. The chosen checkpoint is marked.
+
+    Args:
+        records: `learning.training.History.records`, a dict a step with `step`, one value or more
+            whose name ends in "loss" (the first is drawn) and `validation` where it was measured (a
+            fraction, higher is better: the first highest is chosen). A value whose name ends in
+            "accuracy" is drawn beside it.
+        chance: the rate of guessing, a fraction.
+        title: above the loss.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: no records, or none with a loss.
     """
-    names = list(dict.fromkeys(name for record in records[:1] for name in record))
-    loss, accuracy = (
-        next((name for name in names if name.endswith(end)), None) for end in ("loss", "accuracy")
-    )
-    if not loss:
-        raise ValueError(
-            f"{'no records' if not len(records) else 'no loss among ' + ', '.join(names)}: nothing"
-            " to draw; train first"
-        )
     table = pd.DataFrame(list(records))
-    measured = table.dropna(subset="validation") if "validation" in table else table.head(0)
+    names = list(records[0]) if len(records) else []
+    losses = [name for name in names if name.endswith("loss")]
+    if not losses:
+        told = f"no loss among {', '.join(names)}" if names else "no records"
+        raise ValueError(f"{told}: nothing to draw; train first")
     with style.suite_style():
         figure = style.new_figure(style.WIDE_COLUMN, 2.1)
-        left, right = figure.subplots(1, 2)
-        running_line(left, table["step"], table[loss], style.ACCENT)
-        left.set(xlabel="Training step", ylabel=f"Training {loss.replace('_', ' ')}")
-        if accuracy:
-            running_line(right, table["step"], 100 * table[accuracy], COLOURS[1], "training tasks")
-        right.set(
-            xlabel="Training step",
-            ylabel="Accuracy (%)" if accuracy else "Validation score (%)",
-            xlim=left.get_xlim(),
-        )
-        if len(measured):
-            _validation(right, measured)
-            left.axvline(
-                measured["step"].iloc[int(measured["validation"].argmax())],
-                color=style.QUIET,
-                lw=0.7,
-                ls=":",
-            )
+        left, right = figure.subplots(1, 2, sharex=True)
+        running_line(left, table["step"], table[losses[0]], style.ACCENT)
+        left.set(xlabel="Training step", ylabel=f"Training {losses[0].replace('_', ' ')}")
+        lines = captions.wrap(title, 0.45 * style.WIDE_COLUMN, 7.5)
+        left.set_title("\n".join(lines), loc="left", fontsize=7.5)
+        left.spines[["top", "right"]].set_visible(False)
+        _scores(right, table, [name for name in names if name.endswith("accuracy")])
+        if "validation" in table and table["validation"].notna().any():
+            _validation(left, right, table.dropna(subset="validation"))
         if chance is not None:
-            right.axhline(
-                100 * chance,
-                color=style.QUIET,
-                lw=0.8,
-                ls=":",
-                label=f"chance {100 * chance:.1f} %",
-            )
-        if len(measured) or accuracy or chance is not None:
+            label = f"chance {100 * chance:.1f} %"
+            right.axhline(100 * chance, color=style.QUIET, lw=0.8, ls=":", label=label)
+        if right.get_legend_handles_labels()[0]:
             right.legend(
                 loc="lower center",
                 bbox_to_anchor=(0.5, 1),
                 ncols=2,
-                frameon=False,
                 handlelength=1.6,
                 columnspacing=1,
             )
-        left.set_title(
-            "\n".join(captions.wrap(title, 0.45 * style.WIDE_COLUMN, 7.5)), loc="left", fontsize=7.5
-        )
-        left.spines[["top", "right"]].set_visible(False)
-        finish(figure, right, "", [], marks)
+        finish(figure, right, "", [], [])
     return figure
+
+
+def _scores(axes: Axes, table: pd.DataFrame, accuracies: list[str]) -> None:
+    """The accuracy on training tasks, where there is one."""
+    axes.set(xlabel="Training step", ylabel="Validation score (%)")
+    if accuracies:
+        axes.set_ylabel("Accuracy (%)")
+        accuracy = 100 * table[accuracies[0]]
+        running_line(axes, table["step"], accuracy, COLOURS[1], "training tasks")
+
+
+def _validation(left: Axes, right: Axes, measured: pd.DataFrame) -> None:
+    """The validation scores, and a ring around the first highest, whose step is marked in both."""
+    scores = 100 * measured["validation"]
+    look = {"color": COLOURS[0], "ms": 2.6, "lw": 1.2}
+    right.plot(measured["step"], scores, "o-", label="validation", **look)
+    best = scores.idxmax()
+    step = measured.loc[best, "step"]
+    left.axvline(step, color=style.QUIET, lw=0.7, ls=":")
+    right.axvline(step, color=style.QUIET, lw=0.7, ls=":")
+    label = f"kept: step {step:.0f}, {scores[best]:.1f} %"
+    ring = {"ms": 7, "mfc": "none", "mec": style.INK}
+    right.plot(step, scores[best], "o", ls="none", label=label, **ring)
 
 
 def running_line(
     axes: Axes, step: pd.Series, values: pd.Series, colour: str, label: str = ""
 ) -> None:
     """Each value thin, and the mean of the last 1/20 of the steps thick."""
+    marker = "o"
     if len(step) > 1:
         axes.plot(step, values, color=colour, lw=0.4, alpha=0.35)
-    axes.plot(
-        step,
-        values.rolling(max(1, len(step) // 20), min_periods=1).mean(),
-        color=colour,
-        lw=1.2,
-        label=label or None,
-        marker="" if len(step) > 1 else "o",
-        ms=3,
-    )
-
-
-def _validation(axes: Axes, measured: pd.DataFrame) -> None:
-    """The validation scores, and a ring around the first highest."""
-    axes.plot(
-        measured["step"],
-        100 * measured["validation"],
-        "o-",
-        color=COLOURS[0],
-        ms=2.6,
-        lw=1.2,
-        label="validation",
-    )
-    best = measured.iloc[int(measured["validation"].argmax())]
-    axes.axvline(best["step"], color=style.QUIET, lw=0.7, ls=":")
-    axes.plot(
-        best["step"],
-        100 * best["validation"],
-        "o",
-        ms=7,
-        mfc="none",
-        mec=style.INK,
-        mew=1,
-        label=f"kept: step {best['step']:.0f}, {100 * best['validation']:.1f} %",
-        ls="none",
-    )
+        marker = ""
+    mean = values.rolling(max(1, len(step) // 20), min_periods=1).mean()
+    axes.plot(step, mean, color=colour, lw=1.2, label=label or None, marker=marker, ms=3)
 
 
 class LiveCurve:
-    """A learning curve that grows while a cell trains: `train(..., on_record=live_curve())`.
+    """A learning curve that grows while a cell trains.
 
-    Called with all records so far; redraws one picture in place, at most every `seconds` and for a
-    tenth of the time at most. Outside a notebook it does nothing. `finish(records)` draws the last
-    state whatever the time. Not for a panel's output area, which shows the first state only.
+    Called with all records so far, it redraws one picture in place, at most every `seconds` and for
+    a tenth of the time at most. Outside a notebook it does nothing. Not for a panel's output area,
+    which shows the first state only.
+
+    Args:
+        chance: the rate of guessing, a fraction; None: not drawn.
+        title: above the loss.
+        seconds: the least time between two pictures.
+
+    Example:
+        live = live_curve(chance=0.2)
+        train(..., on_record=live)
+        live.finish(history.records)
     """
 
     def __init__(self, chance: float | None = None, title: str = "", seconds: float = 2.0):
-        self.chance, self.title, self.seconds = chance, title, seconds
-        self._handle, self._next = None, 0.0
+        self.chance = chance
+        self.title = title
+        self.seconds = seconds
+        self._handle = None
+        self._next = 0.0
 
     def __call__(self, records: Sequence[Mapping[str, float]]) -> None:
+        """Draw `records`, unless the last picture is too fresh."""
         if time.monotonic() >= self._next:
             self.finish(records)
 
     def finish(self, records: Sequence[Mapping[str, float]]) -> None:
-        """Draw `records` now."""
+        """Draw `records` now, whatever the time.
+
+        Args:
+            records: as of `learning_curve_figure`.
+        """
         from IPython import get_ipython
         from IPython.display import display
 
@@ -223,12 +218,11 @@ class LiveCurve:
             self._handle = display(figure, display_id=True)
         else:
             self._handle.update(figure)
-        self._next = time.monotonic() + max(self.seconds, 9 * (time.monotonic() - begin))
+        end = time.monotonic()
+        self._next = end + max(self.seconds, 9 * (end - begin))
 
 
-def live_curve(chance: float | None = None, title: str = "", seconds: float = 2.0) -> LiveCurve:
-    """A fresh LiveCurve: chance a fraction or None, seconds the least time between two pictures."""
-    return LiveCurve(chance, title, seconds)
+live_curve = LiveCurve  # as notebooks call it: a fresh one for each training
 
 
 def methods_figure(
@@ -236,17 +230,25 @@ def methods_figure(
     chance: float,
     title: str = "",
     highlight: Sequence[str] = (),
-    sort: bool = False,
     unit: str = "speakers",
     marks: Sequence[str] = (),
 ) -> style.SuiteFigure:
-    """UAR of every method as a point with its interval, one row a method, the numbers on the right;
-    chance as a dotted line.
+    """UAR of every method as a point with its interval, one row a method, numbers on the right.
 
-    table: columns method, uar, low, high (fractions; NaN where there is no interval), such as
-    `results.tables.methods_table`; in the given order, or with `sort` the best first. highlight:
-    methods drawn in the accent colour; unit: what the intervals resample; marks: stamps of the
-    runs. Raises ValueError for an empty table and a highlighted method that is not in it.
+    Args:
+        table: columns method, uar, low, high (fractions; NaN where there is no interval), such as
+            `results.tables.methods_table`, in the order to draw.
+        chance: the rate of guessing, a fraction.
+        title: above the figure.
+        highlight: methods drawn in the accent colour.
+        unit: what the intervals resample.
+        marks: stamps of the runs (`captions.stamps`).
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: an empty table, a highlighted method that is not in it.
     """
     if table.empty:
         raise ValueError("no methods: there is nothing to draw; run one method at least")
@@ -255,48 +257,35 @@ def methods_figure(
             f"no method {', '.join(map(repr, unknown))} to highlight: the table has"
             f" {', '.join(table['method'])}"
         )
-    table = table.sort_values("uar", ascending=False, kind="stable") if sort else table
+    rows = np.arange(len(table))[::-1]
     with style.suite_style():
         figure = style.new_figure(style.WIDE_COLUMN, 0.2 * len(table) + 0.6)
         axes = figure.subplots()
-        axes.axvline(100 * chance, color=style.QUIET, lw=0.9, ls=":")
-        axes.annotate(
-            f"chance {100 * chance:.1f}",
-            (100 * chance, 1),
-            (2, 1),
-            xycoords=axes.get_xaxis_transform(),
-            textcoords="offset points",
-            fontsize=_LABEL,
-            color=style.QUIET,
-        )
-        for row, one in zip(np.arange(len(table))[::-1], table.itertuples(), strict=True):
-            chosen = one.method in highlight
-            colour = style.ACCENT if chosen else style.INK
-            axes.plot(100 * one.uar, row, "D" if chosen else "o", ms=4, color=colour)
-            span = "no interval"
-            if not np.isnan(one.low):
-                axes.hlines(
-                    row, 100 * one.low, 100 * one.high, color=colour, lw=1.6 if chosen else 0.9
-                )
-                span = f"{100 * one.low:.1f} to {100 * one.high:.1f}"
-            axes.text(
-                1.02,
-                row,
-                f"{100 * one.uar:.1f} ({span})",
-                transform=axes.get_yaxis_transform(),
-                va="center",
-                fontsize=_LABEL,
-                color=colour,
-            )
-        axes.set_yticks(np.arange(len(table))[::-1], table["method"])
+        style.guess(axes, chance)
+        for row, one in zip(rows, table.itertuples(), strict=True):
+            _method(axes, row, one, one.method in highlight)
+        axes.set_yticks(rows, table["method"])
         axes.set(ylim=(-0.6, len(table) - 0.4), xlabel="UAR (%)")
         axes.grid(axis="x", color="#e3e3e3", lw=0.5)
         axes.set_axisbelow(True)
-        finish(
-            figure,
-            axes,
-            title,
-            [f"Point: unweighted average recall; bar: 95 % interval over {unit}."],
-            marks,
-        )
+        below = [f"Point: unweighted average recall; bar: 95 % interval over {unit}."]
+        finish(figure, axes, title, below, marks)
     return figure
+
+
+def _method(axes: Axes, row: int, one: tuple, chosen: bool) -> None:
+    """A row of `methods_figure`: point, bar and numbers."""
+    look = {"color": style.INK, "lw": 0.9, "marker": "o"}
+    if chosen:
+        look = {"color": style.ACCENT, "lw": 1.6, "marker": "D"}
+    style.points(axes, row, one.uar, one.low, one.high, **look)
+    span = "no interval" if np.isnan(one.low) else f"{100 * one.low:.1f} to {100 * one.high:.1f}"
+    axes.text(
+        1.02,
+        row,
+        f"{100 * one.uar:.1f} ({span})",
+        transform=axes.get_yaxis_transform(),
+        va="center",
+        fontsize=style.LABEL,
+        color=look["color"],
+    )

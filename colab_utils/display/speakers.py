@@ -1,6 +1,4 @@
-"""Figures about speakers: who spoke which emotion how often, and how well each test speaker was
-recognised.
-"""
+"""Figures about speakers: who spoke which emotion how often, and how well each was recognised."""
 
 from __future__ import annotations
 
@@ -9,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn
+from matplotlib.axes import Axes
 
 from colab_utils.corpora.manifest import speaker_keys
 from colab_utils.display import captions, style
@@ -17,187 +17,187 @@ from colab_utils.results.intervals import STEP_INTERVAL
 from colab_utils.results.metrics import cell_counts
 from colab_utils.results.rates import uar
 
-# beyond it the names of speakers are left out: they would be illegible
+# Beyond it the names of speakers are left out: they would be illegible.
 MANY = 40
 
 
-def speaker_recall(predictions: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
-    """UAR of each speaker: columns speaker (`<corpus>/<speaker>`, `unknown`), uar, low, high
-    (fractions), n (utterances); sorted by uar.
+def speaker_recall(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+    """UAR of each speaker in each seed and draw.
 
-    uar is the mean over (seed, draw), low and high are its extremes over these. A speaker's UAR
-    counts only the emotions that this speaker's utterances hold, so its chance level is not the
-    overall one where emotions are missing.
+    A speaker's UAR counts only the emotions that this speaker's utterances hold, so its chance
+    level is not the overall one where emotions are missing.
+
+    Args:
+        predictions: a table of `results.predictions`.
+        labels: the emotions in a fixed order.
+
+    Returns:
+        Columns speaker (`<corpus>/<speaker>`, or `unknown`), uar (a fraction) and n (utterances of
+        the speaker), a row for each seed and draw; speakers sorted by their mean.
     """
-    rows = []
-    for speaker, part in predictions.groupby(speaker_keys(predictions).replace("", "unknown")):
-        values = uar(cell_counts(part, labels))
-        rows.append(
-            {
-                "speaker": speaker,
-                "uar": values.mean(),
-                "low": values.min(),
-                "high": values.max(),
-                "n": part["utt_id"].nunique(),
-            }
-        )
-    return pd.DataFrame(rows).sort_values(["uar", "speaker"], ignore_index=True)
+    speakers = speaker_keys(predictions).replace("", "unknown")
+    tables = []
+    for speaker, part in predictions.groupby(speakers):
+        found = pd.DataFrame({"uar": uar(cell_counts(part, labels))})
+        found["mean"] = found["uar"].mean()
+        found["speaker"] = speaker
+        found["n"] = part["utt_id"].nunique()
+        tables.append(found)
+    table = pd.concat(tables).sort_values(["mean", "speaker"], ignore_index=True)
+    return table[["speaker", "uar", "n"]]
 
 
 def per_speaker_figure(
     predictions: pd.DataFrame, metrics: Mapping[str, Any] | None = None, title: str = ""
 ) -> style.SuiteFigure:
-    """UAR of every test speaker as a point (bar: lowest to highest seed and draw) with n, chance,
-    and the overall UAR with its interval.
+    """UAR of every test speaker, beside chance and the overall UAR with its interval.
 
-    `metrics`: metrics.json of the same table, computed here when left out. One row a speaker;
-    beyond MANY speakers without their names.
+    A row a speaker: a point, and a bar from the lowest to the highest seed and draw. Beyond MANY
+    speakers without their names.
+
+    Args:
+        predictions: a table of `results.predictions`.
+        metrics: its metrics.json; None: computed here.
+        title: above the figure.
+
+    Returns:
+        The figure.
+
+    Example:
+        per_speaker_figure(run.predictions, run.metrics)
     """
     metrics = summary(predictions) if metrics is None else metrics
-    table = speaker_recall(predictions, list(metrics["labels"]))
-    many, rows, repeated = (
-        len(table) > MANY,
-        np.arange(len(table)),
-        captions.repetitions(predictions),
-    )
-    below = [_about_points(predictions, repeated), *captions.notes(metrics)]
+    table = speaker_recall(predictions, metrics["labels"])
+    number = table["speaker"].nunique()
+    many = number > MANY
+    width = style.TWO_COLUMNS if many else style.ONE_COLUMN
+    below = [_about_points(predictions), *captions.notes(metrics)]
     with style.suite_style():
-        figure = style.new_figure(
-            style.TWO_COLUMNS if many else style.ONE_COLUMN,
-            (3 if many else 0.17 * len(table)) + 1.1,
-        )
+        figure = style.new_figure(width, (3 if many else 0.17 * number) + 1.1)
         axes = figure.subplots()
         _overall(axes, metrics)
-        axes.hlines(rows, 100 * table["low"], 100 * table["high"], color=style.INK, lw=0.8)
-        axes.plot(
-            100 * table["uar"], rows, "o", ms=3 if many else 4, color=style.INK, clip_on=False
+        seaborn.pointplot(
+            x=100 * table["uar"],
+            y=_named(table["speaker"], "n = " + table["n"].astype(str)),
+            errorbar=("pi", 100),
+            color=style.INK,
+            linestyle="none",
+            markersize=3 if many else 4,
+            err_kws={"linewidth": 0.8},
+            clip_on=False,
+            ax=axes,
         )
-        axes.set(
-            xlim=(0, 100),
-            ylim=(-0.7, len(table) - 0.3),
-            xlabel="UAR of the speaker's utterances (%)",
-            ylabel="Test speaker",
-        )
-        names = [
-            f"{name} (n = {n})"
-            for name, n in zip(short_names(table["speaker"]), table["n"], strict=True)
-        ]
-        axes.set_yticks([] if many else rows, [] if many else names)
+        axes.set(xlim=(0, 100), ylim=(-0.7, number - 0.3), ylabel="Test speaker", title=title)
+        axes.set_xlabel("UAR of the speaker's utterances (%)")
+        if many:
+            axes.set_yticks([])
         axes.spines[["top", "right"]].set_visible(False)
-        if title:
-            axes.set_title(title)
-        figure.legend(loc="outside upper center", ncols=3 if many else 1, frameon=False)
+        figure.legend(loc="outside upper center", ncols=3 if many else 1)
         style.caption_below(figure, below, captions.stamps(predictions, metrics))
     return figure
 
 
-def _about_points(predictions: pd.DataFrame, repeated: str) -> str:
+def _about_points(predictions: pd.DataFrame) -> str:
     """What a point and a bar stand for: tasks are pooled, seeds and draws averaged."""
+    repeated = captions.repetitions(predictions)
     if not repeated:
         return ""
-    several = predictions[["seed", "draw"]].drop_duplicates().shape[0] > 1
-    return f"Point: over {repeated}" + (
-        "; bar: lowest to highest seed and draw." if several else ", pooled."
-    )
+    several = len(predictions[["seed", "draw"]].drop_duplicates()) > 1
+    told = "; bar: lowest to highest seed and draw." if several else ", pooled."
+    return f"Point: over {repeated}{told}"
 
 
-def _overall(axes: Any, metrics: Mapping[str, Any]) -> None:
+def _overall(axes: Axes, metrics: Mapping[str, Any]) -> None:
     """The overall UAR with its interval, and the chance level, as vertical marks."""
-    if metrics.get("uar_ci95"):
-        low, high = (100 * value for value in metrics["uar_ci95"])
-        axes.axvspan(
-            low,
-            high,
-            color="#cfe0ef",
-            lw=0,
-            label=(
-                f"95 % interval over {captions.interval_unit(metrics)}: {low:.1f} to {high:.1f} %"
-            ),
-        )
-    axes.axvline(
-        100 * metrics["uar"],
-        color=style.ACCENT,
-        lw=1.2,
-        label=f"UAR over all speakers: {100 * metrics['uar']:.1f} %",
-    )
-    axes.axvline(
-        100 * metrics["chance"],
-        color=style.QUIET,
-        lw=1,
-        ls=":",
-        label=f"chance: {100 * metrics['chance']:.1f} %",
-    )
+    inside = captions.span(metrics)
+    if inside:
+        low, high = metrics["uar_ci95"]
+        label = f"95 % interval over {captions.interval_unit(metrics)}: {inside} %"
+        axes.axvspan(100 * low, 100 * high, color="#cfe0ef", lw=0, label=label)
+    rate, chance = 100 * metrics["uar"], 100 * metrics["chance"]
+    axes.axvline(rate, color=style.ACCENT, lw=1.2, label=f"UAR over all speakers: {rate:.1f} %")
+    axes.axvline(chance, color=style.QUIET, lw=1, ls=":", label=f"chance: {chance:.1f} %")
 
 
-def short_names(keys: pd.Series) -> list[str]:
-    """Speaker keys without the corpus where all are of one corpus: `emodb/03` -> `03`."""
-    one = len({key.rpartition("/")[0] for key in keys if "/" in key}) <= 1
-    return [key.rpartition("/")[2] if one else key for key in keys]
+def _named(speakers: pd.Series, told: pd.Series) -> pd.Series:
+    """Names to show, `03 (n = 49)`, without the corpus where all are of one."""
+    parts = speakers.str.rpartition("/")
+    corpora = set(parts[0]) - {""}
+    if len(corpora) <= 1:
+        speakers = parts[2]
+    names = speakers + " (" + told + ")"
+    return names.str.replace(" ()", "")
 
 
 def speaker_emotion_table(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Utterances of each speaker (rows: `<corpus>/<speaker>`, or `unknown`) and emotion (columns):
-    int counts.
+    """Count the utterances of each speaker and emotion.
+
+    Args:
+        manifest: with corpus, speaker and emotion.
+
+    Returns:
+        int counts; rows: `<corpus>/<speaker>`, or `unknown`; columns: emotions.
     """
-    return pd.crosstab(
-        speaker_keys(manifest).replace("", "unknown").rename("speaker"), manifest["emotion"]
-    )
+    speakers = speaker_keys(manifest).replace("", "unknown")
+    return pd.crosstab(speakers, manifest["emotion"])
 
 
 def speakers_by_emotion(manifest: pd.DataFrame, title: str = "") -> style.SuiteFigure:
-    """Who spoke which emotion how often: counts of utterances, speakers (with gender f/m where
-    known) on y, emotions on x.
+    """Who spoke which emotion how often: speakers (with gender f/m where known) by emotions.
 
-    Of more than MANY speakers those with the most utterances are shown, and all others are summed
-    in a last row that says how many.
+    Args:
+        manifest: the utterances.
+        title: above the figure.
+
+    Returns:
+        The figure. Of more than MANY speakers those with the most utterances are shown, and all
+        others are summed in a last row that says how many.
+
+    Example:
+        speakers_by_emotion(manifest, "EmoDB")
     """
     table = speaker_emotion_table(manifest)
     gender = dict(zip(speaker_keys(manifest), manifest["gender"].str[:1], strict=True))
-    names = [
-        f"{name} ({gender[key]})" if gender.get(key) else name
-        for key, name in zip(table.index, short_names(table.index.to_series()), strict=True)
-    ]
-    table.index, shade = names, table.to_numpy() / table.to_numpy().max(initial=1)
+    speakers = table.index.to_series()
+    table.index = _named(speakers, speakers.map(gender).fillna(""))
+    size = f"{len(manifest):,} utterances, {len(table)} speakers"
+    shade = table / max(1, table.to_numpy().max(initial=1))
     if len(table) > MANY:
         order = np.argsort(-table.sum(axis=1).to_numpy(), kind="stable")
         shown, rest = np.sort(order[: MANY - 1]), order[MANY - 1 :]
-        # a sum of many speakers is not shaded with the single ones
-        shade = np.vstack([shade[shown], np.zeros(table.shape[1])])
-        table = pd.concat(
-            [table.iloc[shown], table.iloc[rest].sum().to_frame(f"{len(rest)} others").T]
-        )
-    size = f"{len(manifest):,} utterances, {len(names)} speakers"
+        others = f"{len(rest)} others"
+        summed = table.iloc[rest].sum()
+        # A sum of many speakers is not shaded with the single ones.
+        table, shade = table.iloc[shown].copy(), shade.iloc[shown].copy()
+        table.loc[others], shade.loc[others] = summed, 0.0
+    width = style.ONE_COLUMN if table.shape[1] <= 7 else style.WIDE_COLUMN
     with style.suite_style():
-        figure = style.new_figure(
-            style.ONE_COLUMN if table.shape[1] <= 7 else style.WIDE_COLUMN, 0.17 * len(table) + 1.1
-        )
+        figure = style.new_figure(width, 0.17 * len(table) + 1.1)
         axes = figure.subplots()
-        style.heat(
-            axes,
-            shade,
-            list(table.index),
-            list(table.columns),
-            [[f"{count:,}" for count in row] for row in table.to_numpy()],
-        )
+        texts = table.map("{:,}".format).to_numpy()
+        style.heat(axes, shade.to_numpy(), list(table.index), list(table.columns), texts)
         axes.set(xlabel="Emotion (number of utterances)", ylabel="Speaker")
-        figure.suptitle(
-            "\n".join(
-                captions.wrap(f"{title}: {size}" if title else size, figure.get_figwidth(), 7)
-            ),
-            fontsize=7,
-        )
+        above = captions.wrap(f"{title}: {size}" if title else size, width, 7)
+        figure.suptitle("\n".join(above), fontsize=7)
     return figure
 
 
 def support_speakers_figure(
     table: pd.DataFrame, title: str = "", marks: Sequence[str] = ()
 ) -> style.SuiteFigure:
-    """Task accuracy with and without each speaker in the support (left), and the difference with
-    its interval (right), sorted.
+    """Task accuracy with and without each speaker in the support, and the difference.
 
-    table: what `results.support.support_speakers` gives; marks: stamps of the run
-    (`captions.stamps`). Beyond MANY speakers the extremes only. Raises ValueError for an empty
-    table.
+    Args:
+        table: of `results.support.support_speakers`.
+        title: above the figure.
+        marks: stamps of the run (`captions.stamps`).
+
+    Returns:
+        The figure: accuracies on the left, the difference with its interval on the right, sorted.
+        Beyond MANY speakers the extremes only.
+
+    Raises:
+        ValueError: an empty table.
     """
     if table.empty:
         raise ValueError(
@@ -218,52 +218,37 @@ def support_speakers_figure(
     with style.suite_style():
         figure = style.new_figure(style.WIDE_COLUMN, 0.17 * len(table) + 0.85)
         left, right = figure.subplots(1, 2, sharey=True)
-        for name, marker, face, shift in (
-            ("with", "o", style.ACCENT, 0.14),
-            ("without", "o", "white", -0.14),
-        ):
-            left.hlines(
-                rows + shift,
-                100 * table[f"{name}_low"],
-                100 * table[f"{name}_high"],
-                color=style.ACCENT,
-                lw=0.7,
-            )
-            left.plot(
-                100 * table[f"accuracy_{name}"],
-                rows + shift,
-                marker,
-                ms=3.4,
-                mfc=face,
-                mec=style.ACCENT,
-                mew=0.8,
-                label=f"{name} the speaker",
-            )
-        left.set(
-            xlabel="Task accuracy (%)", ylabel="Support speaker", ylim=(-0.6, len(table) - 0.4)
-        )
-        names = [
-            f"{name} ({number})"
-            for name, number in zip(short_names(table["speaker"]), table["tasks_with"], strict=True)
-        ]
-        left.set_yticks(rows, names)
+        _with_and_without(left, table, rows)
         right.axvline(0, color=style.QUIET, lw=0.8, ls=":")
-        right.hlines(rows, 100 * table["low"], 100 * table["high"], color=style.INK, lw=0.8)
-        right.plot(100 * table["difference"], rows, "o", ms=3.4, color=style.INK)
-        right.set(xlabel="With minus without (points)")
+        style.points(right, rows, table["difference"], table["low"], table["high"], ms=3.4)
+        right.set_xlabel("With minus without (points)")
         right.tick_params(left=False)
         for axes in (left, right):
             axes.spines[["top", "right"]].set_visible(False)
         right.spines["left"].set_visible(False)
-        if title:
-            figure.suptitle("\n".join(captions.wrap(title, style.WIDE_COLUMN, 8)), fontsize=8)
-        left.legend(
-            loc="lower center",
-            bbox_to_anchor=(0.5, 1),
-            ncols=2,
-            frameon=False,
-            handlelength=1,
-            columnspacing=1,
-        )
+        style.above(figure, title)
         style.caption_below(figure, below, marks)
     return figure
+
+
+def _with_and_without(axes: Axes, table: pd.DataFrame, rows: np.ndarray) -> None:
+    """Accuracies with the speaker (filled) and, below, without (hollow)."""
+    for name, face, up in (("with", style.ACCENT, 0.14), ("without", "white", -0.14)):
+        style.points(
+            axes,
+            rows + up,
+            table[f"accuracy_{name}"],
+            table[f"{name}_low"],
+            table[f"{name}_high"],
+            color=style.ACCENT,
+            lw=0.7,
+            ms=3.4,
+            mfc=face,
+            mew=0.8,
+            label=f"{name} the speaker",
+        )
+    axes.set(xlabel="Task accuracy (%)", ylabel="Support speaker", ylim=(-0.6, len(table) - 0.4))
+    axes.set_yticks(rows, _named(table["speaker"], table["tasks_with"].astype(str)))
+    axes.legend(
+        loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, handlelength=1, columnspacing=1
+    )

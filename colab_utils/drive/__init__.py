@@ -8,13 +8,12 @@ moment: that costs a sentence, never a result.
 from colab_utils.drive.archives import ArchiveError, make_zip
 from colab_utils.drive.downloading import download
 from colab_utils.drive.mounting import mount_drive
-from colab_utils.drive.publishing import PublishReport, publish
+from colab_utils.drive.publishing import publish
 from colab_utils.drive.staging import stage
 from colab_utils.drive.workspace import keep_results, open_workspace, results_folder
 
 __all__ = [
     "ArchiveError",
-    "PublishReport",
     "download",
     "keep_results",
     "make_zip",

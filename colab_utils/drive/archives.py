@@ -1,11 +1,12 @@
-"""Zip and tar archives: unpacked so that nothing can land outside the folder, written so that a
-half zip never has the final name.
+"""Zip and tar archives: nothing lands outside the folder, and a half zip never has the final name.
+
+`extractall` of the libraries would keep links, or change a bad name in silence; here both are
+refused.
 """
 
 from __future__ import annotations
 
 import errno
-import functools
 import lzma
 import os
 import pathlib
@@ -16,10 +17,11 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from typing import IO
 
 from colab_utils import files
-from colab_utils.drive.copying import names_below, reason
+from colab_utils.drive.copying import absolute, names_below, reason
 
 # what reading may raise
 DAMAGE = (
@@ -38,21 +40,27 @@ class ArchiveError(ValueError):
 
 
 def unpack(archive: pathlib.Path, folder: pathlib.Path, name: str) -> None:
-    """Write the files of the zip or tar `archive` below the existing `folder`; `name` is its own
-    name, for the type and for messages.
+    """Write the files of a zip or tar below an existing folder.
 
     Links are never made: a link to a file inside the archive becomes a copy of that file. On an
-    error part of the files may be there; the caller removes the folder. Raises ArchiveError
-    (damaged, or a member or link that leaves the folder) and DiskFullError.
+    error part of the files may be there; the caller removes the folder.
+
+    Args:
+        archive: the file.
+        folder: where its members go.
+        name: its own name, for the type and for messages.
+
+    Raises:
+        ArchiveError: it is damaged, or a member or link leaves the folder.
+        DiskFullError: there is no room.
     """
-    is_zip = name.lower().endswith(".zip")
+    members = _zip_members if name.lower().endswith(".zip") else _tar_members
     try:
-        with zipfile.ZipFile(archive) if is_zip else tarfile.open(archive) as opened:
-            for member, open_member in (_zip_members if is_zip else _tar_members)(opened):
-                target = folder / _inside(member)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with open_member() as content, open(target, "wb") as out:
-                    shutil.copyfileobj(content, out, 1 << 20)
+        for member, content in members(archive):
+            target = folder / _inside(member)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with content, open(target, "wb") as out:
+                shutil.copyfileobj(content, out, 1 << 20)
     except ArchiveError as error:
         raise ArchiveError(f"{name} is not unpacked: {error}; pack the plain files again") from None
     except OSError as error:
@@ -73,13 +81,8 @@ def _inside(name: str) -> str:
     """A member's name, cleaned. Raises ArchiveError when it would land outside the folder."""
     clean = name.replace("\\", "/")
     parts = [part for part in clean.split("/") if part not in ("", ".")]
-    if (
-        clean.startswith("/")
-        or re.match(r"[A-Za-z]:", clean)
-        or ".." in parts
-        or "\0" in clean
-        or not parts
-    ):
+    absolute_name = clean.startswith("/") or re.match(r"[A-Za-z]:", clean)
+    if absolute_name or ".." in parts or "\0" in clean or not parts:
         raise ArchiveError(f"its member {name!r} would land outside the folder")
     return "/".join(parts)
 
@@ -95,8 +98,8 @@ def _link_target(name: str, link: str, start: str) -> str:
     return resolved
 
 
-def _zip_members(archive: zipfile.ZipFile) -> Iterator[tuple[str, Callable]]:
-    """Name and opener of every file in a zip.
+def _zip_members(path: pathlib.Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """Name and content of every file in a zip.
 
     Raises ArchiveError for a link to anything but a file of the archive.
     """
@@ -104,74 +107,84 @@ def _zip_members(archive: zipfile.ZipFile) -> Iterator[tuple[str, Callable]]:
     def is_link(info: zipfile.ZipInfo) -> bool:
         return stat.S_ISLNK(info.external_attr >> 16)
 
-    for info in archive.infolist():
-        content = info
-        if is_link(info):
-            link = archive.read(info).decode("utf-8", "replace")
-            content = archive.getinfo(
-                _link_target(info.filename, link, posixpath.dirname(info.filename))
-            )
-        if is_link(content):
-            raise ArchiveError(f"its member {info.filename!r} is a link to a link")
-        if info.is_dir():
-            _inside(info.filename + "x")
-        else:
-            yield info.filename, functools.partial(archive.open, content)
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            name, content = info.filename, info
+            if is_link(info):
+                link = archive.read(info).decode("utf-8", "replace")
+                content = archive.getinfo(_link_target(name, link, posixpath.dirname(name)))
+            if is_link(content):
+                raise ArchiveError(f"its member {name!r} is a link to a link")
+            if info.is_dir():
+                _inside(name + "x")
+            else:
+                yield name, archive.open(content)
 
 
-def _tar_members(archive: tarfile.TarFile) -> Iterator[tuple[str, Callable]]:
-    """Name and opener of every file in a tar.
+def _tar_members(path: pathlib.Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """Name and content of every file in a tar.
 
     Raises ArchiveError for devices, pipes and links to folders.
     """
-    for member in archive:
-        if member.issym() or member.islnk():
-            # hard links count from the archive's root
-            start = posixpath.dirname(member.name) if member.issym() else ""
-            _link_target(member.name, member.linkname, start)
-        if member.isdir():
-            _inside(member.name + "/x")
-        elif archive.extractfile(member) is None:
-            raise ArchiveError(f"its member {member.name!r} is not a file")
-        else:
-            yield member.name, functools.partial(archive.extractfile, member)
-    # gzip's checksum stands after the tar's own end, and only reading on compares it
-    while archive.fileobj.read(1 << 20):
-        continue
+    with tarfile.open(path) as archive:
+        for member in archive:
+            name = member.name
+            if member.issym() or member.islnk():
+                # hard links count from the archive's root
+                start = posixpath.dirname(name) if member.issym() else ""
+                _link_target(name, member.linkname, start)
+            if member.isdir():
+                _inside(name + "/x")
+                continue
+            content = archive.extractfile(member)
+            if content is None:
+                raise ArchiveError(f"its member {name!r} is not a file")
+            yield name, content
+        # gzip's checksum stands after the tar's own end, and only reading on compares it
+        while archive.fileobj.read(1 << 20):
+            continue
 
 
 def make_zip(
     paths: str | os.PathLike | Iterable[str | os.PathLike], to: str | os.PathLike
 ) -> pathlib.Path:
-    """Put files and folders into the zip `to`, atomically; names inside are relative to the folder
-    that all `paths` share.
+    """Put files and folders into a zip, atomically.
 
-    `to` itself and zips beside it (older downloads) are left out unless named in `paths`. Raises
-    FileNotFoundError, ValueError when there is nothing to put in, and DiskFullError.
+    Args:
+        paths: names inside are relative to the folder that all of them share.
+        to: the zip. It and zips beside it (older downloads) are left out unless named in `paths`.
+
+    Returns:
+        The zip.
+
+    Raises:
+        FileNotFoundError: for a path that does not exist.
+        ValueError: when there is nothing to put in.
+        DiskFullError: there is no room.
     """
-    to = pathlib.Path(os.path.abspath(to))
+    to = absolute(to)
     given = [paths] if isinstance(paths, (str, os.PathLike)) else paths
-    roots = [pathlib.Path(os.path.abspath(root)) for root in given]
-    inside = {
-        (root if root.is_dir() else root.parent) / name
-        for root in roots
-        for name in names_below(root)
-    }
-    inside = {
-        file
-        for file in inside
-        if file in roots or file.parent != to.parent or file.suffix != ".zip"
-    } - {to}
+    roots = [absolute(root) for root in given]
+    inside = set()
+    for root in roots:
+        folder = root if root.is_dir() else root.parent
+        for name in names_below(root):
+            file = folder / name
+            older = file.parent == to.parent and file.suffix == ".zip"
+            if file in roots or not older:
+                inside.add(file)
+    inside.discard(to)
     if not inside:
         raise ValueError(
             f"there is nothing to put into {to.name}:"
             f" {', '.join(map(str, roots)) or 'no path was given'} holds no file"
         )
     top = os.path.commonpath([root.parent for root in roots])
-    with files.replacing(to) as temporary:
-        with zipfile.ZipFile(
-            temporary, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False
-        ) as archive:
-            for file in sorted(inside):
-                archive.write(file, file.relative_to(top).as_posix())
+    deflated = zipfile.ZIP_DEFLATED
+    with (
+        files.replacing(to) as temporary,
+        zipfile.ZipFile(temporary, "w", deflated, strict_timestamps=False) as archive,
+    ):
+        for file in sorted(inside):
+            archive.write(file, file.relative_to(top).as_posix())
     return to

@@ -1,6 +1,4 @@
-"""What every way to and from Drive needs: the files of a folder, another try after an error, an
-error as a few words.
-"""
+"""What every way to and from Drive needs: a folder's files, another try, an error in short."""
 
 from __future__ import annotations
 
@@ -17,13 +15,20 @@ RETRY_WAITS = (1.0, 4.0)
 TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.tmp[^/]*")  # the names that files.replacing gives
 
 
-def names_below(path: pathlib.Path) -> list[str]:
-    """The files below a folder as sorted relative POSIX names, temporary ones left out; for a file,
-    its own name.
+def absolute(path: str | os.PathLike) -> pathlib.Path:
+    """A path from the root, without `..`; links stay as they are."""
+    return pathlib.Path(os.path.abspath(path))
 
-    Links to folders are followed (Drive shows shared folders as links), except those that lead back
-    up. Raises FileNotFoundError for a path that does not exist and OSError for a folder that cannot
-    be listed.
+
+def names_below(path: pathlib.Path) -> list[str]:
+    """The files below a folder as sorted relative POSIX names; for a file, its own name.
+
+    Temporary files are left out. Links to folders are followed (Drive shows shared folders as
+    links), except those that lead back up.
+
+    Raises:
+        FileNotFoundError: for a path that does not exist.
+        OSError: for a folder that cannot be listed.
     """
     if path.is_file():
         return [path.name]
@@ -40,11 +45,9 @@ def names_below(path: pathlib.Path) -> list[str]:
     for folder, inside, names in os.walk(path, onerror=fail, followlinks=True):
         here = pathlib.Path(folder)
         inside[:] = [name for name in inside if not _leads_back(here / name)]
-        found += [
-            (here / name).relative_to(path).as_posix()
-            for name in names
-            if not TEMPORARY.fullmatch(name)
-        ]
+        for name in names:
+            if not TEMPORARY.fullmatch(name):
+                found.append((here / name).relative_to(path).as_posix())
     return sorted(found)
 
 
@@ -53,21 +56,25 @@ def _leads_back(folder: pathlib.Path) -> bool:
     return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
-def retried(action: Callable[[], object], waits: tuple[float, ...] | None = None) -> None:
-    """Call `action`; after an OSError wait and try again, once per entry of `waits` (seconds;
-    default RETRY_WAITS).
+def retried(
+    action: Callable[..., object], *arguments: object, waits: tuple[float, ...] = RETRY_WAITS
+) -> None:
+    """Call `action`; after an OSError wait and try again, once per entry of `waits` (seconds).
 
-    A full disk is not retried. Raises the error of the last try.
+    A full disk is not retried.
+
+    Raises:
+        OSError: the error of the last try.
     """
-    for wait in RETRY_WAITS if waits is None else waits:
+    for wait in waits:
         try:
-            action()
+            action(*arguments)
             return
         except files.DiskFullError:
             raise
         except OSError:
             time.sleep(wait)
-    action()
+    action(*arguments)
 
 
 def reason(error: BaseException) -> str:

@@ -13,20 +13,30 @@ from colab_utils.drive.copying import reason
 
 
 def download(paths: str | os.PathLike | Iterable[str | os.PathLike], name: str) -> pathlib.Path:
-    """Zip `paths` to workspace()/downloads/<name>.zip and hand it to the browser where there is
-    one; returns the zip's path.
+    """Zip files and folders and hand the zip to the browser where there is one.
 
     On Colab the browser's download is started; in Jupyter a link is shown; everywhere the path is
-    printed, and no front end is needed. Raises ValueError for a `name` that is not a plain file
-    name, and what `make_zip` raises.
+    printed, and no front end is needed.
+
+    Args:
+        paths: what to put into the zip.
+        name: a plain file name.
+
+    Returns:
+        The zip, workspace()/downloads/<name>.zip.
+
+    Raises:
+        ValueError: for a `name` with folders. Also what `make_zip` raises.
+
+    Example:
+        >>> download([run.path for run in runs.values()], "results")
     """
     if name != os.path.basename(name) or name in ("", ".", "..") or "\\" in name:
         raise ValueError(
             f"name = {name!r}: give a plain file name such as 'results', without folders"
         )
-    archive = make_zip(
-        paths, session.workspace() / "downloads" / f"{name.removesuffix('.zip')}.zip"
-    )
+    folder = session.workspace() / "downloads"
+    archive = make_zip(paths, folder / f"{name.removesuffix('.zip')}.zip")
     print(f"Saved {archive} ({archive.stat().st_size / 1e6:.1f} MB).")
     if session.in_colab():
         _start_in_colab(archive)
@@ -36,8 +46,9 @@ def download(paths: str | os.PathLike | Iterable[str | os.PathLike], name: str) 
 
 
 def _start_in_colab(archive: pathlib.Path) -> None:
-    """Start the browser's download; it runs on by itself and reports nothing, so what to do if it
-    does not start is always said.
+    """Start the browser's download, and always say what to do if it does not start.
+
+    It runs on by itself and reports nothing.
     """
     problem = ""
     try:
@@ -56,8 +67,9 @@ def _start_in_colab(archive: pathlib.Path) -> None:
 
 
 def _show_link(archive: pathlib.Path) -> None:
-    """Show a link to the zip where a Jupyter front end may display it; in a terminal the printed
-    path is enough.
+    """Show a link to the zip where a Jupyter front end may display it.
+
+    In a terminal the printed path is enough.
     """
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None

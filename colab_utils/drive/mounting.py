@@ -9,23 +9,26 @@ from colab_utils import session
 from colab_utils.drive.copying import reason
 
 
-def mount_drive(mountpoint: str = "/content/drive", ask: bool = True) -> pathlib.Path | None:
-    """The MyDrive folder, mounting Drive when needed; None, after one printed sentence, where it
-    cannot be had.
+def mount_drive(mountpoint: str = "/content/drive") -> pathlib.Path | None:
+    """The MyDrive folder, mounting Drive when needed.
 
-    A Drive that is mounted already is used without a dialogue; with `ask=False` (headless runs) no
-    dialogue ever opens. On Colab a folder that is only named like Drive (left by a run without it)
-    does not count. Raises nothing of what mounting may raise.
+    A Drive that is mounted already is used without a dialogue. On Colab a folder that is only named
+    like Drive (left by a run without it) does not count. Raises nothing of what mounting may raise.
+
+    Returns:
+        None, after one printed sentence, where it cannot be had.
+
+    Example:
+        >>> drive_folder = mount_drive()
     """
-    home, why = _my_drive(mountpoint), f"{mountpoint} holds no MyDrive folder"
-    if not session.in_colab():
-        why = "this is not a Colab runtime"
-    elif home is None or not os.path.ismount(mountpoint):
-        problem = (
-            _mount(mountpoint) if ask else "it is not mounted, and ask=False opens no dialogue"
-        )
-        home, why = None if problem else _my_drive(mountpoint), problem or why
+    why = ""
+    if session.in_colab() and not (os.path.ismount(mountpoint) and _my_drive(mountpoint)):
+        why = _mount(mountpoint)
+    home = None if why else _my_drive(mountpoint)
     if home is None:
+        if not session.in_colab():
+            why = "this is not a Colab runtime"
+        why = why or f"{mountpoint} holds no MyDrive folder"
         print(
             f"Going on without Google Drive ({why}): everything stays on the local disk in"
             f" {session.workspace()}; download the results as a zip before the session ends."
@@ -34,12 +37,13 @@ def mount_drive(mountpoint: str = "/content/drive", ask: bool = True) -> pathlib
 
 
 def _my_drive(mountpoint: str) -> pathlib.Path | None:
-    """The user's folder below the mount point; None when it is missing or the connection behind it
-    is dead.
-    """
-    found = (pathlib.Path(mountpoint, name) for name in ("MyDrive", "My Drive"))
-    # pathlib's is_dir would raise error 107
-    return next((folder for folder in found if os.path.isdir(folder)), None)
+    """The user's folder below the mount point; None when it is missing or the connection dead."""
+    for name in ("MyDrive", "My Drive"):
+        folder = pathlib.Path(mountpoint, name)
+        # pathlib's is_dir would raise error 107
+        if os.path.isdir(folder):
+            return folder
+    return None
 
 
 def _mount(mountpoint: str) -> str:

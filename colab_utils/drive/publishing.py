@@ -1,20 +1,16 @@
-"""Results to Drive: every copy is read back and compared, and the marker that says "complete" comes
-last.
-"""
+"""Results to Drive: every copy is read back and compared, the marker of completeness comes last."""
 
 from __future__ import annotations
 
 import dataclasses
 import errno
-import functools
 import glob
 import os
 import pathlib
-import posixpath
 import shutil
 
 from colab_utils import files
-from colab_utils.drive.copying import RETRY_WAITS, names_below, reason, retried
+from colab_utils.drive.copying import RETRY_WAITS, absolute, names_below, reason, retried
 
 MARKER = "DONE"  # a folder that holds this file is complete
 DRIVE_FOLDERS = ("MyDrive", "My Drive", "Shareddrives", "Shared drives")
@@ -22,9 +18,14 @@ DRIVE_FOLDERS = ("MyDrive", "My Drive", "Shareddrives", "Shared drives")
 
 @dataclasses.dataclass
 class PublishReport:
-    """What `publish` did: names relative to `local`; `failed` maps a name to its reason.
+    """What `publish` did; `print(report)` is one clear line.
 
-    `print(report)` is one clear line.
+    Attributes:
+        local: what was published.
+        destination: where it is now.
+        sent: names relative to `local`.
+        unchanged: names of files that were there already.
+        failed: name -> reason.
     """
 
     local: pathlib.Path
@@ -53,37 +54,49 @@ class PublishReport:
 
 
 def publish(path: str | os.PathLike, to: str | os.PathLike) -> PublishReport:
-    """Copy the file or folder `path` into the folder `to` (keeping its name), and print the report
-    in one line.
+    """Copy a file or folder into the folder `to`, keeping its name; prints the report in one line.
 
     Files already there with the same size and SHA-256 are left alone. Every other one is written
     under a temporary name, read back and compared, and only then put in its place. A `DONE` marker
     is sent after all that lies in its folder, and withdrawn first when that folder has something
     new; files that exist only at the destination stay. A failing, full or unmounted Drive is
-    reported, not raised. Raises FileNotFoundError when `path` does not exist.
+    reported, not raised.
+
+    Args:
+        path: what to publish.
+        to: a folder on Drive.
+
+    Raises:
+        FileNotFoundError: when `path` does not exist.
+
+    Example:
+        >>> publish("out/runs", "/content/drive/MyDrive/ser_results")
     """
-    local = pathlib.Path(os.path.abspath(path))
-    report = PublishReport(local, pathlib.Path(os.path.abspath(to)) / local.name)
-    base, target = (
-        (local, report.destination) if local.is_dir() else (local.parent, report.destination.parent)
-    )
+    local = absolute(path)
+    report = PublishReport(local, absolute(to) / local.name)
+    base, target = local, report.destination
+    if not local.is_dir():
+        base, target = local.parent, target.parent
     names = names_below(local)
-    report.unchanged = [name for name in names if _same_content(base / name, target / name)]
-    pending = sorted(set(names) - set(report.unchanged))
+    pending = {name for name in names if not _same_content(base / name, target / name)}
     try:
         _check_mounted(target)
-        pending = _withdraw_markers(names, pending, target)
-        report.unchanged = sorted(set(report.unchanged) - set(pending))
-        _send_all(pending, base, target, report)
+        stale = {name for name in names if any(_declares(name, other) for other in pending)}
+        for marker in stale:
+            retried(_remove, target / marker)
+        pending |= stale
+        _send_all(sorted(pending, key=_markers_last), base, target, report)
     except OSError as error:
-        report.failed = dict.fromkeys(pending, reason(error))
+        report.failed = dict.fromkeys(sorted(pending), reason(error))
+    report.unchanged = [name for name in names if name not in pending]
     print(report)
     return report
 
 
 def _check_mounted(target: pathlib.Path) -> None:
-    """Raise OSError when `target` names a Drive that is gone: making its folders would write to the
-    local disk and call it Drive.
+    """Raise OSError when `target` names a Drive that is gone.
+
+    Making its folders would write to the local disk and call it Drive.
     """
     for folder in (target, *target.parents):
         if folder.name in DRIVE_FOLDERS and not os.path.isdir(folder):
@@ -93,50 +106,41 @@ def _check_mounted(target: pathlib.Path) -> None:
 def _same_content(source: pathlib.Path, target: pathlib.Path) -> bool:
     """Whether both files have the same bytes; one that cannot be read is as good as missing."""
     try:
-        return source.stat().st_size == target.stat().st_size and files.file_sha256(
-            source
-        ) == files.file_sha256(target)
+        if source.stat().st_size != target.stat().st_size:
+            return False
+        return files.file_sha256(source) == files.file_sha256(target)
     except OSError:
         return False
 
 
-def _is_marker(name: str) -> bool:
-    return posixpath.basename(name) == MARKER
+def _declares(marker: str, name: str) -> bool:
+    """Whether `marker` is one, and of the folder in which (or deeper) the file `name` lies."""
+    place = pathlib.PurePosixPath(marker)
+    inside = pathlib.PurePosixPath(name).is_relative_to(place.parent)
+    return place.name == MARKER and inside and name != marker
 
 
-def _covered(name: str, marker: str) -> bool:
-    """Whether the file `name` lies in the folder (or deeper) that `marker` declares complete."""
-    return pathlib.PurePosixPath(name).is_relative_to(posixpath.dirname(marker)) and name != marker
+def _markers_last(name: str) -> tuple[bool, int, str]:
+    """Files in the order of their names, then the markers, the deepest of them first."""
+    is_marker = pathlib.PurePosixPath(name).name == MARKER
+    return is_marker, -name.count("/") if is_marker else 0, name
 
 
-def _withdraw_markers(names: list[str], pending: list[str], target: pathlib.Path) -> list[str]:
-    """Remove published markers of folders that are about to change; returns `pending` with these
-    markers added. Raises OSError.
-    """
-    stale = [
-        marker
-        for marker in filter(_is_marker, names)
-        if any(_covered(name, marker) for name in pending)
-    ]
-    for marker in stale:
-        retried(functools.partial((target / marker).unlink, missing_ok=True))
-    return sorted({*pending, *stale})
+def _remove(file: pathlib.Path) -> None:
+    file.unlink(missing_ok=True)
 
 
 def _send_all(
     pending: list[str], base: pathlib.Path, target: pathlib.Path, report: PublishReport
 ) -> None:
-    """Send the files, markers last and the deepest of them first, writing down in `report` what
-    went well and what did not.
-    """
+    """Send the files in this order, writing down in `report` what went well and what did not."""
     waits = RETRY_WAITS
-    markers = sorted(filter(_is_marker, pending), key=lambda marker: (-marker.count("/"), marker))
-    for name in [*sorted(set(pending) - set(markers)), *markers]:
-        if _is_marker(name) and any(_covered(other, name) for other in report.failed):
+    for name in pending:
+        if any(_declares(name, other) for other in report.failed):
             report.failed[name] = "it waits for the other files of its folder"
             continue
         try:
-            retried(functools.partial(_send, base / name, target / name), waits)
+            retried(_send, base / name, target / name, waits=waits)
             report.sent.append(name)
             waits = RETRY_WAITS
         except OSError as error:
@@ -147,19 +151,15 @@ def _send_all(
 
 
 def _send(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Copy one file under a temporary name, read it back, compare size and hash, and replace
-    `target`. Raises OSError.
+    """Copy one file under a temporary name, read it back, compare, and replace `target`.
+
+    Raises OSError.
     """
-    for torn in target.parent.glob(
-        f".{glob.escape(target.stem)}.????????.tmp{glob.escape(target.suffix)}"
-    ):
+    stem, suffix = glob.escape(target.stem), glob.escape(target.suffix)
+    for torn in target.parent.glob(f".{stem}.????????.tmp{suffix}"):
         # left by a runtime that was ended in the middle of a copy
         torn.unlink(missing_ok=True)
-    expected = files.file_sha256(source)
     with files.replacing(target) as temporary:
         shutil.copyfile(source, temporary)
-        if (
-            temporary.stat().st_size != source.stat().st_size
-            or files.file_sha256(temporary) != expected
-        ):
+        if files.file_sha256(temporary) != files.file_sha256(source):
             raise OSError(errno.EIO, f"the copy of {source.name} differs from the original")

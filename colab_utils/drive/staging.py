@@ -1,6 +1,4 @@
-"""A corpus from Drive to the local disk, once: reading thousands of small files over Drive takes
-hours.
-"""
+"""A corpus from Drive to the local disk, once: thousands of small files over Drive take hours."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ import shutil
 
 from colab_utils import files
 from colab_utils.drive.archives import unpack
-from colab_utils.drive.copying import names_below, reason, retried
+from colab_utils.drive.copying import absolute, names_below, reason, retried
 
 STAMP = ".staged.json"  # inside an unpacked folder: which archive it came from
 ARCHIVES = re.compile(r"\.(zip|tar|tgz|tbz2|txz|tar\.gz|tar\.bz2|tar\.xz)$", re.IGNORECASE)
@@ -20,28 +18,35 @@ MANY_FILES = 500
 
 
 def stage(archive_or_folder: str | os.PathLike, to: str | os.PathLike) -> pathlib.Path:
-    """Bring a zip or tar archive, a folder or a single file from Drive into the local folder `to`;
-    returns the local path.
+    """Bring a zip or tar archive or a folder from Drive into the local folder `to`.
 
     An archive is copied in one piece and unpacked to `to/<its name without suffix>`; a folder goes
     to `to/<its name>`. What is already there with the same size (of the archive, of each file) is
-    not copied again. Raises FileNotFoundError for a wrong name, ArchiveError for a damaged archive
-    or one whose members climb out, FileExistsError when another folder of that name is in the way,
-    DiskFullError, and OSError when Drive is lost; an archive then leaves nothing, a folder goes on
-    where it was at the next call.
+    not copied again.
+
+    Args:
+        archive_or_folder: on Drive.
+        to: a local folder.
+
+    Returns:
+        The local path.
+
+    Raises:
+        FileNotFoundError: for a wrong name.
+        ArchiveError: for a damaged archive or one whose members climb out.
+        FileExistsError: when another folder of that name is in the way.
+        DiskFullError: there is no room.
+        OSError: when Drive is lost; an archive then leaves nothing, a folder goes on where it was
+            at the next call.
+
+    Example:
+        >>> folder = stage("/content/drive/MyDrive/ser_corpora/emodb.zip", "/content/corpora")
     """
-    source, to = (pathlib.Path(os.path.abspath(one)) for one in (archive_or_folder, to))
+    source, to = absolute(archive_or_folder), absolute(to)
     if source.is_dir():
         return _stage_folder(source, to / source.name)
-    if not source.is_file():
-        raise FileNotFoundError(
-            f"there is no file or folder {source}: check the name, and that Drive is mounted if it"
-            " lies there"
-        )
-    if ARCHIVES.search(source.name):
-        return _stage_archive(source, to / ARCHIVES.sub("", source.name))
-    _fetch(source, to / source.name)
-    return to / source.name
+    names_below(source)  # raises for a wrong name
+    return _stage_archive(source, to / ARCHIVES.sub("", source.name))
 
 
 def _stage_folder(source: pathlib.Path, final: pathlib.Path) -> pathlib.Path:
@@ -63,9 +68,7 @@ def _stage_folder(source: pathlib.Path, final: pathlib.Path) -> pathlib.Path:
 
 
 def _stage_archive(source: pathlib.Path, final: pathlib.Path) -> pathlib.Path:
-    """Copy and unpack an archive; the folder appears under its final name only when it is whole,
-    with a stamp inside.
-    """
+    """Copy and unpack an archive; the folder appears only when whole, with a stamp inside."""
     stamp = {"archive": source.name, "bytes": source.stat().st_size}
     if final.exists() and not (final / STAMP).is_file():
         raise FileExistsError(
@@ -74,10 +77,8 @@ def _stage_archive(source: pathlib.Path, final: pathlib.Path) -> pathlib.Path:
         )
     if final.exists() and files.read_json(final / STAMP) == stamp:
         return final
-    copy, partial = (
-        final.with_name(f".{source.name}.copy"),
-        final.with_name(f".{final.name}.partial"),
-    )
+    copy = final.with_name(f".{source.name}.copy")
+    partial = final.with_name(f".{final.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     print(
         f"Copying {source.name} ({stamp['bytes'] / 1e6:.0f} MB) to the local disk and unpacking it."
@@ -105,20 +106,12 @@ def _same_size(source: pathlib.Path, target: pathlib.Path) -> bool:
 
 
 def _fetch(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Copy one file unless `target` has its size already; retries, and raises OSError in one
-    sentence when Drive stays lost.
+    """Copy one file unless `target` has its size already; retries.
+
+    Raises OSError, in one sentence, when Drive stays lost.
     """
-
-    def copy() -> None:
-        if _same_size(source, target):
-            return
-        with files.replacing(target) as temporary:
-            shutil.copyfile(source, temporary)
-            if not _same_size(source, temporary):
-                raise OSError(errno.EIO, "the copy is shorter than the original")
-
     try:
-        retried(copy)
+        retried(_copy, source, target)
     except files.DiskFullError:
         raise
     except OSError as error:
@@ -127,3 +120,12 @@ def _fetch(source: pathlib.Path, target: pathlib.Path) -> None:
             f"{source} could not be copied ({reason(error)}): mount Drive again and run this cell"
             " again",
         ) from error
+
+
+def _copy(source: pathlib.Path, target: pathlib.Path) -> None:
+    if _same_size(source, target):
+        return
+    with files.replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
+        if not _same_size(source, temporary):
+            raise OSError(errno.EIO, "the copy is shorter than the original")

@@ -19,9 +19,16 @@ def open_workspace(
 ) -> tuple[pathlib.Path, pathlib.Path | None]:
     """Seed all generators and say where to work.
 
+    Args:
+        seed: for all of them.
+        use_drive: whether to mount Google Drive.
+
     Returns:
         The local folder in which everything is made, and MyDrive, or None where it is not asked
         for or cannot be had (one printed sentence says why).
+
+    Example:
+        >>> workspace, drive_folder = open_workspace(SEED, USE_DRIVE)
     """
     session.seed_everything(seed)
     return session.workspace(), mount_drive() if use_drive else None
@@ -40,6 +47,9 @@ def keep_results(
         name: of the zip, without suffix.
         drive_folder: MyDrive, of `open_workspace`, or None.
         save: make the zip and start its download.
+
+    Example:
+        >>> keep_results([run.path for run in runs.values()], "baselines", drive_folder, save=True)
     """
     paths = list(paths)
     print("\n".join(map(str, paths)))
@@ -50,7 +60,18 @@ def keep_results(
 
 
 def results_folder(wanted: str = "", drive_folder: pathlib.Path | None = None) -> pathlib.Path:
-    """Where runs are looked for: the folder that is wanted, else Drive's, else this session's."""
+    """Where runs are looked for: the folder that is wanted, else Drive's, else this session's.
+
+    Args:
+        wanted: a folder, or "".
+        drive_folder: MyDrive, of `open_workspace`, or None.
+
+    Returns:
+        The folder; it need not exist.
+
+    Example:
+        >>> results_folder("out")
+    """
     if wanted:
         return pathlib.Path(wanted).expanduser()
-    return drive_folder / RESULTS if drive_folder is not None else session.workspace()
+    return drive_folder / RESULTS if drive_folder else session.workspace()

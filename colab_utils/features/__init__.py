@@ -1,57 +1,59 @@
-"""Audio to numbers, cached: `FRONT_ENDS` holds the suite's front ends with their default settings,
-`extract.extract` runs one.
+"""Audio to numbers, cached: `open_store` gives the features of all utterances.
+
+A front end and what it needs (torch, WORLD, transformers) is imported when it is asked for.
 """
 
 from __future__ import annotations
 
 import os
 import pathlib
+import pkgutil
 from typing import Any
 
 import pandas as pd
 
 from colab_utils import session
-from colab_utils.features.acoustic.egemaps import EGeMAPS
-from colab_utils.features.acoustic.functionals import Functionals
-from colab_utils.features.acoustic.log_mel import LogMel
-from colab_utils.features.acoustic.prosody import Prosody
-from colab_utils.features.encoders.embeddings import SpeechEncoder
-from colab_utils.features.encoders.packaged import DistillMos, Moonshine
 from colab_utils.features.front_end import FrontEnd
-from colab_utils.features.published.alexnet import AlexNetSpectrogram
-from colab_utils.features.published.da_mldg import DaMldgLogMel
-from colab_utils.features.published.maml import PaperLogMel, PaperMfcc
 from colab_utils.features.store.extract import extract
 from colab_utils.features.store.store import FeatureStore
 from colab_utils.settings import with_settings
 
-FRONT_ENDS: dict[str, FrontEnd] = {
-    spec.NAME: spec
-    for spec in (
-        LogMel(),
-        Prosody(),
-        Functionals(),
-        EGeMAPS(),
-        PaperLogMel(),
-        PaperMfcc(),
-        DaMldgLogMel(),
-        AlexNetSpectrogram(),
-        Moonshine(),
-        DistillMos(),
-    )
+# the module and the class of each front end
+FRONT_ENDS = {
+    "logmel": "acoustic.log_mel:LogMel",
+    "prosody": "acoustic.prosody:Prosody",
+    "acoustic": "acoustic.functionals:Functionals",
+    "egemaps": "acoustic.egemaps:EGeMAPS",
+    "paper-logmel": "published.maml:PaperLogMel",
+    "paper-mfcc": "published.maml:PaperMfcc",
+    "da-mldg": "published.da_mldg:DaMldgLogMel",
+    "alexnet": "published.alexnet:AlexNetSpectrogram",
+    "moonshine": "encoders.packaged:Moonshine",
+    "distillmos": "encoders.packaged:DistillMos",
 }
 
 
 def front_end(name: str) -> FrontEnd:
-    """The front end of that name with its default settings; for `owner/name` or a folder, a speech
-    encoder with that checkpoint.
+    """A front end with its default settings.
 
-    Raises ValueError, listing the names there are. Whether a checkpoint can be had shows when
-    features are asked for.
+    Whether a checkpoint can be had shows when features are asked for.
+
+    Args:
+        name: one of FRONT_ENDS; `owner/name` or a folder for a speech encoder of that checkpoint.
+
+    Raises:
+        ValueError: there is none of that name; the message lists those there are.
+
+    Example:
+        >>> front_end("logmel").dim
+        64
+        >>> front_end("facebook/wav2vec2-base")
     """
     if name in FRONT_ENDS:
-        return FRONT_ENDS[name]
+        return pkgutil.resolve_name(f"{__name__}.{FRONT_ENDS[name]}")()
     if "/" in name or os.path.isdir(name):
+        from colab_utils.features.encoders.embeddings import SpeechEncoder
+
         return SpeechEncoder(checkpoint=name)
     raise ValueError(
         f"no front end is called {name!r}: choose from {', '.join(FRONT_ENDS)}, or name a speech"
@@ -61,7 +63,7 @@ def front_end(name: str) -> FrontEnd:
 
 def open_store(
     manifest: pd.DataFrame,
-    features: str | FrontEnd,
+    features: str,
     root: str | os.PathLike,
     device: str = "",
     **settings: Any,
@@ -69,16 +71,24 @@ def open_store(
     """Features of all utterances, from the cache or computed now; prints what was done.
 
     Args:
-        manifest: a scanned manifest.
-        features: a front end, or its name (see `front_end`).
+        manifest: scanned utterances, such as `corpora.load_corpus(...).manifest`.
+        features: the name of a front end, see `front_end`.
         root: the workspace; stores lie in `root`/features.
-        device: where to compute; default: the GPU where there is one.
+        device: where to compute; "": the GPU where there is one.
         **settings: of the front end, such as layer=9.
 
-    Raises what `front_end` and `extract` raise, SettingError for a setting that there is not.
+    Returns:
+        The store: `store.matrix(ids)` are vectors, `store[utt_id]` the frames of an utterance.
+
+    Raises:
+        ValueError: no such front end.
+        SettingError: no such setting, or a value that cannot work.
+        StoreError, DiskFullError, EncoderError: see `store.extract.extract`.
+
+    Example:
+        >>> store = features.open_store(scan.manifest, "acoustic", session.workspace())
     """
-    spec = front_end(features) if isinstance(features, str) else features
-    spec = with_settings(spec, **settings)
+    spec = with_settings(front_end(features), **settings)
     store = extract(manifest, spec, pathlib.Path(root) / "features", device or session.device())
     print(store.report)
     return store

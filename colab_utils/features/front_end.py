@@ -5,10 +5,12 @@ A front end is a frozen dataclass: its fields are its settings, and they name it
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import os
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,43 +18,57 @@ from colab_utils.settings import as_dict, check
 
 
 @dataclasses.dataclass(frozen=True)
-class FrontEnd:
-    """Audio to numbers. A subclass adds fields made by `setting()`, `feature_names` and `compute`.
+class FrontEnd(abc.ABC):
+    """Audio to numbers.
 
-    `NAME` names its stores; `VERSION` is raised whenever the same settings give other numbers than
-    before (a golden test watches that). `sample_rate` (Hz) is what `compute` wants to be fed,
-    `pooled` says whether it gives one vector an utterance instead of frames.
+    A subclass adds fields made by `colab_utils.settings.setting`, `feature_names` and `compute`.
+
+    Attributes:
+        NAME: names its stores.
+        VERSION: is raised whenever the same settings give other numbers than before (a golden test
+            watches that).
+        sample_rate: of the waveforms that `compute` is fed, in Hz.
+        pooled: whether it gives one vector an utterance instead of frames.
+        parts: front ends that it is made of.
     """
 
     NAME: ClassVar[str]
     VERSION: ClassVar[int]
     pooled: ClassVar[bool] = False
+    parts: ClassVar[tuple[FrontEnd, ...]] = ()
 
     def __post_init__(self) -> None:
         check(self)
 
     @property
+    @abc.abstractmethod
     def feature_names(self) -> list[str]:
         """One name for each column that `compute` gives."""
-        raise TypeError(f"{type(self).__name__} has no feature_names: write them")
 
     @property
     def dim(self) -> int:
         """Columns that `compute` gives."""
         return len(self.feature_names)
 
+    @abc.abstractmethod
     def compute(self, waveforms: list[np.ndarray], device: str = "cpu") -> list[np.ndarray]:
-        """Features of each waveform (float32 (samples,), at `sample_rate`): a list of float32
-        (frames, dim), or (1, dim) where `pooled`.
+        """Features of each waveform, which do not depend on its neighbours in the list.
 
-        A waveform's features do not depend on its neighbours in the list. Raises ValueError for a
-        waveform without samples.
+        Args:
+            waveforms: float32 (samples,) each, at `sample_rate`.
+            device: where torch computes, such as "cuda"; some front ends use the CPU alone.
+
+        Returns:
+            float32 (frames, dim) each, or (1, dim) where `pooled`.
+
+        Raises:
+            ValueError: a waveform without samples.
         """
-        raise TypeError(f"{type(self).__name__} has no compute: write it")
 
     def resolved(self) -> dict:
-        """Settings that name something outside, such as a checkpoint, by what it is now: they
-        replace the settings of the same name in `identity`.
+        """Settings that name something outside, such as a checkpoint, by what it is now.
+
+        They replace the settings of the same name in `identity`.
         """
         return {}
 
@@ -68,26 +84,40 @@ def check_waveforms(waveforms: Sequence[np.ndarray]) -> None:
 
 
 def identity(spec: FrontEnd) -> dict:
-    """Plain JSON values that name the numbers `spec` gives: name, version and settings, those of
-    the front ends inside it included.
+    """What names the numbers that `spec` gives, as plain JSON values.
+
+    Returns:
+        name, version and settings, and name and version of the front ends that it is made of.
     """
-    parts = [getattr(spec, field.name) for field in dataclasses.fields(spec)]
-    parts = [
-        part
-        for value in parts
-        for part in (value if isinstance(value, tuple) else (value,))
-        if isinstance(part, FrontEnd)
-    ]
     return {
         "name": spec.NAME,
         "version": spec.VERSION,
-        "settings": {**as_dict(spec), **spec.resolved()},
-        "parts": [
-            {"name": part.NAME, "version": part.VERSION, **part.resolved()} for part in parts
-        ],
+        "settings": as_dict(spec) | spec.resolved(),
+        "parts": [{"name": part.NAME, "version": part.VERSION} for part in spec.parts],
     }
+
+
+def standardised(values: np.ndarray, least: float) -> np.ndarray:
+    """Each column of (frames, n) at mean 0 and deviation 1 over the frames.
+
+    A column whose deviation is below `least` is constant but for rounding, and becomes 0.
+    """
+    deviation = values.std(axis=0)
+    scale = np.where(deviation > least, deviation, np.inf)
+    return (values - values.mean(axis=0)) / scale.astype(values.dtype)
 
 
 def workers() -> int:
     """How many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def in_threads(function: Callable, *arguments: Iterable) -> list[Any]:
+    """`map(function, *arguments)` by as many threads as there are cores.
+
+    It pays where the function lets go of Python's lock, as numpy, WORLD and openSMILE do.
+    """
+    with ThreadPoolExecutor(workers()) as pool:
+        return list(pool.map(function, *arguments))

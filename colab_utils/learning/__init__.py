@@ -1,0 +1,1 @@
+"""What all methods learn with: the contract of a study, the training loop, clips and tasks."""

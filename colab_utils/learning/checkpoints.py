@@ -1,5 +1,6 @@
-"""Checkpoints that survive a kill: written beside and put in place whole, the one before is kept,
-nothing is unpickled.
+"""Checkpoints that survive a kill: written beside and put in place whole, the one before is kept.
+
+Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ class CheckpointError(RuntimeError):
 
 
 def rng_states() -> dict[str, Any]:
-    """The states of the random generators of python, numpy, torch and every CUDA device, as plain
-    numbers and tensors.
+    """The states of the random generators, as plain numbers and tensors.
+
+    Those of python, numpy, torch and every CUDA device.
     """
     name, keys, position, has_gauss, cached = np.random.get_state()
     version, internal, gauss = random.getstate()
@@ -39,8 +41,9 @@ def rng_states() -> dict[str, Any]:
 
 
 def set_rng_states(states: dict[str, Any]) -> None:
-    """Put the generators back where `rng_states` found them; CUDA states of another number of
-    devices are left alone, which is said.
+    """Put the generators back where `rng_states` found them.
+
+    CUDA states of another number of devices are left alone, which is said.
     """
     version, internal, gauss = states["python"]
     random.setstate((version, tuple(internal), gauss))
@@ -52,40 +55,45 @@ def set_rng_states(states: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(states["cuda"])
     else:
         print(
-            f"the checkpoint is from a machine with {len(states['cuda'])} GPU(s), this one has"
-            f" {devices}: random numbers on the GPU start anew"
+            f"the checkpoint is from a machine with {len(states['cuda'])} GPU(s), this one has "
+            f"{devices}: random numbers on the GPU start anew"
         )
 
 
 def save(folder: str | os.PathLike, content: dict[str, Any]) -> pathlib.Path:
-    """Write `content` (plain tensors, numbers, texts, lists, dicts) to checkpoint.pt; the one
-    before becomes checkpoint.previous.pt.
+    """Write checkpoint.pt; the one before becomes checkpoint.previous.pt.
 
-    Raises files.DiskFullError.
+    Args:
+        folder: where.
+        content: plain tensors, numbers, texts, lists and dicts.
+
+    Returns:
+        The path of the checkpoint.
+
+    Raises:
+        DiskFullError: the disk has no room.
     """
     path = pathlib.Path(folder) / NAME
     # torch.save to a file turns a full disk into a RuntimeError about positions
-    content_bytes = io.BytesIO()
-    torch.save(content, content_bytes)
+    data = io.BytesIO()
+    torch.save(content, data)
     with files.replacing(path) as temporary:
         with open(temporary, "wb") as handle:
-            handle.write(content_bytes.getbuffer())
+            handle.write(data.getbuffer())
         if path.exists():
             os.replace(path, path.with_name(PREVIOUS))
     return path
 
 
 def check_loadable(path: pathlib.Path) -> None:
-    """Raise CheckpointError where a checkpoint just written holds more than plain tensors and
-    numbers.
-    """
+    """Raise CheckpointError where a checkpoint just written holds what cannot be loaded."""
     try:
         torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         path.unlink()
         raise CheckpointError(
-            "the learner's state() holds something that is no tensor, number, text, list or dict:"
-            f" {error}"
+            "the learner's state() holds something that is no tensor, number, text, list or dict: "
+            f"{error}"
         ) from error
 
 
@@ -94,34 +102,32 @@ def load(folder: str | os.PathLike) -> dict[str, Any] | None:
 
     A torn one is said and the one before is taken.
     """
-    folder = pathlib.Path(folder)
-    for name in (NAME, PREVIOUS):
-        path = folder / name
+    otherwise = {NAME: "the checkpoint before it is taken", PREVIOUS: "training starts anew"}
+    for name, what in otherwise.items():
+        path = pathlib.Path(folder) / name
         if not path.exists():
             continue
         fault = _fault(path)
-        if fault is None:
+        if not fault:
             return torch.load(path, map_location="cpu", weights_only=True)
-        print(
-            f"{path} is torn ({fault}):"
-            f" {'the checkpoint before it is taken' if name == NAME else 'training starts anew'}"
-        )
+        print(f"{path} is torn ({fault}): {what}")
     return None
 
 
 def discard(folder: str | os.PathLike) -> None:
-    """Remove the checkpoints of a training whose results are safe elsewhere; history.jsonl stays."""
+    """Remove the checkpoints of a training whose results are safe elsewhere."""
     for name in (NAME, PREVIOUS):
         (pathlib.Path(folder) / name).unlink(missing_ok=True)
 
 
-def _fault(path: pathlib.Path) -> str | None:
-    """What is wrong with the bytes of a checkpoint (torch.save writes a zip whose members carry
-    checksums), None where nothing is.
+def _fault(path: pathlib.Path) -> str:
+    """What is wrong with the bytes of a checkpoint, "" where nothing is.
+
+    torch.save writes a zip whose members carry checksums.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-        return None if damaged is None else f"{damaged} fails its checksum"
     except (zipfile.BadZipFile, OSError, EOFError) as error:
         return str(error)
+    return f"{damaged} fails its checksum" if damaged else ""

@@ -26,13 +26,22 @@ Inputs = tuple[torch.Tensor, ...]
 
 
 class Scale(NamedTuple):
-    """Standardisation fitted on training utterances, (x - mean) * factor: float32 (dim,) each.
+    """Standardisation fitted on training utterances: (x - mean) * factor.
 
-    factor is 1 / deviation; 0 for a constant feature.
+    Attributes:
+        mean: float32 (dim,).
+        factor: 1 / deviation, float32 (dim,); 0 for a constant feature, which plays no part.
     """
 
     mean: torch.Tensor
     factor: torch.Tensor
+
+    @classmethod
+    def of(cls, mean: torch.Tensor, deviation: torch.Tensor) -> Scale:
+        """The scale of features with this mean and standard deviation, float64 (dim,) each."""
+        varies = deviation > CONSTANT * mean.abs()
+        factor = torch.where(varies, 1 / deviation, 0.0)
+        return cls(mean.float(), factor.float())
 
     def applied(self, values: torch.Tensor) -> torch.Tensor:
         """Scaled values (..., dim), a new tensor. Raises SettingError for other features."""
@@ -58,10 +67,15 @@ class Clips:
         corpora: the corpora in alphabetical order.
         frames: whether an utterance is several frames (True) or one vector (False).
         values: float32 (n, dim), or the frames of all clips end to end (all frames, dim).
-        lengths, starts: how many rows of `values` a clip has (a vector: 1) and which is its first,
-            numpy int64 (n,).
+        lengths: how many rows of `values` each clip has (a vector: 1), numpy int64 (n,).
+        starts: which is its first, likewise.
         scale: what `values` were scaled by, or None.
         note: how vectors were made from frames, or "".
+
+    Example:
+        >>> train = Clips(store, rows[rows["role"] == "train"], labels)
+        >>> test = Clips(store, rows[rows["role"] == "test"], labels, scale=train.fit_scale())
+        >>> logits = network(*test.inputs(np.arange(len(test))))
     """
 
     def __init__(
@@ -104,14 +118,13 @@ class Clips:
         if self.frames:
             clips = [store[utt_id] for utt_id in self.rows["utt_id"]]
             self.lengths = np.array([len(clip) for clip in clips])
-            values = np.concatenate(clips)
+            vectors = np.concatenate(clips)
         else:
+            self.lengths = np.ones(len(self.rows), dtype=np.int64)
             if vectors is None:
                 vectors, self.note = utterance_vectors(store, self.rows["utt_id"])
-            values = vectors
-            self.lengths = np.ones(len(values), dtype=np.int64)
         self.starts = np.cumsum(self.lengths) - self.lengths
-        self.values = torch.as_tensor(values, dtype=torch.float32).to(self.device)
+        self.values = torch.as_tensor(vectors, dtype=torch.float32).to(self.device)
         self.scale = scale
         if scale is not None:
             self.values = scale.applied(self.values)
@@ -132,38 +145,36 @@ class Clips:
         Args:
             numbers: which utterances (default: all). Give training utterances.
             by_corpus: every corpus counts the same, however large it is; otherwise every frame.
+                The variance is then the mean of the corpora's about the common mean.
         """
         numbers = np.arange(len(self)) if numbers is None else np.asarray(numbers)
+        groups = [numbers]
         if by_corpus:
-            mean, deviation = self._moments_by_corpus(numbers)
-        else:
-            mean, deviation = self._moments(numbers)
-        varies = deviation > CONSTANT * mean.abs()
-        factor = torch.where(varies, 1 / torch.where(varies, deviation, 1.0), 0.0)
-        return Scale(mean.float(), factor.float())
+            owner = self.corpus[numbers]
+            groups = [numbers[owner == name] for name in np.unique(owner)]
+        parts = [self._places(group) for group in groups]
+        mean = self._mean_power(parts, 0.0, 1)
+        variance = self._mean_power(parts, mean, 2)
+        return Scale.of(mean, variance.sqrt())
 
-    def _moments(self, numbers: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and deviation over all frames of the utterances, float64 (dim,) each."""
-        places = self._places(numbers)
-        blocks = places.split(_BLOCK)
-        total = sum(self.values[block].sum(dim=0, dtype=torch.float64) for block in blocks)
-        mean = total / len(places)
-        square = sum(((self.values[block] - mean) ** 2).sum(dim=0) for block in blocks)
-        return mean, (square / len(places)).sqrt()
+    def _mean_power(
+        self, parts: Sequence[torch.Tensor], centre: torch.Tensor | float, power: int
+    ) -> torch.Tensor:
+        """Mean of (value - centre)**power of each feature, float64 (dim,); parts count the same.
 
-    def _moments_by_corpus(self, numbers: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same with the mean over corpora of each corpus' mean and mean square."""
-        means, squares = [], []
-        for name in sorted(set(self.corpus[numbers])):
-            places = self._places(numbers[self.corpus[numbers] == name])
-            blocks = places.split(_BLOCK)
-            first = sum(self.values[block].sum(dim=0, dtype=torch.float64) for block in blocks)
-            second = sum(self.values[block].double().square().sum(dim=0) for block in blocks)
-            means.append(first / len(places))
-            squares.append(second / len(places))
-        mean = torch.stack(means).mean(dim=0)
-        variance = torch.stack(squares).mean(dim=0) - mean.square()
-        return mean, variance.clamp(min=0).sqrt()
+        Args:
+            parts: rows of `values`, int64 each.
+            centre: float64 (dim,) or a number.
+            power: 1 or 2.
+        """
+        means = []
+        for places in parts:
+            total = 0.0
+            for block in places.split(_BLOCK):
+                apart = self.values[block].double() - centre
+                total = total + (apart**power).sum(dim=0)
+            means.append(total / len(places))
+        return torch.stack(means).mean(dim=0)
 
     def _places(self, numbers: np.ndarray) -> torch.Tensor:
         """Which rows of `values` belong to the utterances, in their order, int64."""
@@ -174,14 +185,9 @@ class Clips:
 
     def scaled(self, scale: Scale) -> Clips:
         """A copy with scaled features. Raises SettingError for a scale of other features."""
-        other = self.with_values(scale.applied(self.values))
-        other.scale = scale
-        return other
-
-    def with_values(self, values: torch.Tensor) -> Clips:
-        """A copy with other features in the places of these, float32 of the shape of `values`."""
         other = copy.copy(self)
-        other.values = values
+        other.values = scale.applied(self.values)
+        other.scale = scale
         return other
 
     # --- what a network is called with ------------------------------------------------------------
@@ -233,8 +239,8 @@ class Clips:
         Args:
             numbers: which utterances, int (...), of any shape.
             max_frames: the longest crop.
-            generator: where a crop begins is drawn from it, the same on every device. None: each
-                is the middle of its clip.
+            generator: where a crop begins is drawn from it (of the CPU, whatever the device).
+                None: each is the middle of its clip.
 
         Raises:
             SettingError: max_frames below 1.
@@ -250,13 +256,7 @@ class Clips:
         if generator is None:
             begins = spare // 2
         else:
-            drawn = (
-                torch.rand(
-                    numbers.shape, generator=generator, device=generator.device, dtype=torch.float64
-                )
-                .cpu()
-                .numpy()
-            )
+            drawn = torch.rand(numbers.shape, generator=generator, dtype=torch.float64).numpy()
             begins = np.minimum((drawn * (spare + 1)).astype(np.int64), spare)
         return self.inputs(numbers, begins, np.minimum(lengths, size), size)
 
@@ -268,19 +268,22 @@ def _check(store: FeatureStore, rows: pd.DataFrame, labels: Sequence[str]) -> No
     missing = rows.loc[~rows["utt_id"].isin(set(store.ids)), "utt_id"]
     if len(missing):
         raise ManifestError(
-            f"{len(missing)} utterance(s) have no features, the first is "
-            f"{missing.iloc[0]} (store.skipped may say why): leave them out before "
-            "the split is made"
+            f"{len(missing)} utterance(s) have no features, the first is {missing.iloc[0]} "
+            "(store.skipped may say why): leave them out before the split is made"
         )
     if foreign := sorted(set(rows["emotion"]) - set(labels)):
         raise ManifestError(
-            f"the rows hold {', '.join(map(repr, foreign))}, which the labels "
-            "lack: pass them through select_emotions first"
+            f"the rows hold {', '.join(map(repr, foreign))}, which the labels lack: pass them "
+            "through select_emotions first"
         )
 
 
 def utterance_vectors(store: FeatureStore, ids: Sequence[str]) -> tuple[np.ndarray, str]:
     """One vector for each utterance, and how it was made.
+
+    Args:
+        store: vectors or frames of at least these utterances.
+        ids: their `utt_id`.
 
     Returns:
         float32 (utterances, dim) and "" where the store holds vectors. Frames become the mean and

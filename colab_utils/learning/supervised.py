@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import nn
 
 from colab_utils.learning.tasks import Batch
 from colab_utils.learning.training import ModuleLearner
-from colab_utils.results.rates import uar
+from colab_utils.results.rates import confusion, uar
 
 
 class SupervisedLearner(ModuleLearner):
     """Supervised training with fixed class ids, one batch a step, for `training.train`.
 
-    module: a network with one output a label. batches(i): the Batch of step i; weights: of the
-    classes (labels,), for equal mass; valid: utterances of held-out speakers whose UAR picks the
-    checkpoint. Adam at `rate`.
+    Args:
+        module: (inputs) -> (logits (n, labels), anything).
+        batches: batches(i) is the Batch of step i.
+        weights: of the classes, float (labels,), see `class_weights`.
+        valid: utterances of held-out speakers whose UAR picks the checkpoint.
+        rate: learning rate of Adam.
     """
 
     def __init__(
@@ -29,7 +31,9 @@ class SupervisedLearner(ModuleLearner):
         valid: Batch,
         rate: float = 1e-3,
     ):
-        self.module, self.batches, self.valid = module, batches, valid
+        self.module = module
+        self.batches = batches
+        self.valid = valid
         self.loss = nn.CrossEntropyLoss(weight=weights)
         self.optimiser = torch.optim.Adam(module.parameters(), lr=rate)
 
@@ -46,14 +50,23 @@ class SupervisedLearner(ModuleLearner):
     def validate(self) -> float:
         """UAR of the validation utterances, in [0, 1]."""
         logits = self.module(*self.valid.inputs)[0]
-        size, true = logits.shape[1], self.valid.y.cpu().numpy()
-        counts = np.bincount(true * size + logits.argmax(dim=1).cpu().numpy(), minlength=size**2)
-        return float(uar(counts.reshape(size, size)))
+        n_labels = logits.shape[1]
+        found = logits.argmax(dim=1).cpu().numpy()
+        true = self.valid.y.cpu().numpy()
+        counts = confusion(true, found, range(n_labels))
+        return float(uar(counts))
 
 
 def class_weights(y: torch.Tensor, n_labels: int) -> torch.Tensor:
-    """Weights that give each label that occurs the same mass: float (n_labels,), 0 for a label that
-    does not.
+    """Weights that give each label that occurs the same mass.
+
+    Args:
+        y: class ids of the training utterances, int64 (n,).
+        n_labels: how many labels there are.
+
+    Returns:
+        float (n_labels,), their mean over the utterances is 1 where all labels occur; 0 for a
+        label that does not.
     """
     counts = torch.bincount(y, minlength=n_labels).float()
     return torch.where(counts > 0, len(y) / (n_labels * counts.clamp(min=1)), 0.0)

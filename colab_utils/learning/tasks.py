@@ -1,6 +1,4 @@
-"""Few-shot tasks as tensors: what the inner loop, the networks and the baselines in episodes hand
-to each other.
-"""
+"""Few-shot tasks as tensors: what inner loop, networks and baselines hand to each other."""
 
 from __future__ import annotations
 
@@ -11,12 +9,14 @@ from torch.nn import functional
 
 
 class Batch(NamedTuple):
-    """Utterances of one task, or of several with a leading dimension (tasks, ...) on every tensor.
+    """Utterances of one task, or of several with a leading dimension (tasks, ...) everywhere.
 
-    inputs: what the network is called with: `(values,)`, float (n, dim), for one vector an
-    utterance; `(values, mask)`, float (n, frames, dim) and bool (n, frames), True where there is
-    speech, for frames. y: class ids, int64 (n,). active: bool (classes,), the classes that compete
-    in this task.
+    Attributes:
+        inputs: what the network is called with: `(values,)`, float (n, dim), for one vector an
+            utterance; `(values, mask)`, float (n, frames, dim) and bool (n, frames), True where
+            there is speech, for frames.
+        y: class ids, int64 (n,).
+        active: the classes that compete in this task, bool (classes,).
     """
 
     inputs: tuple[torch.Tensor, ...]
@@ -45,15 +45,28 @@ def masked_cross_entropy(
 
 
 def probabilities(logits: torch.Tensor, active: torch.Tensor) -> torch.Tensor:
-    """Softmax over the classes that compete, of the shape of `logits` (..., n, classes); the others
-    get 0. active: (..., classes).
+    """Softmax over the classes that compete; the others get 0.
+
+    Args:
+        logits: float (..., n, classes).
+        active: bool (..., classes).
+
+    Returns:
+        A tensor of the shape of `logits`.
     """
     return torch.softmax(logits.masked_fill(~active.unsqueeze(-2), float("-inf")), dim=-1)
 
 
 def accuracy(scores: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Share of right answers in each task, float (tasks, ...): scores (tasks, ..., n, classes), y
-    (tasks, n).
+    """Share of right answers in each task.
+
+    Args:
+        scores: float (tasks, ..., n, classes).
+        y: class ids (tasks, n).
+
+    Returns:
+        float64 (tasks, ...).
     """
-    y = y.reshape(len(y), *[1] * (scores.dim() - 3), y.shape[-1])
-    return (scores.argmax(dim=-1) == y).to(torch.float64).mean(dim=-1)
+    between = [1] * (scores.dim() - 3)
+    right = scores.argmax(dim=-1) == y.reshape(len(y), *between, -1)
+    return right.double().mean(dim=-1)

@@ -1,5 +1,6 @@
-"""Trained weights kept in a folder: the same settings load, a killed training goes on, other
-settings never overwrite.
+"""Trained weights kept in a folder: the same settings load, a killed training goes on.
+
+Other settings never overwrite.
 """
 
 from __future__ import annotations
@@ -7,11 +8,10 @@ from __future__ import annotations
 import os
 import pathlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-import torch
 from safetensors.torch import load_file, save
 
 from colab_utils import files
@@ -32,87 +32,77 @@ def train_or_load(
     split: pd.DataFrame,
     learner: Any,
     steps: int,
-    *,
-    every: int,
-    patience: int | None,
-    progress: bool = True,
-    on_record: Callable[[list[dict]], None] | None = None,
-    desc: str = "training",
+    **how: Any,
 ) -> tuple[pathlib.Path, History]:
-    """Give `learner` its trained weights, from `root`/trained/`method`/`name`-<12 hex> where they
-    are, else by training it there.
+    """Give a learner its trained weights: those in its folder, or by training it there.
 
-    config: the settings that decide the weights; facts: what else does (version, labels, feature
-    key, ...), plain JSON values; split: the split table, train and valid rows. learner: as
-    `training.train` wants it, with its network as `.module`. The folder holds config.json,
-    history.jsonl and model.safetensors, and DONE with the weights' SHA-256 last; a damaged file is
-    said and trained again. Returns the folder and the history. Raises what `train` raises.
+    `root`/trained/`method`/`name`-<12 hex> holds config.json, history.jsonl, model.safetensors, and
+    DONE with the weights' SHA-256 last. A damaged file is said and trained again.
+
+    Args:
+        root: folder of all that is kept.
+        method: the room.
+        name: what a person calls the training.
+        config: the settings that decide the weights.
+        facts: what else does (version, labels, feature key, ...), plain JSON values.
+        split: the split table, train and valid rows.
+        learner: as `training.train` wants it, with its network as `.module`.
+        steps: how many.
+        **how: every, patience, progress, on_record, desc of `training.train`.
+
+    Returns:
+        The folder and what happened.
+
+    Raises:
+        Interrupted, TrainingError, CheckpointError, DiskFullError: as `training.train`.
     """
     content = {"method": method, "settings": as_dict(config), **facts, "split": split_hash(split)}
-    folder = (
-        pathlib.Path(root)
-        / "trained"
-        / method
-        / f"{re.sub(r'[^A-Za-z0-9.+=-]+', '-', name)[:100]}-{files.short_hash(content)}"
-    )
+    mark = files.short_hash(content)
+    slug = re.sub(r"[^A-Za-z0-9.+=-]+", "-", name)[:100]
+    folder = pathlib.Path(root) / "trained" / method / f"{slug}-{mark}"
     history = _load(folder, learner)
     if history is not None:
-        print(
-            f"{method}, {name}: trained before, loaded (best of {history.steps} steps:"
-            f" {history.best_step})"
-        )
+        best = f"best of {history.steps} steps: {history.best_step}"
+        print(f"{method}, {name}: trained before, loaded ({best})")
         return folder, history
     files.write_json(folder / "config.json", content)
-    history = train(
-        learner,
-        steps,
-        folder,
-        every=every,
-        patience=patience,
-        progress=progress,
-        on_record=on_record,
-        desc=desc,
-        settings={"config": files.short_hash(content)},
-    )
-    weights = {
-        key: value.detach().cpu().contiguous() for key, value in learner.module.state_dict().items()
-    }
-    files.write_bytes(folder / WEIGHTS, save(weights))
-    files.write_json(
-        folder / SUMMARY,
-        {
-            WEIGHTS: files.file_sha256(folder / WEIGHTS),
-            "steps": history.steps,
-            "best_step": history.best_step,
-            "best_score": history.best_score,
-            "stopped_early": history.stopped_early,
-        },
-    )
-    checkpoints.discard(folder)
+    history = train(learner, steps, folder, settings={"config": mark}, **how)
+    _keep(folder, learner, history)
     return folder, history
 
 
+def _keep(folder: pathlib.Path, learner: Any, history: History) -> None:
+    """Write the weights, then DONE that vouches for them; the checkpoints go."""
+    weights = {}
+    for key, value in learner.module.state_dict().items():
+        weights[key] = value.detach().cpu().contiguous()
+    files.write_bytes(folder / WEIGHTS, save(weights))
+    summary = {
+        WEIGHTS: files.file_sha256(folder / WEIGHTS),
+        "steps": history.steps,
+        "best_step": history.best_step,
+        "best_score": history.best_score,
+        "stopped_early": history.stopped_early,
+    }
+    files.write_json(folder / SUMMARY, summary)
+    checkpoints.discard(folder)
+
+
 def _load(folder: pathlib.Path, learner: Any) -> History | None:
-    """Put the kept weights into the learner; None where there are none, or where they are damaged,
-    which is said.
+    """Put the kept weights into the learner, and tell of their training.
+
+    None where there are none, or where they are damaged, which is said.
     """
     if not (folder / SUMMARY).exists():
         return None
     try:
         summary = files.read_json(folder / SUMMARY)
-        if files.file_sha256(folder / WEIGHTS) != summary[WEIGHTS]:
+        if files.file_sha256(folder / WEIGHTS) != summary.pop(WEIGHTS):
             raise ValueError(f"{folder / WEIGHTS} changed since it was written")
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         print(f"{error}: trained again")
         return None
     device = next(learner.module.parameters()).device
-    with torch.no_grad():
-        learner.module.load_state_dict(load_file(folder / WEIGHTS, device=str(device)))
-    return History(
-        files.read_jsonl(folder / "history.jsonl"),
-        summary["steps"],
-        summary["best_step"],
-        summary["best_score"],
-        summary["stopped_early"],
-        summary["steps"],
-    )
+    learner.module.load_state_dict(load_file(folder / WEIGHTS, device=str(device)))
+    records = files.read_jsonl(folder / "history.jsonl")
+    return History(records, **summary, resumed_from=summary["steps"])

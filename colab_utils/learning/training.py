@@ -1,10 +1,9 @@
-"""The one training loop: resumes after a kill to the same numbers, stops cleanly on an interrupt,
-keeps the best state on validation.
+"""The one training loop: resumes after a kill to the same numbers, and keeps the best state.
 
-A learner is any object with `state() -> dict` of tensors and numbers, `load(state)`, `step(i) ->
-dict[str, float]` that makes training step i (from 0), and optionally `validate() -> float`, higher
-is better. All its randomness comes from the global generators, from i, or from what is in its
-state.
+It stops cleanly on an interrupt. A learner is any object with `state() -> dict` of tensors and
+numbers, `load(state)`, `step(i) -> dict[str, float]` that makes training step i (from 0), and
+optionally `validate() -> float`, higher is better. All its randomness comes from the global
+generators, from i, or from what is in its state.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import pathlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -34,9 +33,7 @@ class TrainingError(RuntimeError):
 
 
 class Interrupted(Exception):
-    """Training was stopped by the user and everything is saved; running it again goes on from
-    there.
-    """
+    """The user stopped a training; all is saved, and running it again goes on from there."""
 
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows instead of a traceback."""
@@ -46,9 +43,14 @@ class Interrupted(Exception):
 class Learner(Protocol):
     """What `train` needs of a method."""
 
-    def state(self) -> dict[str, Any]: ...
-    def load(self, state: dict[str, Any]) -> None: ...
-    def step(self, i: int) -> dict[str, float]: ...
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on, besides the random generators."""
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Put back what `state` gave."""
+
+    def step(self, i: int) -> dict[str, float]:
+        """Make training step i, from 0; what it measured."""
 
 
 class ModuleLearner:
@@ -58,8 +60,9 @@ class ModuleLearner:
     optimiser: torch.optim.Optimizer
 
     def state(self) -> dict[str, Any]:
-        """Weights and optimiser: with torch's own random state, which the checkpoint holds, all
-        that the next step depends on.
+        """Weights and optimiser: all that the next step depends on.
+
+        Besides torch's own random state, which the checkpoint holds.
         """
         return {"module": self.module.state_dict(), "optimiser": self.optimiser.state_dict()}
 
@@ -71,9 +74,15 @@ class ModuleLearner:
 
 @dataclasses.dataclass
 class History:
-    """What happened: `records` (one dict a step: step from 1, the step's values, `validation` where
-    it was measured), steps made, `best_step` and `best_score` (None without validation), whether it
-    `stopped_early`, and the step it was `resumed_from` (0: fresh).
+    """What happened in a training.
+
+    Attributes:
+        records: one dict a step: step from 1, the step's values, `validation` where measured.
+        steps: how many were made.
+        best_step: the step whose state was kept; None without validation.
+        best_score: its validation score; None without validation.
+        stopped_early: whether `patience` ended it.
+        resumed_from: the step that this call went on from; 0 for a fresh start.
     """
 
     records: list[dict]
@@ -89,44 +98,42 @@ def train(
     steps: int,
     folder: str | os.PathLike,
     *,
-    validate: Callable[[], float] | None = None,
     every: int = 100,
     patience: int | None = None,
     progress: bool = True,
-    settings: dict | None = None,
+    settings: Mapping[str, Any] | None = None,
     save_seconds: float = 5.0,
     on_record: Callable[[list[dict]], None] | None = None,
     desc: str = "training",
 ) -> History:
-    """Make `steps` steps of `learner`, with checkpoint.pt and history.jsonl in `folder`; call it
-    again after a kill and it goes on.
+    """Make steps of a learner, with checkpoints in a folder; called again after a kill it goes on.
 
-    validate: score to maximise (default: the learner's own validate(), if it has one), measured
-    every `every` steps and after the last; the learner ends with the best state. patience: stop
-    after so many validations without a better score. settings: plain JSON values that decide the
-    result; a checkpoint made with others is refused. save_seconds: a checkpoint is written after
-    each `every` steps, but not sooner than so many seconds after the last one, nor than ten times
-    what writing that took: what a kill can cost. on_record: called with all records so far after
-    each `every` steps, such as a live curve. desc: what the bar says. On the CPU an interrupted and
-    resumed training ends bit for bit like an uninterrupted one. Raises Interrupted, TrainingError
-    (a value that is not finite, other settings), CheckpointError, files.DiskFullError.
+    On the CPU an interrupted and resumed training ends bit for bit like an uninterrupted one.
+
+    Args:
+        learner: what learns. It ends with the state of the best validation, if it validates.
+        steps: how many.
+        folder: for checkpoint.pt and history.jsonl.
+        every: steps from one validation to the next; the last step is validated, too.
+        patience: stop after so many validations without a better score; None for never.
+        progress: whether a bar is shown.
+        settings: plain JSON values that decide the result; a checkpoint of others is refused.
+        save_seconds: of work that a kill can cost; ten times what writing takes, if that is more.
+        on_record: called with all records so far after `every` steps, such as a live curve.
+        desc: what the bar says.
+
+    Raises:
+        Interrupted: the user stopped it.
+        TrainingError: a value is not finite, memory is out, the settings are others.
+        CheckpointError, DiskFullError: a checkpoint cannot be written.
     """
     if steps < 1 or every < 1:
         raise TrainingError(f"steps = {steps}, every = {every}: both must be at least 1")
-    session = _Session(
-        learner,
-        steps,
-        pathlib.Path(folder),
-        validate or getattr(learner, "validate", None),
-        every,
-        patience,
-        settings,
-    )
-    resumed_from = session.resume()
-    with (
-        _interrupts() as interrupted,
-        progress_bar(total=steps, initial=session.step, disable=not progress, desc=desc) as bar,
-    ):
+    rules = {**(settings or {}), "steps": steps, "every": every, "patience": patience}
+    session = _Session(learner, pathlib.Path(folder), rules)
+    session.resume()
+    bar = progress_bar(total=steps, initial=session.step, disable=not progress, desc=desc)
+    with bar, _interrupts() as interrupted:
         while not session.finished:
             session.advance()
             bar.update(1)
@@ -140,151 +147,137 @@ def train(
             if interrupted.is_set() and not session.finished:
                 session.save()
                 raise Interrupted(
-                    f"Stopped at step {session.step} of {steps}; everything is saved in {folder}:"
-                    " run the cell again to go on."
+                    f"Stopped at step {session.step} of {steps}; everything is saved in {folder}: "
+                    "run the cell again to go on."
                 )
-    return session.close(resumed_from)
+    return session.close()
 
 
 class _Session:
-    """The state of one call of `train`: where it is, the best so far, the records not yet written."""
+    """One call of `train`: where it is, the best so far, and the records.
 
-    def __init__(
-        self,
-        learner: Learner,
-        steps: int,
-        folder: pathlib.Path,
-        validate: Callable[[], float] | None,
-        every: int,
-        patience: int | None,
-        settings: dict | None,
-    ):
-        self.learner, self.steps, self.folder, self.validate, self.patience = (
-            learner,
-            steps,
-            folder,
-            validate,
-            patience,
-        )
-        self.settings = json.loads(
-            files.canonical_json(
-                {**(settings or {}), "steps": steps, "every": every, "patience": patience}
-            )
-        )
-        self.step, self.best, self.stale = 0, None, 0
+    Args:
+        learner: what learns.
+        folder: of the checkpoint and the history.
+        rules: what decides the result; steps, every and patience are among it.
+    """
+
+    def __init__(self, learner: Learner, folder: pathlib.Path, rules: Mapping[str, Any]):
+        self.learner = learner
+        self.folder = folder
+        self.rules = json.loads(files.canonical_json(rules))
+        self.step = self.resumed_from = 0
+        self.best: dict[str, Any] | None = None
+        self.stale = 0  # validations since the best one
         self.records: list[dict] = []
-        self.unwritten = 0
-        self.checked = False
-        self.saved_at, self.saving_took = time.monotonic(), 0.0
-
-    def due(self, seconds: float) -> bool:
-        """Whether a checkpoint is to be written; a large network's takes a tenth of the time at
-        most.
-        """
-        return time.monotonic() - self.saved_at >= (
-            max(seconds, 10 * self.saving_took) if seconds else 0.0
-        )
+        self.written = 0  # how many of them are on disk
+        self.checked = False  # whether a checkpoint was found to be loadable
+        self.saved_at = time.monotonic()
+        self.saving_took = 0.0
 
     @property
     def stopped_early(self) -> bool:
-        return self.patience is not None and self.stale >= self.patience
+        patience = self.rules["patience"]
+        return patience is not None and self.stale >= patience
 
     @property
     def finished(self) -> bool:
-        return self.step >= self.steps or self.stopped_early
+        return self.step >= self.rules["steps"] or self.stopped_early
 
-    def resume(self) -> int:
-        """Go to the newest checkpoint, if there is one; returns its step (0: a fresh start)."""
+    def resume(self) -> None:
+        """Go to the newest checkpoint, if there is one."""
         content = checkpoints.load(self.folder)
         if content is not None:
-            self._check_settings(json.loads(content["settings"]))
-            self.step, self.best, self.stale = content["step"], content["best"], content["stale"]
+            self._check_rules(json.loads(content["settings"]))
+            self.step = self.resumed_from = content["step"]
+            self.best = content["best"]
+            self.stale = content["stale"]
             self.learner.load(content["learner"])
             checkpoints.set_rng_states(content["rng"])
         path = self.folder / "history.jsonl"
-        # what was written after the checkpoint is made again, so it goes
         if path.exists():
-            self.records = [
-                record for record in files.read_jsonl(path) if record["step"] <= self.step
-            ]
-            files.write_text(path, "".join(json.dumps(record) + "\n" for record in self.records))
-        return self.step
+            # what was written after the checkpoint is made again, so it goes
+            for record in files.read_jsonl(path):
+                if record["step"] <= self.step:
+                    self.records.append(record)
+            lines = [json.dumps(record) + "\n" for record in self.records]
+            files.write_text(path, "".join(lines))
+            self.written = len(self.records)
 
-    def _check_settings(self, stored: dict) -> None:
+    def _check_rules(self, stored: dict) -> None:
         """Raise TrainingError that lists the settings in which the checkpoint differs."""
-        names = sorted(
-            name
-            for name in {*stored, *self.settings}
-            if stored.get(name) != self.settings.get(name)
-        )
-        if names:
-            listed = "; ".join(
-                f"{name} was {stored.get(name)!r} and is now {self.settings.get(name)!r}"
-                for name in names
-            )
+        other = []
+        for name in sorted({*stored, *self.rules}):
+            before, now = stored.get(name), self.rules.get(name)
+            if before != now:
+                other.append(f"{name} was {before!r} and is now {now!r}")
+        if other:
             raise TrainingError(
-                f"the checkpoint in {self.folder} was made with other settings ({listed}): use"
-                " another folder or delete this one"
+                f"the checkpoint in {self.folder} was made with other settings "
+                f"({'; '.join(other)}): use another folder or delete this one"
             )
 
     def advance(self) -> None:
-        """Make one step and keep its record. Raises TrainingError for a value that is not finite."""
+        """Make one step and keep its record."""
         try:
-            values = {name: float(value) for name, value in self.learner.step(self.step).items()}
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not isinstance(
-                error, (torch.OutOfMemoryError, MemoryError)
-            ) and "allocate memory" not in str(error):
+            values = self.learner.step(self.step)
+        except (MemoryError, RuntimeError) as error:
+            full = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+            if not full and "allocate memory" not in str(error):
                 raise
             raise TrainingError(
-                f"out of memory at step {self.step + 1}: lower what is held at once (batch or"
-                " meta_batch, queries, max_frames), or the width of the network"
+                f"out of memory at step {self.step + 1}: lower what is held at once (batch or "
+                "meta_batch, queries, max_frames), or the width of the network"
             ) from error
-        bad = next((name for name, value in values.items() if not math.isfinite(value)), None)
-        if bad is not None:
-            raise TrainingError(
-                f"{bad} is {values[bad]} at step {self.step + 1}: lower the learning rate or look"
-                f" for broken inputs; the last checkpoint in {self.folder} is from before"
-            )
+        record = {"step": self.step + 1}
+        for name, value in values.items():
+            record[name] = float(value)
+            if not math.isfinite(record[name]):
+                raise TrainingError(
+                    f"{name} is {record[name]} at step {self.step + 1}: lower the learning rate "
+                    f"or look for broken inputs; the last checkpoint in {self.folder} is from "
+                    "before"
+                )
         self.step += 1
-        self.records.append({"step": self.step, **values})
-        self.unwritten += 1
+        self.records.append(record)
 
     def measure(self) -> None:
         """Validate, and keep the state if it is the best so far (the first of equal ones)."""
-        if self.validate is None:
+        validate = getattr(self.learner, "validate", None)
+        if validate is None:
             return
-        score = float(self.validate())
+        score = float(validate())
         if not math.isfinite(score):
             raise TrainingError(
-                f"the validation score is {score} at step {self.step}: look for an empty validation"
-                " set or broken inputs"
+                f"the validation score is {score} at step {self.step}: look for an empty "
+                "validation set or broken inputs"
             )
         self.records[-1]["validation"] = score
         self.stale += 1
         if self.best is None or score > self.best["score"]:
-            self.best, self.stale = (
-                {"score": score, "step": self.step, "state": copy.deepcopy(self.learner.state())},
-                0,
-            )
+            state = copy.deepcopy(self.learner.state())
+            self.best = {"score": score, "step": self.step, "state": state}
+            self.stale = 0
+
+    def due(self, seconds: float) -> bool:
+        """Whether to write a checkpoint: a large network's takes a tenth of the time at most."""
+        waited = time.monotonic() - self.saved_at
+        return not seconds or waited >= max(seconds, 10 * self.saving_took)
 
     def save(self) -> None:
-        """Append the new records to history.jsonl, then write the checkpoint that vouches for them."""
+        """Append new records to the history, then write the checkpoint that vouches for them."""
         begin = time.monotonic()
-        for record in self.records[len(self.records) - self.unwritten :]:
-            files.append_jsonl(self.folder / "history.jsonl", record)
-        self.unwritten = 0
-        path = checkpoints.save(
-            self.folder,
-            {
-                "step": self.step,
-                "stale": self.stale,
-                "best": self.best,
-                "learner": self.learner.state(),
-                "settings": files.canonical_json(self.settings),
-                "rng": checkpoints.rng_states(),
-            },
-        )
+        files.append_jsonl(self.folder / "history.jsonl", self.records[self.written :])
+        self.written = len(self.records)
+        content = {
+            "step": self.step,
+            "stale": self.stale,
+            "best": self.best,
+            "learner": self.learner.state(),
+            "settings": files.canonical_json(self.rules),
+            "rng": checkpoints.rng_states(),
+        }
+        path = checkpoints.save(self.folder, content)
         if not self.checked:
             checkpoints.check_loadable(path)
             self.checked = True
@@ -295,33 +288,32 @@ class _Session:
         """The newest values, as the progress bar shows them."""
         return {name: f"{value:.3f}" for name, value in self.records[-1].items() if name != "step"}
 
-    def close(self, resumed_from: int) -> History:
+    def close(self) -> History:
         """Put the best state into the learner and tell what happened."""
+        best = self.best or {"step": None, "score": None}
         if self.best is not None:
             self.learner.load(copy.deepcopy(self.best["state"]))
-        step, score = (self.best["step"], self.best["score"]) if self.best else (None, None)
         return History(
             self.records,
             self.step,
-            step,
-            score,
-            self.stopped_early and self.step < self.steps,
-            resumed_from,
+            best["step"],
+            best["score"],
+            self.stopped_early and self.step < self.rules["steps"],
+            self.resumed_from,
         )
 
 
 @contextlib.contextmanager
 def _interrupts() -> Iterator[threading.Event]:
-    """An event that the first interrupt sets, so that the step in progress is finished; a second
-    one stops at once.
+    """An event that the first interrupt sets, so that the step in progress is finished.
 
-    Outside the main thread signals cannot be caught: there the event stays unset.
+    A second one stops at once. Outside the main thread signals cannot be caught: there the event
+    stays unset.
     """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
-    before = signal.getsignal(signal.SIGINT)
 
     def ask(number: int, frame: Any) -> None:
         if asked.is_set():
@@ -329,7 +321,7 @@ def _interrupts() -> Iterator[threading.Event]:
         asked.set()
         print("finishing this step, then stopping (interrupt again to stop at once)")
 
-    signal.signal(signal.SIGINT, ask)
+    before = signal.signal(signal.SIGINT, ask)
     try:
         yield asked
     finally:
@@ -345,7 +337,8 @@ def single_thread(wanted: bool = True) -> Iterator[None]:
     depend on how many cores there are, either.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(1 if wanted else before)
+    if wanted:
+        torch.set_num_threads(1)
     try:
         yield
     finally:

@@ -3,8 +3,8 @@
 Every network is called with the inputs of a batch and returns (logits, embedding); its last linear
 layer is `head`, its attribute `embedding_dim` the width of the embedding. None drops units and none
 of NETWORKS keeps running statistics, so these are functions of their parameters and inputs alone:
-under torch.func, under vmap over tasks with their own parameters (`vmappable`), and differentiated
-twice. resnet18 is the large one, of domain generalisation: no vmap, and running statistics under
+under torch.func, under vmap over tasks with their own parameters, and differentiated twice.
+resnet18 is the large one, of domain generalisation: no vmap, and running statistics under
 norm="batch".
 """
 
@@ -23,14 +23,26 @@ NETWORKS = ("mlp", "conv4", "lstm")
 def network(
     name: str, dim: int, n_classes: int, *, norm: str = "group", width: int = 64, frames: int = 200
 ) -> nn.Module:
-    """A fresh network for features of `dim` columns; its weights follow from torch's global seed.
+    """A fresh network; its weights follow from torch's global seed.
 
-    mlp is called with (values (n, dim),), the others with (values (n, frames, dim), mask (n,
-    frames)). width: units of the mlp, channels of conv4 and of resnet18's first layers, half the
-    units of the lstm, so that 64 gives the published sizes. norm: "group" (each utterance alone),
-    "batch" (statistics of the batch) or "paper-batch" (conv4 as published, for clips of up to
-    `frames` frames). Raises SettingError for a name or a norm that does not exist, or does not for
-    that network.
+    Args:
+        name: mlp, which is called with values (n, dim); conv4, lstm or resnet18, called with
+            values (n, frames, dim) and mask (n, frames).
+        dim: columns of the features.
+        n_classes: of the head.
+        norm: "group" (each utterance alone), "batch" (statistics of the batch) or "paper-batch"
+            (conv4 as published).
+        width: units of the mlp, channels of conv4 and of resnet18's first layers, half the units
+            of the lstm, so that 64 gives the published sizes.
+        frames: the longest clip under "paper-batch".
+
+    Raises:
+        SettingError: a name or a norm that does not exist, or does not for that network.
+
+    Example:
+        >>> logits, embedding = network("mlp", 768, 5)(torch.randn(2, 768))
+        >>> logits.shape, embedding.shape
+        (torch.Size([2, 5]), torch.Size([2, 64]))
     """
     if name == "conv4":
         return Conv4(dim, n_classes, norm=norm, width=width, frames=frames)

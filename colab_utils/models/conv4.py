@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import nn
 from torch.nn import functional
@@ -15,27 +13,24 @@ NORMS = ("group", "batch", "paper-batch")
 
 
 class Conv4(nn.Module):
-    """Four convolutions 3x3 of stride 2 and padding 1, each with normalisation and ReLU (Vinyals et
-    al. 2016; method_facts §1.3).
+    """Four convolutions 3x3 of stride 2 and padding 1, each with normalisation and ReLU.
 
-    A padded frame is 0 before every convolution, as the convolution's own padding is, statistics
-    are those of valid frames, and the embedding is the mean over them: a clip's output does not
-    depend on how far it was padded. The rows left of the frequency axis are kept apart in the
-    embedding, not averaged, since a formant that lies higher is another thing than the same
-    formant.
+    The network of matching networks (Vinyals et al. 2016) as Few-Shot_SER has it. A padded frame is
+    0 before every convolution, as the convolution's own padding is, statistics are those of valid
+    frames, and the embedding is the mean over them: a clip's output does not depend on how far it
+    was padded. The rows left of the frequency axis are kept apart in the embedding, not averaged,
+    since a formant that lies higher is another thing than the same formant.
 
     norm: "group" (a clip's output does not depend on its batch either), "batch" (statistics of the
     whole batch: transductive), or "paper-batch": as published, batch statistics after the ReLU, and
     the maps of clips padded to `frames` flattened instead of averaged. Parameters for 80 columns,
-    width 64 and 5 classes: 113 541; published form with 200 frames: 132 741. Raises SettingError
-    for another norm, or a width that "group" cannot divide.
+    width 64 and 5 classes: 113 541; published form with 200 frames: 132 741.
+
+    Raises:
+        SettingError: another norm, or a width that "group" cannot divide.
     """
 
-    vmappable: ClassVar[bool] = True
-
-    def __init__(
-        self, dim: int, n_classes: int, *, norm: str = "group", width: int = 64, frames: int = 200
-    ):
+    def __init__(self, dim: int, n_classes: int, *, norm: str, width: int, frames: int):
         super().__init__()
         if norm not in NORMS:
             raise SettingError(f"norm = {norm!r}: conv4 knows {', '.join(map(repr, NORMS))}")
@@ -44,35 +39,43 @@ class Conv4(nn.Module):
             kaiming(nn.Conv2d(before, width, 3, stride=2, padding=1))
             for before in (1, width, width, width)
         )
-        self.norms = nn.ModuleList(
-            MaskedNorm(width, "group" if norm == "group" else "batch") for _ in self.convs
-        )
-        self.embedding_dim = width * -(-dim // 16) * (-(-frames // 16) if self.frames else 1)
+        over = "group" if norm == "group" else "batch"
+        self.norms = nn.ModuleList(MaskedNorm(width, over) for _ in self.convs)
+        rows = -(-dim // 16)
+        steps = -(-frames // 16) if self.frames else 1
+        self.embedding_dim = width * rows * steps
         self.head = kaiming(nn.Linear(self.embedding_dim, n_classes))
 
     def forward(
         self, values: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """values: float (n, frames, dim); mask: bool (n, frames), True for a clip's frames, which
-        come first, False for padding.
+        """Logits and embedding of some clips.
 
-        Returns logits (n, n_classes) and the embedding (n, embedding_dim). Raises ValueError for
-        clips longer than `frames` in the published form.
+        Args:
+            values: float (n, frames, dim).
+            mask: bool (n, frames), True for a clip's frames, which come first.
+
+        Returns:
+            Logits (n, n_classes) and the embedding (n, embedding_dim).
+
+        Raises:
+            ValueError: clips longer than `frames` in the published form.
         """
         if self.frames:
             values, mask = self._fixed(values, mask)
         valid = mask.to(values.dtype)
         x = (values * valid.unsqueeze(-1)).unsqueeze(1)
         for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = conv(x)
             # of ceil(frames / 2) frames, number j is centred on number 2 j
-            x, valid = conv(x), valid[:, ::2]
-            x = (
-                norm(functional.relu(x, inplace=True), valid)
-                if self.frames
-                else functional.relu(norm(x, valid), inplace=True)
-            )
-        embedding = x if self.frames else x.sum(2) / valid.sum(1).clamp(min=1.0)[:, None, None]
-        embedding = embedding.flatten(1)
+            valid = valid[:, ::2]
+            if self.frames:
+                x = norm(functional.relu(x, inplace=True), valid)
+            else:
+                x = functional.relu(norm(x, valid), inplace=True)
+        if not self.frames:
+            x = x.sum(2) / valid.sum(1).clamp(min=1.0)[:, None, None]
+        embedding = x.flatten(1)
         return self.head(embedding), embedding
 
     def _fixed(self, values: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,10 +1,6 @@
-"""The recurrent network of Few-Shot_SER, written out so that it can be differentiated twice and
-batched over tasks.
-"""
+"""The recurrent network of Few-Shot_SER, written out so that it can be differentiated twice."""
 
 from __future__ import annotations
-
-from typing import ClassVar
 
 import torch
 from torch import nn
@@ -12,25 +8,21 @@ from torch import nn
 from colab_utils.models.normalisation import kaiming
 from colab_utils.settings import SettingError
 
-NORMS = ("group",)
-
 
 class _LstmLayer(nn.Module):
-    """One layer of LSTM cells (Hochreiter & Schmidhuber 1997; Gers et al. 2000 for the forget gate,
-    whose bias starts at 1).
+    """One layer of LSTM cells (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000).
 
     Not `nn.LSTM`, because that cannot be batched over tasks by vmap nor, by cuDNN, differentiated
     twice. Gates in the order input, forget, output, candidate; one bias instead of nn.LSTM's two,
-    which only ever add up; weights start uniform within 1 / sqrt(width), as there.
+    which only ever add up, 1 at the start for the forget gate; weights start uniform within
+    1 / sqrt(width), as there.
     """
 
     def __init__(self, dim: int, width: int):
         super().__init__()
         self.width = width
-        self.input, self.recurrent = (
-            nn.Linear(dim, 4 * width),
-            nn.Linear(width, 4 * width, bias=False),
-        )
+        self.input = nn.Linear(dim, 4 * width)
+        self.recurrent = nn.Linear(width, 4 * width, bias=False)
         for weight in (self.input.weight, self.recurrent.weight):
             nn.init.uniform_(weight, -(width**-0.5), width**-0.5)
         nn.init.zeros_(self.input.bias)
@@ -50,20 +42,20 @@ class _LstmLayer(nn.Module):
 
 
 class Lstm(nn.Module):
-    """Two LSTM layers of 2 `width` units (128 at width 64), the state after the last valid frame, a
-    linear layer, and the head, with no non-linearity between these two (method_facts §1.3).
+    """Two LSTM layers of 2 `width` units (128 at width 64), a linear layer, and the head.
 
-    Information flows forward in time only, so what comes after a clip's last frame cannot reach its
-    output. There is nothing to
-    normalise: "group" is the one norm, every clip stands alone. Raises SettingError for another
-    one. Parameters for 20 columns, width 64 and 5 classes: 225 029.
+    The linear layer takes the state after the last valid frame; there is no non-linearity between
+    it and the head, as in Few-Shot_SER. Information flows forward in time only, so what comes after
+    a clip's last frame cannot reach its output. There is nothing to normalise: "group" is the one
+    norm, every clip stands alone. Parameters for 20 columns, width 64 and 5 classes: 225 029.
+
+    Raises:
+        SettingError: another norm.
     """
 
-    vmappable: ClassVar[bool] = True
-
-    def __init__(self, dim: int, n_classes: int, *, norm: str = "group", width: int = 64):
+    def __init__(self, dim: int, n_classes: int, *, norm: str, width: int):
         super().__init__()
-        if norm not in NORMS:
+        if norm != "group":
             raise SettingError(
                 f"norm = {norm!r}: the lstm has no normalisation layers; set norm = 'group'"
             )
@@ -75,12 +67,18 @@ class Lstm(nn.Module):
     def forward(
         self, values: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """values: float (n, frames, dim); mask: bool (n, frames), True for a clip's frames, which
-        come first, False for padding.
+        """Logits and embedding of some clips.
 
-        Returns logits (n, n_classes) and the embedding (n, embedding_dim).
+        Args:
+            values: float (n, frames, dim).
+            mask: bool (n, frames), True for a clip's frames, which come first.
+
+        Returns:
+            Logits (n, n_classes) and the embedding (n, embedding_dim).
         """
         states = self.layers(values)
-        last = (mask.sum(1) - 1).clamp(min=0)[:, None, None].expand(-1, 1, states.shape[2])
-        embedding = self.embed(states.gather(1, last).squeeze(1))
+        last = (mask.sum(1) - 1).clamp(min=0)
+        position = last[:, None, None].expand(-1, 1, states.shape[2])
+        final = states.gather(1, position).squeeze(1)
+        embedding = self.embed(final)
         return self.head(embedding), embedding

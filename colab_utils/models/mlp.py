@@ -1,10 +1,6 @@
-"""A multi-layer perceptron on one vector an utterance, such as an embedding of a self-supervised
-model.
-"""
+"""A multi-layer perceptron on one vector an utterance, such as an encoder's embedding."""
 
 from __future__ import annotations
-
-from typing import ClassVar
 
 import torch
 from torch import nn
@@ -17,19 +13,19 @@ NORMS = ("group", "batch")
 
 
 class Mlp(nn.Module):
-    """Two hidden layers of `width` units, each linear, normalisation, ReLU; the second one is the
-    embedding, the head comes after it.
+    """Two hidden layers of `width` units, each linear, normalisation, ReLU; then the head.
 
-    norm: "group" (one group of all units: LayerNorm, Ba et al. 2016; an utterance does not see its
-    batch) or "batch" (statistics of the whole batch, of at least 2 utterances, also at test:
-    transductive). Raises SettingError for another one.
+    The second layer is the embedding. norm: "group" (one group of all units: LayerNorm, Ba et al.
+    2016; an utterance does not see its batch) or "batch" (statistics of the whole batch, of at
+    least 2 utterances, also at test: transductive).
     Parameters: (dim + 1) width + (width + 1) width + 4 width + (width + 1) classes; 53 957 for 768
     columns, width 64 and 5 classes.
+
+    Raises:
+        SettingError: another norm.
     """
 
-    vmappable: ClassVar[bool] = True
-
-    def __init__(self, dim: int, n_classes: int, *, norm: str = "group", width: int = 64):
+    def __init__(self, dim: int, n_classes: int, *, norm: str, width: int):
         super().__init__()
         if norm not in NORMS:
             raise SettingError(f"norm = {norm!r}: the mlp knows {' and '.join(map(repr, NORMS))}")
@@ -39,10 +35,7 @@ class Mlp(nn.Module):
         self.head = kaiming(nn.Linear(width, n_classes))
 
     def forward(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """values: float (n, dim).
-
-        Returns logits (n, n_classes) and the embedding (n, embedding_dim).
-        """
+        """Logits (n, n_classes) and the embedding (n, embedding_dim) of values, float (n, dim)."""
         x = values
         for layer, norm in zip(self.layers, self.norms, strict=True):
             x = functional.relu(norm(layer(x)))

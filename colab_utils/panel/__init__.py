@@ -1,0 +1,1 @@
+"""Sliders, boxes and buttons made from settings; a method's source on the page."""

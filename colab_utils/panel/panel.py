@@ -1,52 +1,56 @@
-"""The panel of a notebook: sliders and choices made from a config dataclass, with Run, Reset and
-Download.
-"""
+"""The panel of a notebook: sliders and choices made from settings, with Run, Reset and Download."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import html
-import importlib.util
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import ipywidgets
+from IPython.display import HTML, display
+
 from colab_utils import progress
-from colab_utils.settings import as_code, check, for_panel, from_panel, with_settings
+from colab_utils.panel.fields import WRAPPED, FieldWidget
+from colab_utils.settings import as_code, check, fields_of, with_settings
 
 _RED = (
     "background:#fdecea;color:#7a1410;border-left:4px solid #b3261e;padding:.4em .8em;margin:.3em 0"
 )
 _CODE = (
-    "margin:0;padding:.4em .6em;border:1px solid"
-    " rgba(128,128,128,.4);white-space:pre-wrap;user-select:all;line-height:1.3"
+    "margin:0;padding:.4em .6em;border:1px solid rgba(128,128,128,.4);white-space:pre-wrap;"
+    "user-select:all;line-height:1.3"
 )
 
 
 def error_html(error: BaseException) -> str:
-    """An error for a person: its name and message in one red sentence, the traceback folded away
-    beneath.
+    """An error for a person: one red sentence, and the traceback folded away beneath.
+
+    Args:
+        error: any.
+
+    Returns:
+        HTML.
     """
-    sentence = (
-        "Interrupted: press Run to start again."
-        if isinstance(error, KeyboardInterrupt)
-        else f"{type(error).__name__}: {error}"
-    )
+    sentence = f"{type(error).__name__}: {error}"
+    if isinstance(error, KeyboardInterrupt):
+        sentence = "Interrupted: press Run to start again."
     trace = "".join(traceback.format_exception(error))
     return (
         f'<div role="alert" style="{_RED}"><b>{html.escape(sentence)}</b><details>'
         '<summary style="display:list-item;cursor:pointer">Details for a bug report</summary>'
-        "<pre"
-        f' style="font-size:80%;overflow-x:auto;color:#333;background:#fff">{html.escape(trace)}</pre></details></div>'
+        '<pre style="font-size:80%;overflow-x:auto;color:#333;background:#fff">'
+        f"{html.escape(trace)}</pre></details></div>"
     )
 
 
 class Panel:
     """Settings as widgets, and buttons that act on them.
 
-    Works on ipywidgets 7.7 and 8. Where ipywidgets is missing it prints the settings and how to
-    change them in code; `.config`, `.chosen`, `.set(...)` and `.run_once()` work all the same.
+    Works on ipywidgets 7.7 and 8.
 
     Args:
         config: settings made with `settings.setting`: a dataclass, an object of one whose values
@@ -59,6 +63,9 @@ class Panel:
         download: called by the Download button with the last `.result`; without it there is no
             such button.
         title: words above the panel.
+
+    Raises:
+        SettingError: settings that cannot work, or that no widget can show.
 
     Example:
         Panel(BaselineConfig(), run=lambda config: study.run(config), title="A classifier")
@@ -75,108 +82,117 @@ class Panel:
     ):
         self._config = config() if isinstance(config, type) else config
         self._choices = dict(choices or {})
-        self.start = for_panel(self._config, self._choices)
+        self._run = run
+        self._download = download
+        self.result = None
+        self.start = self._all_in_one()
         check(self.start)
-        self.title, self.result, self._run, self._download = title, None, run, download
-        self._plain, self._fields, self._changing = self.start, {}, False
-        self.output = self.box = None
-        if importlib.util.find_spec("ipywidgets") is not None:
-            self._build()
+        self._changing = False
+        self._build(title)
+
+    def _all_in_one(self) -> Any:
+        """All that the panel shows as one object: its choices first, then the settings."""
+        shown = []
+        for name, field in self._choices.items():
+            shown.append((name, type(field.default), field))
+        settings = [] if self._config is None else fields_of(self._config)
+        for field in settings:
+            if field.metadata.get("panel", True) and field.name not in self._choices:
+                now = getattr(self._config, field.name)
+                start = dataclasses.field(default=now, metadata=field.metadata)
+                shown.append((field.name, field.type, start))
+        # Its name stands in messages about settings.
+        name = "Choices" if self._config is None else type(self._config).__name__
+        return dataclasses.make_dataclass(name, shown, frozen=True)()
+
+    def _taken_apart(self, values: Any) -> tuple[Any, dict[str, Any]]:
+        """Settings (None without `config`) and choices. Raises SettingError."""
+        check(values)
+        settings = dict(vars(values))
+        chosen = {name: settings.pop(name) for name in self._choices}
+        config = None if self._config is None else with_settings(self._config, **settings)
+        return config, chosen
 
     @property
     def values(self) -> Any:
-        """All that the panel shows, checked: an object with an attribute for each field."""
-        shown = dataclasses.replace(
-            self._plain, **{name: field.value for name, field in self._fields.items()}
-        )
-        from_panel(shown, self._config, self._choices)
-        return shown
+        """All that the panel shows: an object with an attribute for each setting and choice."""
+        now = {name: field.value for name, field in self._fields.items()}
+        return dataclasses.replace(self.start, **now)
 
     @property
     def config(self) -> Any:
         """The current settings, checked. Raises SettingError when they cannot work."""
-        return from_panel(self.values, self._config, self._choices)[0]
+        return self._taken_apart(self.values)[0]
 
     @property
     def chosen(self) -> dict[str, Any]:
-        """The current choices by name."""
-        return from_panel(self.values, self._config, self._choices)[1]
+        """The current choices by name. Raises SettingError when they cannot work."""
+        return self._taken_apart(self.values)[1]
 
     def set(self, **values: Any) -> None:
-        """Change settings or choices from code, as if by hand: `panel.set(n_shot=5)`.
+        """Change settings or choices from code, as if by hand.
 
-        Raises SettingError and changes nothing where they cannot work.
+        Args:
+            **values: by name.
+
+        Raises:
+            SettingError: they cannot work; nothing is changed.
+
+        Example:
+            panel.set(n_shot=5)
         """
         wanted = with_settings(self.values, **values)
-        from_panel(wanted, self._config, self._choices)
-        self._show_config(wanted)
+        self._taken_apart(wanted)
+        self._show(wanted)
 
     def reset(self) -> None:
         """Put every setting back to where the panel started."""
-        self._show_config(self.start)
+        self._show(self.start)
 
     def run_once(self) -> Any:
-        """Run with the current settings, output below the buttons (or straight to the page without
-        widgets); returns the run's result.
+        """Run with the current settings, output below the buttons.
 
-        An error is shown in the panel and raised, so that a notebook without a reader does not pass
-        over it.
+        Returns:
+            What the run returned.
+
+        Raises:
+            Exception: the error that is shown in the panel, so that a notebook without a reader
+                does not pass over it.
+
+        Example:
+            panel.run_once()
         """
-        if self.output is None:
-            self._run_now()
-            return self.result
         error = self._on_run()
         if error is not None:
             raise error
         return self.result
 
-    def _build(self) -> None:
-        import ipywidgets
-
-        from colab_utils.panel import fields
-
-        self._fields = {field.name: field for field in fields.make_fields(self.start)}
-        self.output, self._messages = ipywidgets.Output(), ipywidgets.Output()
+    def _build(self, title: str) -> None:
+        """Make the widgets."""
+        fields = dataclasses.fields(self.start)
+        width = f"{0.62 * max((len(field.name) for field in fields), default=0) + 1:.1f}em"
+        self._fields = {}
+        for field in fields:
+            now = getattr(self.start, field.name)
+            self._fields[field.name] = FieldWidget(field.name, now, field.metadata, width)
+        self.output = ipywidgets.Output()
         self.output.add_class("suite-output")
+        self._messages = ipywidgets.Output()
         self._messages.add_class("suite-messages")
-        self._status, self._code = (
-            ipywidgets.HTML(),
-            ipywidgets.HTML(layout=ipywidgets.Layout(width="99%")),
-        )
-        self.run_button = self._button(
-            "Run", "play", "primary", "Run with these settings", self._on_run
-        )
-        self.reset_button = self._button(
-            "Reset", "undo", "", "Put every setting back to its start", self._on_reset
-        )
-        self.download_button = self._button(
-            "Download", "download", "", "One zip of the last result", self._on_download
-        )
-        self._buttons = [
-            self.run_button,
-            self.reset_button,
-            *([self.download_button] if self._download else []),
-        ]
-        heading = [ipywidgets.HTML(f"<b>{html.escape(self.title)}</b>")] if self.title else []
-        kept = {f.name for f in dataclasses.fields(self.start)} - set(self._fields)
-        fixed = (
-            [
-                ipywidgets.HTML(
-                    f'<span style="{fields.QUIET_TEXT}">Set in code only:'
-                    f" {', '.join(sorted(kept))}</span>"
-                )
-            ]
-            if kept
-            else []
-        )
-        actions = ipywidgets.HBox(
-            [*self._buttons, self._status],
-            layout=ipywidgets.Layout(flex_flow="row wrap", align_items="center"),
-        )
-        rows = self._rows()
-        self.box = ipywidgets.VBox(
-            [*heading, *rows, *fixed, self._code, actions, self._messages, self.output]
-        )
+        self._status = ipywidgets.HTML()
+        self._code = ipywidgets.HTML(layout={"width": "99%"})
+        self.run_button = _button("Run", "play", "Run with these settings", self._on_run)
+        self.run_button.button_style = "primary"
+        told = "Put every setting back to its start"
+        self._buttons = [self.run_button, _button("Reset", "undo", told, self._on_reset)]
+        if self._download:
+            told = "One zip of the last result"
+            self._buttons.append(_button("Download", "download", told, self._on_download))
+        actions = ipywidgets.HBox([*self._buttons, self._status], layout=WRAPPED)
+        parts = [*self._rows(), self._code, actions, self._messages, self.output]
+        if title:
+            parts.insert(0, ipywidgets.HTML(f"<b>{html.escape(title)}</b>"))
+        self.box = ipywidgets.VBox(parts)
         self.box.add_class("suite-panel")
         for field in self._fields.values():
             field.observe(self._on_change)
@@ -184,53 +200,41 @@ class Panel:
 
     def _rows(self) -> list:
         """The rows of settings; those marked `more` in one folded section at the end."""
-        import ipywidgets
-
-        seldom = {
-            field.name for field in dataclasses.fields(self.start) if field.metadata.get("more")
-        }
-        rows = [field.box for name, field in self._fields.items() if name not in seldom]
-        folded = [field.box for name, field in self._fields.items() if name in seldom]
+        rows, folded = [], []
+        for field in dataclasses.fields(self.start):
+            group = folded if field.metadata.get("more") else rows
+            group.append(self._fields[field.name].box)
         if folded:
             section = ipywidgets.Accordion(children=[ipywidgets.VBox(folded)], selected_index=None)
             section.set_title(0, "More settings")
             rows.append(section)
         return rows
 
-    def _button(self, text: str, icon: str, style: str, tooltip: str, action: Callable) -> Any:
-        import ipywidgets
-
-        button = ipywidgets.Button(description=text, icon=icon, button_style=style, tooltip=tooltip)
-        button.on_click(action)
-        return button
-
-    def _show_config(self, config: Any) -> None:
-        self._plain, self._changing = config, True
+    def _show(self, values: Any) -> None:
+        self._changing = True
         try:
             for name, field in self._fields.items():
-                field.value = getattr(config, name)
+                field.value = getattr(values, name)
         finally:
             self._changing = False
-        if self._fields:
-            self._on_change()
+        self._on_change()
 
     def _on_change(self, _change: Any = None) -> None:
         """Show the settings as code to paste, or what is wrong with them (Run is then off)."""
         if self._changing:
             return
         try:
-            self._code.value = f'<pre style="{_CODE}">{html.escape(self._as_code())}</pre>'
-            self.run_button.disabled = False
+            config, chosen = self._taken_apart(self.values)
         except (ValueError, TypeError) as error:
             self._code.value = f'<div role="alert" style="{_RED}">{html.escape(str(error))}</div>'
             self.run_button.disabled = True
-
-    def _as_code(self) -> str:
-        """The choices and the settings as lines of Python to paste."""
-        lines = [f"{name} = {value!r}" for name, value in self.chosen.items()]
-        if self._config is not None:
-            lines.append(f"CONFIG = {as_code(self.config)}")
-        return "\n".join(lines)
+            return
+        lines = [f"{name} = {value!r}" for name, value in chosen.items()]
+        if config is not None:
+            lines.append(f"CONFIG = {as_code(config)}")
+        code = html.escape("\n".join(lines))
+        self._code.value = f'<pre style="{_CODE}">{code}</pre>'
+        self.run_button.disabled = False
 
     def _on_run(self, _button: Any = None) -> BaseException | None:
         self._messages.clear_output()
@@ -244,8 +248,8 @@ class Panel:
         self._act(self._download_now, self._messages, "Packing")
 
     def _run_now(self) -> None:
-        config = () if self._config is None else (self.config,)
-        self.result = self._run(*config, **self.chosen)
+        config, chosen = self._taken_apart(self.values)
+        self.result = self._run(**chosen) if config is None else self._run(config, **chosen)
 
     def _download_now(self) -> None:
         if self.result is None:
@@ -254,73 +258,50 @@ class Panel:
             self._download(self.result)
 
     def _act(self, action: Callable[[], None], output: Any, doing: str) -> BaseException | None:
-        """Do `action` with everything greyed out and its output in `output`, cleared first; shows
-        and returns the error, if any.
-        """
-        from IPython.display import HTML, display
-
-        error, begin = None, time.perf_counter()
-        self._busy(True, f"{doing}…")
-        output.clear_output()
-        try:
-            # errors are caught inside: Output would print a bare traceback and swallow them
+        """Do `action` with its output in `output`, cleared first; shows and returns the error."""
+        found = None
+        with self._busy(f"{doing}…"):
+            begin = time.perf_counter()
+            output.clear_output()
+            # Errors are caught inside: Output would print a bare traceback and swallow them.
             with output, progress.plain():
                 try:
                     action()
-                except (Exception, KeyboardInterrupt) as caught:
-                    error = caught
-                    display(HTML(error_html(caught)))
-        finally:
-            seconds = time.perf_counter() - begin
-            self._busy(
-                False, "Stopped by an error." if error is not None else f"Done in {seconds:.1f} s."
-            )
-        return error
+                except (Exception, KeyboardInterrupt) as error:
+                    found = error
+                    display(HTML(error_html(error)))
+        done = f"Done in {time.perf_counter() - begin:.1f} s."
+        self._say("Stopped by an error." if found else done)
+        return found
 
-    def _busy(self, busy: bool, words: str) -> None:
-        for widget in self._buttons:
-            widget.disabled = busy
-        for field in self._fields.values():
-            field.disable(busy)
-        self.run_button.icon, self.run_button.description = (
-            ("hourglass", "Running…") if busy else ("play", "Run")
-        )
-        self._status.value = f'<span role="status" style="padding-left:.6em">{words}</span>'
-        if not busy:
+    @contextlib.contextmanager
+    def _busy(self, words: str) -> Iterator[None]:
+        """Everything greyed out for the time of a `with` block."""
+        self._say(words)
+        self._disable(True)
+        self.run_button.icon, self.run_button.description = "hourglass", "Running…"
+        try:
+            yield
+        finally:
+            self._disable(False)
+            self.run_button.icon, self.run_button.description = "play", "Run"
             self._on_change()
+
+    def _disable(self, disabled: bool) -> None:
+        for button in self._buttons:
+            button.disabled = disabled
+        for field in self._fields.values():
+            field.disable(disabled)
+
+    def _say(self, words: str) -> None:
+        self._status.value = f'<span role="status" style="padding-left:.6em">{words}</span>'
 
     def _ipython_display_(self) -> None:
         """Show the panel as a cell's last value."""
-        from IPython.display import display
+        display(self.box)
 
-        if self.box is not None:
-            display(self.box)
-        else:
-            print(self.how_to())
 
-    def how_to(self) -> str:
-        """The settings with their help and how to change them in code: what is shown where
-        ipywidgets is missing.
-        """
-        lines = [
-            self.title or "Settings",
-            (
-                "ipywidgets is not installed here, so there are no sliders; change a setting and"
-                " run so:"
-            ),
-            "    panel.set(name=value); panel.run_once()",
-            f"now: {self._as_code()}",
-        ]
-        for field in dataclasses.fields(self.start):
-            meta = field.metadata
-            span = (
-                f" [{meta['low']} to {meta['high']}]"
-                if meta.get("low") is not None and meta.get("high") is not None
-                else ""
-            )
-            span = f" {{{', '.join(map(str, meta['options']))}}}" if meta.get("options") else span
-            lines.append(
-                f"    {field.name} = {getattr(self.values, field.name)!r}{span} "
-                f" {meta.get('help') or ''}"
-            )
-        return "\n".join(lines)
+def _button(text: str, icon: str, tooltip: str, action: Callable) -> ipywidgets.Button:
+    button = ipywidgets.Button(description=text, icon=icon, tooltip=tooltip)
+    button.on_click(action)
+    return button

@@ -1,6 +1,4 @@
-"""The source of a method's core as highlighted Python, so that a reader of a notebook sees what
-runs.
-"""
+"""The source of a method's core as highlighted Python: a reader of a notebook sees what runs."""
 
 from __future__ import annotations
 
@@ -10,27 +8,27 @@ import inspect
 import pathlib
 import textwrap
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 _BOX = "border:1px solid rgba(128,128,128,.4);margin:.5em 0"
 _HEAD = "padding:.25em .7em;background:#e7edf3;color:#1a1a1a;font-size:85%"
 _CODE = (
-    "margin:0;padding:.5em"
-    " .7em;background:#fafafa;color:#1a1a1a;overflow-x:auto;line-height:1.35;white-space:pre;font-size:90%"
+    "margin:0;padding:.5em .7em;background:#fafafa;color:#1a1a1a;overflow-x:auto;line-height:1.35;"
+    "white-space:pre;font-size:90%"
 )
 
 
-class SourceCode:
-    """The source of one function or class: `name`, `place` ("colab_utils/methods/maml.py, line
-    12"), `text`; shown highlighted by a notebook.
+class SourceCode(NamedTuple):
+    """The source of one function or class, shown highlighted by a notebook.
 
     Colours stand in the elements themselves, on a light ground of their own: it looks the same in
     Colab, Jupyter, dark themes and reports.
     """
 
-    def __init__(self, name: str, place: str, text: str):
-        self.name, self.place, self.text = name, place, text
+    name: str
+    place: str  # such as "colab_utils/methods/maml/maml.py, line 12"
+    text: str
 
     def __repr__(self) -> str:
         return f"# {self.place}\n{self.text}"
@@ -40,9 +38,8 @@ class SourceCode:
         from pygments.formatters import HtmlFormatter
         from pygments.lexers import PythonLexer
 
-        code = highlight(
-            self.text, PythonLexer(), HtmlFormatter(noclasses=True, nowrap=True, style="default")
-        )
+        formatter = HtmlFormatter(noclasses=True, nowrap=True, style="default")
+        code = highlight(self.text, PythonLexer(), formatter)
         return (
             f'<div style="{_BOX}"><div style="{_HEAD}"><b>{html.escape(self.name)}</b> ·'
             f' {html.escape(self.place)}</div><pre style="{_CODE}">{code}</pre></div>'
@@ -50,10 +47,16 @@ class SourceCode:
 
 
 def source_of(function: Callable[..., Any]) -> SourceCode:
-    """The source of a function, method or class; of a decorated or partial one, that of the
-    function inside.
+    """The source of a function, method or class.
 
-    Raises ValueError for what has no Python source.
+    Args:
+        function: of a decorated or partial one, the function inside is taken.
+
+    Returns:
+        Its source.
+
+    Raises:
+        ValueError: it has no Python source.
     """
     inner = function
     while isinstance(inner, functools.partial):
@@ -78,7 +81,14 @@ def source_of(function: Callable[..., Any]) -> SourceCode:
 def show_source(*functions: Callable[..., Any]) -> None:
     """Display the source of each function, method or class with its file and line.
 
-    Raises ValueError for none, or for one without source.
+    Args:
+        *functions: one or more.
+
+    Raises:
+        ValueError: none, or one without source; nothing is displayed.
+
+    Example:
+        show_source(inner_loop.adapt)
     """
     from IPython.display import display
 

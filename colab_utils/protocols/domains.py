@@ -8,94 +8,52 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from colab_utils.protocols.folds import FoldError, check_disjoint, split_once
 from colab_utils.protocols.published import Protocol, ProtocolError, Task
 
-
-def cross_corpus_split(
-    manifest: pd.DataFrame,
-    train_corpora: Sequence[str],
-    test_corpora: Sequence[str],
-    seed: int = 0,
-    n_valid_speakers: int = 0,
-) -> pd.DataFrame:
-    """The split that trains on all of `train_corpora` and tests on all of `test_corpora`: one fold,
-    named after the tested corpora.
-
-    Utterances of other corpora are left out. Validation speakers come from the training corpora.
-    Raises FoldError where a corpus is not in the manifest, stands on both sides, or where a tested
-    emotion is not spoken in training.
-    """
-    train, test = list(train_corpora), list(test_corpora)
-    missing = sorted({*train, *test} - set(manifest["corpus"]))
-    if missing or not train or not test:
-        raise FoldError(
-            f"no utterances of {', '.join(missing) or 'the training or the test side'}: the"
-            f" manifest holds {', '.join(sorted(set(manifest['corpus'])))}"
-        )
-    both = sorted(set(train) & set(test))
-    if both:
-        raise FoldError(f"{', '.join(both)} on both sides: a corpus either trains or is tested")
-    rows = manifest[manifest["corpus"].isin(train + test)]
-    split = split_once(
-        rows,
-        rows["corpus"].isin(test).to_numpy(),
-        "+".join(test),
-        (seed, 0),
-        seed,
-        n_valid_speakers,
-    )
-    check_disjoint(split)
-    return split
-
-
-def to_target(protocol: Protocol, sources: Sequence[str], target: str) -> Task:
-    """The task that trains on `sources` and tests all of `target`, in the manner of `protocol`: its
-    emotions and merging, and 15 % of the speakers of each source (at least one) for validation.
-    Raises ProtocolError where there is no source, or the target is among them.
-    """
-    if not sources or target in sources:
-        raise ProtocolError(
-            f"sources {', '.join(sources) or 'none'}, target {target}: at least one source is"
-            " needed, and none may be the target"
-        )
-    first = next(iter(protocol.tasks.values()))
-    return Task(
-        name=f"{'+'.join(sorted(sources))}-{target}",
-        train={"corpus": sorted(sources)},
-        test={"corpus": [target]},
-        emotions=first.emotions,
-        merge=first.merge,
-        valid={"unit": "speaker", "share": 0.15, "of_each": "corpus"},
-    )
+_PLAYS = "synthetic-as-"
 
 
 def leave_one_out(protocol: Protocol, corpora: Sequence[str]) -> dict[str, Task]:
-    """A task for each of the corpora, by its name: it is tested, all others train.
+    """A task for each of the corpora: it is tested, all others train.
 
-    Raises ProtocolError for fewer than two.
+    15 % of the speakers of each source (at least one) validate.
+
+    Args:
+        protocol: whose emotions and merging the tasks have.
+        corpora: two or more.
+
+    Returns:
+        The tasks by the name of the tested corpus.
+
+    Raises:
+        ProtocolError: fewer than two corpora.
     """
-    if len(set(corpora)) < 2:
+    names = sorted(set(corpora))
+    if len(names) < 2:
         raise ProtocolError(
             f"{', '.join(corpora) or 'no corpora'}: leaving one out needs two or more"
         )
-    return {
-        target: to_target(protocol, sorted(set(corpora) - {target}), target)
-        for target in sorted(set(corpora))
-    }
+    tasks = {}
+    for target in names:
+        sources = [name for name in names if name != target]
+        tasks[target] = protocol.similar_task(
+            f"{'+'.join(sources)}-{target}",
+            sources,
+            [target],
+            valid={"unit": "speaker", "share": 0.15, "of_each": "corpus"},
+        )
+    return tasks
 
 
 def in_domain(protocol: Protocol, corpus: str) -> Task:
-    """The reference within one corpus: 80 % of its speakers train, 20 % are tested (Table I of the
-    DA-MLDG paper).
+    """The reference within one corpus: 80 % of its speakers train, 20 % are tested.
+
+    Table I of the DA-MLDG paper.
     """
-    first = next(iter(protocol.tasks.values()))
-    return Task(
-        name=f"in-domain-{corpus}",
-        train={"corpus": [corpus]},
-        test={"corpus": [corpus]},
-        emotions=first.emotions,
-        merge=first.merge,
+    return protocol.similar_task(
+        f"in-domain-{corpus}",
+        [corpus],
+        [corpus],
         holdout={"unit": "speaker", "share": 0.2},
         valid={"unit": "speaker", "share": 0.15},
     )
@@ -109,13 +67,22 @@ def with_tasks(protocol: Protocol, tasks: Sequence[Task]) -> Protocol:
 def stand_ins(
     protocol: Protocol, name: str, synthetic: pd.DataFrame
 ) -> tuple[Protocol, pd.DataFrame]:
-    """A task of `protocol` with domains of the embedded corpus in the place of its corpora: the
-    protocol with this task, and the manifest for it.
+    """A task with domains of the embedded corpus in the place of its corpora.
 
     Each corpus becomes `synthetic-as-<corpus>`, so that everything made of it says that it is
     synthetic; emotions that the real one lacks are left out. It shows that a scenario runs, and
-    nothing about speech. Raises ProtocolError for an unknown task, or one with more corpora than
-    domains.
+    nothing about speech.
+
+    Args:
+        protocol: that has the task.
+        name: of the task.
+        synthetic: manifest rows of the embedded corpus.
+
+    Returns:
+        The protocol with this task alone, and the manifest for it.
+
+    Raises:
+        ProtocolError: an unknown task, or one with more corpora than there are domains.
     """
     if name not in protocol.tasks:
         raise ProtocolError(
@@ -124,24 +91,22 @@ def stand_ins(
     task, domains = protocol.tasks[name], sorted(set(synthetic["corpus"]))
     if len(task.corpora) > len(domains):
         raise ProtocolError(
-            f"task {name} needs {len(task.corpora)} corpora and the embedded one has {len(domains)}"
-            " domains"
+            f"task {name} needs {len(task.corpora)} corpora and the embedded one has "
+            f"{len(domains)} domains"
         )
-    new = {corpus: f"synthetic-as-{corpus}" for corpus in task.corpora}
     played = dict(zip(domains, task.corpora, strict=False))
     rows = synthetic[synthetic["corpus"].isin(played)]
-    lacking = [
-        emotion in protocol.absent.get(played[corpus], ())
-        for corpus, emotion in zip(rows["corpus"], rows["emotion"], strict=True)
-    ]
-    rows = rows[~np.array(lacking)]
-    rows = rows.assign(corpus=rows["corpus"].map(played).map(new)).reset_index(drop=True)
+    plays = rows["corpus"].map(played)
+    absent, spoken = {}, np.ones(len(rows), dtype=bool)
+    for corpus in task.corpora:
+        lacks = protocol.absent.get(corpus, [])
+        absent[f"{_PLAYS}{corpus}"] = lacks
+        spoken &= ~((plays == corpus) & rows["emotion"].isin(lacks))
+    rows = rows.assign(corpus=_PLAYS + plays)[spoken].reset_index(drop=True)
 
     def renamed(wanted: Mapping[str, list[str]]) -> dict[str, list[str]]:
-        return {**wanted, "corpus": [new[corpus] for corpus in wanted["corpus"]]}
+        return {**wanted, "corpus": [_PLAYS + corpus for corpus in wanted["corpus"]]}
 
     task = dataclasses.replace(task, train=renamed(task.train), test=renamed(task.test))
-    absent = {
-        new[corpus]: emotions for corpus, emotions in protocol.absent.items() if corpus in new
-    }
-    return dataclasses.replace(protocol, tasks={name: task}, absent=absent, expected={}), rows
+    protocol = dataclasses.replace(with_tasks(protocol, [task]), absent=absent, expected={})
+    return protocol, rows

@@ -1,5 +1,6 @@
-"""k-shot support draws from the other folds of a target corpus: pure functions of rows, split and
-seed.
+"""k-shot support draws from the other folds of a target corpus.
+
+Pure functions of rows, split and seed.
 """
 
 from __future__ import annotations
@@ -9,27 +10,32 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from colab_utils.corpora.manifest import speaker_keys
-from colab_utils.protocols.folds import SPLIT_COLUMNS, FoldError
+from colab_utils.protocols.folds import SPLIT_COLUMNS, FoldError, split_rows
 from colab_utils.protocols.published import Protocol, ProtocolError, Task
 
 _STREAM = 23  # apart from the streams of folds and episodes
 
 
 def pair_task(protocol: Protocol, source: str, target: str, n_folds: int = 5) -> Task:
-    """The task `source`-`target` of any two corpora, in the manner of `protocol`: the target in its
-    `n_folds` groups of speakers, support drawn from the other folds, a tenth of the source's
-    speakers for validation. Raises ProtocolError where both are the same.
+    """The task `source`-`target` of any two corpora, in the manner of a protocol.
+
+    Support is drawn from the other folds of the target; a tenth of the source's speakers validates.
+
+    Args:
+        protocol: whose emotions and merging it has.
+        source: the corpus that trains.
+        target: the corpus that is tested.
+        n_folds: groups of its speakers.
+
+    Raises:
+        ProtocolError: both are the same.
     """
     if source == target:
         raise ProtocolError(f"{source} on both sides: choose two different corpora")
-    first = next(iter(protocol.tasks.values()))
-    return Task(
-        name=f"{source}-{target}",
-        train={"corpus": [source]},
-        test={"corpus": [target]},
-        emotions=first.emotions,
-        merge=first.merge,
+    return protocol.similar_task(
+        f"{source}-{target}",
+        [source],
+        [target],
         folds={"by": "speaker", "number": n_folds},
         rest="support",
         valid={"unit": "speaker", "share": 0.1},
@@ -44,66 +50,72 @@ def support_draws(
     n_draws: int,
     seed: int,
 ) -> np.ndarray:
-    """Support sets for one fold: row numbers, int64 (draws, classes, shots), from the utterances
-    that the split marks "support".
+    """Support sets for one fold, from the utterances that the split marks "support".
 
-    rows: the utterances of the task, split: its rows of one fold. The support of fewer shots is the
-    beginning of that of more, so that curves over k differ in k alone; draw d does not depend on
-    how many are made. Raises FoldError where a class has too few utterances.
+    The support of fewer shots is the beginning of that of more, so that curves over k differ in k
+    alone; draw d does not depend on how many are made.
+
+    Args:
+        rows: the utterances of the task.
+        split: its rows of one fold.
+        labels: the classes.
+        shots: utterances of each class.
+        n_draws: how many sets.
+        seed: they follow from it and the fold's name.
+
+    Returns:
+        Row numbers, int64 (draws, classes, shots).
+
+    Raises:
+        FoldError: a class has too few utterances.
     """
-    eligible = rows["utt_id"].isin(split.loc[split["role"] == "support", "utt_id"]).to_numpy()
-    fold = "".join(sorted(set(split["fold"])))
-    by_class = [
-        np.flatnonzero(eligible & (rows["emotion"] == label).to_numpy()) for label in labels
-    ]
-    short = [
-        f"{label} has {len(numbers)}"
-        for label, numbers in zip(labels, by_class, strict=True)
-        if len(numbers) < shots
-    ]
+    eligible = rows["utt_id"].isin(split.loc[split["role"] == "support", "utt_id"])
+    fold = split["fold"].iloc[0]
+    by_class, short = [], []
+    for label in labels:
+        numbers = np.flatnonzero(eligible & (rows["emotion"] == label))
+        by_class.append(numbers)
+        if len(numbers) < shots:
+            short.append(f"{label} has {len(numbers)}")
     if short:
         raise FoldError(
-            f"fold {fold}: {shots} shots need as many utterances of each class outside the tested"
-            f" fold, and {', '.join(short)}: choose fewer shots or leave the emotion out"
+            f"fold {fold}: {shots} shots need as many utterances of each class outside the tested "
+            f"fold, and {', '.join(short)}: choose fewer shots or leave the emotion out"
         )
     stream = int.from_bytes(fold.encode()[-6:], "big")
-    return np.stack(
-        [
-            np.stack(
-                [
-                    np.random.default_rng((seed, _STREAM, stream, draw, number)).permutation(
-                        numbers
-                    )[:shots]
-                    for number, numbers in enumerate(by_class)
-                ]
-            )
-            for draw in range(n_draws)
-        ]
-    )
+    draws = np.empty((n_draws, len(labels), shots), dtype=np.int64)
+    for draw in range(n_draws):
+        for number, numbers in enumerate(by_class):
+            rng = np.random.default_rng((seed, _STREAM, stream, draw, number))
+            draws[draw, number] = rng.permutation(numbers)[:shots]
+    return draws
 
 
 def draws_table(
     rows: pd.DataFrame, split: pd.DataFrame, draws: np.ndarray, seed: int
 ) -> pd.DataFrame:
-    """The split rows of one fold and its draws (folds.SPLIT_COLUMNS): train and valid rows, tested
-    rows, and the support of each draw.
+    """The split of one fold with its draws.
+
+    Args:
+        rows: the utterances of the task.
+        split: its rows of one fold.
+        draws: of `support_draws`.
+        seed: of the repetition.
+
+    Returns:
+        A table of SPLIT_COLUMNS: train and valid rows, then for each draw the tested rows, then
+        the support of each draw.
     """
-    fixed = split[split["role"].isin(["train", "valid", "test"])].assign(seed=seed, task=0)
-    numbers = draws.reshape(len(draws), -1)
-    chosen = rows.iloc[numbers.ravel()]
-    support = pd.DataFrame(
-        {
-            "seed": seed,
-            "fold": split["fold"].iloc[0],
-            "draw": np.repeat(np.arange(len(draws)), numbers.shape[1]),
-            "task": 0,
-            "utt_id": chosen["utt_id"].to_numpy(),
-            "speaker": speaker_keys(chosen).to_numpy(),
-            "role": "support",
-        }
+    split = split.assign(seed=seed, task=0)[list(SPLIT_COLUMNS)]
+    each = np.arange(len(draws))
+    support = split_rows(
+        rows.iloc[draws.ravel()],
+        "support",
+        seed=seed,
+        fold=split["fold"].iloc[0],
+        draw=np.repeat(each, draws[0].size),
     )
-    tested = fixed[fixed["role"] == "test"]
-    tested = pd.concat([tested.assign(draw=draw) for draw in range(len(draws))], ignore_index=True)
-    return pd.concat([fixed[fixed["role"] != "test"], tested, support], ignore_index=True)[
-        list(SPLIT_COLUMNS)
-    ]
+    test = split[split["role"] == "test"]
+    tested = [test.assign(draw=draw) for draw in each]
+    training = split[split["role"].isin(["train", "valid"])]
+    return pd.concat([training, *tested, support], ignore_index=True)

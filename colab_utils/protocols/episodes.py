@@ -2,9 +2,9 @@
 
 Pure functions of the rows, a plan, a seed and a task number.
 
-The original samples only the first clips of each class and groups by nothing (method_facts §1.6,
-items 3 and 11); here every clip of a class can be drawn, and nobody is in the support and in the
-query of one task.
+The published code (Few-Shot_SER) draws only from the first clips of each class and groups by
+nothing; here every clip of a class can be drawn, and nobody is in the support and in the query of
+one task.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from colab_utils.corpora.manifest import speaker_keys
-from colab_utils.protocols.build import unit_keys
-from colab_utils.protocols.folds import SPLIT_COLUMNS, TRAINING_ROLES
+from colab_utils.protocols.folds import split_rows, unit_keys
 
 STREAMS = ("train", "valid", "test")
 # apart from other generators of the suite, which are seeded by (seed, number)
@@ -29,18 +27,24 @@ _SUPPORT, _QUERY, _UNUSED = 0, 1, 2
 
 
 class EpisodeError(ValueError):
-    """Episodes that cannot be drawn or used; one sentence gives the counts and says what to change."""
+    """Episodes that cannot be drawn or used; it gives the counts and says what to change."""
 
 
 @dataclasses.dataclass(frozen=True)
 class EpisodePlan:
-    """What an episode looks like: `ways` classes with `shots` support and `queries` query
-    utterances each.
+    """What an episode looks like.
 
-    apart: the columns (speaker, film, ...) of which no value is in the support and in the query of
-    one task; () keeps only utterances apart.
-    within: a column (corpus, language, ...) of which each episode has one value, all values being
-    equally likely; "": any utterances. Raises EpisodeError.
+    Attributes:
+        ways: classes, 2 or more.
+        shots: support utterances of each class, 1 or more.
+        queries: query utterances of each class, 1 or more.
+        apart: the columns (speaker, film, ...) of which no value is in the support and in the query
+            of one task; () keeps only utterances apart.
+        within: a column (corpus, ...) of which each episode has one value, all values being equally
+            likely; "": any utterances.
+
+    Raises:
+        EpisodeError: for a number that is too small.
     """
 
     ways: int = 5
@@ -55,15 +59,19 @@ class EpisodePlan:
                 raise EpisodeError(f"{name} = {getattr(self, name)}: at least {low} is needed")
         if isinstance(self.apart, str):
             raise EpisodeError(
-                f'apart = "{self.apart}" is a text: write apart=("{self.apart}",), or apart=() for'
-                " none"
+                f'apart = "{self.apart}" is a text: write apart=("{self.apart}",), or apart=() for '
+                "none"
             )
 
 
 class Episode(NamedTuple):
-    """One task. classes: int (ways,), indices into the labels in a random order; support: int
-    (ways, shots) and query: int (ways, queries), positions in the rows, class by class in the order
-    of `classes`.
+    """One task.
+
+    Attributes:
+        task: its number.
+        classes: indices into the labels in a random order, int (ways,).
+        support: positions in the rows, int (ways, shots), class by class as in `classes`.
+        query: likewise, int (ways, queries).
     """
 
     task: int
@@ -75,143 +83,162 @@ class Episode(NamedTuple):
 class EpisodePool:
     """The utterances from which episodes are drawn.
 
-    rows: manifest rows (utt_id, corpus, speaker, film, emotion, ...); labels: the emotions that
-    `Episode.classes` counts. Emotions without an utterance are never drawn. The order of the rows
-    does not matter to which utterances are drawn. Raises EpisodeError for an emotion that is not in
-    `labels`, an unknown speaker or film (where `apart` asks for it), more ways than classes, and a
-    class with too few clips or speakers.
+    Emotions without an utterance are never drawn. The order of the rows does not matter to which
+    utterances are drawn.
+
+    Args:
+        rows: manifest rows (utt_id, corpus, speaker, film, emotion, ...).
+        labels: the emotions that `Episode.classes` counts.
+        plan: what an episode looks like.
+
+    Raises:
+        EpisodeError: an emotion that is not in `labels`, an unknown speaker or film (where `apart`
+            asks for it), more ways than classes, a class with too few clips or speakers.
+
+    Example:
+        >>> pool = EpisodePool(rows, labels, EpisodePlan(ways=5, shots=1))
+        >>> support = rows.iloc[pool.episode(seed=0, task=7).support.ravel()]
     """
 
     def __init__(self, rows: pd.DataFrame, labels: Sequence[str], plan: EpisodePlan):
-        self.labels, self.plan = list(labels), plan
-        _check_rows(rows, self.labels, plan)
+        labels = list(labels)
+        _check_rows(rows, labels, plan)
         order = np.argsort(rows["utt_id"].to_numpy(dtype=str), kind="stable")
-        label = pd.Index(self.labels).get_indexer(rows["emotion"])
-        units = {column: unit_keys(rows, column).to_numpy() for column in plan.apart}
-        value = _values(rows, plan.within)
+        if not plan.within:
+            self._parts = [_Part(rows, order, labels, plan, "")]
+            return
         self._parts = []
-        for name in sorted(set(value)):
-            inside = order[value[order] == name]
-            self._parts.append(
-                _Part(
-                    f" in {plan.within} {name}" if plan.within else "",
-                    inside,
-                    label[inside],
-                    {column: keys[inside] for column, keys in units.items()},
-                    self.labels,
-                    plan,
-                )
-            )
+        value = rows[plan.within].to_numpy()[order]
+        for name in np.unique(value):
+            places = order[value == name]
+            self._parts.append(_Part(rows, places, labels, plan, f" in {plan.within} {name}"))
 
     def episode(self, seed: int, task: int, stream: str = "test") -> Episode:
-        """Task number `task` of a seed, the same whatever else is drawn; each stream (STREAMS) has
-        tasks of its own. Raises EpisodeError.
+        """Task number `task` of a seed, the same whatever else is drawn.
+
+        Args:
+            seed: of the draw.
+            task: its number, from 0.
+            stream: of STREAMS; each has tasks of its own.
+
+        Raises:
+            EpisodeError: for another stream, and where no episode can be drawn.
         """
         if stream not in STREAMS:
             raise EpisodeError(f"stream {stream!r}: choose from {', '.join(STREAMS)}")
-        rng = np.random.default_rng((seed, task, _STREAM + STREAMS.index(stream)))
-        return self._parts[rng.integers(len(self._parts))].draw(rng, task)
+        number = _STREAM + STREAMS.index(stream)
+        rng = np.random.default_rng((seed, task, number))
+        part = self._parts[rng.integers(len(self._parts))]
+        return part.draw(rng, task)
 
     def episodes(self, seed: int, first: int, number: int, stream: str = "test") -> list[Episode]:
         """Tasks `first` to `first + number - 1`."""
         return [self.episode(seed, task, stream) for task in range(first, first + number)]
 
 
-class _Unit(NamedTuple):
-    """A column that keeps apart: the unit of each row (rows,), and the rows unit by unit: `order`,
-    of which unit u has `count[u]` from `start[u]`.
+class _Unit:
+    """A column that keeps apart, such as the speaker.
+
+    Attributes:
+        code: the unit of each row, int (rows,).
+        count: rows of each unit.
+        order, start: the rows unit by unit, and the place where each begins.
     """
 
-    code: np.ndarray
-    order: np.ndarray
-    start: np.ndarray
-    count: np.ndarray
+    def __init__(self, keys: np.ndarray):
+        self.code = np.unique(keys, return_inverse=True)[1]
+        self.count = np.bincount(self.code)
+        self.order = np.argsort(self.code, kind="stable")
+        self.start = np.cumsum(self.count) - self.count
+
+    def one_row_each(self, rng: np.random.Generator) -> np.ndarray:
+        """A random row of each unit."""
+        drawn = (rng.random(len(self.count)) * self.count).astype(int)
+        return self.order[self.start + drawn]
 
 
 class _Part:
-    """The utterances of one value of `within`: `rows` positions (n,), `label` (n,), the classes
-    that occur, and the units.
+    """The utterances of one value of `within`.
+
+    Args:
+        rows: of the pool.
+        places: which of them, positions (n,).
+        labels: of the pool.
+        plan: what an episode looks like.
+        where: the value of `within`, for a message.
     """
 
     def __init__(
         self,
-        where: str,
-        rows: np.ndarray,
-        label: np.ndarray,
-        units: dict[str, np.ndarray],
+        rows: pd.DataFrame,
+        places: np.ndarray,
         labels: list[str],
         plan: EpisodePlan,
+        where: str,
     ):
-        self.where, self.rows, self.label, self.labels, self.plan, self.keys = (
-            where,
-            rows,
-            label,
-            labels,
-            plan,
-            units,
-        )
-        self.classes = np.unique(label)
+        mine = rows.iloc[places]
+        self.places, self.labels, self.plan, self.where = places, labels, plan, where
+        self.label = pd.Index(labels).get_indexer(mine["emotion"])
+        self.classes = np.unique(self.label)
+        self.keys = {column: unit_keys(mine, column).to_numpy() for column in plan.apart}
         self._check()
-        self.units = []
         # few and large units first: see _divide
-        for keys in sorted(units.values(), key=lambda keys: len(set(keys))):
-            code = np.unique(keys, return_inverse=True)[1]
-            count = np.bincount(code)
-            self.units.append(
-                _Unit(code, np.argsort(code, kind="stable"), np.cumsum(count) - count, count)
-            )
+        units = [_Unit(keys) for keys in self.keys.values()]
+        self.units = sorted(units, key=lambda unit: len(unit.count))
 
     def _check(self) -> None:
         """Raise EpisodeError where it is plain from the counts that no episode can be drawn."""
-        plan, needed = self.plan, self.plan.shots + self.plan.queries
+        plan = self.plan
         if plan.ways > len(self.classes):
             raise EpisodeError(
-                f"{plan.ways} ways, but there are {len(self.classes)} classes{self.where}"
-                f" ({', '.join(self.labels[c] for c in self.classes)}): choose at most"
-                f" {len(self.classes)} ways"
+                f"{plan.ways} ways, but there are {len(self.classes)} classes{self.where} "
+                f"({', '.join(self.labels[c] for c in self.classes)}): choose at most "
+                f"{len(self.classes)} ways"
             )
         for column, keys in self.keys.items():
             if len(set(keys)) < 2:
                 raise EpisodeError(
-                    f"one {column} only{self.where} ({keys[0]}), and support and query need"
-                    f" different ones: add {column}s, or pass apart=() and say so with the result"
+                    f"one {column} only{self.where} ({keys[0]}), and support and query need "
+                    f"different ones: add {column}s, or pass apart=() and say so with the result"
                 )
+        needed = plan.shots + plan.queries
+        of_two = "".join(f" of two {column}s or more" for column in self.keys)
+        way_out = " or pass apart=()" if self.keys else ""
         for c in self.classes:
             mine = self.label == c
-            if mine.sum() < needed or any(len(set(keys[mine])) < 2 for keys in self.keys.values()):
+            alone = any(len(set(keys[mine])) < 2 for keys in self.keys.values())
+            if mine.sum() < needed or alone:
                 raise EpisodeError(
-                    f"{self._told(c)}{self.where}, and {plan.shots} shots with {plan.queries}"
-                    f" queries need {needed}"
-                    f" clips{''.join(f' of two {column}s or more' for column in self.keys)}: choose"
-                    f" fewer shots or queries, leave {self.labels[c]}"
-                    f" out{' or pass apart=()' if self.keys else ''}"
+                    f"{self._told(c)}{self.where}, and {plan.shots} shots with {plan.queries} "
+                    f"queries need {needed} clips{of_two}: choose fewer shots or queries, leave "
+                    f"{self.labels[c]} out{way_out}"
                 )
 
     def _told(self, c: int) -> str:
-        """What there is of a class: "fear has 12 clips (3 speakers)"."""
+        """What there is of a class: "fear has 12 clip(s) (3 speaker(s))"."""
         mine = self.label == c
-        units = ", ".join(
-            f"{len(set(keys[mine]))} {column}(s)" for column, keys in self.keys.items()
-        )
-        return f"{self.labels[c]} has {mine.sum()} clip(s)" + (f" ({units})" if units else "")
+        told = f"{self.labels[c]} has {mine.sum()} clip(s)"
+        units = [f"{len(set(keys[mine]))} {column}(s)" for column, keys in self.keys.items()]
+        return f"{told} ({', '.join(units)})" if units else told
 
     def _divide(self, rng: np.random.Generator) -> np.ndarray:
-        """The side of each row, int (n,): a random number of the first column's units, drawn at
-        random, is the support, the others the query.
+        """The side of each row, int (n,).
 
-        A unit of a further column goes to the side of one of its rows, drawn at random, and its
-        rows on the other side are not used: nothing is lost where the speakers of a film are nobody
-        else's, and crossed columns still work.
+        A random number of the first column's units, drawn at random, is the support, the others
+        are the query. A unit of a further column goes to the side of one of its rows, drawn at
+        random, and its rows on the other side are not used: nothing is lost where the speakers of a
+        film are nobody else's, and crossed columns still work.
         """
         if not self.units:
-            return np.zeros(len(self.rows), dtype=int)
+            return np.full(len(self.places), _SUPPORT)
         first, *others = self.units
-        side_of = np.full(len(first.count), _QUERY)
-        side_of[rng.permutation(len(side_of))[: rng.integers(1, len(side_of))]] = _SUPPORT
+        number = len(first.count)
+        side_of = np.full(number, _QUERY)
+        side_of[rng.permutation(number)[: rng.integers(1, number)]] = _SUPPORT
         side = side_of[first.code]
         for unit in others:
-            drawn = unit.order[unit.start + (rng.random(len(unit.count)) * unit.count).astype(int)]
-            side = np.where(side[drawn][unit.code] == side, side, _UNUSED)
+            side_of = side[unit.one_row_each(rng)]
+            side = np.where(side_of[unit.code] == side, side, _UNUSED)
         return side
 
     def draw(self, rng: np.random.Generator, task: int) -> Episode:
@@ -222,43 +249,39 @@ class _Part:
         """
         plan = self.plan
         classes = rng.permutation(self.classes)[: plan.ways]
+        # a cell is a class on a side; without units all clips lie in the cell of the support
+        supported = asked = 3 * classes + _SUPPORT
+        skipped = plan.shots
+        if self.units:
+            asked, skipped = 3 * classes + _QUERY, 0
         for _ in range(_TRIES):
             cell = 3 * self.label + self._divide(rng)
             count = np.bincount(cell, minlength=3 * len(self.labels))
-            supported, asked = (
-                count[3 * classes + _SUPPORT],
-                count[3 * classes + _QUERY] if self.units else count[3 * classes] - plan.shots,
-            )
-            if supported.min() >= plan.shots and asked.min() >= plan.queries:
+            enough = count[supported].min() >= plan.shots
+            if enough and count[asked].min() - skipped >= plan.queries:
                 break
         else:
             raise EpisodeError(
-                f"no division into {plan.shots} support and {plan.queries} query clips a class with"
-                f" other {' and '.join(self.keys)}s found in {_TRIES} tries{self.where}:"
-                f" {', '.join(map(self._told, classes))}; choose fewer shots, queries or ways, or"
-                " pass apart=()"
+                f"no division into {plan.shots} support and {plan.queries} query clips a class "
+                f"with other {' and '.join(self.keys)}s found in {_TRIES} tries{self.where}: "
+                f"{', '.join(map(self._told, classes))}; choose fewer shots, queries or ways, or "
+                "pass apart=()"
             )
         # cell by cell, each in a random order
-        order = np.argsort(cell + 0.5 * rng.random(len(cell)))
+        order = self.places[np.argsort(cell + 0.5 * rng.random(len(cell)))]
         start = np.cumsum(count) - count
-        asked_from = start[3 * classes + _QUERY] if self.units else start[3 * classes] + plan.shots
-        support = order[start[3 * classes][:, None] + np.arange(plan.shots)]
-        return Episode(
-            task,
-            classes,
-            self.rows[support],
-            self.rows[order[asked_from[:, None] + np.arange(plan.queries)]],
-        )
+        support = start[supported][:, None] + np.arange(plan.shots)
+        query = start[asked][:, None] + skipped + np.arange(plan.queries)
+        return Episode(task, classes, order[support], order[query])
 
 
 def _check_rows(rows: pd.DataFrame, labels: list[str], plan: EpisodePlan) -> None:
     """Raise EpisodeError for rows that no plan could use, or not this one."""
-    if lacking := sorted(
-        {*plan.apart, *([plan.within] if plan.within else [])} - set(rows.columns)
-    ):
+    columns = [*plan.apart, plan.within] if plan.within else list(plan.apart)
+    if lacking := sorted(set(columns) - set(rows.columns)):
         raise EpisodeError(
-            f"the rows have no column {', '.join(lacking)}: choose apart and within from"
-            f" {', '.join(map(str, rows.columns))}"
+            f"the rows have no column {', '.join(lacking)}: choose apart and within from "
+            f"{', '.join(map(str, rows.columns))}"
         )
     if not len(rows):
         raise EpisodeError(
@@ -266,77 +289,48 @@ def _check_rows(rows: pd.DataFrame, labels: list[str], plan: EpisodePlan) -> Non
         )
     if foreign := sorted(set(rows["emotion"]) - set(labels)):
         raise EpisodeError(
-            f"the rows hold {', '.join(map(repr, foreign))}, which the labels lack: pass them"
-            " through select_emotions first"
+            f"the rows hold {', '.join(map(repr, foreign))}, which the labels lack: pass them "
+            "through select_emotions first"
         )
-    if rows["utt_id"].duplicated().any():
-        raise EpisodeError(
-            f"{rows.loc[rows['utt_id'].duplicated(), 'utt_id'].iloc[0]} stands twice in the rows:"
-            " give each utterance once"
-        )
-    for column in plan.apart:
-        unknown = (rows[column] == "").to_numpy()
-        if unknown.any():
+    twice = rows.loc[rows["utt_id"].duplicated(), "utt_id"]
+    if len(twice):
+        raise EpisodeError(f"{twice.iloc[0]} stands twice in the rows: give each utterance once")
+    for column in columns:
+        unknown = rows.loc[rows[column] == "", "utt_id"]
+        if len(unknown):
+            way_out = 'pass within="" or another column'
+            if column in plan.apart:
+                way_out = (
+                    f"without it {column}s cannot be kept apart, so pass apart=() and say so with "
+                    "the result"
+                )
             raise EpisodeError(
-                f"{unknown.sum()} of {len(rows)} utterances have no {column}, the first is"
-                f" {rows['utt_id'][unknown].iloc[0]}: without it {column}s cannot be kept apart, so"
-                " pass apart=() and say so with the result"
+                f"{len(unknown)} of {len(rows)} utterances have no {column}, the first is "
+                f"{unknown.iloc[0]}: {way_out}"
             )
-    if plan.within and (rows[plan.within] == "").any():
-        raise EpisodeError(
-            f"{(rows[plan.within] == '').sum()} of {len(rows)} utterances have no {plan.within}:"
-            ' pass within="" or another column'
-        )
-
-
-def _values(rows: pd.DataFrame, within: str) -> np.ndarray:
-    """The value of `within` of each row (a language without its country, so that en-GB and en-US
-    are one), "" for no column.
-    """
-    if not within:
-        return np.full(len(rows), "", dtype=object)
-    return (rows[within].str.split("-").str[0] if within == "language" else rows[within]).to_numpy()
 
 
 def episodes_table(
-    rows: pd.DataFrame,
-    episodes: Sequence[Episode],
-    seed: int,
-    fold: str,
-    training: pd.DataFrame | None = None,
+    rows: pd.DataFrame, episodes: Sequence[Episode], seed: int, fold: str
 ) -> pd.DataFrame:
-    """The episodes as split rows (folds.SPLIT_COLUMNS): roles support and query, `task` the number
-    of the episode, draw 0.
+    """The episodes as rows of a split.
 
-    training: a split whose train and valid rows of this seed and fold stand before them (as task
-    -1; they count for every task of the fold), so that `folds.check_disjoint` sees all of it.
-    Raises EpisodeError where it has none.
+    Args:
+        rows: those that the episodes number.
+        episodes: of `EpisodePool`.
+        seed: they were drawn with.
+        fold: its name.
+
+    Returns:
+        A table of `folds.SPLIT_COLUMNS`: roles support and query, `task` the number of the
+        episode, draw 0.
     """
-    numbers = [part.ravel() for episode in episodes for part in (episode.support, episode.query)]
-    roles = [role for _ in episodes for role in ("support", "query")]
-    tasks = [episode.task for episode in episodes for _ in range(2)]
-    sizes, at = [len(part) for part in numbers], np.concatenate([np.zeros(0, dtype=int), *numbers])
-    table = pd.DataFrame(
-        {
-            "seed": seed,
-            "fold": str(fold),
-            "draw": 0,
-            "task": np.repeat(np.array(tasks, dtype=int), sizes),
-            "utt_id": rows["utt_id"].to_numpy()[at],
-            "speaker": speaker_keys(rows).to_numpy()[at],
-            "role": np.repeat(np.array(roles, dtype=object), sizes),
-        }
-    )[list(SPLIT_COLUMNS)]
-    if training is None:
-        return table
-    mine = training[
-        training["role"].isin(TRAINING_ROLES)
-        & (training["seed"] == seed)
-        & (training["fold"] == str(fold))
-    ]
-    if mine.empty:
-        raise EpisodeError(
-            f"the split has no training rows of seed {seed}, fold {fold}: give the split that was"
-            " made with this seed"
-        )
-    return pd.concat([mine[list(SPLIT_COLUMNS)].assign(task=-1), table], ignore_index=True)
+    places = [np.zeros(0, dtype=int)]
+    roles, tasks = [], []
+    for episode in episodes:
+        for role, part in (("support", episode.support), ("query", episode.query)):
+            places.append(part.ravel())
+            roles += [role] * part.size
+            tasks += [episode.task] * part.size
+    chosen = rows.iloc[np.concatenate(places)]
+    return split_rows(chosen, roles, seed=seed, fold=fold, task=tasks)

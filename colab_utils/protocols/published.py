@@ -1,14 +1,14 @@
-"""The published protocols as data: who trains and who is tested in the papers' tasks, and every
-deviation that we make.
+"""The published protocols as data: who trains and who is tested in the papers' tasks.
 
-`data_manifests/protocols/<name>.yaml` holds a protocol; its keys are the fields of Protocol and
-Task.
+With every deviation that we make. `data_manifests/protocols/<name>.yaml` holds a protocol; its keys
+are the fields of Protocol and Task.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import yaml
 
@@ -24,23 +24,30 @@ _RULES = {
 
 
 class ProtocolError(ValueError):
-    """A protocol that is not well made, or that cannot be built from the manifest at hand; one
-    sentence says why.
-    """
+    """A protocol that is not well made, or that cannot be built from the manifest at hand."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """One train/test arrangement.
+    """One train/test arrangement. Filters are `{column: values}`.
 
-    Filters are `{column: values}`; `within` stands for equal train and test filters.
-
-    folds: `by` speaker, session or film (each value a fold, or `number` groups of them) or "frozen"
-    (the target corpus' shipped folds); `both_sides`: a fold's units leave training too. holdout:
-    one fold that tests a `share` of the units. rest: what the tested corpus' other folds are
-    ("support" = where support sets may be drawn, or "unused"). valid: units of the training side
-    that validate: a `share` (`at_least` so many) or a `number`, `of_each` corpus, or the
-    `partner_by` session of the tested speaker. only_folds: report these alone.
+    Attributes:
+        name: of the task.
+        train: a filter, who trains.
+        test: a filter, who is tested. In a file `within` stands for equal filters.
+        emotions: the classes.
+        merge: what emotions are renamed to before; None leaves one out.
+        folds: `by` speaker, session or film (each value a fold, or `number` groups of them) or
+            "frozen" (the target corpus' shipped folds); `both_sides`: a fold's units leave
+            training too.
+        holdout: one fold that tests a `share` of the units.
+        valid: units of the training side that validate: a `share` (`at_least` so many) or a
+            `number`, `of_each` corpus, or the `partner_by` session of the tested speaker.
+        rest: what the tested corpus' other folds are: "support" (support sets may be drawn from
+            them) or "unused".
+        only_folds: report these alone.
+        allow_group_overlap: the protocol's group may stand on both sides, as published.
+        note: for a reader.
     """
 
     name: str
@@ -69,11 +76,23 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """A paper's tasks: `group` (speaker or film) never stands on both sides; `expected` holds, for
-    each corpus, the number of utterances after the choice of emotions with its confidence ("V"
-    verified, "R" recalled); `absent` names emotions that a corpus does not have. `published`: the
-    paper's figures: `metric`, `note`, and `values`, {task: {method: figure, or {k: figure}}} in per
-    cent.
+    """A paper's tasks.
+
+    Attributes:
+        name: of the file.
+        title: what it is.
+        source: the paper or code.
+        metric: what the paper reports.
+        group: speaker or film: never on both sides.
+        tasks: {name: Task}.
+        expected: for each corpus, the number of `utterances` after the choice of emotions, with
+            its `confidence` ("V" verified, "R" recalled).
+        absent: emotions that a corpus does not have.
+        settings: of the paper's method.
+        published: the paper's figures: `metric`, `note`, and `values`, {task: {method: figure, or
+            {k: figure}}} in per cent.
+        deviations: what we do otherwise, a sentence each.
+        disagreements: where the source disagrees with itself.
     """
 
     name: str
@@ -90,68 +109,45 @@ class Protocol:
     disagreements: tuple[str, ...] = ()
 
     def describe(self) -> str:
-        """The whole protocol for a reader: classes, tasks, folds, counts, metric, every deviation
-        and every disagreement in the source.
+        """The whole protocol for a reader, as YAML: tasks, folds, counts, metric, deviations.
+
+        Example:
+            >>> print(load_protocol("emofsl").describe())
         """
-        lines = [
-            self.title,
-            f"source: {self.source}",
-            f"metric: {self.metric}",
-            f"never on both sides: {self.group}",
-        ]
-        lines += (
-            [f"settings: {', '.join(f'{key} {value}' for key, value in self.settings.items())}"]
-            if self.settings
-            else []
+        content = _without_empty(dataclasses.asdict(self))
+        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=10_000)
+
+    def similar_task(
+        self, name: str, train: Sequence[str], test: Sequence[str], **rules: Any
+    ) -> Task:
+        """A task of other corpora with the emotions and merging of this protocol.
+
+        Args:
+            name: of the task.
+            train: corpora that train.
+            test: corpora that are tested.
+            **rules: further fields of the task.
+        """
+        first = next(iter(self.tasks.values()))
+        return Task(
+            name=name,
+            train={"corpus": list(train)},
+            test={"corpus": list(test)},
+            emotions=first.emotions,
+            merge=first.merge,
+            **rules,
         )
-        counts = [
-            f"{corpus} {one['utterances']}{' (recalled)' if one['confidence'] == 'R' else ''}"
-            for corpus, one in self.expected.items()
-        ]
-        lines += [f"utterances after the choice of emotions: {', '.join(counts)}"] if counts else []
-        lines += [f"{corpus} has no {', '.join(names)}" for corpus, names in self.absent.items()]
-        lines += ["tasks:", *(f"  {describe_task(task)}" for task in self.tasks.values())]
-        for heading, items in (
-            ("our deviations:", self.deviations),
-            ("where the source disagrees with itself:", self.disagreements),
-        ):
-            lines += [heading, *(f"  - {item}" for item in items)] if items else []
-        return "\n".join(lines)
 
 
-def describe_task(task: Task) -> str:
-    """One line: who trains, who is tested, in which folds, with which emotions."""
-
-    def side(rows: Mapping) -> str:
-        extra = [f"{'/'.join(values)}" for column, values in rows.items() if column != "corpus"]
-        return " + ".join(rows["corpus"]) + (f" ({', '.join(extra)})" if extra else "")
-
-    who = (
-        f"within {side(task.train)}" if task.within else f"{side(task.train)} -> {side(task.test)}"
-    )
-    by, number = task.folds.get("by"), task.folds.get("number")
-    how = (
-        [
-            (
-                f"{number} folds of {by}s"
-                if number
-                else "the corpus' frozen folds"
-                if by == "frozen"
-                else f"leave one {by} out"
-            )
-        ]
-        if by
-        else []
-    )
-    how += (
-        [f"{task.holdout['share']:.0%} of the {task.holdout['unit']}s tested"]
-        if task.holdout
-        else []
-    )
-    how += [f"only {', '.join(task.only_folds)}"] if task.only_folds else []
-    merged = [f"{old} as {new}" if new else f"no {old}" for old, new in task.merge.items()]
-    text = f"{task.name}: {who}; {'; '.join([*how, ', '.join(task.emotions), *merged])}"
-    return text + (f". {task.note}" if task.note else "")
+def _without_empty(content: Any) -> Any:
+    """A mapping without what is empty in it, on every level; anything else as it is."""
+    if not isinstance(content, Mapping):
+        return content
+    kept = {}
+    for key, value in content.items():
+        if value not in ({}, (), "", False):
+            kept[key] = _without_empty(value)
+    return kept
 
 
 def protocol_names() -> list[str]:
@@ -162,7 +158,18 @@ def protocol_names() -> list[str]:
 def load_protocol(name: str) -> Protocol:
     """Read `data_manifests/protocols/<name>.yaml`.
 
-    Raises ProtocolError for an unknown name (listing the known) and a file that is not well made.
+    Args:
+        name: one of `protocol_names`.
+
+    Returns:
+        The protocol.
+
+    Raises:
+        ProtocolError: an unknown name (the known are listed), and a file that is not well made.
+
+    Example:
+        >>> list(load_protocol("emofsl").tasks)
+        ['I-R', 'I-M', 'R-M', 'R-I', 'M-I', 'M-R']
     """
     if name not in protocol_names():
         raise ProtocolError(f"unknown protocol {name!r}; known: {', '.join(protocol_names())}")
@@ -170,41 +177,33 @@ def load_protocol(name: str) -> Protocol:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
         shared = {key: content.pop(key) for key in ("emotions", "merge") if key in content}
-        tasks = {
-            str(one): _read_task(str(one), {**shared, **rules})
-            for one, rules in content.pop("tasks").items()
-        }
-        lists = {key: tuple(content.pop(key, ())) for key in ("deviations", "disagreements")}
-        if broken := [
-            item for items in lists.values() for item in items if not isinstance(item, str)
-        ]:
-            raise TypeError(f"{broken[0]} is not text: put it in quotes")
-        return Protocol(name=name, tasks=tasks, **lists, **content)
+        tasks = {}
+        for one, rules in content.pop("tasks").items():
+            tasks[str(one)] = _read_task(str(one), {**shared, **rules})
+        for key in ("deviations", "disagreements"):
+            content[key] = tuple(content.get(key, ()))
+            for item in content[key]:
+                if not isinstance(item, str):
+                    raise TypeError(f"{item} is not text: put it in quotes")
+        return Protocol(name=name, tasks=tasks, **content)
     except (yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
         raise ProtocolError(f"{file}: not a protocol ({type(error).__name__}: {error})") from error
 
 
-def _read_task(name: str, rules: dict) -> Task:
+def _read_task(name: str, rules: dict[str, Any]) -> Task:
     """A Task from its YAML mapping.
 
     Raises ProtocolError for a filter, rule, corpus or emotion that does not exist.
     """
-    rules = dict(rules)
-    if within := rules.pop("within", None):
-        rules.update(train=within, test=within)
-    task = Task(
-        name=name,
-        **{
-            **rules,
-            "emotions": tuple(rules["emotions"]),
-            "only_folds": tuple(rules.get("only_folds", ())),
-        },
-    )
+    if "within" in rules:
+        rules["train"] = rules["test"] = rules.pop("within")
+    rules["emotions"] = tuple(rules["emotions"])
+    rules["only_folds"] = tuple(rules.get("only_folds", ()))
+    task = Task(name=name, **rules)
     strange = {*task.train, *task.test} - _FILTERS
-    strange |= {
-        f"{rule}.{key}" for rule, keys in _RULES.items() for key in set(getattr(task, rule)) - keys
-    }
     strange |= {*task.emotions, *task.merge} - set(CANONICAL)
+    for rule, keys in _RULES.items():
+        strange |= {f"{rule}.{key}" for key in set(getattr(task, rule)) - keys}
     if strange:
         raise ProtocolError(f"task {name}: unknown {', '.join(sorted(strange))}")
     for corpus in task.corpora:

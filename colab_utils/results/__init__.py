@@ -1,0 +1,1 @@
+"""Predictions -> rates -> intervals -> tables and comparisons; run folders."""

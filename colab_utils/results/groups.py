@@ -15,114 +15,127 @@ from colab_utils.results.runs import Run, load_run, runs_table
 from colab_utils.results.tables import methods_table
 from colab_utils.settings import setting
 
-_HASH = re.compile(r"-[0-9a-f]{12}$")
+_TESTED = ["utt_id", "corpus", "speaker", "true"]  # what makes the question of a run
 
 
 def comparable_runs(root: str | os.PathLike, progress: bool = True) -> dict[str, dict[str, Run]]:
-    """Finished runs below `root`/runs that tested the same utterances with the same emotions:
-    {question: {name: run}}.
+    """Finished runs that tested the same utterances with the same emotions.
 
-    A question is named by its corpora, emotions and number of utterances; those with most runs come
-    first. A run is named by its folder, with as many digits of its hash as tell it from others of
-    the same name. Shots, settings, features and seeds may differ: that is what is compared. Folders
-    that cannot be read are printed and left out, as `runs_table` does.
+    Shots, settings, features and seeds may differ: that is what is compared.
+
+    Args:
+        root: the workspace, which holds runs/.
+        progress: whether a bar is shown.
+
+    Returns:
+        {question: {name: run}}. A question is named by its corpora, emotions and number of
+        utterances; those with most runs come first. A run is named by its folder, with as many
+        digits of its hash as tell it from others of the same name. Folders that cannot be read are
+        printed and left out, as `runs_table` does.
+
+    Example:
+        questions = comparable_runs("out")
     """
     table = runs_table(root)
-    found: dict[str, list[tuple[Run, str]]] = {}
-    for folder in progress_bar(
-        table.loc[table["done"], "folder"], desc="runs", disable=not progress, leave=False
-    ):
+    finished = table.loc[table["done"], "folder"]
+    runs_of: dict[str, list[Run]] = {}
+    title_of: dict[str, str] = {}
+    for folder in progress_bar(finished, desc="runs", disable=not progress, leave=False):
         run = load_run(folder)
-        tested = (
-            pd.read_csv(
-                run.path / "predictions.csv",
-                usecols=["utt_id", "corpus", "speaker", "true"],
-                dtype=str,
-                keep_default_na=False,
-            )
-            .drop_duplicates()
-            .sort_values("utt_id")
+        tested = pd.read_csv(
+            run.path / "predictions.csv", usecols=_TESTED, dtype=str, keep_default_na=False
         )
+        tested = tested[_TESTED].drop_duplicates().sort_values("utt_id")
         labels = run.metrics["labels"]
         key = files.short_hash([labels, tested.to_numpy().tolist()])
-        title = (
+        title_of[key] = (
             f"{_corpora(tested['corpus'])}, {len(labels)} emotions, {tested['utt_id'].nunique()}"
             " utterances"
         )
-        found.setdefault(key, []).append((run, title))
-    questions = sorted(found.values(), key=lambda runs: (-len(runs), runs[0][1]))
-    titles = _apart([runs[0][1] for runs in questions])
-    return {
-        title: _named([run for run, _ in runs])
-        for title, runs in zip(titles, questions, strict=True)
-    }
+        runs_of.setdefault(key, []).append(run)
+    questions = sorted(runs_of, key=lambda key: (-len(runs_of[key]), title_of[key]))
+    titles = [title_of[key] for key in questions]
+    found = {}
+    for place, key in enumerate(questions):
+        title = titles[place]
+        # Other emotions, or other clips, of the same corpora.
+        if titles.count(title) > 1:
+            title = f"{title} ({titles[:place].count(title) + 1})"
+        found[title] = _named(runs_of[key])
+    return found
 
 
 def _corpora(names: Iterable[str]) -> str:
-    """Corpora in one word; domains of one corpus (synthetic-phone, ...) go by its name where there
-    are several.
-    """
+    """Corpora in one word, as domains of one (synthetic-phone, ...) where there are several."""
     names = sorted(set(names))
-    return "+".join(names if len(names) < 3 else sorted({name.split("-")[0] for name in names}))
-
-
-def _apart(titles: list[str]) -> list[str]:
-    """Titles, with a number behind those that occur twice (other emotions, or other clips)."""
-    return [
-        title if titles.count(title) == 1 else f"{title} ({titles[:place].count(title) + 1})"
-        for place, title in enumerate(titles)
-    ]
+    if len(names) > 2:
+        names = sorted({name.split("-")[0] for name in names})
+    return "+".join(names)
 
 
 def _named(runs: list[Run]) -> dict[str, Run]:
     """Runs by folder name, without the hash where that is enough to tell them apart."""
-    stems = [_HASH.sub("", run.path.name) for run in runs]
-    for digits in (0, 4, 12):
-        names = [
-            stem if stems.count(stem) == 1 else f"{stem} {run.path.name[-12:][:digits]}".strip()
-            for run, stem in zip(runs, stems, strict=True)
-        ]
-        if len(set(names)) == len(names):
+    stems = [re.sub(r"-[0-9a-f]{12}$", "", run.path.name) for run in runs]
+    found = {}
+    for digits in (4, 12):
+        for run, stem in zip(runs, stems, strict=True):
+            mark = f" {run.path.name[-12:][:digits]}"
+            found[stem if stems.count(stem) == 1 else stem + mark] = run
+        if len(found) == len(runs):
             break
-    return dict(sorted(zip(names, runs, strict=True)))
-
-
-def common_words(names: list[str]) -> str:
-    """What all names begin with, up to a dash: it need not be said again in a figure. "" for fewer
-    than two names.
-    """
-    if len(names) < 2:
-        return ""
-    shared = os.path.commonprefix(names)
-    return shared[: shared.rfind("-") + 1]
+        found.clear()
+    return dict(sorted(found.items()))
 
 
 def chosen_runs(runs: Mapping[str, Run], words: str = "", most: int = 8) -> dict[str, Run]:
-    """Up to `most` of the runs, the highest UAR first, in whose names every one of the `words`
-    begins a part (5shot is in EMOFSL-5shot and not in EMOFSL-15shot); a word with a "-" before it
-    begins none. Raises ValueError, which lists names there are, where none is left.
+    """The best of the runs whose names hold some words.
+
+    Args:
+        runs: by name.
+        words: each begins a part of the name (5shot is in EMOFSL-5shot and not in EMOFSL-15shot);
+            a word with a "-" before it begins none.
+        most: how many at most.
+
+    Returns:
+        Runs by name, the highest UAR first.
+
+    Raises:
+        ValueError: none is left; lists names that there are.
     """
-
-    def holds(name: str, word: str) -> bool:
-        return (
-            re.search(rf"(^|[-+ ]){re.escape(word.removeprefix('-'))}", name) is not None
-        ) != word.startswith("-")
-
-    kept = {
-        name: run for name, run in runs.items() if all(holds(name, word) for word in words.split())
-    }
+    kept = {name: run for name, run in runs.items() if _holds(name, words)}
     if not kept:
+        more = " ..." if len(runs) > 8 else ""
         raise ValueError(
-            f"no run's name holds {words!r}: there are"
-            f" {', '.join(list(runs)[:8])}{' ...' if len(runs) > 8 else ''}"
+            f"no run's name holds {words!r}: there are {', '.join(list(runs)[:8])}{more}"
         )
-    return dict(sorted(kept.items(), key=lambda one: -one[1].metrics["uar"])[:most])
+    best = sorted(kept.items(), key=lambda one: -one[1].metrics["uar"])
+    return dict(best[:most])
+
+
+def _holds(name: str, words: str) -> bool:
+    """Whether each word begins a part of `name`, or none where a "-" stands before it."""
+    for word in words.split():
+        wanted = not word.startswith("-")
+        begins = rf"(^|[-+ ]){re.escape(word.removeprefix('-'))}"
+        if bool(re.search(begins, name)) != wanted:
+            return False
+    return True
 
 
 def choices(
     questions: Iterable[str], words: str = "", most: int = 6, against: str = ""
 ) -> dict[str, Any]:
-    """What a panel lets choose: the question, the runs, and against which one of them."""
+    """What a panel lets choose: the question, the runs, and against which one of them.
+
+    Args:
+        questions: of `comparable_runs`.
+        words: see `chosen_runs`.
+        most: see `chosen_runs`.
+        against: name of the run that differences are to; "": the best.
+
+    Returns:
+        {name: field} for `panel.Panel`.
+    """
     titles = tuple(questions)
     told = "words that the names hold, such as head 5shot; with a - before it: do not hold"
     return {
@@ -145,14 +158,20 @@ def compared(
     Args:
         questions: of `comparable_runs`.
         question: which one.
-        words, most: see `chosen_runs`.
+        words: see `chosen_runs`.
+        most: see `chosen_runs`.
         against: name of the run that differences are to; "": the best.
 
+    Returns:
+        The runs, the best first, and the table.
+
     Raises:
-        ValueError: where no run is left.
-        PredictionError: where `against` is not among them.
+        ValueError: no run is left.
+        PredictionError: `against` is not among them.
     """
     runs = chosen_runs(questions[question], words, most)
-    same = common_words(list(runs))
-    runs = {name.removeprefix(same): run for name, run in runs.items()}
-    return runs, methods_table(runs, against.removeprefix(same) or next(iter(runs)))
+    # What all names begin with, up to a dash, need not be said again in a figure.
+    shared = os.path.commonprefix(list(runs)) if len(runs) > 1 else ""
+    shared = shared[: shared.rfind("-") + 1]
+    runs = {name.removeprefix(shared): run for name, run in runs.items()}
+    return runs, methods_table(runs, against.removeprefix(shared) or next(iter(runs)))

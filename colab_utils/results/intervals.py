@@ -1,5 +1,4 @@
-"""The interval of a rate: bootstrap replicates that resample speakers first, then tasks, draws and
-seeds.
+"""The interval of a rate: bootstrap replicates that resample speakers, tasks, draws and seeds.
 
 Tasks redrawn from six speakers are not 600 independent facts: what generalises to the next speaker
 is how much speakers differ. Each factor is resampled on its own level and the weights multiply
@@ -11,7 +10,7 @@ narrow an interval.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -21,14 +20,19 @@ from colab_utils.results import rates
 
 STEP_INTERVAL = "95 % interval over tasks: this corpus, these speakers"
 FEW_SPEAKERS = 10  # below this an interval over speakers says little
-# each has a random stream of its own, so two methods share their speakers
+# Each has a random stream of its own, so that two methods share their speakers.
 FACTORS = ("unit", "task", "draw", "seed")
-_BLOCK = 20_000_000  # float64 values held at once (160 MB)
+_BLOCK = 100  # replicates computed at once
 
 
 def resampling_units(predictions: pd.DataFrame) -> tuple[pd.Series, str]:
-    """The unit of each prediction and what it is: "corpus/speaker", or the utt_id where any speaker
-    is unknown ("utterance").
+    """What the bootstrap resamples first: speakers, or utterances where a speaker is unknown.
+
+    Args:
+        predictions: a table of `results.predictions`.
+
+    Returns:
+        "corpus/speaker" of each prediction and "speaker", or its utt_id and "utterance".
     """
     if (predictions["speaker"] == "").any():
         return predictions["utt_id"], "utterance"
@@ -36,100 +40,114 @@ def resampling_units(predictions: pd.DataFrame) -> tuple[pd.Series, str]:
 
 
 def resample_weights(number: int, n_boot: int, ci_seed: int, factor: str) -> np.ndarray:
-    """How often each of `number` levels of a factor is picked in each replicate: int32 (n_boot,
-    number), rows sum to `number`.
+    """How often each level of a factor is picked in each replicate.
+
+    Args:
+        number: of levels; one is picked once each time.
+        n_boot: of replicates.
+        ci_seed: the seed.
+        factor: one of FACTORS.
+
+    Returns:
+        int32 (n_boot, number); rows sum to `number`.
     """
-    if number == 1:
-        return np.ones((n_boot, 1), dtype=np.int32)
-    rng = np.random.default_rng((ci_seed, FACTORS.index(factor)))
-    weights = np.empty((n_boot, number), dtype=np.int32)
-    step = max(1, _BLOCK // (4 * number))
-    for first in range(0, n_boot, step):
-        rows = min(step, n_boot - first)
-        picks = rng.integers(0, number, size=(rows, number)) + number * np.arange(rows)[:, None]
-        weights[first : first + rows] = np.bincount(picks.ravel(), minlength=rows * number).reshape(
-            rows, number
-        )
+    weights = np.ones((n_boot, number), dtype=np.int32)
+    if number > 1:
+        rng = np.random.default_rng((ci_seed, FACTORS.index(factor)))
+        for replicate in weights:
+            picks = rng.integers(0, number, size=number)
+            replicate[:] = np.bincount(picks, minlength=number)
     return weights
 
 
 def uar_replicates(
     predictions: pd.DataFrame, labels: Sequence[str], n_boot: int, ci_seed: int
 ) -> np.ndarray:
-    """Bootstrap replicates of the UAR (pooled within a (seed, draw), averaged over these): float64
-    (n_boot,), same seed, same values.
+    """Bootstrap replicates of the UAR (pooled within a (seed, draw), averaged over these).
 
     Tables with the same units, tasks, draws and seeds are resampled alike, which makes the
-    difference of two such arrays a paired bootstrap. A replicate without any picked (seed, draw) of
-    an incomplete grid is NaN. Time grows with units x labels^2 x n_boot.
+    difference of two such arrays a paired bootstrap. Time grows with units x labels^2 x n_boot.
+
+    Args:
+        predictions: a table of `results.predictions`.
+        labels: the emotions in a fixed order.
+        n_boot: of replicates.
+        ci_seed: same seed, same values.
+
+    Returns:
+        float64 (n_boot,); NaN for a replicate without any picked (seed, draw) of an incomplete
+        grid.
     """
-    codes = {"unit": resampling_units(predictions)[0].factorize(sort=True)[0]}
-    codes |= {name: predictions[name].factorize(sort=True)[0] for name in ("task", "draw", "seed")}
-    sizes = {name: int(code.max()) + 1 for name, code in codes.items()}
-    weights = {name: resample_weights(sizes[name], n_boot, ci_seed, name) for name in FACTORS}
+    factors = predictions.assign(unit=resampling_units(predictions)[0])
+    codes, weights = pd.DataFrame(), {}
+    for name in FACTORS:
+        codes[name], levels = factors[name].factorize(sort=True)
+        weights[name] = resample_weights(len(levels), n_boot, ci_seed, name)
     index = pd.Index(list(labels))
-    answer = index.get_indexer(predictions["true"]) * len(index) + index.get_indexer(
-        predictions["pred"]
-    )
-    total, mass = np.zeros(n_boot), np.zeros(n_boot)
-    for seed, draw in sorted(set(zip(codes["seed"].tolist(), codes["draw"].tolist(), strict=True))):
-        here = (codes["seed"] == seed) & (codes["draw"] == draw)
-        cell = _Cell(codes["task"][here], codes["unit"][here], answer[here], len(index))
-        values = np.concatenate(
-            [rates.uar(block) for block in cell.resampled(weights["task"], weights["unit"])]
-        )
+    true = index.get_indexer(predictions["true"])
+    codes["answer"] = true * len(index) + index.get_indexer(predictions["pred"])
+    total = np.zeros(n_boot)
+    mass = np.zeros(n_boot)
+    for (seed, draw), rows in codes.groupby(["seed", "draw"]):
+        values = _replicates_of_cell(rows, len(index), weights["task"], weights["unit"])
         share = weights["seed"][:, seed] * weights["draw"][:, draw] * ~np.isnan(values)
-        total, mass = total + share * np.nan_to_num(values), mass + share
-    return np.divide(total, mass, out=np.full(n_boot, np.nan), where=mass > 0)
+        total += share * np.nan_to_num(values)
+        mass += share
+    return rates.ratio(total, mass)
 
 
-class _Cell:
-    """The distinct (task, unit, answer) entries of one (seed, draw) and how many predictions each
-    stands for.
+def _replicates_of_cell(
+    rows: pd.DataFrame, n_labels: int, tasks: np.ndarray, units: np.ndarray
+) -> np.ndarray:
+    """The UAR of one (seed, draw) in every replicate, NaN where none of it is picked.
+
+    rows: codes of task, unit and answer; tasks (n_boot, tasks) and units (n_boot, units): how often
+    each is picked.
     """
+    entries = rows.value_counts(["task", "unit", "answer"]).reset_index(name="number")
+    few_units = units.shape[1] * n_labels**2 < len(entries)
+    pool = _by_task if few_units else _by_entry
+    values = np.empty(len(units))
+    for first in range(0, len(units), _BLOCK):
+        block = slice(first, first + _BLOCK)
+        counts = pool(entries, n_labels**2, tasks[block].astype(float), units[block].astype(float))
+        values[block] = rates.uar(counts.reshape(-1, n_labels, n_labels))
+    return values
 
-    def __init__(self, task: np.ndarray, unit: np.ndarray, answer: np.ndarray, n_labels: int):
-        entries, self.number = np.unique(np.stack([task, unit, answer]), axis=1, return_counts=True)
-        self.task, self.unit, self.answer = entries
-        self.n_labels = n_labels
 
-    def resampled(self, tasks: np.ndarray, units: np.ndarray) -> Iterator[np.ndarray]:
-        """Confusion counts in every replicate, in blocks of float64 (replicates, labels, labels).
+def _by_task(
+    entries: pd.DataFrame, n_answers: int, tasks: np.ndarray, units: np.ndarray
+) -> np.ndarray:
+    """Resampled counts (replicates, answers), tasks first: for many tasks of few speakers."""
+    n_units = units.shape[1]
+    places = (entries["task"], entries["unit"] * n_answers + entries["answer"])
+    shape = (tasks.shape[1], n_units * n_answers)
+    of_task = sparse.csr_array((entries["number"], places), shape=shape)
+    of_unit = (tasks @ of_task).reshape(-1, n_units, n_answers)
+    return np.einsum("bu,bua->ba", units, of_unit)
 
-        tasks, units: how often each is picked, (replicates, tasks) and (replicates, units). Tasks
-        are summed first where that is less work than going through every entry (many tasks of few
-        speakers).
-        """
-        width = units.shape[1] * self.n_labels**2
-        few = width < len(self.number)
-        if few:
-            by_task = sparse.csr_array(
-                (self.number, (self.task, self.unit * self.n_labels**2 + self.answer)),
-                shape=(tasks.shape[1], width),
-            )
-        else:
-            of_answer = np.eye(self.n_labels**2)[self.answer] * self.number[:, None]
-        step = max(1, _BLOCK // (width if few else len(self.number)))
-        for first in range(0, len(units), step):
-            task, unit = (
-                weights[first : first + step].astype(np.float64) for weights in (tasks, units)
-            )
-            if few:
-                pooled = (
-                    unit[:, None, :] @ (task @ by_task).reshape(len(unit), unit.shape[1], -1)
-                )[:, 0]
-            else:
-                pooled = (
-                    unit[:, self.unit]
-                    if tasks.shape[1] == 1
-                    else task[:, self.task] * unit[:, self.unit]
-                ) @ of_answer
-            yield pooled.reshape(-1, self.n_labels, self.n_labels)
+
+def _by_entry(
+    entries: pd.DataFrame, n_answers: int, tasks: np.ndarray, units: np.ndarray
+) -> np.ndarray:
+    """Resampled counts (replicates, answers), entry by entry."""
+    number = entries["number"].to_numpy()
+    of_answer = np.eye(n_answers)[entries["answer"]] * number[:, None]
+    picked = tasks[:, entries["task"]] * units[:, entries["unit"]]
+    return picked @ of_answer
 
 
 def row_weights(rows: pd.DataFrame, units: Sequence[str], n_boot: int, ci_seed: int) -> np.ndarray:
-    """How often each row counts in each bootstrap replicate: float64 (n_boot, rows), the product of
-    the picks of its `units` (columns).
+    """How often each row counts in each bootstrap replicate.
+
+    Args:
+        rows: with a column for each of `units`.
+        units: the FACTORS that are resampled.
+        n_boot: of replicates.
+        ci_seed: their seed.
+
+    Returns:
+        float64 (n_boot, rows): the product of the picks of its units.
     """
     weights = np.ones((n_boot, len(rows)))
     for unit in units:
@@ -139,12 +157,18 @@ def row_weights(rows: pd.DataFrame, units: Sequence[str], n_boot: int, ci_seed: 
 
 
 def interval(replicates: np.ndarray) -> np.ndarray:
-    """The 2.5th and 97.5th percentile of bootstrap replicates (n_boot, columns): float64 (2,
-    columns); NaN where a column has no value.
+    """The 2.5th and 97.5th percentile of bootstrap replicates.
+
+    Args:
+        replicates: (n_boot, columns).
+
+    Returns:
+        float64 (2, columns); NaN where a column has no value.
     """
-    found = np.full((2, replicates.shape[1]), np.nan)
     there = ~np.isnan(replicates).all(axis=0)
-    found[:, there] = np.nanpercentile(replicates[:, there], [2.5, 97.5], axis=0)
+    values = replicates[:, there]
+    found = np.full((2, len(there)), np.nan)
+    found[:, there] = np.nanpercentile(values, [2.5, 97.5], axis=0)
     return found
 
 
@@ -179,5 +203,4 @@ def uar_interval(
     if number == 1:
         return None, unit, [*remarks, "no interval: one utterance"]
     replicates = uar_replicates(predictions, labels, n_boot, ci_seed)
-    limits = np.nanpercentile(replicates, [2.5, 97.5])
-    return [float(limit) for limit in limits], unit, remarks
+    return interval(replicates[:, None])[:, 0].tolist(), unit, remarks

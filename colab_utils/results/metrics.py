@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -22,30 +22,30 @@ from colab_utils.results.rates import confusion, macro_f1, recalls, uar, wa
 def cell_counts(
     predictions: pd.DataFrame, labels: Sequence[str], by: Sequence[str] = ("seed", "draw")
 ) -> np.ndarray:
-    """Counts of each group of `by`, int64 (groups, labels, labels), groups in sorted order;
-    default: the (seed, draw) cells.
+    """Confusion counts of each group of predictions.
+
+    Args:
+        predictions: a table of `results.predictions`.
+        labels: the emotions in a fixed order.
+        by: the columns that make a group.
+
+    Returns:
+        int64 (groups, labels, labels), groups in sorted order.
+
+    Raises:
+        PredictionError: no predictions, a label that is not in `labels`.
     """
-    groups = predictions.groupby(list(by), sort=True)
-    return np.stack([confusion(part["true"], part["pred"], labels) for _, part in groups])
+    if predictions.empty:
+        raise PredictionError("there are no predictions to evaluate")
+    counts = []
+    for _, part in predictions.groupby(list(by), sort=True):
+        counts.append(confusion(part["true"], part["pred"], labels))
+    return np.stack(counts)
 
 
-def per_speaker(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
-    """One row a speaker: corpus, speaker, n (predictions), uar, wa; averaged over the (seed, draw)
-    cells, fractions.
-    """
-    rows = []
-    for (corpus, speaker), part in predictions.groupby(["corpus", "speaker"], sort=True):
-        counts = cell_counts(part, labels)
-        rows.append(
-            {
-                "corpus": corpus,
-                "speaker": speaker,
-                "n": len(part),
-                "uar": float(np.mean(uar(counts))),
-                "wa": float(np.mean(wa(counts))),
-            }
-        )
-    return pd.DataFrame(rows, columns=["corpus", "speaker", "n", "uar", "wa"])
+def mean_rate(rate: Callable[[np.ndarray], np.ndarray], counts: np.ndarray) -> float:
+    """The mean of a rate such as `rates.uar` over counts (groups, labels, labels)."""
+    return float(np.mean(rate(counts)))
 
 
 def summarise(
@@ -61,78 +61,123 @@ def summarise(
 ) -> dict:
     """Everything in metrics.json, as plain JSON values; rates are fractions.
 
-    n_boot: resamples of the 95 % interval (0: none); ci_seed: their seed. preset,
-    speaker_independence and notes are carried along; what the numbers themselves call for (an
-    absent label, few or unknown speakers) is added to the notes.
-    chance: the rate of guessing where fewer labels compete than `labels` has, such as 1/3 in 3-way
-    tasks over six emotions; `majority` is then counted within each task, too. Default: one over the
-    number of labels that occur. Raises PredictionError.
+    Args:
+        predictions: a table of `results.predictions`.
+        labels: the emotions in a fixed order.
+        n_boot: resamples of the 95 % interval; 0: none.
+        ci_seed: their seed.
+        preset: carried along.
+        speaker_independence: carried along.
+        notes: carried along; what the numbers call for (an absent label, few speakers) is added.
+        chance: the rate of guessing where fewer labels compete than occur, such as 1/3 in 3-way
+            tasks over six emotions; `majority` is then counted within each task, too.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        PredictionError: a table without rows or that `validate` refuses, a chance that is no rate.
     """
     table = validate(predictions, labels)
-    if table.empty:
-        raise PredictionError("there are no predictions to evaluate")
-    if chance is not None and not 0 < chance <= 1:
-        raise PredictionError(
-            f"chance = {chance}: a rate above 0 and up to 1 is needed, such as 1 / ways"
-        )
-    labels = list(labels)
     cells = cell_counts(table, labels)
     interval, unit, remarks = uar_interval(table, labels, n_boot, ci_seed)
-    recall = recalls(cells)
-    occurs = ~np.isnan(recall).all(axis=0)
-    absent = [label for label, there in zip(labels, occurs, strict=True) if not there]
+    recall_of = _mean_recalls(cells, labels)
+    absent = [label for label, recall in recall_of.items() if recall is None]
     if absent:
         remarks.append(f"no true utterance of {', '.join(absent)}: left out of the means")
-    known = table.loc[table["speaker"] != "", ["corpus", "speaker"]].drop_duplicates()
-    total = cells.sum(axis=0)
-    within = (
-        total[None]
-        if chance is None
-        else cell_counts(table, labels, ("seed", "fold", "draw", "task"))
-    )
     return {
-        "uar": float(np.mean(uar(cells))),
+        "uar": mean_rate(uar, cells),
         "uar_ci95": interval,
         "ci_unit": unit,
         "ci_seed": int(ci_seed),
         "n_boot": int(n_boot),
-        "wa": float(np.mean(wa(cells))),
-        "macro_f1": float(np.mean(macro_f1(cells))),
-        "per_class_recall": {
-            label: float(np.nanmean(recall[:, i])) if occurs[i] else None
-            for i, label in enumerate(labels)
-        },
-        "fold_mean_uar": float(np.mean(uar(cell_counts(table, labels, ("seed", "draw", "fold"))))),
-        "labels": labels,
+        "wa": mean_rate(wa, cells),
+        "macro_f1": mean_rate(macro_f1, cells),
+        "per_class_recall": recall_of,
+        "fold_mean_uar": mean_rate(uar, cell_counts(table, labels, ("seed", "draw", "fold"))),
+        "labels": list(labels),
         "labels_absent": absent,
-        "chance": 1.0 / int(occurs.sum()) if chance is None else float(chance),
+        "chance": _chance(chance, len(labels) - len(absent)),
         "chance_given": chance is not None,
-        "majority": float(within.sum(axis=2).max(axis=1).sum() / total.sum()),
-        "n": len(table),
-        "n_utterances": int(table["utt_id"].nunique()),
-        "n_speakers": len(known),
-        "n_folds": int(table["fold"].nunique()),
-        "n_draws": int(table["draw"].nunique()),
-        "n_tasks": int(table["task"].nunique()),
-        "seeds": sorted({int(s) for s in table["seed"]}),
-        "confusion": total.tolist(),
+        "majority": _majority(table, within_tasks=chance is not None),
+        **_about(table),
+        "confusion": cells.sum(axis=0).tolist(),
         "method": sorted(set(table["method"])),
         "rule": sorted(set(table["rule"])),
         "preset": preset,
         "speaker_independence": speaker_independence,
-        "notes": [*dict.fromkeys([*notes, *remarks])],
+        "notes": list(dict.fromkeys([*notes, *remarks])),
+    }
+
+
+def _mean_recalls(cells: np.ndarray, labels: Sequence[str]) -> dict[str, float | None]:
+    """The recall of each label, averaged over cells; None where it does not occur in truth."""
+    found = {}
+    for label, values in zip(labels, recalls(cells).T, strict=True):
+        occurs = not np.isnan(values).all()
+        found[label] = float(np.nanmean(values)) if occurs else None
+    return found
+
+
+def _chance(given: float | None, n_occurring: int) -> float:
+    """The rate of guessing: as given, else one over the labels that occur."""
+    if given is None:
+        return 1 / n_occurring
+    if not 0 < given <= 1:
+        raise PredictionError(
+            f"chance = {given}: a rate above 0 and up to 1 is needed, such as 1 / ways"
+        )
+    return float(given)
+
+
+def _majority(table: pd.DataFrame, within_tasks: bool) -> float:
+    """The accuracy of always naming the commonest label, of all or of each task."""
+    if not within_tasks:
+        commonest = table["true"].value_counts().max()
+    else:
+        task = ["seed", "fold", "draw", "task"]
+        of_label = table.groupby([*task, "true"]).size()
+        commonest = of_label.groupby(task).max().sum()
+    return float(commonest / len(table))
+
+
+def _about(table: pd.DataFrame) -> dict:
+    """How many there are of what."""
+    known = table[table["speaker"] != ""]
+    return {
+        "n": len(table),
+        "n_utterances": table["utt_id"].nunique(),
+        "n_speakers": len(known[["corpus", "speaker"]].drop_duplicates()),
+        "n_folds": table["fold"].nunique(),
+        "n_draws": table["draw"].nunique(),
+        "n_tasks": table["task"].nunique(),
+        "seeds": sorted(set(table["seed"].tolist())),
     }
 
 
 def recompute(run_folder: str | os.PathLike) -> dict:
-    """Make metrics.json of a run again from its predictions.csv; labels, seeds, notes and a given
-    chance are those metrics.json states.
+    """Make metrics.json of a run again from its predictions.csv.
 
-    Anyone can compare the result with the stored file: they agree to 1e-12. Raises PredictionError
-    or ValueError naming the file.
+    Labels, seeds, notes and a given chance are those that metrics.json states. Anyone can compare
+    the result with the stored file: they agree to 1e-12.
+
+    Args:
+        run_folder: holds predictions.csv and metrics.json.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        PredictionError: predictions.csv cannot be used; names the file.
+        ValueError: metrics.json is torn; names the file.
+
+    Example:
+        recompute("out/runs/baselines/emodb-logmel-logistic-0123456789ab")["uar"]
     """
     folder = pathlib.Path(run_folder)
     stored = files.read_json(folder / "metrics.json")
+    # Files written before chance could be given lack `chance_given`.
+    chance = stored["chance"] if stored.get("chance_given") else None
     return summarise(
         read_predictions(folder / "predictions.csv"),
         stored["labels"],
@@ -141,5 +186,5 @@ def recompute(run_folder: str | os.PathLike) -> dict:
         preset=stored["preset"],
         speaker_independence=stored["speaker_independence"],
         notes=stored["notes"],
-        chance=stored["chance"] if stored.get("chance_given") else None,
+        chance=chance,
     )

@@ -1,6 +1,4 @@
-"""The table of predictions: the one file from which every metric, interval and figure of a run can
-be made again.
-"""
+"""The table of predictions: metrics, intervals and figures of a run follow from this one file."""
 
 from __future__ import annotations
 
@@ -13,48 +11,46 @@ import pandas as pd
 
 from colab_utils import files
 
-PREDICTION_COLUMNS = (
-    "method",
-    "rule",
-    "seed",
-    "fold",
-    "draw",
-    "task",
-    "utt_id",
-    "corpus",
-    "speaker",
-    "true",
-    "pred",
-)
 KEY_COLUMNS = ("method", "rule", "seed", "fold", "draw", "task", "utt_id")
+PREDICTION_COLUMNS = (*KEY_COLUMNS, "corpus", "speaker", "true", "pred")
 _INTEGERS = ("seed", "draw", "task")
 _TEXTS = tuple(name for name in PREDICTION_COLUMNS if name not in _INTEGERS)
 
 
 class PredictionError(ValueError):
-    """A table of predictions that cannot be evaluated; the message names the column, row or label."""
+    """A table of predictions that cannot be used; the message names the column, row or label."""
 
 
 def predictions_table(
     rows: pd.DataFrame,
     pred: Sequence[str],
     labels: Sequence[str],
-    probabilities: np.ndarray | None = None,
+    probabilities: np.ndarray,
     *,
     method: str,
     rule: str,
     seed: int,
     fold: str,
     draw: int = 0,
-    task: int = 0,
 ) -> pd.DataFrame:
-    """Predictions of one fold (or task) as a table with PREDICTION_COLUMNS, then one column
-    p_<emotion> per label.
+    """Predictions of one fold as a table.
 
-    rows: manifest rows of the tested utterances (utt_id, corpus, speaker, emotion); pred: the
-    predicted emotion of each row;
-    probabilities: (rows, labels) in [0, 1] with rows that sum to 1, in the order of `labels`, or
-    None where a method has no scores. Raises PredictionError.
+    Args:
+        rows: manifest rows of the tested utterances (utt_id, corpus, speaker, emotion).
+        pred: the predicted emotion of each row.
+        labels: the emotions in a fixed order.
+        probabilities: (rows, labels) in [0, 1]; each row sums to 1.
+        method: its name.
+        rule: how the test set was used, such as "inductive".
+        seed: of the method.
+        fold: of the protocol.
+        draw: of the support set.
+
+    Returns:
+        PREDICTION_COLUMNS, then one column p_<emotion> for each label.
+
+    Raises:
+        PredictionError: probabilities of another shape, and all that `validate` refuses.
     """
     table = pd.DataFrame(
         {
@@ -63,7 +59,7 @@ def predictions_table(
             "seed": int(seed),
             "fold": str(fold),
             "draw": int(draw),
-            "task": int(task),
+            "task": 0,
             "utt_id": rows["utt_id"].to_numpy(),
             "corpus": rows["corpus"].to_numpy(),
             "speaker": rows["speaker"].to_numpy(),
@@ -71,16 +67,13 @@ def predictions_table(
             "pred": np.asarray(pred, dtype=object),
         }
     )
-    if probabilities is not None:
-        values = np.asarray(probabilities, dtype=np.float64)
-        if values.shape != (len(table), len(labels)):
-            raise PredictionError(
-                f"probabilities have shape {values.shape}: ({len(table)}, {len(labels)}) is needed,"
-                " one column per label"
-            )
-        table = pd.concat(
-            [table, pd.DataFrame(values, columns=[f"p_{label}" for label in labels])], axis=1
+    if probabilities.shape != (len(table), len(labels)):
+        raise PredictionError(
+            f"probabilities have shape {probabilities.shape}: ({len(table)}, {len(labels)}) is "
+            "needed, one column per label"
         )
+    for column, label in enumerate(labels):
+        table[f"p_{label}"] = probabilities[:, column].astype(np.float64)
     return validate(table, labels)
 
 
@@ -90,24 +83,35 @@ def probability_columns(predictions: pd.DataFrame) -> list[str]:
 
 
 def validate(predictions: pd.DataFrame, labels: Sequence[str] | None = None) -> pd.DataFrame:
-    """Return the table with its columns in order and typed; raise PredictionError, in one sentence,
-    where it cannot be used.
+    """Check a table of predictions, and put its columns in order.
 
-    Checked: the columns, integers in seed/draw/task, an utterance at most once per KEY_COLUMNS,
-    `true` and `pred` within `labels` (if given), probabilities within [0, 1] that sum to 1 (to
-    1e-3).
+    Args:
+        predictions: PREDICTION_COLUMNS and, where a method has scores, p_<emotion>.
+        labels: the emotions that may occur; None: any.
+
+    Returns:
+        A typed copy with a fresh index.
+
+    Raises:
+        PredictionError: a missing or unknown column, an utterance twice under one KEY_COLUMNS, a
+            label outside `labels`, probabilities outside [0, 1] or with another sum than 1 (to
+            1e-3).
+        ValueError: seed, draw or task that are no integers.
     """
-    missing = [name for name in PREDICTION_COLUMNS if name not in predictions.columns]
+    missing = [name for name in PREDICTION_COLUMNS if name not in predictions]
     if missing:
         raise PredictionError(f"the predictions lack the column(s) {', '.join(missing)}")
     scores = probability_columns(predictions)
-    foreign = set(predictions.columns) - set(PREDICTION_COLUMNS) - set(scores)
+    foreign = set(predictions.columns) - {*PREDICTION_COLUMNS, *scores}
     if foreign:
         raise PredictionError(
             f"the predictions hold unknown column(s): {', '.join(sorted(foreign))}"
         )
-    table = predictions.loc[:, [*PREDICTION_COLUMNS, *scores]].reset_index(drop=True)
-    table = table.astype(dict.fromkeys(_INTEGERS, "int64") | dict.fromkeys(scores, "float64"))
+    table = predictions[[*PREDICTION_COLUMNS, *scores]].reset_index(drop=True)
+    for name in _INTEGERS:
+        table[name] = table[name].astype("int64")
+    for name in scores:
+        table[name] = table[name].astype("float64")
     for name in _TEXTS:
         table[name] = table[name].astype(str).astype(object)
     twice = table.duplicated(list(KEY_COLUMNS))
@@ -117,17 +121,18 @@ def validate(predictions: pd.DataFrame, labels: Sequence[str] | None = None) -> 
             f"{row.utt_id} is predicted twice in seed {row.seed}, fold {row.fold}, draw {row.draw},"
             f" task {row.task}"
         )
-    _check_labels(table, labels)
+    if labels is not None:
+        _check_labels(table, labels)
     _check_probabilities(table, scores)
     return table
 
 
-def _check_labels(table: pd.DataFrame, labels: Sequence[str] | None) -> None:
+def _check_labels(table: pd.DataFrame, labels: Sequence[str]) -> None:
     """Raise PredictionError for the first label in `true` or `pred` that is not in `labels`."""
-    for column in ("true", "pred") if labels is not None else ():
-        unknown = ~table[column].isin(list(labels))
-        if unknown.any():
-            row = table[unknown].iloc[0]
+    for column in ("true", "pred"):
+        unknown = table[~table[column].isin(list(labels))]
+        if len(unknown):
+            row = unknown.iloc[0]
             raise PredictionError(
                 f"{row.utt_id} has {column} = {row[column]!r}, which is not among the labels"
                 f" {', '.join(labels)}"
@@ -136,20 +141,20 @@ def _check_labels(table: pd.DataFrame, labels: Sequence[str] | None) -> None:
 
 def _check_probabilities(table: pd.DataFrame, scores: list[str]) -> None:
     """Raise PredictionError for the first row whose p_ columns are no distribution."""
-    if not scores or table.empty:
+    if not scores:
         return
-    values = table[scores].to_numpy()
-    bad = ~((values >= -1e-9).all(axis=1) & (np.abs(values.sum(axis=1) - 1) < 1e-3))
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
+    values = table[scores]
+    good = (values >= -1e-9).all(axis=1) & ((values.sum(axis=1) - 1).abs() < 1e-3)
+    if not good.all():
+        row = good.idxmin()
         raise PredictionError(
-            f"{table.utt_id[row]} has scores {values[row].tolist()}: probabilities that sum to 1"
-            " are needed"
+            f"{table.utt_id[row]} has scores {values.loc[row].tolist()}: probabilities that sum to"
+            " 1 are needed"
         )
 
 
 def write_predictions(predictions: pd.DataFrame, path: str | os.PathLike) -> pathlib.Path:
-    """Validate and write as CSV, atomically; floats come back bit for bit with `read_predictions`."""
+    """Validate and write as CSV, atomically; `read_predictions` gives floats back bit for bit."""
     return files.write_csv(path, validate(predictions))
 
 
@@ -159,19 +164,15 @@ def read_predictions(path: str | os.PathLike) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=types, keep_default_na=False, float_precision="round_trip")
         return validate(table)
-    except (
-        PredictionError,
-        pd.errors.ParserError,
-        pd.errors.EmptyDataError,
-        UnicodeDecodeError,
-        ValueError,
-    ) as error:
+    except ValueError as error:
         raise PredictionError(f"{path}: {error}") from error
 
 
 def check_one_rule(predictions: pd.DataFrame, name: str = "the table") -> None:
-    """Raise PredictionError for a table without rows, and for one of several methods or decision
-    rules, which have no rate in common.
+    """Refuse a table without rows, and one of several methods or rules, which share no rate.
+
+    Raises:
+        PredictionError: names the table, and the methods and rules that are there.
     """
     if predictions.empty:
         raise PredictionError(

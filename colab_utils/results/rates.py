@@ -1,9 +1,9 @@
 """Recall, accuracy and F1 from confusion counts, over a fixed list of labels.
 
 Counts have the true label by row and the predicted label by column. A label that does not occur
-among the true labels has no
-recall: it is left out of the means (and listed by `summarise`), instead of counting as 0
-(scikit-learn's `recall_score(labels=...)`) or vanishing without a word (`balanced_accuracy_score`).
+among the true labels has no recall: it is left out of the means (and listed by `summarise`),
+instead of counting as 0 (scikit-learn's `recall_score(labels=...)`) or vanishing without a word
+(`balanced_accuracy_score`).
 """
 
 from __future__ import annotations
@@ -17,64 +17,97 @@ from colab_utils.results.predictions import PredictionError
 
 
 def confusion(true: Sequence[str], pred: Sequence[str], labels: Sequence[str]) -> np.ndarray:
-    """Counts, int64 of shape (labels, labels): true by row, predicted by column.
+    """Count how often each label was taken for each.
 
-    Raises PredictionError for a label not in `labels`.
+    Args:
+        true: the true label of each utterance.
+        pred: the predicted one.
+        labels: all labels in a fixed order.
+
+    Returns:
+        int64 (labels, labels): true by row, predicted by column.
+
+    Raises:
+        PredictionError: a label that is not in `labels`.
     """
-    index = pd.Index(list(labels))
-    rows, columns = (
-        index.get_indexer(np.asarray(true, dtype=object)),
-        index.get_indexer(np.asarray(pred, dtype=object)),
-    )
-    for codes, names, side in ((rows, true, "true"), (columns, pred, "predicted")):
-        if (codes < 0).any():
-            raise PredictionError(
-                f"{side} label {list(names)[int(np.argmax(codes < 0))]!r} is not among"
-                f" {', '.join(labels)}"
-            )
-    size = len(index)
-    return np.bincount(rows * size + columns, minlength=size * size).reshape(size, size)
+    size = len(labels)
+    rows = _codes(true, labels, "true")
+    columns = _codes(pred, labels, "predicted")
+    counts = np.bincount(rows * size + columns, minlength=size * size)
+    return counts.reshape(size, size)
+
+
+def _codes(names: Sequence[str], labels: Sequence[str], side: str) -> np.ndarray:
+    """The place of each name in `labels`. Raises PredictionError."""
+    codes = pd.Index(list(labels)).get_indexer(np.asarray(names, dtype=object))
+    if (codes < 0).any():
+        unknown = list(names)[int(np.argmax(codes < 0))]
+        raise PredictionError(f"{side} label {unknown!r} is not among {', '.join(labels)}")
+    return codes
+
+
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """`part` / `whole` as float64, NaN where `whole` is 0 or NaN."""
+    missing = np.full(np.shape(whole), np.nan)
+    return np.divide(part, whole, out=missing, where=np.asarray(whole) > 0)[()]
 
 
 def recalls(counts: np.ndarray) -> np.ndarray:
-    """Recall per label, float64 (..., labels) from counts (..., labels, labels); NaN where a label
-    does not occur in truth.
+    """Recall of each label.
+
+    Args:
+        counts: (..., labels, labels).
+
+    Returns:
+        float64 (..., labels); NaN where a label does not occur in truth.
     """
-    support = counts.sum(axis=-1)
-    hits = np.diagonal(counts, axis1=-2, axis2=-1)
-    return np.divide(hits, support, out=np.full(support.shape, np.nan), where=support > 0)
+    return ratio(np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1))
 
 
-def uar(counts: np.ndarray) -> np.ndarray | float:
-    """Unweighted average recall in [0, 1]: mean recall over the labels that occur in truth; NaN for
-    empty counts.
+def uar(counts: np.ndarray) -> np.ndarray:
+    """Unweighted average recall: the mean recall of the labels that occur in truth.
 
-    Also called UA, macro recall or balanced accuracy. counts: (..., labels, labels); the result has
-    the leading shape.
+    Also called UA, macro recall or balanced accuracy.
+
+    Args:
+        counts: (..., labels, labels).
+
+    Returns:
+        float64 of the leading shape, in [0, 1]; NaN for empty counts.
+
+    Example:
+        >>> uar(np.array([[8, 2], [1, 1]]))  # recalls 0.8 and 0.5
+        0.65
     """
     values = recalls(counts)
-    present = ~np.isnan(values)
-    total, number = np.where(present, values, 0.0).sum(axis=-1), present.sum(axis=-1)
-    return np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)[()]
+    number = (~np.isnan(values)).sum(axis=-1)
+    return ratio(np.nansum(values, axis=-1), number)
 
 
-def wa(counts: np.ndarray) -> np.ndarray | float:
-    """Weighted accuracy in [0, 1]: the share of right predictions (plain accuracy); NaN for empty
-    counts.
+def wa(counts: np.ndarray) -> np.ndarray:
+    """Weighted accuracy: the share of right predictions (plain accuracy).
+
+    Args:
+        counts: (..., labels, labels).
+
+    Returns:
+        float64 of the leading shape, in [0, 1]; NaN for empty counts.
     """
-    total = counts.sum(axis=(-2, -1))
-    hits = np.trace(counts, axis1=-2, axis2=-1)
-    return np.divide(hits, total, out=np.full(np.shape(total), np.nan), where=total > 0)[()]
+    return ratio(np.trace(counts, axis1=-2, axis2=-1), counts.sum(axis=(-2, -1)))
 
 
-def macro_f1(counts: np.ndarray) -> np.ndarray | float:
-    """Mean over the labels that occur in truth of F1 = 2 TP / (2 TP + FP + FN), in [0, 1]; NaN for
-    empty counts.
+def macro_f1(counts: np.ndarray) -> np.ndarray:
+    """Mean of F1 = 2 TP / (2 TP + FP + FN) over the labels that occur in truth.
+
+    Args:
+        counts: (..., labels, labels).
+
+    Returns:
+        float64 of the leading shape, in [0, 1]; NaN for empty counts.
     """
-    support, chosen = counts.sum(axis=-1), counts.sum(axis=-2)
+    support = counts.sum(axis=-1)
+    chosen = counts.sum(axis=-2)
     hits = np.diagonal(counts, axis1=-2, axis2=-1)
-    f1 = np.divide(2 * hits, support + chosen, out=np.zeros(support.shape), where=support > 0)
-    number = (support > 0).sum(axis=-1)
-    return np.divide(
-        f1.sum(axis=-1), number, out=np.full(np.shape(number), np.nan), where=number > 0
-    )[()]
+    occurs = support > 0
+    f1 = np.where(occurs, ratio(2 * hits, support + chosen), 0.0)
+    return ratio(f1.sum(axis=-1), occurs.sum(axis=-1))

@@ -14,10 +14,26 @@ from typing import Any
 
 import pandas as pd
 
-from colab_utils import files
+from colab_utils import files, session
 from colab_utils.results.metrics import summarise
-from colab_utils.results.predictions import PredictionError, read_predictions, write_predictions
+from colab_utils.results.predictions import read_predictions, write_predictions
 from colab_utils.settings import as_dict
+
+RUN_COLUMNS = (
+    "method",
+    "run",
+    "preset",
+    "done",
+    "uar",
+    "low",
+    "high",
+    "wa",
+    "macro_f1",
+    "chance",
+    "n",
+    "n_speakers",
+    "folder",
+)
 
 
 class RunError(ValueError):
@@ -25,13 +41,20 @@ class RunError(ValueError):
 
 
 class Part:
-    """One resumable unit of a run (a seed and a fold): its predictions, and tables beside them."""
+    """One resumable unit of a run (a seed and a fold): its predictions, and tables beside them.
 
-    def __init__(self, parts: pathlib.Path, name: str):
-        whole = _slug(name)
-        self.name, self._parts = name, parts
-        self._stem = whole if whole == name else f"{whole}-{files.short_hash(name, 6)}"
-        self._mark = parts / f"{self._stem}.json"
+    Args:
+        folder: of all parts.
+        name: of this one.
+    """
+
+    def __init__(self, folder: pathlib.Path, name: str):
+        stem = _slug(name)
+        if stem != name:
+            stem = f"{stem}-{files.short_hash(name, 6)}"
+        self.name = name
+        self._stem = folder / stem
+        self._mark = self._file(".json")
 
     @property
     def finished(self) -> bool:
@@ -47,67 +70,73 @@ class Part:
             return None
         try:
             for name, mark in files.read_json(self._mark)["sha256"].items():
-                if files.file_sha256(self._parts / name) != mark:
+                if files.file_sha256(self._mark.with_name(name)) != mark:
                     raise ValueError(f"{name} does not match its mark")
-            return read_predictions(self._file())
+            return read_predictions(self._file(".csv"))
         except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError) as error:
             print(f"part {self.name} was torn ({error}) and is computed again")
             return None
 
-    def save(
-        self, predictions: pd.DataFrame, beside: Mapping[str, pd.DataFrame] | None = None
-    ) -> None:
+    def save(self, predictions: pd.DataFrame, beside: Mapping[str, pd.DataFrame]) -> None:
         """Write the predictions and the tables beside them, then the mark that vouches for all."""
-        written = [write_predictions(predictions, self._file())]
-        for name, table in (beside or {}).items():
-            written.append(files.write_csv(self._file(name), table))
-        marks = {path.name: files.file_sha256(path) for path in written}
-        files.write_json(
-            self._mark, {"sha256": marks, "rows": len(predictions), "beside": list(beside or {})}
-        )
+        written = [write_predictions(predictions, self._file(".csv"))]
+        for name, table in beside.items():
+            path = self._file(f".{name}.csv")
+            written.append(files.write_csv(path, table))
+        facts = {
+            "sha256": {path.name: files.file_sha256(path) for path in written},
+            "rows": len(predictions),
+            "beside": list(beside),
+        }
+        files.write_json(self._mark, facts)
 
     def beside(self) -> list[str]:
         """The names of the tables that were saved beside the predictions."""
         return files.read_json(self._mark)["beside"]
 
     def read(self, name: str) -> pd.DataFrame:
-        """One of the tables beside the predictions."""
-        return _read_table(self._file(name))
+        """One of the tables beside the predictions; its numbers come back bit for bit."""
+        return pd.read_csv(
+            self._file(f".{name}.csv"),
+            keep_default_na=False,
+            float_precision="round_trip",
+            dtype={"method": str},
+        )
 
-    def _file(self, name: str = "") -> pathlib.Path:
-        return self._parts / f"{self._stem}{'.' if name else ''}{name}.csv"
-
-
-def _read_table(path: pathlib.Path) -> pd.DataFrame:
-    """A CSV whose numbers come back bit for bit."""
-    return pd.read_csv(
-        path, keep_default_na=False, float_precision="round_trip", dtype={"method": str}
-    )
+    def _file(self, ending: str) -> pathlib.Path:
+        return self._stem.with_name(self._stem.name + ending)
 
 
 class Run:
-    """An open run folder: `path` (its folder), `config` (the content of config.json), `split`
-    (DataFrame); made by open_run or load_run.
+    """An open run folder, made by `open_run` or `load_run`.
+
+    Attributes:
+        path: its folder.
+        config: the content of config.json.
+        split: the split table.
     """
 
     def __init__(self, path: pathlib.Path, config: dict, split: pd.DataFrame):
-        self.path, self.config, self.split = path, config, split
-        self._kept: list[str] = []
+        self.path = path
+        self.config = config
+        self.split = split
+        self._results = ["predictions.csv", "metrics.json"]
 
     @property
     def done(self) -> bool:
-        """Whether the run is complete and its results are as they were written; a damaged result is
-        said and counts as not done.
+        """Whether the run is complete and its results are as they were written.
+
+        A damaged result is said and counts as not done.
         """
         if not (self.path / "DONE").exists():
             return False
+        damaged = []
         try:
-            marks = files.read_json(self.path / "DONE")
-            damaged = [
-                name for name, mark in marks.items() if files.file_sha256(self.path / name) != mark
-            ]
+            for name, mark in files.read_json(self.path / "DONE").items():
+                if files.file_sha256(self.path / name) != mark:
+                    damaged.append(name)
         except (ValueError, OSError, AttributeError) as error:
-            damaged = [str(error)]
+            damaged.append(str(error))
         if damaged:
             print(
                 f"{self.path.name}: {', '.join(damaged)} changed since the run was done: made again"
@@ -122,65 +151,56 @@ class Run:
     @property
     def predictions(self) -> pd.DataFrame:
         """The table in predictions.csv. Raises RunError where the run has none yet."""
-        if not (self.path / "predictions.csv").exists():
-            raise RunError(f"{self.path} has no predictions yet: run the method to the end first")
-        return read_predictions(self.path / "predictions.csv")
+        return read_predictions(self._result("predictions.csv"))
 
     @property
     def metrics(self) -> dict:
         """The content of metrics.json. Raises RunError where the run has none yet."""
-        if not (self.path / "metrics.json").exists():
-            raise RunError(f"{self.path} has no metrics yet: run the method to the end first")
-        return files.read_json(self.path / "metrics.json")
+        return files.read_json(self._result("metrics.json"))
 
-    def finish(
-        self,
-        predictions: pd.DataFrame,
-        labels: Sequence[str],
-        *,
-        n_boot: int = 2000,
-        ci_seed: int = 0,
-        speaker_independence: str = "not checked",
-        notes: Sequence[str] = (),
-        chance: float | None = None,
-    ) -> dict:
-        """Write predictions.csv and metrics.json; returns the metrics (see `summarise`, which the
-        arguments go to).
+    def _result(self, name: str) -> pathlib.Path:
+        """The file of a result. Raises RunError where it is missing."""
+        path = self.path / name
+        if not path.exists():
+            raise RunError(f"{self.path} has no {path.stem} yet: run the method to the end first")
+        return path
+
+    def finish(self, predictions: pd.DataFrame, labels: Sequence[str], **about: Any) -> dict:
+        """Write predictions.csv and metrics.json.
+
+        Args:
+            predictions: of all parts.
+            labels: the emotions in a fixed order.
+            **about: n_boot, ci_seed, speaker_independence, notes, chance: see `summarise`.
+
+        Returns:
+            The metrics.
         """
         write_predictions(predictions, self.path / "predictions.csv")
-        metrics = summarise(
-            predictions,
-            labels,
-            n_boot,
-            ci_seed,
-            preset=str(self.config.get("preset", "")),
-            speaker_independence=speaker_independence,
-            notes=notes,
-            chance=chance,
-        )
+        preset = str(self.config.get("preset", ""))
+        metrics = summarise(predictions, labels, preset=preset, **about)
         files.write_json(self.path / "metrics.json", metrics)
         return metrics
 
     def keep(self, name: str, tables: Sequence[pd.DataFrame]) -> None:
         """Write the tables of all parts as one, `name`.csv: a result that DONE vouches for."""
         files.write_csv(self.path / f"{name}.csv", pd.concat(tables, ignore_index=True))
-        self._kept.append(f"{name}.csv")
+        self._results.append(f"{name}.csv")
 
     def mark_done(self) -> None:
         """Write DONE, with the SHA-256 of the results it vouches for (what `keep` wrote, too).
 
-        Raises RunError where a result is missing.
+        Raises:
+            RunError: a result is missing.
         """
-        names = ["predictions.csv", "metrics.json", *self._kept]
-        missing = [name for name in names if not (self.path / name).exists()]
+        missing = [name for name in self._results if not (self.path / name).exists()]
         if missing:
             raise RunError(
                 f"{self.path} is not complete: {' and '.join(missing)} missing; call finish()"
                 " before mark_done()"
             )
-        files.write_json(
-            self.path / "DONE", {name: files.file_sha256(self.path / name) for name in names}
-        )
+        marks = {name: files.file_sha256(self.path / name) for name in self._results}
+        files.write_json(self.path / "DONE", marks)
 
 
 def _slug(name: str, also: str = "") -> str:
@@ -191,7 +211,7 @@ def _slug(name: str, also: str = "") -> str:
 def split_hash(split: pd.DataFrame) -> str:
     """12 hex digits that identify a split table, whatever the order of its rows and columns."""
     table = split[sorted(split.columns)].astype(str)
-    return files.short_hash(sorted(map(list, table.itertuples(index=False))))
+    return files.short_hash(sorted(table.to_numpy().tolist()))
 
 
 def open_run(
@@ -202,13 +222,25 @@ def open_run(
     facts: Mapping[str, Any],
     splits: pd.DataFrame,
 ) -> Run:
-    """Open `root`/runs/`method`/`name`-<12 hex>, made if it is not there yet, and say whether it is
-    new, resumed or done.
+    """Open a run folder, made if it is not there yet, and say whether it is new, resumed or done.
 
-    config: the settings dataclass of the method; facts: what else decides the result as plain JSON
-    values (version, preset, labels, merge, feature key, manifest hash); splits: the split table,
-    whose hash is added. All of it is in config.json, whose hash names the folder. Versions and
-    commit of this machine go to environment.json, which is not hashed. Raises RunError.
+    The folder is `root`/runs/`method`/`name`-<12 hex>: the hash of config.json. Versions and commit
+    of this machine go to environment.json, which is not hashed.
+
+    Args:
+        root: the workspace.
+        method: the room of the method.
+        name: what the run is, for a reader.
+        config: the settings dataclass of the method.
+        facts: what else decides the result, as plain JSON values (version, preset, labels, merge,
+            feature key, manifest hash).
+        splits: the split table, whose hash is added.
+
+    Returns:
+        The run.
+
+    Raises:
+        RunError: config.json was changed by hand, or is torn.
     """
     content = {
         "method": method,
@@ -217,32 +249,26 @@ def open_run(
         **facts,
         "split": split_hash(splits),
     }
-    of_method = pathlib.Path(root) / "runs" / _slug(method, also="_")  # as its room is called
-    folder = of_method / f"{_slug(name)}-{files.short_hash(content)}"
+    # A room may have an underscore in its name.
+    folder = pathlib.Path(root) / "runs" / _slug(method, also="_")
+    folder = folder / f"{_slug(name)}-{files.short_hash(content)}"
     if not (folder / "config.json").exists():
-        _write_head(folder, content, splits)
-    stored = _read_config(folder)
-    if stored != content:
+        files.write_csv(folder / "split.csv", splits)
+        files.write_json(folder / "environment.json", session.environment())
+        # The last: a folder with a config has the rest.
+        files.write_json(folder / "config.json", content)
+    if _read_config(folder) != content:
         raise RunError(
             f"{folder / 'config.json'} was changed by hand: delete the folder {folder} and run"
             " again"
         )
     run = Run(folder, content, splits)
-    finished = len(list((folder / "parts").glob("*.json")))
+    finished = len(list(folder.glob("parts/*.json")))
     if run.done:
         print(f"{folder.name}: done before, loaded; nothing is computed again")
     elif finished:
         print(f"{folder.name}: resumed, {finished} finished part(s) are kept")
     return run
-
-
-def _write_head(folder: pathlib.Path, content: dict, splits: pd.DataFrame) -> None:
-    """Write split.csv and environment.json, then config.json: a folder with a config has the rest."""
-    from colab_utils import session
-
-    files.write_csv(folder / "split.csv", splits)
-    files.write_json(folder / "environment.json", session.environment())
-    files.write_json(folder / "config.json", content)
 
 
 def _read_config(folder: pathlib.Path) -> dict:
@@ -254,87 +280,85 @@ def _read_config(folder: pathlib.Path) -> dict:
 
 
 def load_run(path: str | os.PathLike) -> Run:
-    """Open an existing run folder, finished or not. Raises RunError."""
+    """Open an existing run folder, finished or not.
+
+    Args:
+        path: the folder.
+
+    Returns:
+        The run.
+
+    Raises:
+        RunError: config.json or split.csv cannot be read.
+
+    Example:
+        load_run("out/runs/baselines/emodb-logmel-logistic-0123456789ab").metrics["uar"]
+    """
     folder = pathlib.Path(path)
     config = _read_config(folder)
     types = dict.fromkeys(("fold", "utt_id", "speaker", "role"), str)
     try:
-        return Run(
-            folder, config, pd.read_csv(folder / "split.csv", dtype=types, keep_default_na=False)
-        )
+        split = pd.read_csv(folder / "split.csv", dtype=types, keep_default_na=False)
     except (ValueError, OSError) as error:
         raise RunError(f"{folder} is no readable run folder: {error}") from error
+    return Run(folder, config, split)
 
 
 def runs_table(root: str | os.PathLike) -> pd.DataFrame:
-    """One row per run below `root`/runs: method, run, preset, done, uar, low, high, wa, macro_f1,
-    chance, n, n_speakers, folder.
+    """All runs below a workspace.
 
-    A folder that cannot be read is printed and left out; rates are NaN while a run is not finished.
+    Args:
+        root: the workspace, which holds runs/.
+
+    Returns:
+        RUN_COLUMNS, one row a run; rates are fractions, NaN while a run is not finished. A folder
+        that cannot be read is printed and left out.
+
+    Example:
+        runs_table("out").sort_values("uar")
     """
     rows = []
     for file in sorted(pathlib.Path(root).glob("runs/*/*/config.json")):
         try:
             run = load_run(file.parent)
             metrics = run.metrics if run.done else {}
-        except (RunError, PredictionError, ValueError, OSError) as error:
+        except (ValueError, OSError) as error:
             print(f"left out: {error}")
             continue
-        low, high = metrics.get("uar_ci95") or (None, None)
-        rates = {
-            name: metrics.get(name)
-            for name in ("uar", "wa", "macro_f1", "chance", "n", "n_speakers")
-        }
-        rows.append(
-            {
-                "method": run.config["method"],
-                "run": file.parent.name,
-                "preset": run.config.get("preset", ""),
-                "done": bool(metrics),
-                "low": low,
-                "high": high,
-                **rates,
-                "folder": str(file.parent),
-            }
-        )
-    columns = [
-        "method",
-        "run",
-        "preset",
-        "done",
-        "uar",
-        "low",
-        "high",
-        "wa",
-        "macro_f1",
-        "chance",
-        "n",
-        "n_speakers",
-        "folder",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+        row = {key: metrics.get(key) for key in RUN_COLUMNS}
+        row["low"], row["high"] = metrics.get("uar_ci95") or (None, None)
+        row["method"] = run.config["method"]
+        row["run"] = file.parent.name
+        row["preset"] = run.config.get("preset", "")
+        row["done"] = bool(metrics)
+        row["folder"] = str(file.parent)
+        rows.append(row)
+    return pd.DataFrame(rows, columns=list(RUN_COLUMNS))
 
 
 def metrics_table(runs: Mapping[str, Run]) -> pd.DataFrame:
-    """Finished runs side by side, one row each: UAR, its 95 % interval, WA, macro-F1 and chance in
-    per cent, utterances, speakers, and what each number has to say of itself: its rule (inductive
-    or transductive) and whether tested speakers are independent of the training.
+    """Finished runs side by side, as text for a page.
+
+    Args:
+        runs: by the name to show.
+
+    Returns:
+        One row a run: UAR, its 95 % interval, WA, macro-F1 and chance in per cent, utterances,
+        speakers, and what each number has to say of itself: its rule (inductive or transductive)
+        and whether tested speakers are independent of the training.
+
+    Raises:
+        RunError: a run that is not finished.
     """
     rows = {}
     for name, run in runs.items():
         metrics = run.metrics
-        interval = (
-            "–".join(f"{100 * limit:.1f}" for limit in metrics["uar_ci95"])
-            if metrics["uar_ci95"]
-            else "none"
-        )
-        rates = {
-            label: f"{100 * metrics[key]:.1f}"
-            for label, key in (("UAR %", "uar"), ("WA %", "wa"), ("macro-F1 %", "macro_f1"))
-        }
+        limits = [f"{100 * limit:.1f}" for limit in metrics["uar_ci95"] or ()]
         rows[name] = {
-            **rates,
-            "95 % interval of UAR": interval,
+            "UAR %": f"{100 * metrics['uar']:.1f}",
+            "WA %": f"{100 * metrics['wa']:.1f}",
+            "macro-F1 %": f"{100 * metrics['macro_f1']:.1f}",
+            "95 % interval of UAR": "–".join(limits) or "none",
             "chance %": f"{100 * metrics['chance']:.1f}",
             "utterances": metrics["n"],
             "speakers": metrics["n_speakers"],

@@ -179,7 +179,7 @@ def test_iemocap_scan_counts_every_turn_once(tmp_path, tone):
             hz=200 + 20 * number,
         )
     tone(tmp_path / "Session1" / "dialog" / "wav" / "Ses01F_impro01.wav", hz=400)
-    result = scan("iemocap", tmp_path, progress=False)
+    result = scan("iemocap", tmp_path)
     labelled = result.manifest[result.manifest["emotion"] != ""].set_index("utt_id")
     assert labelled["emotion"].to_dict() == {
         "iemocap/Ses01F_impro01_M003": "excited",
@@ -387,7 +387,7 @@ def test_emofilm_without_legend_says_so_and_keeps_the_clips(tmp_path, capsys, to
     folder = emofilm_folder(tmp_path, None)
     for number, file in enumerate(sorted(folder.iterdir())):
         tone(file, hz=200 + 30 * number)
-    result = scan("emofilm", folder, progress=False)
+    result = scan("emofilm", folder)
     assert "no legend" in capsys.readouterr().out and result.manifest["speaker"].tolist() == [
         "",
         "",

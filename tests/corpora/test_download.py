@@ -137,7 +137,7 @@ def server(monkeypatch):
 
 
 def fetch(server, folder, name="emodb"):
-    return download.fetch_corpus(name, folder, base_url=server.url, progress=False)
+    return download.fetch_corpus(name, folder, base_url=server.url)
 
 
 def left(folder):

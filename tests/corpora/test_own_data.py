@@ -18,7 +18,7 @@ def write(path, text):
 
 
 def quiet(function, *args, **kwargs):
-    return function(*args, **kwargs, progress=False)
+    return function(*args, **kwargs)
 
 
 @pytest.fixture

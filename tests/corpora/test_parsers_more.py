@@ -465,7 +465,7 @@ def test_scan_names_the_silent_clip_and_reads_the_short_name(tmp_path, tone):
     for name in ("1001_DFA_ANG_XX", "1040_ITH_SAD_X"):
         tone(tmp_path / "AudioWAV" / f"{name}.wav", hz=200 + len(name))
     soundfile.write(tmp_path / "AudioWAV" / "1076_MTI_SAD_XX.wav", np.zeros(16000), 16000)
-    result = scan("crema_d", tmp_path, progress=False)
+    result = scan("crema_d", tmp_path)
     assert sorted(result.manifest["utt_id"]) == [
         "crema_d/1001_DFA_ANG_XX",
         "crema_d/1040_ITH_SAD_XX",
@@ -482,7 +482,7 @@ def test_scan_reads_both_layouts_of_tess_and_its_misspelt_name(tmp_path, tone):
     tone(tmp_path / "YAF_pleasant_surprised" / "YAF_back_ps.wav", hz=230)
     tone(tmp_path / "OAF_neutral" / "OA_bite_neutral.wav", hz=250, rate=24414)
     tone(tmp_path / "OAF_neutral" / "OAF_nonsense_neutral.wav", hz=270)
-    result = scan("tess", tmp_path, progress=False)
+    result = scan("tess", tmp_path)
     assert dict(zip(result.manifest["utt_id"], result.manifest["emotion"], strict=True)) == {
         "tess/OAF_back_ps": "surprise",
         "tess/YAF_back_ps": "surprise",
@@ -500,8 +500,8 @@ def test_scan_reads_corpora_without_shipped_rows(tmp_path, tone):
     tone(tmp_path / "shemo" / "female" / "F21W37.wav", rate=22050)
     tone(tmp_path / "shemo" / "female" / "03a01Fa.wav", hz=300)
     aesdd, shemo = (
-        scan("aesdd", tmp_path / "aesdd", progress=False),
-        scan("shemo", tmp_path / "shemo", progress=False),
+        scan("aesdd", tmp_path / "aesdd"),
+        scan("shemo", tmp_path / "shemo"),
     )
     assert aesdd.manifest[["utt_id", "speaker", "emotion"]].to_numpy().tolist() == [
         ["aesdd/s01 (5)b", "5", "sadness"]

@@ -77,7 +77,7 @@ def reasons(result, without=("missing",)):
     ("corpus", "number"), [("emodb", 535), ("ravdess", 1440), ("emovo", 588), ("savee", 480)]
 )
 def test_real_corpora_are_whole(corpus, number, real_corpora):
-    result = scan(corpus, real_corpora / corpus, progress=False)
+    result = scan(corpus, real_corpora / corpus)
     assert (len(result.manifest), len(result.problems), result.decoded, result.ignored) == (
         number,
         0,
@@ -127,7 +127,7 @@ def test_each_bad_file_is_named_and_the_rest_goes_on(emodb, tone):
     tone(wav / "03a01Fb.wav")
     (wav / "._03a01Fa.wav").write_bytes(b"\0\5\x16\7")
     (wav / "notes.txt").write_text("x")
-    result = scan("emodb", emodb, progress=False)
+    result = scan("emodb", emodb)
     assert result.manifest["path"].tolist() == list(GOOD) and result.ignored == {".txt": 1}
     expected = {
         "03a01Wa.wav": "empty file",
@@ -155,7 +155,7 @@ def test_each_bad_file_is_named_and_the_rest_goes_on(emodb, tone):
 
 
 def test_missing_utterances_are_listed(emodb):
-    result = scan("emodb", emodb, progress=False)
+    result = scan("emodb", emodb)
     assert (
         set(result.problems["reason"]) == {"missing: no audio file of this name"}
         and len(result.problems) == 535 - 3
@@ -174,7 +174,7 @@ def test_missing_utterances_are_listed(emodb):
 def test_odd_but_good_audio_is_used(emodb, rate, channels, subtype):
     wave = noise(9, 0.5, rate, channels) * (30 if subtype == "FLOAT" else 1)
     soundfile.write(emodb / "wav" / "16b10Wb.wav", wave, rate, subtype=subtype)
-    row = scan("emodb", emodb, progress=False).manifest.set_index("path").loc["16b10Wb"]
+    row = scan("emodb", emodb).manifest.set_index("path").loc["16b10Wb"]
     assert (row["sample_rate"], row["channels"], row["duration"]) == (rate, channels, 0.5)
     assert row["audio_sha256"] == samples_sha256(*read_audio(emodb / "wav" / "16b10Wb.wav"))
 
@@ -182,7 +182,7 @@ def test_odd_but_good_audio_is_used(emodb, rate, channels, subtype):
 def test_a_ten_minute_file_takes_no_minute(emodb):
     soundfile.write(emodb / "wav" / "16b10Wb.wav", np.zeros(10 * 60 * 16000, np.int16), 16000)
     start = time.perf_counter()
-    manifest = scan("emodb", emodb, progress=False).manifest
+    manifest = scan("emodb", emodb).manifest
     assert manifest["duration"].max() == 600 and time.perf_counter() - start < 10
 
 
@@ -193,7 +193,7 @@ def test_duplicates_say_which_file_is_used_and_a_good_copy_stands_in_for_a_bad_o
     soundfile.write(copy / "03a01Nc.flac", noise(99), 16000)
     soundfile.write(copy / "08a01Wa.wav", noise(2), 16000)
     (emodb / "wav" / "08a01Wa.wav").write_bytes(b"")
-    result = scan("emodb", emodb, progress=False)
+    result = scan("emodb", emodb)
     found = reasons(result)
     assert (
         found["zz_copy/03a01Fa.wav"]
@@ -209,18 +209,18 @@ def test_duplicates_say_which_file_is_used_and_a_good_copy_stands_in_for_a_bad_o
 def test_a_second_scan_decodes_nothing_and_a_changed_file_again(emodb, tmp_path, decoded):
     (emodb / "wav" / "03a01Wa.wav").write_bytes(b"not audio" * 20)
     cache = tmp_path / "cache.csv"
-    first = scan("emodb", emodb, cache, progress=False)
+    first = scan("emodb", emodb, cache)
     assert (
         sorted(decoded) == ["03a01Fa.wav", "03a01Nc.wav", "03a01Wa.wav", "08a01Wa.wav"]
         and first.decoded == 4
     )
     decoded.clear()
-    second = scan("emodb", emodb, cache, progress=False)
+    second = scan("emodb", emodb, cache)
     assert decoded == [] and second.decoded == 0
     pd.testing.assert_frame_equal(first.manifest, second.manifest)
     pd.testing.assert_frame_equal(first.problems, second.problems)
     soundfile.write(emodb / "wav" / "03a01Nc.wav", noise(77), 16000)
-    third = scan("emodb", emodb, cache, progress=False).manifest
+    third = scan("emodb", emodb, cache).manifest
     assert decoded == ["03a01Nc.wav"]
     changed = third["audio_sha256"] != first.manifest["audio_sha256"]
     assert third.loc[changed, "path"].tolist() == ["03a01Nc"]
@@ -228,7 +228,7 @@ def test_a_second_scan_decodes_nothing_and_a_changed_file_again(emodb, tmp_path,
 
 def test_a_torn_cache_costs_time_only(emodb, tmp_path, decoded, capsys):
     cache = tmp_path / "cache.csv"
-    whole = scan("emodb", emodb, cache, progress=False).manifest
+    whole = scan("emodb", emodb, cache).manifest
     for content in (
         b"\xff\xfe junk",
         b"path,size\na,1\n",
@@ -237,11 +237,11 @@ def test_a_torn_cache_costs_time_only(emodb, tmp_path, decoded, capsys):
     ):
         cache.write_bytes(content)
         decoded.clear()
-        pd.testing.assert_frame_equal(scan("emodb", emodb, cache, progress=False).manifest, whole)
+        pd.testing.assert_frame_equal(scan("emodb", emodb, cache).manifest, whole)
         assert len(decoded) == 3 and "not a scan cache" in capsys.readouterr().out
     (tmp_path / "blocked").write_text("a file where a folder is needed")
     assert (
-        len(scan("emodb", emodb, tmp_path / "blocked" / "cache.csv", progress=False).manifest) == 3
+        len(scan("emodb", emodb, tmp_path / "blocked" / "cache.csv").manifest) == 3
     )
     assert "could not be written" in capsys.readouterr().out
 
@@ -256,11 +256,11 @@ def test_an_interrupted_scan_keeps_what_it_decoded(emodb, tmp_path, monkeypatch,
 
     monkeypatch.setattr(audio, "read_audio", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        scan("emodb", emodb, tmp_path / "cache.csv", progress=False)
+        scan("emodb", emodb, tmp_path / "cache.csv")
     monkeypatch.setattr(audio, "read_audio", counting)
     decoded.clear()
     assert len(
-        scan("emodb", emodb, tmp_path / "cache.csv", progress=False).manifest
+        scan("emodb", emodb, tmp_path / "cache.csv").manifest
     ) == 3 and decoded == ["08a01Wa.wav"]
 
 
@@ -275,19 +275,19 @@ def test_what_the_disk_refused_is_tried_again(emodb, tmp_path, monkeypatch):
         return original(file)
 
     monkeypatch.setattr(audio, "read_audio", lost)
-    first = scan("emodb", emodb, tmp_path / "cache.csv", progress=False)
+    first = scan("emodb", emodb, tmp_path / "cache.csv")
     monkeypatch.setattr(audio, "read_audio", original)
-    second = scan("emodb", emodb, tmp_path / "cache.csv", progress=False)
+    second = scan("emodb", emodb, tmp_path / "cache.csv")
     assert (len(first.manifest), len(second.manifest), second.decoded) == (2, 3, 1)
     assert "from the disk" in reasons(first)["wav/08a01Wa.wav"]
 
 
 def test_the_order_of_rows_does_not_follow_the_folders(emodb):
-    before = scan("emodb", emodb, progress=False).manifest
+    before = scan("emodb", emodb).manifest
     for folder, stem in zip(("z", "y", "x"), GOOD, strict=True):
         (emodb / folder).mkdir()
         (emodb / "wav" / f"{stem}.wav").rename(emodb / folder / f"{stem}.WAV")
-    after = scan("emodb", emodb, progress=False).manifest
+    after = scan("emodb", emodb).manifest
     assert after["path"].tolist() == list(GOOD) and after.drop(columns="file").equals(
         before.drop(columns="file")
     )
@@ -296,7 +296,7 @@ def test_the_order_of_rows_does_not_follow_the_folders(emodb):
 def test_a_folder_in_which_every_file_is_bad_still_gives_its_reasons(emodb):
     for file in (emodb / "wav").iterdir():
         file.write_bytes(b"")
-    result = scan("emodb", emodb, progress=False)
+    result = scan("emodb", emodb)
     assert len(result.manifest) == 0 and list(result.manifest.columns) == [*COLUMNS, *LOCAL_COLUMNS]
     assert set(reasons(result).values()) == {
         "empty file (0 bytes)"
@@ -308,11 +308,11 @@ def test_savee_is_found_in_the_owners_layout_even_from_a_speakers_folder(tmp_pat
     for speaker, stem in (("DC", "a01"), ("KL", "su15")):
         tone(tmp_path / "AudioData" / speaker / f"{stem}.wav")
     tone(tmp_path / "AudioData" / "XX" / "a01.wav")
-    result = scan("savee", tmp_path, progress=False)
+    result = scan("savee", tmp_path)
     assert result.manifest["utt_id"].tolist() == ["savee/DC_a01", "savee/KL_su15"] and list(
         reasons(result)
     ) == ["AudioData/XX/a01.wav"]
-    assert scan("savee", tmp_path / "AudioData" / "DC", progress=False).manifest[
+    assert scan("savee", tmp_path / "AudioData" / "DC").manifest[
         "utt_id"
     ].tolist() == ["savee/DC_a01"]
 
@@ -328,7 +328,7 @@ def test_folders_that_cannot_be_meant(emodb, tmp_path):
         ("emodbb", emodb, "unknown corpus"),
     ):
         with pytest.raises(ManifestError, match=message):
-            scan(corpus, root, progress=False)
+            scan(corpus, root)
 
 
 def test_names_in_both_unicode_forms_meet(tmp_path, tone):
@@ -340,7 +340,7 @@ def test_names_in_both_unicode_forms_meet(tmp_path, tone):
     )
     tone(tmp_path / "a" / (unicodedata.normalize("NFD", name) + ".WAV"))
     tone(tmp_path / "a" / "deep" / "plain.flac.wav")
-    result = scan(manifest, tmp_path / "a", progress=False)
+    result = scan(manifest, tmp_path / "a")
     assert (
         result.manifest["path"].tolist() == [unicodedata.normalize("NFC", name), "plain"]
         and result.problems.empty
@@ -349,7 +349,7 @@ def test_names_in_both_unicode_forms_meet(tmp_path, tone):
     tone(tmp_path / "a" / (unicodedata.normalize("NFC", name) + ".wav"))
     assert (
         "duplicate: the same samples"
-        in scan(manifest, tmp_path / "a", progress=False).problems["reason"].iloc[0]
+        in scan(manifest, tmp_path / "a").problems["reason"].iloc[0]
     )
 
 
@@ -360,7 +360,7 @@ def test_a_manifest_is_found_by_path_then_by_unique_name(tmp_path, tone):
         ("x/one.wav", "elsewhere/one.wav", "moved/two.wav", "z/three.wav", "extra.wav"), 1
     ):
         tone(tmp_path / "root" / file, seconds=seconds / 10)
-    result = scan(write_manifest(manifest, tmp_path / "m.csv"), tmp_path / "root", progress=False)
+    result = scan(write_manifest(manifest, tmp_path / "m.csv"), tmp_path / "root")
     assert result.manifest[["path", "duration"]].to_dict("list") == {
         "path": ["x/one", "y/two", "z/three"],
         "duration": [0.1, 0.3, 0.4],
@@ -375,13 +375,13 @@ def test_a_manifest_is_found_by_path_then_by_unique_name(tmp_path, tone):
     assert {
         file: reason.split(":")[0] for file, reason in reasons(result, without=("nothing",)).items()
     } == expected
-    again = scan(result.manifest, tmp_path / "root", progress=False)
+    again = scan(result.manifest, tmp_path / "root")
     pd.testing.assert_frame_equal(again.manifest, result.manifest)
     with pytest.raises(
         ManifestError, match="none of the manifest's 1 utterances.*audio files found: 5"
     ):
         scan(
-            validate(pd.DataFrame([empty_row("own", "nowhere")])), tmp_path / "root", progress=False
+            validate(pd.DataFrame([empty_row("own", "nowhere")])), tmp_path / "root"
         )
 
 
@@ -442,7 +442,7 @@ def test_a_corpus_with_annotation_files_needs_only_a_module_and_a_card(tmp_path,
     (tmp_path / "root" / "labels.txt").write_text(
         "Ses01a ang 2.5\nSes02b exc 4\nSes02d xxx 3\nSes02f ang 1\nSes01c ang 1\nSes09z ang 1\n"
     )
-    result = scan("toy", tmp_path / "root", progress=False)
+    result = scan("toy", tmp_path / "root")
     columns = ["utt_id", "session", "emotion_raw", "emotion", "valence"]
     assert result.manifest[columns].to_numpy().tolist() == [
         ["toy/Ses01a", "01", "ang", "anger", 2.5],

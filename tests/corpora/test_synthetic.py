@@ -39,7 +39,7 @@ from colab_utils.methods.baselines.study import BaselineConfig
 
 SEEDS = (0, 1, 2, 3, 4)
 MEL = librosa.filters.mel(sr=16000, n_fft=512, n_mels=32, fmin=60, fmax=7600)
-SMALL = {"n_speakers": 2, "n_repetitions": 1, "progress": False}
+SMALL = {"n_speakers": 2, "n_repetitions": 1}
 
 
 def measure(file: str) -> dict:
@@ -82,7 +82,7 @@ def corpora(tmp_path_factory) -> dict[int, pd.DataFrame]:
     for seed in SEEDS:
         folder = tmp_path_factory.mktemp(f"synthetic-{seed}")
         manifest = make_synthetic_corpus(
-            folder, seed=seed, progress=False, **({} if seed == 0 else {"n_repetitions": 2})
+            folder, seed=seed, **({} if seed == 0 else {"n_repetitions": 2})
         )
         measured = joblib.Parallel(n_jobs=2)(
             joblib.delayed(measure)(file) for file in manifest["file"]
@@ -187,7 +187,7 @@ def test_a_complete_corpus_is_only_read(default):
     folder = pathlib.Path(default.attrs["folder"])
     before = {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()}
     start = time.perf_counter()
-    again = make_synthetic_corpus(folder, progress=False)
+    again = make_synthetic_corpus(folder)
     assert time.perf_counter() - start < 1.0
     pd.testing.assert_frame_equal(again, default[[*COLUMNS, *LOCAL_COLUMNS]], check_flags=False)
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()} == before
@@ -355,9 +355,8 @@ def recall(train: pd.DataFrame, test: pd.DataFrame) -> np.ndarray:
     x, tested = (scaler.transform(np.stack(part["vector"])) for part in (train, test))
     # many small fits: threads only wait for each other
     with threadpoolctl.threadpool_limits(1):
-        scores = scores_of("logistic", BaselineConfig().C, 0)(
-            x, pd.Categorical(train["emotion"], EMOTIONS).codes, tested, len(EMOTIONS)
-        )
+        codes = pd.Categorical(train["emotion"], EMOTIONS).codes
+        scores = scores_of(BaselineConfig(), x, codes, tested, len(EMOTIONS))
     return np.array(EMOTIONS)[scores.argmax(axis=1)]
 
 

@@ -1,17 +1,14 @@
-"""The AlexNet system's features against librosa, its published traps beside the repaired way, worse
-recordings, and the export.
-"""
+"""The AlexNet system's features against librosa, its published traps beside the repaired way."""
 
 import dataclasses
 
 import librosa
 import numpy as np
-import pandas as pd
 import pytest
+from sounds import speech
 
 from colab_utils.corpora.audio import load_audio
 from colab_utils.features import front_end
-from colab_utils.features.acoustic import degrade
 from colab_utils.features.published.alexnet import (
     FEATURE_SETS,
     AlexNetSpectrogram,
@@ -19,12 +16,11 @@ from colab_utils.features.published.alexnet import (
     segment_count,
     segments,
 )
-from colab_utils.methods.alexnet.export import SpeakerArrays, save_export, speaker_export
 from colab_utils.settings import SettingError
 
 
 def by_librosa(wave, mel=False):
-    """The published computation (method_facts §3.2), (frames, bins)."""
+    """The published computation (features_util.py of the system), (frames, bins)."""
     emphasised = librosa.effects.preemphasis(wave.astype(np.float64), coef=0.97, zi=[0.0])
     spectrum = np.abs(
         librosa.stft(
@@ -48,15 +44,6 @@ def by_librosa(wave, mel=False):
 def above_floor(values, expected):
     """Largest difference where neither is near the floor, in dB."""
     return np.abs(values - expected)[(expected > -79.99) & (values > -79.99)].max()
-
-
-def speech(samples=24011, seed=0):
-    rng = np.random.default_rng(seed)
-    n = np.arange(samples)
-    return (
-        0.3 * np.sin(n * 0.06 + 8 * np.sin(n / 4000)) * (np.sin(n / 2500) > -0.5)
-        + 0.01 * rng.normal(size=samples)
-    ).astype(np.float32)
 
 
 @pytest.mark.parametrize("samples", [401, 4800, 24011])
@@ -136,10 +123,6 @@ def test_short_silent_and_empty_clips():
         AlexNetSpectrogram().compute([np.zeros(0, np.float32)])
 
 
-# --- segments
-# ---------------------------------------------------------------------------------------------------------------------------
-
-
 def test_padding_is_silence_and_the_published_padding_is_the_loudest_value():
     spec = AlexNetSpectrogram()
     (frames,) = spec.compute([speech(16000)])
@@ -185,69 +168,10 @@ def test_segments_against_a_naive_loop(n_frames, length, hop):
     assert (seen >= 1).all()
 
 
-# --- worse recordings
-# -------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", degrade.NOISES)
-@pytest.mark.parametrize("snr", [0, 5, 20])
-def test_noise_has_the_asked_level_over_the_active_speech(kind, snr):
-    wave = np.concatenate([speech(), np.zeros(8000, np.float32)])
-    noisy = degrade.degraded(wave, 16000, f"{kind}@{snr}")
-    active = degrade.active_samples(wave, 16000)
-    measured = 10 * np.log10(
-        np.mean(wave[active].astype(float) ** 2)
-        / np.mean((noisy - wave)[active].astype(float) ** 2)
-    )
+def test_it_is_a_front_end_like_the_others():
+    spec = front_end("alexnet")
     assert (
-        measured == pytest.approx(snr, abs=0.01)
-        and noisy.dtype == np.float32
-        and len(noisy) == len(wave)
-    )
-    assert np.array_equal(noisy, degrade.degraded(wave.copy(), 16000, f"{kind}@{snr}"))
-    assert not np.array_equal(
-        noisy[:100], degrade.degraded(wave[::-1].copy(), 16000, f"{kind}@{snr}")[:100]
-    )
-
-
-def test_noises_for_tests_are_not_those_for_training_and_all_differ():
-    assert not set(degrade.TRAINING_NOISES) & set(degrade.UNSEEN_NOISES)
-    spectra = []
-    for kind in degrade.NOISES:
-        noise = degrade.make_noise(kind, 64000, 16000, np.random.default_rng(0))
-        power = np.abs(np.fft.rfft(noise)) ** 2
-        hertz = np.fft.rfftfreq(64000, 1 / 16000)
-        bands = ((0, 150), (150, 600), (600, 2500), (2500, 8000))
-        spectra.append(
-            [power[(hertz >= low) & (hertz < high)].sum() / power.sum() for low, high in bands]
-        )
-    apart = [
-        np.abs(np.subtract(one, other)).sum()
-        for i, one in enumerate(spectra)
-        for other in spectra[:i]
-    ]
-    assert min(apart) > 0.05
-
-
-def test_a_room_keeps_energy_and_length_and_decays_as_told():
-    click = np.zeros(16000, np.float32)
-    click[0] = 1.0
-    room = degrade.reverberate(click, 16000, 0.5, seed=1)
-    assert len(room) == 16000 and np.sum(room.astype(float) ** 2) == pytest.approx(1.0, abs=1e-3)
-    # Schroeder's backward integral
-    energy = 10 * np.log10(np.cumsum(room[::-1].astype(float) ** 2)[::-1] + 1e-20)
-    start, end = 160, 2400
-    slope = (energy[end] - energy[start]) / ((end - start) / 16000)
-    assert slope == pytest.approx(-60 / 0.5, rel=0.1)
-
-
-def test_the_telephone_band_has_nothing_above_four_kilohertz():
-    wave = np.random.default_rng(0).normal(0, 0.1, 16001).astype(np.float32)
-    narrow = degrade.degraded(wave, 16000, "8khz")
-    power, hertz = np.abs(np.fft.rfft(narrow)) ** 2, np.fft.rfftfreq(len(narrow), 1 / 16000)
-    assert len(narrow) == len(wave) and power[hertz > 4200].sum() < 1e-4 * power.sum()
-    assert power[hertz < 3500].sum() == pytest.approx(
-        (np.abs(np.fft.rfft(wave)) ** 2)[hertz < 3500].sum(), rel=0.02
+        spec == AlexNetSpectrogram() and dataclasses.replace(spec, condition="pink@10").dim == 200
     )
 
 
@@ -257,69 +181,3 @@ def test_the_telephone_band_has_nothing_above_four_kilohertz():
 def test_conditions_that_do_not_exist_are_refused(condition):
     with pytest.raises(SettingError, match="choose clean, 8khz, reverb"):
         AlexNetSpectrogram(condition=condition)
-
-
-def test_silence_stays_silence():
-    assert (degrade.degraded(np.zeros(500, np.float32), 16000, "white@0") == 0).all()
-    assert (degrade.degraded(np.zeros(500, np.float32), 16000, "reverb") == 0).all()
-
-
-# --- export
-# -----------------------------------------------------------------------------------------------------------------------------
-
-
-class Store(dict):
-    pass
-
-
-def load_export(path):
-    """What `save_export` wrote; nothing is unpickled."""
-    found = {}
-    with np.load(path, allow_pickle=False) as content:
-        for speaker in sorted({name.rpartition("/")[0] for name in content.files}):
-            arrays = [content[f"{speaker}/{field}"] for field in SpeakerArrays._fields]
-            found[speaker] = SpeakerArrays(*arrays)
-    return found
-
-
-def test_export_holds_every_segment_and_counts_that_do_not_overflow(tmp_path):
-    spec = AlexNetSpectrogram()
-    rng = np.random.default_rng(0)
-    emotions = ["anger", "fear", "fear", "anger", "anger"] * 26
-    rows = pd.DataFrame(
-        {"utt_id": [f"u{i}" for i in range(130)], "speaker": ["b", "a"] * 65, "emotion": emotions}
-    )
-    store = Store(
-        {
-            utt: rng.normal(size=(int(rng.integers(301, 600)), 200)).astype(np.float32)
-            for utt in rows["utt_id"]
-        }
-    )
-    export = speaker_export(rows, store, spec, ["anger", "fear"])
-    assert list(export) == ["a", "b"]
-    one = export["a"]
-    assert (
-        one.segments.shape == (130, 1, 200, 300) and one.segments_per_utterance.tolist() == [2] * 65
-    )
-    assert one.segments_per_utterance.dtype == np.int64
-    assert np.array_equal(one.segment_labels, np.repeat(one.utterance_labels, 2))
-    first = rows.index[rows["speaker"] == "a"][0]
-    assert np.array_equal(one.segments[1, 0, :, 0], store[rows["utt_id"][first]][300])
-    ends = np.cumsum(one.segments_per_utterance)
-    assert ends[-1] == len(one.segments)
-    published = one.segments_per_utterance.astype(np.int8)
-    assert (
-        np.add.accumulate(published, dtype=np.int8)[-1] < 0
-    )  # the published type: 130 segments wrap to a negative number
-    back = load_export(save_export(export, tmp_path / "out" / "emodb.npz"))
-    pairs = [pair for name in export for pair in zip(export[name], back[name], strict=True)]
-    assert all(np.array_equal(mine, other) and mine.dtype == other.dtype for mine, other in pairs)
-    with pytest.raises(ValueError, match="'anger' is not among"):
-        speaker_export(rows, store, spec, ["fear"])
-
-
-def test_it_is_a_front_end_like_the_others():
-    spec = front_end("alexnet")
-    assert (
-        spec == AlexNetSpectrogram() and dataclasses.replace(spec, condition="pink@10").dim == 200
-    )

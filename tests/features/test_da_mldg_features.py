@@ -9,7 +9,7 @@ import pytest
 import torchaudio
 
 from colab_utils.corpora.audio import load_audio
-from colab_utils.features import FRONT_ENDS, front_end
+from colab_utils.features import front_end
 from colab_utils.features.published.da_mldg import DaMldgLogMel, mel_bands
 
 
@@ -83,5 +83,4 @@ def test_normalised_over_the_clip_gain_is_gone_and_without_it_stays():
     assert np.allclose(loud.mean(0), 0, atol=1e-4) and np.allclose(loud.std(0), 1, atol=1e-3)
     loud, soft = (DaMldgLogMel().compute([gain * wave])[0] for gain in (1.0, 0.1))
     assert np.median(loud - soft) == pytest.approx(np.log(10), abs=1e-2)
-    assert np.isfinite(spec.compute([np.zeros(800, np.float32)])[0]).all()
-    assert "da-mldg" in FRONT_ENDS
+    assert (spec.compute([np.zeros(800, np.float32)])[0] == 0).all()

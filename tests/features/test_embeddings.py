@@ -154,20 +154,16 @@ def test_a_hub_that_cannot_be_reached_is_told_and_nothing_is_put_in_its_place(mo
     ) as found:
         front_end("nobody/never-there").compute(clips(1600))
     assert "choose another front end" in str(found.value)
-    assert (
-        str(describe("nobody/never-there"))
-        == "nobody/never-there: size unknown (the Hub cannot be reached)"
-    )
+    assert describe("nobody/never-there").startswith("nobody/never-there: size unknown")
     with pytest.raises(ValueError, match="no front end is called"):
         front_end("never-there")
 
 
 def test_the_size_is_told_before_anything_is_read(tmp_path):
-    size = describe(save(tmp_path / "one"))
-    assert size.here and size.parameters == sum(
-        p.numel() for p in Wav2Vec2Model(Wav2Vec2Config(**TINY)).parameters()
-    )
-    assert "on this machine" in str(size) and "million parameters" in str(size)
+    parameters = sum(p.numel() for p in Wav2Vec2Model(Wav2Vec2Config(**TINY)).parameters())
+    told = describe(save(tmp_path / "one"))
+    assert "on this machine" in told
+    assert f"{parameters / 1e6:.1f} million parameters" in told
 
 
 def test_layers_that_are_not_there_are_refused(tmp_path):
@@ -185,10 +181,6 @@ def test_a_package_that_is_missing_says_what_to_install(monkeypatch):
         MissingPackageError, match="pip install moonshine-voice==0.0.49 onnxruntime"
     ):
         Moonshine().compute(clips(1600))
-
-
-# --- tuning
-# -----------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", list(KINDS))

@@ -176,7 +176,7 @@ def test_a_store_on_disk_serves_as_the_toy_does(tmp_path):
             "shards": [shard],
         },
     )
-    stores = FeatureStore.open(tmp_path), store
+    stores = FeatureStore([tmp_path]), store
     one, other = (Clips(each, rows, EMOTIONS).crops(np.arange(20), 9) for each in stores)
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 

@@ -1,12 +1,11 @@
-"""ResNet18 for spectrograms: torchvision's own network where nothing is padded, and blind to
-whatever is.
-"""
+"""ResNet18 for spectrograms: torchvision's own where nothing is padded, blind to whatever is."""
 
 import pytest
 import torch
 import torchvision
 from torch import nn
 from torch.nn import functional
+from toy_networks import noise_clips
 
 from colab_utils.models import network
 from colab_utils.models.resnet import ResNet18, _Batch, _Group
@@ -21,10 +20,7 @@ def seeded():
 
 
 def clips(lengths, dim=40, dtype=torch.float64, frames=None):
-    mask = torch.arange(frames or max(lengths)) < torch.tensor(lengths)[:, None]
-    return (
-        torch.randn(*mask.shape, dim, dtype=dtype) + torch.linspace(-2, 3, dim, dtype=dtype)
-    ) * mask[..., None], mask
+    return noise_clips(lengths, dim, dtype, frames)
 
 
 def small(norm="group", dtype=torch.float64, n_classes=3):
@@ -110,9 +106,7 @@ def test_a_clip_gives_the_same_alone_padded_and_in_any_batch(norm, dtype, tolera
 
 
 @pytest.mark.parametrize("norm", ["group", "batch"])
-def test_what_stands_in_padded_frames_and_how_many_there_are_reaches_neither_output_nor_gradient_nor_running_statistics(
-    norm,
-):
+def test_padded_frames_reach_neither_output_nor_gradient_nor_running_statistics(norm):
     model, (values, mask) = small(norm), clips([40, 64, 9, 20])
     found = []
     for padding, level in ((0, 0.0), (45, 1000.0)):

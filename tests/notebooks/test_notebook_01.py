@@ -90,8 +90,9 @@ def test_notebook_01_in_a_browser(tmp_path, embedded_workspace):
         press(panel.locator(".ui-slider-handle, .noUi-handle").first, "ArrowLeft", 3)
         code = panel.locator(".widget-html pre").first
         wait_until(lambda: "C=" in code.inner_text(), "the settings to paste name the new C")
-        value = code.inner_text().split("C=")[1].split(",")[0].rstrip(")")
         run_panel(page, before)
+        # all keys have arrived by now
+        value = code.inner_text().split("C=")[1].split(",")[0].rstrip(")")
         names = [path.name for path in (work / "runs" / "baselines").iterdir()]
         assert len([name for name in names if "logistic-inductive" in name]) == 2, (
             "the new setting has a run of its own"

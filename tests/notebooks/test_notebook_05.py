@@ -16,7 +16,7 @@ def test_notebook_05_on_the_embedded_corpus_and_on_emodb(
     """Made, and spoken; a second run loads all but one's own network; the kept one labels audio."""
     embedded_parts(tmp_path, embedded_workspace, "corpora")
     for _ in range(2):
-        done = run("05_alexnet_spectrogram.ipynb", tmp_path, "NUM_EPOCHS=2")
+        done = run("05_alexnet_spectrogram.ipynb", tmp_path, "NUM_EPOCHS=1")
         assert done.returncode == 0, done.stdout + done.stderr
     assert (
         "trained before, loaded" in done.stdout
@@ -65,7 +65,7 @@ def test_notebook_05_in_a_browser(tmp_path, embedded_workspace):
     work, environment = workspace(tmp_path / "out", embedded_workspace[0], "corpora")
     shots = shots_folder(tmp_path)
     with notebook_page(
-        tmp_path, shipped("05_alexnet_spectrogram.ipynb", "NUM_EPOCHS = 2"), environment
+        tmp_path, shipped("05_alexnet_spectrogram.ipynb", "NUM_EPOCHS = 1"), environment
     ) as page:
         run_all(page, seconds=400)
         page.locator(".cell").filter(has_text="views_figure").last.scroll_into_view_if_needed()

@@ -1,5 +1,8 @@
-"""AESDD (Vryzas et al. 2018): `a03 (3)` = emotion and utterance, (speaker), and a letter where a
-take was repeated (method_facts §5.11).
+"""AESDD: `a03 (3)` = emotion and utterance, (speaker).
+
+Vryzas, Kotsakis, Liatsou, Dimoulas & Kalliris 2018, J. Audio Eng. Soc. 66(6), 457-467. A letter
+follows where a take was repeated. The owners document three women and two men without saying who is
+who, and the files hold six speakers: gender is unknown.
 """
 
 from __future__ import annotations
@@ -7,30 +10,19 @@ from __future__ import annotations
 import pathlib
 import re
 
-from colab_utils.corpora.manifest import empty_row
-from colab_utils.corpora.parsers.names import matched
+from colab_utils.corpora.parsers.names import read_name
 
 NAME = "aesdd"
-_STEM = re.compile(r"([adfhs])(0[1-9]|1\d|20) \(0?([1-6])\)[ab]?", re.ASCII)
+_STEM = re.compile(
+    r"(?P<emotion_raw>[adfhs])(?P<text_id>0[1-9]|1\d|20) \(0?(?P<speaker>[1-6])\)[ab]?", re.ASCII
+)
 
 
 def parse(path: pathlib.PurePosixPath) -> dict:
-    """The manifest row of an AESDD file; speaker is `1` ...
+    """The manifest row of a file: speaker 1 ... 6 (also where the file says 01), text_id 01 ... 20.
 
-    `6` (also where the file says 01), text_id the utterance. Raises ForeignNameError.
-
-    gender is unknown: the owners document three women and two men without saying who is who, and
-    the files hold six speakers.
+    Raises:
+        ForeignNameError: for other names.
     """
-    emotion, utterance, speaker = matched(
-        _STEM, path, "AESDD: emotion and utterance, (speaker), such as a03 (3)"
-    ).groups()
-    return empty_row(
-        NAME,
-        path.stem,
-        speaker=speaker,
-        language="el",
-        text_id=utterance,
-        style="scripted",
-        emotion_raw=emotion,
-    )
+    rule = "AESDD: emotion and utterance, (speaker), such as a03 (3)"
+    return read_name(path, NAME, _STEM, rule, "el")

@@ -1,5 +1,7 @@
-"""CaFE (Gournay et al. 2018): `01-C-1-1` = actor, emotion, intensity, sentence (method_facts
-§5.11).
+"""CaFE: `01-C-1-1` = actor, emotion, intensity, sentence.
+
+Gournay, Lahaie & Lefebvre 2018, A Canadian French emotional speech dataset, ACM MMSys, 399-402.
+Actors with odd numbers are men.
 """
 
 from __future__ import annotations
@@ -7,31 +9,27 @@ from __future__ import annotations
 import pathlib
 import re
 
-from colab_utils.corpora.manifest import empty_row
-from colab_utils.corpora.parsers.names import ForeignNameError, matched
+from colab_utils.corpora.parsers.names import ForeignNameError, read_name
 
 NAME = "cafe"
-_STEM = re.compile(r"(0[1-9]|1[012])-([CDJNPST])-([12])-([1-6])", re.ASCII)
+_STEM = re.compile(
+    r"(?P<speaker>0[1-9]|1[012])-(?P<emotion_raw>[CDJNPST])-(?P<intensity>[12])-(?P<text_id>[1-6])",
+    re.ASCII,
+)
 
 
 def parse(path: pathlib.PurePosixPath) -> dict:
-    """The manifest row of a CaFE file; intensity is mild or strong ("" for neutral), text_id the
-    sentence, odd actors are male.
+    """The manifest row of a file; intensity is mild, strong or "" for neutral.
 
-    Raises ForeignNameError for other names and for strong neutral (which does not exist).
+    Raises:
+        ForeignNameError: for other names and for strong neutral, which does not exist.
     """
-    match = matched(_STEM, path, "CaFE: actor, emotion, intensity, sentence, such as 01-C-1-1")
-    actor, emotion, intensity, sentence = match.groups()
-    if (emotion, intensity) == ("N", "2"):
-        raise ForeignNameError(path, "CaFE: neutral (N) has no strong intensity (2)")
-    return empty_row(
-        NAME,
-        path.stem,
-        speaker=actor,
-        gender="male" if int(actor) % 2 else "female",
-        language="fr-CA",
-        text_id=sentence,
-        style="scripted",
-        emotion_raw=emotion,
-        intensity="" if emotion == "N" else {"1": "mild", "2": "strong"}[intensity],
-    )
+    rule = "CaFE: actor, emotion, intensity, sentence, such as 01-C-1-1"
+    row = read_name(path, NAME, _STEM, rule, "fr-CA")
+    row["gender"] = "male" if int(row["speaker"]) % 2 else "female"
+    row["intensity"] = {"1": "mild", "2": "strong"}[row["intensity"]]
+    if row["emotion_raw"] == "N":
+        if row["intensity"] == "strong":
+            raise ForeignNameError(path, "CaFE: neutral (N) has no strong intensity (2)")
+        row["intensity"] = ""
+    return row

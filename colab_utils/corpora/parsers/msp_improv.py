@@ -1,6 +1,8 @@
-"""MSP-IMPROV (Busso et al. 2017): `MSP-IMPROV-S01A-F01-P-FM01` = sentence and intended emotion,
-speaker, recording type, direction and turn (method_facts §5.3). Labels stand in `Evaluation.txt`,
-in lines `UTD-IMPROV-S01A-F01-P-FM01.avi; LABEL; A:..; V:..; D:.. ; N:..;`.
+"""MSP-IMPROV: `MSP-IMPROV-S01A-F01-P-FM01` = sentence and intended emotion, speaker, type, turn.
+
+Busso, Parthasarathy, Burmania, AbdelWahab, Sadoughi & Mower Provost 2017, IEEE Trans. Affect.
+Comput. 8(1), 67-80. Labels stand in `Evaluation.txt`, in lines
+`UTD-IMPROV-S01A-F01-P-FM01.avi; LABEL; A:..; V:..; D:.. ; N:..;`.
 """
 
 from __future__ import annotations
@@ -10,82 +12,60 @@ import re
 
 import pandas as pd
 
-from colab_utils.corpora.manifest import ManifestError, empty_row
-from colab_utils.corpora.parsers.names import matched
+from colab_utils.corpora.manifest import ManifestError
+from colab_utils.corpora.parsers.names import GENDER, read_labels, read_name
 
 NAME = "msp_improv"
 _STEM = re.compile(
-    r"MSP-IMPROV-S(0[1-9]|1\d|20)[AHSN]-([FM])(0[1-6])-([PRST])-[FM]{2}\d{2}", re.ASCII
+    r"MSP-IMPROV-S(?P<text_id>0[1-9]|1\d|20)[AHSN]-(?P<speaker>[FM]0[1-6])-(?P<style>[PRST])"
+    r"-[FM]{2}\d{2}",
+    re.ASCII,
 )
-_STYLE = {"P": "natural", "R": "scripted", "S": "improvised", "T": "target-improvised"}
-_NUMBER = r"\s*(\d+(?:\.\d+)?|NaN)\s*"
+_STYLES = {"P": "natural", "R": "scripted", "S": "improvised", "T": "target-improvised"}
 _LINE = re.compile(
-    rf"UTD-IMPROV-([\w-]+)\.avi;\s*([A-Z]);\s*A:{_NUMBER};\s*V:{_NUMBER};\s*D:{_NUMBER};\s*N:{_NUMBER};?\s*",
+    r"UTD-IMPROV-(?P<turn>[\w-]+)\.avi;\s*(?P<emotion_raw>[A-Z]);"
+    r"\s*A:\s*(?P<arousal>\d+(?:\.\d+)?|NaN)\s*;\s*V:\s*(?P<valence>\d+(?:\.\d+)?|NaN)\s*;"
+    r"\s*D:\s*(?P<dominance>\d+(?:\.\d+)?|NaN)\s*;\s*N:\s*(?:\d+(?:\.\d+)?|NaN)\s*;?\s*",
     re.ASCII,
 )
 
 
 def parse(path: pathlib.PurePosixPath) -> dict:
-    """The manifest row of an MSP-IMPROV turn; speaker is `F01` ...
+    """The manifest row of a turn: speaker F01 ... M06, session (the pair) 1 ... 6.
 
-    `M06`, session the pair's number `1` ... `6`, text_id the target sentence.
+    text_id is the target sentence. The letter behind it is the emotion that was asked for, not the
+    label. style: natural (P), scripted (R, read aloud), improvised (S) and target-improvised (T,
+    the target sentence within an improvisation); these meanings are recalled.
 
-    The letter behind the sentence is the emotion that was asked for, not the label. style: natural
-    (P), scripted (R, read aloud), improvised (S) and target-improvised (T, the target sentence
-    within an improvisation); these meanings are recalled. Raises ForeignNameError.
+    Raises:
+        ForeignNameError: for other names.
     """
-    match = matched(
-        _STEM,
-        path,
-        "MSP-IMPROV: sentence and emotion, speaker, type, turn, such as MSP-IMPROV-S01A-F01-P-FM01",
+    rule = (
+        "MSP-IMPROV: sentence and emotion, speaker, type, turn, such as MSP-IMPROV-S01A-F01-P-FM01"
     )
-    sentence, gender, number, kind = match.groups()
-    return empty_row(
-        NAME,
-        path.stem,
-        speaker=gender + number,
-        gender={"F": "female", "M": "male"}[gender],
-        language="en-US",
-        session=str(int(number)),
-        text_id=sentence,
-        style=_STYLE[kind],
-    )
+    row = read_name(path, NAME, _STEM, rule, "en-US")
+    row["gender"] = GENDER[row["speaker"][0]]
+    row["session"] = row["speaker"][-1]
+    row["style"] = _STYLES[row["style"]]
+    return row
 
 
 def annotations(root: pathlib.Path) -> pd.DataFrame:
-    """emotion_raw (A, H, S, N, O other, X no agreement), valence, arousal, dominance (float, 1 to
-    5, NaN where not rated), by utt_id.
+    """Labels (A, H, S, N, O other, X no agreement) and ratings of all turns, by utt_id.
 
-    Raises ManifestError without Evaluation.txt below `root` (some copies call it Evalution.txt),
-    for a line that cannot be read and for a turn that has two different entries.
+    Returns:
+        emotion_raw (str), valence, arousal, dominance (float, 1 to 5, NaN where not rated).
+
+    Raises:
+        ManifestError: without Evaluation.txt below `root` (some copies call it Evalution.txt), and
+            as `read_labels`.
     """
-    files = sorted(
-        file for name in ("Evaluation.txt", "Evalution.txt") for file in root.rglob(name)
-    )
+    files = sorted([*root.rglob("Evaluation.txt"), *root.rglob("Evalution.txt")])
     if not files:
         raise ManifestError(
             f"{root}: no Evaluation.txt below it, and the labels of MSP-IMPROV stand there: choose"
             " the folder that holds it"
         )
-    turns: dict[str, tuple] = {}
-    for file in files:
-        for number, line in enumerate(file.read_text(encoding="latin-1").splitlines(), 1):
-            if not line.startswith("UTD-IMPROV"):
-                continue  # the raters' single judgements
-            match = _LINE.fullmatch(line)
-            if match is None:
-                raise ManifestError(
-                    f"{file}, line {number}: not `UTD-IMPROV-...avi; LABEL; A:..; V:..; D:.. ;"
-                    f" N:..;`: {line!r}"
-                )
-            # kept as text until the end: NaN differs from itself
-            entry = (match[2], *(match[place] for place in (4, 3, 5)))
-            if turns.setdefault(f"{NAME}/MSP-IMPROV-{match[1]}", entry) != entry:
-                raise ManifestError(
-                    f"{file}, line {number}: {match[1]} has another label or rating in an earlier"
-                    " line"
-                )
-    table = pd.DataFrame.from_dict(
-        turns, orient="index", columns=["emotion_raw", "valence", "arousal", "dominance"]
-    )
-    return table.astype({"valence": float, "arousal": float, "dominance": float})
+    form = "UTD-IMPROV-...avi; LABEL; A:..; V:..; D:.. ; N:..;"
+    table = read_labels(files, "UTD-IMPROV", _LINE, form)
+    return table.rename(index=lambda turn: f"{NAME}/MSP-IMPROV-{turn}")

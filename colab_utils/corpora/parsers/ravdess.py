@@ -1,5 +1,7 @@
-"""RAVDESS speech (Livingstone & Russo 2018): `03-01-05-02-01-02-12` = modality, vocal channel,
-emotion, intensity, statement, repetition, actor (method_facts §5.4).
+"""RAVDESS speech: seven numbers, such as `03-01-05-02-01-02-12`.
+
+They are modality, vocal channel, emotion, intensity, statement, repetition and actor; actors with
+odd numbers are men. Livingstone & Russo 2018, PLoS ONE 13(5), e0196391.
 """
 
 from __future__ import annotations
@@ -7,42 +9,36 @@ from __future__ import annotations
 import pathlib
 import re
 
-from colab_utils.corpora.manifest import empty_row
-from colab_utils.corpora.parsers.names import ForeignNameError, matched
+from colab_utils.corpora.parsers.names import ForeignNameError, read_name
 
 NAME = "ravdess"
 _STEM = re.compile(
-    r"(0[123])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(0[1-9]|1\d|2[0-4])", re.ASCII
+    r"0[123]-0[12]-(?P<emotion_raw>0[1-8])-(?P<intensity>0[12])-(?P<text_id>0[12])-0[12]"
+    r"-(?P<speaker>0[1-9]|1\d|2[0-4])",
+    re.ASCII,
 )
-_MODALITY = {
+# what else the release holds, by how its names begin and why it is left out
+_OTHER = {
     "01": "audio-visual (modality 01): the audio-only file of the same speech begins with 03",
     "02": "video without sound (modality 02)",
+    "03-02": "song (vocal channel 02): this corpus is the speech part",
 }
 
 
 def parse(path: pathlib.PurePosixPath) -> dict:
-    """The manifest row of a RAVDESS speech file; intensity is normal or strong, text_id the
-    statement, odd actors are male.
+    """The manifest row of a speech file; intensity is normal or strong, text_id the statement.
 
-    Raises ForeignNameError for other names, for song, for files with video, and for strong neutral
-    (which does not exist).
+    Raises:
+        ForeignNameError: for other names, for song, for files with video, and for strong neutral,
+            which does not exist.
     """
-    match = matched(_STEM, path, "RAVDESS: seven two-digit numbers, such as 03-01-05-02-01-02-12")
-    modality, channel, emotion, intensity, statement, _repetition, actor = match.groups()
-    if modality in _MODALITY:
-        raise ForeignNameError(path, _MODALITY[modality])
-    if channel == "02":
-        raise ForeignNameError(path, "song (vocal channel 02): this corpus is the speech part")
-    if emotion == "01" and intensity == "02":
+    rule = "RAVDESS: seven two-digit numbers, such as 03-01-05-02-01-02-12"
+    row = read_name(path, NAME, _STEM, rule, "en-US")
+    for start, reason in _OTHER.items():
+        if path.stem.startswith(start):
+            raise ForeignNameError(path, reason)
+    if row["emotion_raw"] == "01" and row["intensity"] == "02":
         raise ForeignNameError(path, "neutral (01) has no strong intensity (02)")
-    return empty_row(
-        NAME,
-        path.stem,
-        speaker=actor,
-        gender="male" if int(actor) % 2 else "female",
-        language="en-US",
-        text_id=statement,
-        style="scripted",
-        emotion_raw=emotion,
-        intensity={"01": "normal", "02": "strong"}[intensity],
-    )
+    row["gender"] = "male" if int(row["speaker"]) % 2 else "female"
+    row["intensity"] = {"01": "normal", "02": "strong"}[row["intensity"]]
+    return row

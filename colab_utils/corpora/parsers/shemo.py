@@ -1,35 +1,31 @@
-"""ShEMO (Mohamad Nezami et al. 2019): `F21N37` = speaker, emotion, number (method_facts §5.11)."""
+"""ShEMO: `F21N37` = speaker, emotion, number.
+
+Mohamad Nezami, Jamshid Lou & Karami 2019, ShEMO: a large-scale validated database for Persian
+speech emotion detection, Lang. Resour. Eval. 53(1), 1-16.
+"""
 
 from __future__ import annotations
 
 import pathlib
 import re
 
-from colab_utils.corpora.manifest import empty_row
-from colab_utils.corpora.parsers.names import matched
+from colab_utils.corpora.parsers.names import GENDER, read_name
 
 NAME = "shemo"
 _STEM = re.compile(
-    r"(F(?:0[1-9]|[12]\d|3[01])|M(?:0[1-9]|[1-4]\d|5[0-6]))([AHNSWF])(\d{2})", re.ASCII
+    r"(?P<speaker>F(?:0[1-9]|[12]\d|3[01])|M(?:0[1-9]|[1-4]\d|5[0-6]))(?P<emotion_raw>[AHNSWF])\d{2}",
+    re.ASCII,
 )
 
 
 def parse(path: pathlib.PurePosixPath) -> dict:
-    """The manifest row of a ShEMO file; speaker is `F01` ...
-
-    `F31` or `M01` ... `M56`, W is surprise and F fear. Raises ForeignNameError.
+    """The manifest row of a file; speaker is F01 ... F31 or M01 ... M56, W is surprise and F fear.
 
     The speech comes from radio plays, so no sentence is repeated by design and text_id is unknown.
+
+    Raises:
+        ForeignNameError: for other names.
     """
-    speaker, emotion, _number = matched(
-        _STEM, path, "ShEMO: speaker, emotion, number, such as F21N37"
-    ).groups()
-    return empty_row(
-        NAME,
-        path.stem,
-        speaker=speaker,
-        gender={"F": "female", "M": "male"}[speaker[0]],
-        language="fa",
-        style="scripted",
-        emotion_raw=emotion,
-    )
+    row = read_name(path, NAME, _STEM, "ShEMO: speaker, emotion, number, such as F21N37", "fa")
+    row["gender"] = GENDER[row["speaker"][0]]
+    return row

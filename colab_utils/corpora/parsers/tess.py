@@ -1,5 +1,6 @@
-"""TESS (Pichora-Fuller & Dupuis 2020): `OAF_back_angry` = speaker, word, emotion (method_facts
-§5.8).
+"""TESS: `OAF_back_angry` = speaker, word, emotion.
+
+Pichora-Fuller & Dupuis 2020, Toronto emotional speech set, Borealis, doi:10.5683/SP2/E8H2MF.
 """
 
 from __future__ import annotations
@@ -7,31 +8,27 @@ from __future__ import annotations
 import pathlib
 import re
 
-from colab_utils.corpora.manifest import empty_row
-from colab_utils.corpora.parsers.names import matched
+from colab_utils.corpora.parsers.names import read_name
 
 NAME = "tess"
-_STEM = re.compile(r"(OAF|YAF)_([a-z]+)_(angry|disgust|fear|happy|neutral|ps|sad)", re.ASCII)
+_STEM = re.compile(
+    r"(?P<speaker>OAF|YAF)_(?P<text_id>[a-z]+)"
+    r"_(?P<emotion_raw>angry|disgust|fear|happy|neutral|ps|sad)",
+    re.ASCII,
+)
 
 
 def parse(path: pathlib.PurePosixPath) -> dict:
-    """The manifest row of a TESS file; text_id is the word behind "Say the word", `ps` a pleasant
-    surprise. Raises ForeignNameError.
+    """The manifest row of a file; text_id is the word behind "Say the word".
 
-    Folders (`OAF_Pleasant_surprise`, `YAF_pleasant_surprised`) are not read: every name says all.
-    Many copies have one misspelt name, OA_bite_neutral.
+    The emotion `ps` is a pleasant surprise. Folders (`OAF_Pleasant_surprise`) are not read: every
+    name says all. Many copies have one misspelt name, OA_bite_neutral.
+
+    Raises:
+        ForeignNameError: for other names.
     """
-    full = path.with_name("OAF_bite_neutral.wav") if path.stem == "OA_bite_neutral" else path
-    speaker, word, emotion = matched(
-        _STEM, full, "TESS: speaker, word, emotion, such as OAF_back_angry"
-    ).groups()
-    return empty_row(
-        NAME,
-        full.stem,
-        speaker=speaker,
-        gender="female",
-        language="en-CA",
-        text_id=word,
-        style="scripted",
-        emotion_raw=emotion,
-    )
+    stem = "OAF_bite_neutral" if path.stem == "OA_bite_neutral" else path.stem
+    rule = "TESS: speaker, word, emotion, such as OAF_back_angry"
+    row = read_name(path, NAME, _STEM, rule, "en-CA", stem)
+    row["gender"] = "female"
+    return row

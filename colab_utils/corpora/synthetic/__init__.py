@@ -1,5 +1,6 @@
-"""The embedded synthetic corpus: voices made by the WORLD vocoder, so that every notebook has
-something to learn on. Never a result on speech.
+"""The embedded synthetic corpus: voices made by the WORLD vocoder. Never a result on speech.
+
+It is there so that every notebook has something to learn on.
 """
 
 from colab_utils.corpora.synthetic.channels import DOMAINS

@@ -1,5 +1,6 @@
-"""Making the synthetic corpus: what is said by whom with which emotion, each utterance from its own
-random generator, and the manifest last.
+"""Making the synthetic corpus: what is said by whom with which emotion, and the manifest last.
+
+Each utterance comes from its own random generator.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import joblib
 import numpy as np
 import pandas as pd
 import soundfile
+from numpy.random import Generator, default_rng
 
-from colab_utils import files
+from colab_utils import files, progress
 from colab_utils.corpora.audio import read_audio, samples_sha256
+from colab_utils.corpora.manifest import NUMBERS, empty_row
 from colab_utils.corpora.synthetic.channels import DOMAINS, Domain, transmit
 from colab_utils.corpora.synthetic.emotions_table import (
     ACTIVATION_IN_AROUSAL,
@@ -29,7 +32,6 @@ from colab_utils.corpora.synthetic.emotions_table import (
 from colab_utils.corpora.synthetic.phones import SENTENCES
 from colab_utils.corpora.synthetic.speech import SAMPLE_RATE, speak
 from colab_utils.corpora.synthetic.voices import Voice, draw_voice
-from colab_utils.progress import bar as progress_bar
 
 VERSION = 1  # raise it with every change that changes a sample or a row
 _NAME = re.compile(r"[fm]\d+-[a-z]+-\d+\.flac")
@@ -42,20 +44,32 @@ def make_synthetic_corpus(
     seed: int = 0,
     n_speakers: int = 8,
     n_repetitions: int = 5,
-    progress: bool = True,
     n_jobs: int = 2,
 ) -> pd.DataFrame:
-    """Make (or find made) the synthetic corpus below `folder` and return its manifest with local
-    columns, valid for `manifest.validate`.
+    """Make the synthetic corpus below a folder, or find it made, and return its manifest.
 
-    Four domains (`channels.DOMAINS`) are four `corpus` values; each has `n_speakers` speakers, half
-    of them women, who say every emotion about `n_repetitions` times (exactly so in the balanced
-    studio). Files are `<folder>/<domain>/<speaker>-<emotion>-<number>.flac`, 16 kHz mono, 16 bit, 1
-    to 2.5 s. `valence`, `arousal`, `dominance` are ratings on the 1..5 scale of IEMOCAP;
-    `intensity` is weak, normal or strong acting. The same arguments give the same samples, whatever
-    `n_jobs` (processes) is. A complete corpus is only read; one made with other arguments or by
-    another VERSION is replaced. Raises ValueError for arguments that cannot work,
-    files.DiskFullError without room.
+    Four domains (`channels.DOMAINS`) are four `corpus` values. Files are
+    `<folder>/<domain>/<speaker>-<emotion>-<number>.flac`, 16 kHz mono, 16 bit, 1 to 2.5 s. The same
+    arguments give the same samples, whatever `n_jobs` is. A complete corpus is only read; one made
+    with other arguments or by another VERSION is replaced.
+
+    Args:
+        folder: where it goes.
+        seed: 0 or more.
+        n_speakers: of each domain, half of them women.
+        n_repetitions: how often a speaker says every emotion (exactly so in the balanced studio).
+        n_jobs: processes.
+
+    Returns:
+        COLUMNS and LOCAL_COLUMNS. valence, arousal, dominance are ratings on the 1..5 scale of
+        IEMOCAP; intensity is weak, normal or strong acting.
+
+    Raises:
+        ValueError: for arguments that cannot work.
+        DiskFullError: without room.
+
+    Example:
+        >>> manifest = make_synthetic_corpus("out/corpora/synthetic", seed=0)
     """
     if n_speakers < 2 or n_repetitions < 1 or seed < 0 or n_jobs < 1:
         raise ValueError(
@@ -67,104 +81,94 @@ def make_synthetic_corpus(
         {"version": VERSION, "seed": seed, "n_speakers": n_speakers, "n_repetitions": n_repetitions}
     )
     table = _complete(folder, key)
-    if table is None:
-        _clear(folder)
-        jobs = plan(seed, n_speakers, n_repetitions)
-        parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=8)
-        rows = parallel(joblib.delayed(make_utterance)(folder, job) for job in jobs)
-        table = pd.DataFrame(
-            list(
-                progress_bar(
-                    rows,
-                    total=len(jobs),
-                    desc="synthetic corpus",
-                    unit="clip",
-                    disable=not progress,
-                )
-            )
-        )
-        files.write_csv(folder / "manifest.csv", table)
-        files.write_json(
-            folder / "complete.json",
-            {
-                "key": key,
-                "utterances": len(table),
-                "note": "synthetic: never report as corpus performance",
-            },
-        )
-        table = _complete(folder, key)
-    return table
+    if table is not None:
+        return table
+    _clear(folder)
+    jobs = plan(seed, n_speakers, n_repetitions)
+    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=8)
+    rows = parallel(joblib.delayed(make_utterance)(folder, job) for job in jobs)
+    rows = list(progress.bar(rows, "synthetic corpus", len(jobs), unit="clip"))
+    files.write_csv(folder / "manifest.csv", pd.DataFrame(rows))
+    note = "synthetic: never report as corpus performance"
+    files.write_json(folder / "complete.json", {"key": key, "utterances": len(rows), "note": note})
+    return _complete(folder, key)
 
 
 def plan(seed: int, n_speakers: int, n_repetitions: int) -> list[dict]:
-    """Every utterance of the corpus as {seed, domain, speaker (both as numbers), name, utterance,
-    emotion, number, text}.
-    """
+    """Every utterance of the corpus, as `make_utterance` takes it."""
     jobs = []
-    for domain, settings in enumerate(DOMAINS):
+    for domain in range(len(DOMAINS)):
         for speaker in range(n_speakers):
-            name = f"{'fm'[speaker % 2]}{speaker // 2 + 1}"
-            first = np.random.default_rng([seed, domain, speaker, _VOICE]).integers(
-                0, len(SENTENCES[settings.language]), len(EMOTIONS)
-            )
-            utterance = 0
-            for emotion, start in zip(EMOTIONS, first, strict=True):
-                for number in range(
-                    max(1, math.floor(n_repetitions * settings.balance.get(emotion, 1.0) + 0.5))
-                ):
-                    text = (int(start) + number) % len(SENTENCES[settings.language])
-                    jobs.append(
-                        {
-                            "seed": seed,
-                            "domain": domain,
-                            "speaker": speaker,
-                            "name": name,
-                            "utterance": utterance,
-                            "emotion": emotion,
-                            "number": number,
-                            "text": text,
-                        }
-                    )
-                    utterance += 1
+            jobs += _speakers_plan(seed, domain, speaker, n_repetitions)
+    return jobs
+
+
+def _speakers_plan(seed: int, domain: int, speaker: int, n_repetitions: int) -> list[dict]:
+    """The utterances of one speaker; domain and speaker are numbers."""
+    name = f"{'fm'[speaker % 2]}{speaker // 2 + 1}"
+    n_texts = len(SENTENCES[DOMAINS[domain].language])
+    rng = default_rng([seed, domain, speaker, _VOICE])
+    first = rng.integers(0, n_texts, len(EMOTIONS))
+    jobs = []
+    for emotion, start in zip(EMOTIONS, first, strict=True):
+        share = DOMAINS[domain].balance.get(emotion, 1.0)
+        for number in range(max(1, math.floor(n_repetitions * share + 0.5))):
+            job = {
+                "seed": seed,
+                "domain": domain,
+                "speaker": speaker,
+                "name": name,
+                "utterance": len(jobs),
+                "emotion": emotion,
+                "number": number,
+                "text": (int(start) + number) % n_texts,
+            }
+            jobs.append(job)
     return jobs
 
 
 def make_utterance(folder: pathlib.Path, job: dict) -> dict:
-    """Synthesise one utterance of the plan, write its FLAC file and return its manifest row
-    (without `file`).
+    """Synthesise one utterance of the plan and write its FLAC file.
+
+    Returns:
+        Its manifest row with LOCAL_COLUMNS, without `file`.
     """
-    domain = DOMAINS[job["domain"]]
+    domain, emotion = DOMAINS[job["domain"]], job["emotion"]
     source = [job["seed"], job["domain"], job["speaker"]]
-    voice = draw_voice(job["name"], np.random.default_rng([*source, _VOICE]))
-    rng = np.random.default_rng([*source, job["utterance"]])
+    voice = draw_voice(job["name"], default_rng([*source, _VOICE]))
+    place = default_rng([*source, _PLACE])
+    rng = default_rng([*source, job["utterance"]])
     strength = float(domain.strength * np.exp(0.2 * rng.standard_normal()))
     activation = float(rng.standard_normal())
-    moves = draw_moves(voice, domain, job["emotion"], strength, activation, rng)
+    moves = draw_moves(voice, domain, emotion, strength, activation, rng)
     wave = speak(voice, SENTENCES[domain.language][job["text"]], moves, rng)
-    wave = transmit(wave, domain, np.random.default_rng([*source, _PLACE]), rng)
-    path = f"{domain.name}/{job['name']}-{job['emotion']}-{job['number'] + 1:02d}"
-    samples, rate = _write(folder / f"{path}.flac", wave)
-    ratings = rate_affect(job["emotion"], strength, activation, rng)
-    return {
-        "utt_id": f"{domain.corpus}/{pathlib.PurePosixPath(path).name}",
-        "corpus": domain.corpus,
-        "path": path,
-        "speaker": job["name"],
-        "gender": voice.gender,
-        "language": domain.language,
-        "session": "",
-        "film": "",
-        "text_id": f"{domain.language[-1]}{job['text'] + 1:02d}",
-        "style": "synthetic",
-        "emotion_raw": job["emotion"],
-        "emotion": job["emotion"],
-        "intensity": "weak" if strength < 0.8 else "strong" if strength > 1.2 else "normal",
-        **ratings,
-        "sample_rate": rate,
-        "channels": samples.shape[1],
-        "duration": len(samples) / rate,
-        "audio_sha256": samples_sha256(samples, rate),
-    }
+    wave = transmit(wave, domain, place, rng)
+    stem = f"{job['name']}-{emotion}-{job['number'] + 1:02d}"
+    samples, rate = _write(folder / domain.name / f"{stem}.flac", wave)
+    intensity = "normal"
+    if strength < 0.8:
+        intensity = "weak"
+    elif strength > 1.2:
+        intensity = "strong"
+    row = empty_row(
+        domain.corpus,
+        stem,
+        speaker=job["name"],
+        gender=voice.gender,
+        language=domain.language,
+        text_id=f"{domain.language[-1]}{job['text'] + 1:02d}",
+        style="synthetic",
+        emotion_raw=emotion,
+        emotion=emotion,
+        intensity=intensity,
+    )
+    row["path"] = f"{domain.name}/{stem}"
+    row.update(rate_affect(emotion, strength, activation, rng))
+    row["sample_rate"] = rate
+    row["channels"] = samples.shape[1]
+    row["duration"] = len(samples) / rate
+    row["audio_sha256"] = samples_sha256(samples, rate)
+    return row
 
 
 def draw_moves(
@@ -173,42 +177,36 @@ def draw_moves(
     emotion: str,
     strength: float,
     activation: float,
-    rng: np.random.Generator,
+    rng: Generator,
 ) -> dict[str, float]:
-    """The parameters of one utterance, in their units: habits of speaker and domain + strength x
-    expressiveness x the domain's manner x the move of the emotion + activation + natural spread.
+    """The parameters of one utterance, in their units.
+
+    Habits of speaker and domain + strength x expressiveness x the domain's manner x the move of the
+    emotion + the domain's spread x (activation + natural spread).
     """
     moves = {}
     for name, parameter in PARAMETERS.items():
-        acted = (
-            strength
-            * voice.expressiveness[name]
-            * domain.manner.get(name, 1.0)
-            * MOVES[emotion][name]
-        )
-        natural = domain.spread * (
-            activation * parameter.activation + parameter.spread * float(rng.standard_normal())
-        )
-        moves[name] = voice.habits[name] + domain.custom.get(name, 0.0) + acted + natural
+        manner = domain.manner.get(name, 1.0)
+        acted = strength * voice.expressiveness[name] * manner * MOVES[emotion][name]
+        varied = parameter.spread * rng.standard_normal()
+        natural = domain.spread * (activation * parameter.activation + varied)
+        moves[name] = float(voice.habits[name] + domain.custom.get(name, 0.0) + acted + natural)
     return moves
 
 
 def rate_affect(
-    emotion: str, strength: float, activation: float, rng: np.random.Generator
+    emotion: str, strength: float, activation: float, rng: Generator
 ) -> dict[str, float]:
-    """Valence, arousal and dominance of one utterance on a scale of 1 to 5 (3 is the middle), as
-    ratings of its emotion, strength and activation.
+    """Ratings of one utterance that follow its emotion, strength and activation.
+
+    Returns:
+        valence, arousal and dominance on a scale of 1 to 5 (3 is the middle).
     """
-    centres = np.array(AFFECT[emotion]) * min(strength, 1.3) + [
-        0.0,
-        ACTIVATION_IN_AROUSAL * activation,
-        0.0,
-    ]
-    values = np.clip(3 + 2 * (centres + RATING_SPREAD * rng.standard_normal(3)), 1.0, 5.0)
-    return {
-        name: round(float(value), 2)
-        for name, value in zip(("valence", "arousal", "dominance"), values, strict=True)
-    }
+    centres = np.array(AFFECT[emotion]) * min(strength, 1.3)
+    centres[1] += ACTIVATION_IN_AROUSAL * activation
+    noise = RATING_SPREAD * rng.standard_normal(3)
+    values = np.clip(3 + 2 * (centres + noise), 1.0, 5.0)
+    return {name: round(float(value), 2) for name, value in zip(NUMBERS, values, strict=True)}
 
 
 def _write(file: pathlib.Path, wave: np.ndarray) -> tuple[np.ndarray, int]:
@@ -220,27 +218,15 @@ def _write(file: pathlib.Path, wave: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def _complete(folder: pathlib.Path, key: str) -> pd.DataFrame | None:
-    """The manifest of a corpus that was finished with this key and whose files are all there;
-    otherwise None.
-    """
+    """The manifest of a corpus that was finished with this key and whose files are all there."""
     marker, listing = folder / "complete.json", folder / "manifest.csv"
     if not marker.is_file() or not listing.is_file() or files.read_json(marker).get("key") != key:
         return None
-    numbers = {
-        "valence": float,
-        "arousal": float,
-        "dominance": float,
-        "sample_rate": int,
-        "channels": int,
-        "duration": float,
-    }
-    text = pd.read_csv(listing, dtype=str, keep_default_na=False)
-    table = text.astype(numbers)
-    table.insert(
-        table.columns.get_loc("sample_rate"),
-        "file",
-        [str(folder / f"{path}.flac") for path in table["path"]],
-    )
+    types = dict.fromkeys((*NUMBERS, "duration"), float)
+    types.update(sample_rate=int, channels=int)
+    table = pd.read_csv(listing, dtype=str, keep_default_na=False).astype(types)
+    place = table.columns.get_loc("sample_rate")
+    table.insert(place, "file", [str(folder / f"{path}.flac") for path in table["path"]])
     missing = [
         file for file in table["file"] if not os.path.isfile(file) or os.path.getsize(file) == 0
     ]
@@ -257,6 +243,6 @@ def _clear(folder: pathlib.Path) -> None:
     """Take away what an earlier or unfinished corpus left (its marker first); other files stay."""
     (folder / "complete.json").unlink(missing_ok=True)
     for domain in DOMAINS:
-        for file in sorted((folder / domain.name).glob("*.flac")):
+        for file in (folder / domain.name).glob("*.flac"):
             if _NAME.fullmatch(file.name):
                 file.unlink()

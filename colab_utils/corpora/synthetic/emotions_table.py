@@ -1,37 +1,49 @@
-"""What an emotion does to a voice: the table of moves from which the synthetic corpus is made, with
-the literature behind each parameter.
+"""What an emotion does to a voice: the table of moves from which the synthetic corpus is made.
 
 A move is what full acting (strength 1) by an average speaker adds to that speaker's neutral voice.
-Signs and orders follow the sources; sizes are ours, chosen so that emotions overlap as they do in
-acted corpora. Sources by key:
+Signs and orders follow the literature; sizes are ours, chosen so that emotions overlap as they do
+in acted corpora. Sources by key:
 
-BS96  Banse & Scherer 1996, Acoustic profiles in vocal emotion expression, J. Pers. Soc. Psychol.
-70(3), 614-636 JL03  Juslin & Laukka 2003, Communication of emotions in vocal expression and music
-performance, Psychol. Bull. 129(5), 770-814 S03   Scherer 2003, Vocal communication of emotion: a
-review of research paradigms, Speech Commun. 40(1-2), 227-256 MA93  Murray & Arnott 1993, Toward the
-simulation of emotion in synthetic speech, J. Acoust. Soc. Am. 93(2), 1097-1108 BuS00 Burkhardt &
-Sendlmeier 2000, Verification of acoustical correlates of emotional speech using formant-synthesis,
-ISCA Workshop on
-      Speech and Emotion, 151-156
-GC03  Gobl & Ni Chasaide 2003, The role of voice quality in communicating emotion, mood and
-attitude, Speech Commun. 40(1-2), 189-212 BO95  Bachorowski & Owren 1995, Vocal expression of
-emotion: acoustic properties of speech ..., Psychol. Sci. 6(4), 219-224 T80   Tartter 1980, Happy
-talk: perceptual and acoustic effects of smiling on speech, Percept. Psychophys. 27(1), 24-27 RM77
-Russell & Mehrabian 1977, Evidence for a three-factor theory of emotions, J. Res. Pers. 11(3),
-273-294 LJB05 Laukka, Juslin & Bresin 2005, A dimensional approach to vocal expression of emotion,
-Cogn. Emot. 19(5), 633-653
+- BS96: Banse & Scherer 1996, Acoustic profiles in vocal emotion expression, J. Pers. Soc. Psychol.
+  70(3), 614-636
+- JL03: Juslin & Laukka 2003, Communication of emotions in vocal expression and music performance,
+  Psychol. Bull. 129(5), 770-814
+- S03: Scherer 2003, Vocal communication of emotion: a review of research paradigms, Speech Commun.
+  40(1-2), 227-256
+- MA93: Murray & Arnott 1993, Toward the simulation of emotion in synthetic speech, J. Acoust. Soc.
+  Am. 93(2), 1097-1108
+- BuS00: Burkhardt & Sendlmeier 2000, Verification of acoustical correlates of emotional speech
+  using formant-synthesis, ISCA Workshop on Speech and Emotion, 151-156
+- GC03: Gobl & Ni Chasaide 2003, The role of voice quality in communicating emotion, mood and
+  attitude, Speech Commun. 40(1-2), 189-212
+- BO95: Bachorowski & Owren 1995, Vocal expression of emotion: acoustic properties of speech ...,
+  Psychol. Sci. 6(4), 219-224
+- T80: Tartter 1980, Happy talk: perceptual and acoustic effects of smiling on speech, Percept.
+  Psychophys. 27(1), 24-27
+- RM77: Russell & Mehrabian 1977, Evidence for a three-factor theory of emotions, J. Res. Pers.
+  11(3), 273-294
+- LJB05: Laukka, Juslin & Bresin 2005, A dimensional approach to vocal expression of emotion, Cogn.
+  Emot. 19(5), 633-653
 """
 
 from __future__ import annotations
 
 import dataclasses
+import io
+
+import pandas as pd
 
 
 @dataclasses.dataclass(frozen=True)
 class Parameter:
-    """One column of the table: its unit, the natural spread over utterances (standard deviation,
-    same unit), what one standard deviation of general activation adds (LJB05: F0, loudness, rate
-    and high-frequency energy rise together with arousal), and the sources of its moves.
+    """One column of the table.
+
+    Attributes:
+        unit: of its moves.
+        spread: natural standard deviation over utterances, in this unit.
+        activation: what one standard deviation of general activation adds (LJB05: F0, loudness,
+            rate and high-frequency energy rise together with arousal).
+        source: of its moves.
     """
 
     unit: str
@@ -56,58 +68,31 @@ PARAMETERS = {
     "precision": Parameter("ln factor of the vowel space", 0.08, 0.0, "MA93, BuS00"),
 }
 
-_ROWS = {
-    # level  range  final  rate  loud  accent  tilt breath jitter shimmer tremor smile precision
-    "anger": (+4.5, +0.45, -1.5, +0.12, +7.0, +2.5, +2.4, -5.0, +0.40, +0.40, +0.00, +0.00, +0.15),
-    "happiness": (
-        +4.5,
-        +0.55,
-        +2.5,
-        +0.10,
-        +4.0,
-        +1.0,
-        +0.9,
-        +0.0,
-        -0.40,
-        -0.40,
-        +0.00,
-        +0.05,
-        +0.05,
-    ),
-    "fear": (+5.5, -0.20, +1.5, +0.20, +1.5, +0.3, -0.6, +4.0, +0.70, +0.50, +0.50, +0.00, +0.00),
-    "sadness": (
-        -2.2,
-        -0.50,
-        -2.0,
-        -0.22,
-        -5.0,
-        -1.5,
-        -2.0,
-        +5.0,
-        +0.30,
-        +0.30,
-        +0.10,
-        +0.00,
-        -0.25,
-    ),
-    "disgust": (
-        -2.0,
-        +0.15,
-        -3.0,
-        -0.20,
-        -1.0,
-        +0.8,
-        +0.7,
-        +0.5,
-        +0.80,
-        +0.70,
-        +0.00,
-        -0.04,
-        +0.00,
-    ),
-    "neutral": (0.0,) * 13,
-}
-MOVES = {emotion: dict(zip(PARAMETERS, row, strict=True)) for emotion, row in _ROWS.items()}
+
+def read_numbers(table: str) -> pd.DataFrame:
+    """A table of numbers written in the code; its first column names the rows."""
+    return pd.read_csv(
+        io.StringIO(table), sep=r"\s+", index_col=0, float_precision="round_trip"
+    ).astype(float)
+
+
+_MOVES = """
+parameter  anger  happiness  fear   sadness  disgust  neutral
+f0_level   +4.5   +4.5       +5.5   -2.2     -2.0     0
+f0_range   +0.45  +0.55      -0.20  -0.50    +0.15    0
+f0_final   -1.5   +2.5       +1.5   -2.0     -3.0     0
+rate       +0.12  +0.10      +0.20  -0.22    -0.20    0
+loudness   +7.0   +4.0       +1.5   -5.0     -1.0     0
+accent     +2.5   +1.0       +0.3   -1.5     +0.8     0
+tilt       +2.4   +0.9       -0.6   -2.0     +0.7     0
+breath     -5.0   0          +4.0   +5.0     +0.5     0
+jitter     +0.40  -0.40      +0.70  +0.30    +0.80    0
+shimmer    +0.40  -0.40      +0.50  +0.30    +0.70    0
+tremor     0      0          +0.50  +0.10    0        0
+smile      0      +0.05      0      0        -0.04    0
+precision  +0.15  +0.05      0      -0.25    0        0
+"""
+MOVES = read_numbers(_MOVES).to_dict()  # {emotion: {parameter: move}}
 EMOTIONS = tuple(MOVES)
 
 # (valence, arousal, dominance) in -1..1 at full acting strength, after RM77 and LJB05; 0 is the

@@ -1,10 +1,11 @@
-"""Pseudo-languages: vowels, consonants and the fixed sentences of each, as sequences of
-consonant-vowel syllables.
+"""Pseudo-languages: vowels, consonants and the fixed sentences of each.
+
+Sentences are sequences of consonant-vowel syllables.
 """
 
 from __future__ import annotations
 
-import dataclasses
+from colab_utils.corpora.synthetic.emotions_table import read_numbers
 
 # First three formants in Hz of a man's vowels, after Peterson & Barney 1952, J. Acoust. Soc. Am.
 # 24(2), 175-184 ("y": front rounded, estimated).
@@ -18,87 +19,59 @@ VOWELS = {
     "y": (280, 1850, 2200),
 }
 
-
-@dataclasses.dataclass(frozen=True)
-class Consonant:
-    """A consonant: formant loci in Hz (a man's), closure and sounding durations in s, level of
-    voicing and of noise in dB relative to a vowel's voicing (-80 = none), centre and width of the
-    noise band in Hz. Stops have a closure before their burst.
-    """
-
-    loci: tuple[float, float, float]
-    closure: float
-    seconds: float
-    voice: float
-    noise: float
-    centre: float
-    width: float
-
-
-CONSONANTS = {
-    "p": Consonant((300, 800, 2200), 0.060, 0.020, -80, -19, 900, 900),
-    "t": Consonant((300, 1750, 2700), 0.055, 0.024, -80, -14, 4200, 1500),
-    "k": Consonant((300, 1600, 2100), 0.055, 0.030, -80, -15, 2000, 700),
-    "b": Consonant((250, 800, 2200), 0.045, 0.010, -24, -27, 900, 800),
-    "d": Consonant((250, 1750, 2700), 0.040, 0.010, -24, -24, 4000, 1500),
-    "g": Consonant((250, 1500, 2100), 0.040, 0.012, -24, -24, 2000, 800),
-    "s": Consonant((320, 1700, 2600), 0.0, 0.095, -80, -15, 6200, 1300),
-    "x": Consonant((320, 1800, 2500), 0.0, 0.095, -80, -14, 3300, 1100),
-    "f": Consonant((320, 1100, 2300), 0.0, 0.085, -80, -23, 5200, 3000),
-    "z": Consonant((300, 1700, 2600), 0.0, 0.070, -14, -20, 6000, 1400),
-    "m": Consonant((250, 1000, 2200), 0.0, 0.065, -8, -80, 1000, 500),
-    "n": Consonant((250, 1500, 2500), 0.0, 0.060, -8, -80, 1000, 500),
-    "l": Consonant((350, 1100, 2700), 0.0, 0.055, -5, -80, 1000, 500),
-    "r": Consonant((400, 1250, 1700), 0.0, 0.050, -6, -80, 1000, 500),
-    "w": Consonant((300, 700, 2200), 0.0, 0.055, -5, -80, 1000, 500),
-    "j": Consonant((270, 2100, 2900), 0.0, 0.055, -5, -80, 1000, 500),
-}
+# Formant loci in Hz (a man's), closure and sounding durations in s, level of voicing and of noise
+# in dB relative to a vowel's voicing (-80 = none), centre and width of the noise band in Hz. Stops
+# have a closure before their burst.
+_CONSONANTS = """
+sound  f1   f2    f3    closure  seconds  voice  noise  centre  width
+p      300  800   2200  0.060    0.020    -80    -19    900     900
+t      300  1750  2700  0.055    0.024    -80    -14    4200    1500
+k      300  1600  2100  0.055    0.030    -80    -15    2000    700
+b      250  800   2200  0.045    0.010    -24    -27    900     800
+d      250  1750  2700  0.040    0.010    -24    -24    4000    1500
+g      250  1500  2100  0.040    0.012    -24    -24    2000    800
+s      320  1700  2600  0        0.095    -80    -15    6200    1300
+x      320  1800  2500  0        0.095    -80    -14    3300    1100
+f      320  1100  2300  0        0.085    -80    -23    5200    3000
+z      300  1700  2600  0        0.070    -14    -20    6000    1400
+m      250  1000  2200  0        0.065    -8     -80    1000    500
+n      250  1500  2500  0        0.060    -8     -80    1000    500
+l      350  1100  2700  0        0.055    -5     -80    1000    500
+r      400  1250  1700  0        0.050    -6     -80    1000    500
+w      300  700   2200  0        0.055    -5     -80    1000    500
+j      270  2100  2900  0        0.055    -5     -80    1000    500
+"""
+CONSONANTS = {sound.Index: sound for sound in read_numbers(_CONSONANTS).itertuples()}
 
 # Words of consonant-vowel syllables; capitals mark the stressed one. The same for every seed and
 # emotion, so that text does not tell the emotion.
-SENTENCES = {
+_SENTENCES = {
     "pseudo-a": (
-        "naTA loSI muke",
-        "SOla tiMEna pu",
-        "kaNI seTO lama",
-        "miLUta poSE na",
-        "TAku neSAlo mi",
-        "lePI maTO suna",
+        "naTA loSI muke, SOla tiMEna pu, kaNI seTO lama, miLUta poSE na, TAku neSAlo mi,"
+        " lePI maTO suna"
     ),
     "pseudo-b": (
-        "baDO guWI nele",
-        "GOru daBI nema",
-        "weNA zoDU biga",
-        "duGE raZOba ni",
-        "ZIma goWEdu ra",
-        "naRO deBAzi gu",
+        "baDO guWI nele, GOru daBI nema, weNA zoDU biga, duGE raZOba ni, ZIma goWEdu ra,"
+        " naRO deBAzi gu"
     ),
     "pseudo-c": (
-        "xyRA feTO jun@",
-        "FOja r@KY texa",
-        "juXE kaRY fot@",
-        "taFY xoJEra k@",
-        "RYko faXUje t@",
-        "keTA jyFOxa ru",
+        "xyRA feTO jun@, FOja r@KY texa, juXE kaRY fot@, taFY xoJEra k@, RYko faXUje t@,"
+        " keTA jyFOxa ru"
     ),
     "pseudo-d": (
-        "paWI keDE soja",
-        "KAde woSI puja",
-        "jiPO daKE sawu",
-        "seWA kuJOda pi",
-        "DOwa peSUki ja",
-        "waKI jeDOpa su",
+        "paWI keDE soja, KAde woSI puja, jiPO daKE sawu, seWA kuJOda pi, DOwa peSUki ja,"
+        " waKI jeDOpa su"
     ),
 }
+SENTENCES = {language: text.split(", ") for language, text in _SENTENCES.items()}
 
 
 def syllables(sentence: str) -> list[tuple[str, str, bool, bool]]:
-    """The syllables of a sentence as (consonant, vowel, whether stressed, whether a word ends with
-    it).
-    """
-    return [
-        (pair[0].lower(), pair[1].lower(), pair.isupper(), start + 2 == len(word))
-        for word in sentence.split()
-        for start in range(0, len(word), 2)
-        for pair in [word[start : start + 2]]
-    ]
+    """The syllables of a sentence: consonant, vowel, whether stressed, whether a word ends here."""
+    found = []
+    for word in sentence.split():
+        for start in range(0, len(word), 2):
+            pair = word[start : start + 2]
+            consonant, vowel = pair.lower()
+            found.append((consonant, vowel, pair.isupper(), start + 2 == len(word)))
+    return found

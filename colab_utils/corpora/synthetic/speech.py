@@ -1,5 +1,6 @@
-"""From a voice and the moves of one utterance to a waveform: tracks by 5 ms frame, spectral
-envelopes, WORLD synthesis.
+"""From a voice and the moves of one utterance to a waveform.
+
+Tracks by 5 ms frame, spectral envelopes, WORLD synthesis.
 
 WORLD: Morise, Yokomori & Ozawa 2016, IEICE Trans. Inf. Syst. E99-D(7), 1877-1884. Formants are the
 poles of a vocal tract model (Fant 1960). Only element-wise numpy and scipy filters are used, no
@@ -9,9 +10,11 @@ BLAS: the samples then do not depend on the number of threads or processes.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 import pyworld
+from numpy.random import Generator
 from scipy.ndimage import uniform_filter1d
 
 from colab_utils.corpora.synthetic.phones import CONSONANTS, VOWELS, syllables
@@ -33,9 +36,16 @@ _SILENT = -80.0  # dB: nothing is sounding
 
 @dataclasses.dataclass
 class Tracks:
-    """What happens at each frame: `formants` (frames, 3) Hz of a man's tract, `voice` and `noise`
-    levels in dB (relative to a vowel's voicing), `centre` and `width` of the noise band in Hz,
-    `accent` 0..1, `last` 0..1 through the last syllable (0 before it).
+    """What happens at each frame.
+
+    Attributes:
+        formants: (frames, 3), Hz of a man's tract.
+        voice: level in dB, relative to a vowel's voicing.
+        noise: level in dB, likewise.
+        centre: of the noise band, in Hz.
+        width: of the noise band, in Hz.
+        accent: 0..1.
+        last: 0..1 through the last syllable, 0 before it.
     """
 
     formants: np.ndarray
@@ -47,100 +57,97 @@ class Tracks:
     last: np.ndarray
 
 
-def speak(
-    voice: Voice, sentence: str, moves: dict[str, float], rng: np.random.Generator
-) -> np.ndarray:
-    """Say `sentence` with `voice`: float64 samples at SAMPLE_RATE whose voiced frames have an RMS
-    of -30 dBFS + `moves["loudness"]`.
+def speak(voice: Voice, sentence: str, moves: dict[str, float], rng: Generator) -> np.ndarray:
+    """Say a sentence.
 
-    `moves` are the parameters of the emotion table, the habits of the speaker included.
+    Args:
+        voice: who speaks.
+        sentence: of SENTENCES.
+        moves: the parameters of the emotion table, the habits of the speaker included.
+        rng: generator of this utterance.
+
+    Returns:
+        float64 samples at SAMPLE_RATE whose voiced frames have an RMS of -30 dBFS +
+        `moves["loudness"]`.
     """
     tracks = lay_out(voice, sentence, moves, rng)
     f0 = np.where(tracks.voice > -35.0, melody(voice, tracks, moves, rng), 0.0)
     power, aperiodicity = envelopes(voice, tracks, moves, rng)
     wave = pyworld.synthesize(f0, power, aperiodicity, SAMPLE_RATE, FRAME_MS)
-    voiced = np.repeat(f0 > 0, int(SAMPLE_RATE * FRAME_MS / 1000))[: len(wave)]
-    rms = np.sqrt(np.mean(wave[: len(voiced)][voiced] ** 2))
-    before, after = (
-        np.zeros(int(SAMPLE_RATE * rng.uniform(*seconds)))
-        for seconds in ((0.04, 0.12), (0.10, 0.20))
-    )
-    return np.concatenate([before, wave * 10 ** ((-30.0 + moves["loudness"]) / 20) / rms, after])
+    frame = int(SAMPLE_RATE * FRAME_MS / 1000)
+    voiced = np.repeat(f0 > 0, frame)[: len(wave)]
+    sounding = wave[: len(voiced)][voiced]
+    rms = np.sqrt(np.mean(sounding**2))
+    gain = 10 ** ((-30.0 + moves["loudness"]) / 20)
+    before = rng.uniform(0.04, 0.12)
+    after = rng.uniform(0.10, 0.20)
+    return np.concatenate([_pause(before), wave * gain / rms, _pause(after)])
 
 
-def lay_out(
-    voice: Voice, sentence: str, moves: dict[str, float], rng: np.random.Generator
-) -> Tracks:
-    """Put the sounds of the sentence on the time axis, then let the articulators glide from target
-    to target (coarticulation).
+def _pause(seconds: float) -> np.ndarray:
+    return np.zeros(int(SAMPLE_RATE * seconds))
+
+
+def _sound(
+    seconds: float,
+    formants: Iterable[float] = _SCHWA,
+    voice: float = _SILENT,
+    noise: float = _SILENT,
+    centre: float = 1000,
+    width: float = 500,
+    accent: float = 0,
+    last: float = 0,
+) -> tuple[float, ...]:
+    """One sound of a sentence: its length in s, then a frame's values in the order of `Tracks`."""
+    return (seconds, *formants, voice, noise, centre, width, accent, last)
+
+
+def lay_out(voice: Voice, sentence: str, moves: dict[str, float], rng: Generator) -> Tracks:
+    """Put the sounds of the sentence on the time axis.
+
+    Then the articulators glide from target to target (coarticulation).
     """
-    # a row: seconds, F1, F2, F3, voice, noise, centre, width, accent, last
-    rows, pace = [], np.exp(-moves["rate"])
+    pace = np.exp(-moves["rate"])
     space = np.exp(moves["precision"])
-    stress_db, spoken = 2.0 + moves["accent"], syllables(sentence)
-    rows.append((_EDGE, *_SCHWA, _SILENT, _SILENT, 1000, 500, 0, 0))
+    stress_db = 2.0 + moves["accent"]
+    spoken = syllables(sentence)
+    sounds = [_sound(_EDGE)]
     for index, (consonant, vowel, stressed, word_ends) in enumerate(spoken):
-        sound, last = CONSONANTS[consonant], float(index == len(spoken) - 1)
+        sound = CONSONANTS[consonant]
+        loci = (sound.f1, sound.f2, sound.f3)
+        last = float(index == len(spoken) - 1)
+        accent = float(stressed)
         wobble = np.exp(0.12 * rng.standard_normal(2)) * pace
         if sound.closure:
-            rows.append(
-                (
-                    sound.closure * wobble[0],
-                    *sound.loci,
-                    max(sound.voice, _SILENT),
-                    _SILENT,
-                    1000,
-                    500,
-                    0,
-                    0,
-                )
-            )
-        rows.append(
-            (
-                sound.seconds * wobble[0],
-                *sound.loci,
-                sound.voice,
-                sound.noise,
-                sound.centre,
-                sound.width,
-                float(stressed),
-                0,
-            )
-        )
-        target = _SCHWA + (np.array(VOWELS[vowel]) - _SCHWA) * space * (1.0 if stressed else 0.85)
-        length = _VOWEL_SECONDS * (1.25 if stressed else 1.0) * (1.35 if last else 1.0) * wobble[1]
-        rows.append(
-            (
-                length,
-                *(target * np.exp(0.03 * rng.standard_normal(3))),
-                stress_db * (float(stressed) - 0.5) - 3.0 * last,
-                _SILENT,
-                1000,
-                500,
-                float(stressed),
-                last,
-            )
-        )
+            sounds.append(_sound(sound.closure * wobble[0], loci, sound.voice))
+        burst = (sound.voice, sound.noise, sound.centre, sound.width)
+        sounds.append(_sound(sound.seconds * wobble[0], loci, *burst, accent))
+        reach, length = (1.0, 1.25) if stressed else (0.85, 1.0)
+        target = _SCHWA + (np.array(VOWELS[vowel]) - _SCHWA) * space * reach
+        target = target * np.exp(0.03 * rng.standard_normal(3))
+        seconds = _VOWEL_SECONDS * length * (1.35 if last else 1.0) * wobble[1]
+        level = stress_db * (accent - 0.5) - 3.0 * last
+        sounds.append(_sound(seconds, target, level, accent=accent, last=last))
         if word_ends and not last and rng.random() < voice.pausing * pace:
-            rows.append((rng.uniform(0.08, 0.2) * pace, *_SCHWA, _SILENT, _SILENT, 1000, 500, 0, 0))
-    rows.append((_EDGE, *_SCHWA, _SILENT, _SILENT, 1000, 500, 0, 0))
-    return _glide(np.array(rows, dtype=float))
+            sounds.append(_sound(rng.uniform(0.08, 0.2) * pace))
+    sounds.append(_sound(_EDGE))
+    return _glide(np.array(sounds, dtype=float))
 
 
-def _glide(rows: np.ndarray) -> Tracks:
-    """Repeat each row for its frames and smooth: formants over 45 ms, levels over 15 ms, accents
-    over 80 ms.
+def _glide(sounds: np.ndarray) -> Tracks:
+    """Repeat each sound for its frames and smooth.
+
+    Formants over 45 ms, levels over 15 ms, accents over 80 ms.
     """
-    frames = np.maximum(1, np.rint(rows[:, 0] * 1000 / FRAME_MS)).astype(int)
-    table = np.repeat(rows[:, 1:], frames, axis=0)
+    frames = np.maximum(1, np.rint(sounds[:, 0] * 1000 / FRAME_MS)).astype(int)
+    table = np.repeat(sounds[:, 1:], frames, axis=0)
 
     def smooth(values: np.ndarray, width: int) -> np.ndarray:
-        return uniform_filter1d(
-            uniform_filter1d(values, width, axis=0, mode="nearest"), width, axis=0, mode="nearest"
-        )
+        for _ in range(2):
+            values = uniform_filter1d(values, width, axis=0, mode="nearest")
+        return values
 
     last = table[:, 8]
-    through = np.cumsum(last) / max(1.0, last.sum()) * last
     return Tracks(
         formants=smooth(table[:, :3], 9),
         voice=smooth(table[:, 3], 3),
@@ -148,26 +155,23 @@ def _glide(rows: np.ndarray) -> Tracks:
         centre=table[:, 5],
         width=table[:, 6],
         accent=smooth(table[:, 7], 15),
-        last=through,
+        last=np.cumsum(last) / max(1.0, last.sum()) * last,
     )
 
 
-def melody(
-    voice: Voice, tracks: Tracks, moves: dict[str, float], rng: np.random.Generator
-) -> np.ndarray:
-    """F0 in Hz of each frame: level, accents, declination, the movement of the last syllable,
-    tremor and jitter, added in semitones.
+def melody(voice: Voice, tracks: Tracks, moves: dict[str, float], rng: Generator) -> np.ndarray:
+    """F0 in Hz of each frame.
+
+    Level, accents, declination, the movement of the last syllable, tremor and jitter are added in
+    semitones.
     """
     frames, sounding = len(tracks.voice), tracks.voice > -35.0
     place = np.linspace(0.5, -0.5, frames)
-    shape = 3.6 * (tracks.accent - tracks.accent[sounding].mean()) + 2.4 * (
-        place - place[sounding].mean()
-    )
+    accents = 3.6 * (tracks.accent - tracks.accent[sounding].mean())
+    shape = accents + 2.4 * (place - place[sounding].mean())
     wander = uniform_filter1d(rng.standard_normal(frames), 25, mode="nearest") * 2.0
-    tremor = moves["tremor"] * np.sin(
-        2 * np.pi * rng.uniform(5.0, 7.0) * np.arange(frames) * FRAME_MS / 1000
-        + rng.uniform(0, 2 * np.pi)
-    )
+    phase = 2 * np.pi * rng.uniform(5.0, 7.0) * np.arange(frames) * FRAME_MS / 1000
+    tremor = moves["tremor"] * np.sin(phase + rng.uniform(0, 2 * np.pi))
     jitter = 0.10 * np.exp(moves["jitter"]) * rng.standard_normal(frames)
     semitones = (
         moves["f0_level"]
@@ -180,53 +184,59 @@ def melody(
 
 
 def envelopes(
-    voice: Voice, tracks: Tracks, moves: dict[str, float], rng: np.random.Generator
+    voice: Voice, tracks: Tracks, moves: dict[str, float], rng: Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Power spectral envelope and aperiodicity (amplitude, 0..1) of each frame, float64 of shape
-    (frames, 257), as WORLD takes them.
+    """Power spectral envelope and aperiodicity of each frame, as WORLD takes them.
 
     Voiced power is glottal slope and tilt times the resonances; aspiration takes the same
     resonances with a flat source; frication is a noise band of its own. Aperiodicity is the square
     root of the share of noise in the power.
+
+    Returns:
+        Power and aperiodicity (amplitude, 0..1), float64 of shape (frames, 257).
     """
     tract = voice.tract * np.exp(moves["smile"])
-    resonances = _resonances(
-        tracks.formants * tract, np.array(_HIGH_FORMANTS) * tract, voice.bandwidth
-    )
+    formants, high = tracks.formants * tract, np.array(_HIGH_FORMANTS) * tract
+    resonances = _resonances(formants, high, voice.bandwidth)
+    octaves = np.log2(np.maximum(_HZ, 500.0) / 500.0)
     slope = (
         -6.0 * np.log2(np.maximum(_HZ, 150.0) / 150.0)
         + 8.0 * (_HZ / 4500.0) ** 2
-        + moves["tilt"] * np.log2(np.maximum(_HZ, 500.0) / 500.0)
+        + moves["tilt"] * octaves
     )
     shimmer = 0.5 * np.exp(moves["shimmer"]) * rng.standard_normal(len(tracks.voice))
     level = 10 ** ((tracks.voice + shimmer) / 10)[:, None]
     voiced = resonances * level * 10 ** (slope / 10)
-    noise = (
-        resonances
-        * level
-        * 10 ** ((-46.0 + moves["breath"] + 4.0 * np.log2(np.maximum(_HZ, 500.0) / 1000.0)) / 10)
-    )
+    breath = -46.0 + moves["breath"] + 4.0 * np.log2(np.maximum(_HZ, 500.0) / 1000.0)
+    noise = resonances * level * 10 ** (breath / 10)
     hissing = tracks.noise > _SILENT + 1
     noise_level = 10 ** ((tracks.noise[hissing] + 1.5 * moves["tilt"]) / 10)[:, None]
-    band = np.exp(
-        -0.5 * ((_HZ - tracks.centre[hissing, None] * tract) / tracks.width[hissing, None]) ** 2
-    )
+    away = (_HZ - tracks.centre[hissing, None] * tract) / tracks.width[hissing, None]
+    band = np.exp(-0.5 * away**2)
     noise[hissing] += noise_level * (band + 0.01) * 0.02
     power = voiced + noise + 1e-9
     return power, np.clip(np.sqrt(noise / power), 0.001, 0.999)
 
 
 def _resonances(low: np.ndarray, high: np.ndarray, bandwidth: float) -> np.ndarray:
-    """|H|^2 of a cascade of five poles with frequencies `low` (frames, 3) and `high` (2,) in Hz:
-    (frames, 257), 1 at 0 Hz.
+    """|H|^2 of a cascade of five poles, 1 at 0 Hz.
 
-    A pole at F with bandwidth B gives c^2 / (x^2 + (2c - 4F^2) x + c^2), x = f^2, c = F^2 + B^2 /
-    4.
+    A pole at F with bandwidth B gives c^2 / (x^2 + (2c - 4F^2) x + c^2), x = f^2, c = F^2 + B^2/4.
+
+    Args:
+        low: frequencies in Hz of shape (frames, 3).
+        high: two more for all frames.
+        bandwidth: factor on the bandwidths.
+
+    Returns:
+        Of shape (frames, 257).
     """
     halves = (np.array(_BANDWIDTHS) * bandwidth / 2) ** 2
+    centres = [*low.T[:, :, None], *high]
     x = _HZ**2
     result = np.ones((len(low), len(x)))
-    for centre, half in zip([*low.T[:, :, None], *high], halves, strict=True):
+    for centre, half in zip(centres, halves, strict=True):
         c = centre**2 + half
-        result *= 1 + x * (x + (2 * c - 4 * centre**2)) / c**2
+        slope = 2 * c - 4 * centre**2
+        result *= 1 + x * (x + slope) / c**2
     return 1 / result

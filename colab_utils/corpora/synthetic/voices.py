@@ -5,17 +5,24 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from numpy.random import Generator
 
 from colab_utils.corpora.synthetic.emotions_table import PARAMETERS
 
 
 @dataclasses.dataclass(frozen=True)
 class Voice:
-    """A speaker: `name` (f1, m1, ...), F0 of the neutral voice in Hz, `tract` (factor on a man's
-    formants: a shorter vocal tract, a larger one), `bandwidth` (factor on formant bandwidths),
-    `pausing` (chance of a pause after a word), `habits` (what is added to every utterance, by
-    parameter of the table, in its unit) and `expressiveness` (factor on the moves of an emotion, by
-    parameter).
+    """A speaker.
+
+    Attributes:
+        name: f1, m1, ...
+        gender: "female" or "male".
+        f0: of the neutral voice, in Hz.
+        tract: factor on a man's formants: a shorter vocal tract, a larger one.
+        bandwidth: factor on formant bandwidths.
+        pausing: chance of a pause after a word.
+        habits: what is added to every utterance, by parameter of the table, in its unit.
+        expressiveness: factor on the moves of an emotion, by parameter.
     """
 
     name: str
@@ -28,6 +35,7 @@ class Voice:
     expressiveness: dict[str, float]
 
 
+# standard deviation over speakers, by parameter
 _HABIT_SPREAD = {
     "f0_level": 0.0,
     "f0_range": 0.12,
@@ -45,7 +53,7 @@ _HABIT_SPREAD = {
 }
 
 
-def draw_voice(name: str, rng: np.random.Generator) -> Voice:
+def draw_voice(name: str, rng: Generator) -> Voice:
     """Draw the speaker `name` ("f..." a woman, "m..." a man).
 
     F0 medians lie about 200 Hz (women) and 115 Hz (men) with a spread of 2 semitones between
@@ -53,25 +61,19 @@ def draw_voice(name: str, rng: np.random.Generator) -> Voice:
     of men (Peterson & Barney 1952). Speakers differ in how strongly, and by which means, they
     express an emotion (Banse & Scherer 1996).
     """
-    female = name.startswith("f")
-    whole = float(np.exp(0.12 * rng.standard_normal()))
-    return Voice(
-        name=name,
-        gender="female" if female else "male",
-        f0=float(
-            (200.0 if female else 115.0) * 2 ** (np.clip(2.0 * rng.standard_normal(), -4, 4) / 12)
-        ),
-        tract=float((1.16 if female else 1.0) * np.exp(0.035 * rng.standard_normal())),
-        bandwidth=float(np.exp(0.15 * rng.standard_normal())),
-        pausing=float(rng.uniform(0.0, 0.3)),
-        habits={
-            name: (
-                float(spread * rng.standard_normal())
-                + (2.0 if female and name == "breath" else 0.0)
-            )
-            for name, spread in _HABIT_SPREAD.items()
-        },
-        expressiveness={
-            name: float(whole * np.exp(0.15 * rng.standard_normal())) for name in PARAMETERS
-        },
-    )
+    # the order of the draws decides the samples
+    gender, f0, tract = ("female", 200.0, 1.16) if name[0] == "f" else ("male", 115.0, 1.0)
+    whole = np.exp(0.12 * rng.standard_normal())
+    f0 *= 2 ** (np.clip(2.0 * rng.standard_normal(), -4, 4) / 12)
+    tract *= np.exp(0.035 * rng.standard_normal())
+    bandwidth = np.exp(0.15 * rng.standard_normal())
+    pausing = rng.uniform(0.0, 0.3)
+    habits = {}
+    for parameter, spread in _HABIT_SPREAD.items():
+        habits[parameter] = spread * rng.standard_normal()
+    if gender == "female":
+        habits["breath"] += 2.0
+    expressiveness = {}
+    for parameter in PARAMETERS:
+        expressiveness[parameter] = whole * np.exp(0.15 * rng.standard_normal())
+    return Voice(name, gender, f0, tract, bandwidth, pausing, habits, expressiveness)

@@ -1,0 +1,1 @@
+"""Front ends of acoustics: log-mel, prosody, functionals, eGeMAPS; worse recordings."""

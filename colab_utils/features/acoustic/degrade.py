@@ -6,6 +6,7 @@ Pure functions of the samples, a condition and a seed.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 import numpy as np
 import scipy.signal
@@ -22,12 +23,25 @@ _LOUD = 0.1
 
 
 def degraded(wave: np.ndarray, rate: int, condition: str) -> np.ndarray:
-    """`wave` (float32 (samples,) at `rate` Hz) under a condition: "clean", "<noise>@<dB>" such as
-    "babble@5", "reverb", "reverb@0.8" (seconds) or "8khz" (the band of a telephone sampled at 8
-    kHz).
+    """`wave` under a condition.
 
     What is random follows from the samples and the condition alone, so the same clip always becomes
-    the same one. Raises SettingError.
+    the same one.
+
+    Args:
+        wave: float32 (samples,).
+        rate: its sample rate in Hz.
+        condition: "clean", "<noise>@<dB>" such as "babble@5" (-20 to 60 dB), "reverb", "reverb@0.8"
+            (0.05 to 5 seconds), or "8khz" (the band of a telephone sampled at 8 kHz).
+
+    Returns:
+        float32 (samples,).
+
+    Raises:
+        SettingError: another condition.
+
+    Example:
+        >>> degraded(wave, 16000, "babble@5")
     """
     name, _, value = condition.partition("@")
     if condition == "clean":
@@ -50,99 +64,118 @@ def degraded(wave: np.ndarray, rate: int, condition: str) -> np.ndarray:
 
 
 def own_seed(wave: np.ndarray, purpose: str) -> int:
-    """A seed that follows from the samples and a word: what is drawn for a clip does not depend on
-    its neighbours.
-    """
-    return int.from_bytes(
-        hashlib.sha256(purpose.encode() + np.ascontiguousarray(wave).tobytes()).digest()[:8],
-        "little",
-    )
+    """A seed that follows from the samples and a word: a clip's noise ignores its neighbours."""
+    digest = hashlib.sha256(purpose.encode() + np.ascontiguousarray(wave).tobytes()).digest()
+    return int.from_bytes(digest[:8], "little")
 
 
 def add_noise(wave: np.ndarray, rate: int, kind: str, snr_db: float, seed: int) -> np.ndarray:
-    """`wave` plus noise `snr_db` below the speech: energies over the active 20 ms blocks of the
-    speech. Silence stays as it is.
+    """`wave` plus noise `snr_db` below the speech, float32.
+
+    Energies are those of the active 20 ms blocks of the speech. Silence stays as it is.
     """
     noise = make_noise(kind, len(wave), rate, np.random.default_rng(seed))
     active = active_samples(wave, rate)
-    speech, level = (
-        np.mean(np.square(wave[active], dtype=np.float64)),
-        np.mean(np.square(noise[active])),
-    )
+    speech = np.square(wave[active], dtype=np.float64).mean()
+    level = np.square(noise[active]).mean()
     if speech == 0 or level == 0:
         return wave
-    return (wave + noise * np.sqrt(speech / level / 10 ** (snr_db / 10))).astype(np.float32)
+    gain = np.sqrt(speech / level / 10 ** (snr_db / 10))
+    noisy = wave + noise * gain
+    return noisy.astype(np.float32)
 
 
 def active_samples(wave: np.ndarray, rate: int) -> np.ndarray:
     """Which samples lie in a 20 ms block that is not a pause, bool (samples,)."""
     size = max(1, rate // 50)
-    blocks = -(-len(wave) // size)
-    level = np.sqrt(np.add.reduceat(np.square(wave, dtype=np.float64), np.arange(blocks) * size))
-    return np.repeat(level >= _LOUD * level.max(), size)[: len(wave)]
+    starts = np.arange(0, len(wave), size)
+    energy = np.add.reduceat(np.square(wave, dtype=np.float64), starts)
+    level = np.sqrt(energy)
+    active = level >= _LOUD * level.max()
+    return np.repeat(active, size)[: len(wave)]
 
 
 def make_noise(kind: str, samples: int, rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Noise of one kind, float64 (samples,), of no particular level: white; pink (1/f); babble
-    (many voices: noise with the long-term spectrum of speech, its level wandering 2 to 8 times a
-    second); traffic (low rumble with passing swells); hum (50 Hz with harmonics); machine (buzz and
-    hiss that go on and off). Made here, because no recording may be shipped.
+    """Noise of one kind, of no particular level. Made here, as no recording may be shipped.
+
+    Args:
+        kind: white; pink (1/f); babble (many voices: noise with the long-term spectrum of speech,
+            its level wandering 2 to 8 times a second); traffic (low rumble with passing swells);
+            hum (50 Hz with harmonics); machine (buzz and hiss that go on and off).
+        samples: how many.
+        rate: in Hz.
+        rng: all chance comes from it.
+
+    Returns:
+        float64 (samples,).
+
+    Raises:
+        SettingError: another kind.
     """
-    white, t = rng.normal(size=samples), np.arange(samples) / rate
+    white = rng.normal(size=samples)
+    t = np.arange(samples) / rate
     if kind == "white":
         return white
     if kind == "pink":
         return _shaped(white, rate, lambda hz: 1 / np.sqrt(np.maximum(hz, 20.0)))
     if kind == "babble":
-        voices = np.zeros(samples)
-        for _ in range(6):
-            level = np.maximum(0.0, 1 + _slow(samples, rate, rng.uniform(2, 8), rng))
-            voices += level * _shaped(
-                rng.normal(size=samples), rate, lambda hz: (hz > 100) / (1 + (hz / 600) ** 1.5)
-            )
-        return voices
+        return sum(_voice(samples, rate, rng) for _ in range(6))
     if kind == "traffic":
-        return (1 + 0.8 * np.sin(2 * np.pi * (t * rng.uniform(0.1, 0.4) + rng.random()))) * _shaped(
-            white, rate, lambda hz: 1 / (1 + (hz / 300) ** 2)
-        )
+        swell = 1 + 0.8 * _sine(t, rng.uniform(0.1, 0.4), rng)
+        rumble = _shaped(white, rate, lambda hz: 1 / (1 + (hz / 300) ** 2))
+        return swell * rumble
     if kind == "hum":
-        return (
-            sum(np.sin(2 * np.pi * (50 * k * t + rng.random())) / k for k in (1, 2, 3, 5, 7))
-            + 0.02 * white
-        )
+        tones = [_sine(t, 50 * k, rng) / k for k in (1, 2, 3, 5, 7)]
+        return sum(tones) + 0.02 * white
     if kind == "machine":
-        on = (np.sin(2 * np.pi * (rng.uniform(1, 3) * t + rng.random())) > 0).astype(float)
-        return (0.2 + on) * (
-            scipy.signal.sawtooth(2 * np.pi * rng.uniform(90, 160) * t)
-            + 0.5 * _shaped(white, rate, lambda hz: hz > 2000)
-        )
+        on = _sine(t, rng.uniform(1, 3), rng) > 0
+        buzz = scipy.signal.sawtooth(2 * np.pi * rng.uniform(90, 160) * t)
+        hiss = 0.5 * _shaped(white, rate, lambda hz: hz > 2000)
+        return (0.2 + on) * (buzz + hiss)
     raise SettingError(f"no noise is called {kind!r}: choose from {', '.join(NOISES)}")
 
 
+def _sine(t: np.ndarray, hz: float, rng: np.random.Generator) -> np.ndarray:
+    """A tone at the times `t`, with a phase of its own."""
+    return np.sin(2 * np.pi * (hz * t + rng.random()))
+
+
+def _voice(samples: int, rate: int, rng: np.random.Generator) -> np.ndarray:
+    """One voice of a babble: noise with the spectrum of speech whose level wanders."""
+    level = np.maximum(0.0, 1 + _slow(samples, rate, rng.uniform(2, 8), rng))
+    white = rng.normal(size=samples)
+    return level * _shaped(white, rate, lambda hz: (hz > 100) / (1 + (hz / 600) ** 1.5))
+
+
 def reverberate(wave: np.ndarray, rate: int, seconds: float, seed: int) -> np.ndarray:
-    """`wave` in a room whose sound decays by 60 dB in so many seconds (T60): convolved with
-    decaying noise behind a direct path, cut to its own length, at its own energy.
+    """`wave` in a room whose sound decays by 60 dB in so many seconds (T60), float32.
+
+    Convolved with decaying noise behind a direct path, cut to its own length, at its own energy.
     """
-    rng, samples = np.random.default_rng(seed), max(2, round(seconds * rate))
-    room = rng.normal(size=samples) * 10 ** (-3 * np.arange(samples) / samples)
-    room *= 0.7 / np.sqrt(np.sum(np.square(room)))
+    samples = max(2, round(seconds * rate))
+    noise = np.random.default_rng(seed).normal(size=samples)
+    room = noise * 10 ** (-3 * np.arange(samples) / samples)
+    room *= 0.7 / np.sqrt(np.square(room).sum())
     room[0] = 1.0
-    wet = scipy.signal.fftconvolve(wave.astype(np.float64), room)[: len(wave)]
-    energy = np.sum(np.square(wet))
-    return (
-        wet * np.sqrt(np.sum(np.square(wave, dtype=np.float64)) / energy) if energy else wet
-    ).astype(np.float32)
+    dry = wave.astype(np.float64)
+    wet = scipy.signal.fftconvolve(dry, room)[: len(wave)]
+    energy = np.square(wet).sum()
+    if energy:
+        wet *= np.sqrt(np.square(dry).sum() / energy)
+    return wet.astype(np.float32)
 
 
 def band_limit(wave: np.ndarray, rate: int, high_hz: float) -> np.ndarray:
-    """`wave` with nothing above `high_hz`: sampled at twice that rate and back."""
+    """`wave` with nothing above `high_hz`: sampled at twice that rate and back, float32."""
     if 2 * high_hz >= rate:
         return wave
-    narrow = soxr.resample(soxr.resample(wave, rate, 2 * high_hz), 2 * high_hz, rate)[: len(wave)]
-    return np.pad(narrow, (0, len(wave) - len(narrow))).astype(np.float32)
+    narrow = soxr.resample(wave, rate, 2 * high_hz)
+    wide = soxr.resample(narrow, 2 * high_hz, rate)[: len(wave)]
+    missing = len(wave) - len(wide)
+    return np.pad(wide, (0, missing)).astype(np.float32)
 
 
-def _shaped(white: np.ndarray, rate: int, gain: object) -> np.ndarray:
+def _shaped(white: np.ndarray, rate: int, gain: Callable) -> np.ndarray:
     """Noise with the amplitude spectrum `gain(Hz)`, of deviation 1."""
     spectrum = np.fft.rfft(white) * gain(np.fft.rfftfreq(len(white), 1 / rate))
     shaped = np.fft.irfft(spectrum, len(white))

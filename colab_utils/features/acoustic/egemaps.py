@@ -1,5 +1,4 @@
-"""The extended Geneva minimalistic acoustic parameter set (Eyben et al. 2016), computed by
-openSMILE where that is installed.
+"""The extended Geneva minimalistic acoustic parameter set (Eyben et al. 2016), by openSMILE.
 
 openSMILE is free for private, research and teaching use only; other use needs a licence of
 audEERING GmbH. The suite therefore neither ships nor requires it: `pip install opensmile` is the
@@ -9,16 +8,13 @@ user's own step.
 from __future__ import annotations
 
 import functools
-import importlib
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from colab_utils.features.front_end import FrontEnd, check_waveforms, workers
+from colab_utils.features.front_end import FrontEnd, check_waveforms, in_threads
 
 _local = threading.local()
 
@@ -32,14 +28,16 @@ class EGeMAPS(FrontEnd):
     """The 88 functionals of eGeMAPSv02, one vector an utterance.
 
     Statistics that an utterance does not have (no voiced frame) are 0, as openSMILE writes them;
-    should it give NaN or infinity, that becomes 0 too. Raises MissingOpensmileError on use where
-    openSMILE is not installed.
+    should it give NaN or infinity, that becomes 0 too.
+
+    Raises:
+        MissingOpensmileError: on use where openSMILE is not installed.
     """
 
-    NAME: ClassVar[str] = "egemaps"
-    VERSION: ClassVar[int] = 1
-    pooled: ClassVar[bool] = True
-    sample_rate: ClassVar[int] = 16000
+    NAME = "egemaps"
+    VERSION = 1
+    pooled = True
+    sample_rate = 16000
 
     @property
     def feature_names(self) -> list[str]:
@@ -52,38 +50,26 @@ class EGeMAPS(FrontEnd):
         `device` is not used: openSMILE runs on the processor's cores.
         """
         check_waveforms(waveforms)
-        _opensmile()
-        with ThreadPoolExecutor(workers()) as pool:
-            return list(pool.map(self._one, waveforms))
+        return in_threads(self._one, waveforms)
 
     def _one(self, wave: np.ndarray) -> np.ndarray:
-        """One waveform's functionals; each thread has its own extractor, since one must not be
-        shared.
-        """
+        """One waveform's functionals."""
+        # each thread has its own extractor, since one must not be shared
         if not hasattr(_local, "smile"):
             _local.smile = _extractor()
-        values = (
-            _local.smile.process_signal(wave, self.sample_rate)
-            .to_numpy(dtype=np.float32)
-            .reshape(1, -1)
-        )
-        return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+        table = _local.smile.process_signal(wave, self.sample_rate)
+        return np.nan_to_num(table.to_numpy(dtype=np.float32), posinf=0.0, neginf=0.0)
 
 
-def _opensmile() -> ModuleType:
-    """The openSMILE module. Raises MissingOpensmileError."""
+def _extractor() -> Any:
+    """A new openSMILE extractor of eGeMAPSv02 functionals. Raises MissingOpensmileError."""
     try:
-        return importlib.import_module("opensmile")
+        import opensmile  # the user's own step, see above
     except ImportError as error:
         raise MissingOpensmileError(
             "egemaps needs openSMILE, which is free for research and teaching only: run `pip"
             " install opensmile`, or choose the front end `acoustic`"
         ) from error
-
-
-def _extractor() -> Any:
-    """A new openSMILE extractor of eGeMAPSv02 functionals."""
-    opensmile = _opensmile()
     return opensmile.Smile(
         feature_set=opensmile.FeatureSet.eGeMAPSv02,
         feature_level=opensmile.FeatureLevel.Functionals,

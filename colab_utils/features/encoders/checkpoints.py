@@ -23,8 +23,9 @@ _INSTEAD = (
 
 
 class EncoderError(ValueError):
-    """A speech encoder that cannot be had or used; the message says in one sentence why, and what
-    to do. None is ever put in its place.
+    """A speech encoder that cannot be had or used.
+
+    The message says in one sentence why, and what to do. None is ever put in its place.
     """
 
 
@@ -42,8 +43,11 @@ class UnreachableError(EncoderError):
 class Checkpoint:
     """A checkpoint that was found.
 
-    `name` as it was asked for; `folder` where its files lie, in the Hub's cache or a user's own;
-    `commit` of the Hub ("" for a folder of one's own); `online`: whether the Hub answered.
+    Attributes:
+        name: as it was asked for.
+        folder: where its files lie, in the Hub's cache or a user's own.
+        commit: of the Hub; "" for a folder of one's own.
+        online: whether the Hub answered.
     """
 
     name: str
@@ -52,22 +56,21 @@ class Checkpoint:
     online: bool = False
 
     def identity(self) -> dict[str, str]:
-        """The settings `checkpoint` and `revision` by what they stand for: the Hub's commit, or a
-        hash of a local folder's weights and configs.
+        """The settings `checkpoint` and `revision` by what they stand for.
 
-        A local folder may move, and keeps its identity. Raises EncoderError where weights or config
-        are missing.
+        That is the Hub's commit, or a hash of a local folder's weights and configs: such a folder
+        may move, and keeps its identity.
+
+        Raises:
+            EncoderError: weights or config are missing.
         """
         if self.commit:
             return {"checkpoint": self.name, "revision": self.commit}
-        files = [
-            self.weights(),
-            *(file for name in (CONFIG, PREPROCESSOR) if (file := self.folder / name).is_file()),
-        ]
-        hashes = {
-            file.name: _hash_of(file, file.stat().st_size, file.stat().st_mtime_ns)
-            for file in files
-        }
+        hashes = {}
+        for file in (self.weights(), self.folder / CONFIG, self.folder / PREPROCESSOR):
+            if file.is_file():
+                state = file.stat()
+                hashes[file.name] = _hash_of(file, state.st_size, state.st_mtime_ns)
         return {
             "checkpoint": f"local {self.config().model_type}",
             "revision": f"sha256:{short_hash(hashes)}",
@@ -76,11 +79,11 @@ class Checkpoint:
     def config(self) -> Any:
         """The checkpoint's configuration, of transformers.
 
-        Raises EncoderError where it is damaged or another kind of model's.
+        Raises:
+            EncoderError: it is damaged or another kind of model's.
         """
-        from transformers import (
-            AutoConfig,  # here, not above: it takes seconds, and most runs need no encoder
-        )
+        # here, not above: it takes seconds, and most runs need no encoder
+        from transformers import AutoConfig
 
         try:
             config = AutoConfig.from_pretrained(self.folder)
@@ -97,15 +100,12 @@ class Checkpoint:
         return config
 
     def weights(self) -> pathlib.Path:
-        """The file of weights; those of the Hub are fetched now, if need be. Raises EncoderError."""
+        """The file of weights; the Hub's is fetched now, if need be. Raises EncoderError."""
         for name in WEIGHTS:
-            file = (
+            if self.commit:
                 _hub_file(self.name, self.commit, name, self.online)
-                if self.commit
-                else self.folder / name
-            )
-            if file is not None and file.is_file():
-                return file
+            if (self.folder / name).is_file():
+                return self.folder / name
         if self.commit and not self.online:
             _on_hub.cache_clear()  # the next call shall ask again
             raise UnreachableError(self.name)
@@ -116,11 +116,17 @@ class Checkpoint:
 
 
 def find(checkpoint: str, revision: str = "main") -> Checkpoint:
-    """Where `checkpoint` is: a folder in the Hub's format, or `owner/name` of the Hub, of which
-    only the two small configs are fetched.
+    """Where a checkpoint is. Of the Hub's, only the two small configs are fetched.
 
-    Without a network the Hub's cache on this machine serves. Raises EncoderError for what is
-    neither; UnreachableError.
+    Without a network the Hub's cache on this machine serves.
+
+    Args:
+        checkpoint: a folder in the Hub's format, or `owner/name` of the Hub.
+        revision: branch, tag or commit of the Hub's.
+
+    Raises:
+        EncoderError: it is neither.
+        UnreachableError: the Hub's, without a network or a copy.
     """
     path = pathlib.Path(checkpoint).expanduser()
     if path.is_dir():
@@ -140,8 +146,9 @@ def find(checkpoint: str, revision: str = "main") -> Checkpoint:
 
 @functools.lru_cache(maxsize=32)
 def _on_hub(checkpoint: str, revision: str) -> Checkpoint:
-    """A model of the Hub, looked up once: should `main` move meanwhile, this process keeps to one
-    version.
+    """A model of the Hub, looked up once.
+
+    Should `main` move meanwhile, this process keeps to one version.
     """
     head = _head(checkpoint, revision, CONFIG)
     commit = revision if head is None else head.commit_hash
@@ -154,8 +161,9 @@ def _on_hub(checkpoint: str, revision: str) -> Checkpoint:
 
 
 def _head(checkpoint: str, revision: str, file: str) -> Any:
-    """What the Hub says of a file (commit_hash, size), asked once and without retries; None where
-    it cannot be reached. Raises EncoderError.
+    """What the Hub says of a file (commit_hash, size), asked once and without retries.
+
+    None where it cannot be reached. Raises EncoderError.
     """
     import huggingface_hub as hub
     from huggingface_hub import errors
@@ -221,61 +229,41 @@ def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}"
 
 
-@dataclass(frozen=True)
-class Size:
-    """How large a checkpoint is, to be shown before it is fetched: `megabytes` (10^6 bytes) of
-    weights and `parameters` of the encoder, None where unknown; `here`: nothing is left to
-    download.
-    """
+def describe(checkpoint: str) -> str:
+    """How large a checkpoint is, to be shown before it is fetched.
 
-    checkpoint: str
-    megabytes: float | None = None
-    parameters: int | None = None
-    here: bool = False
+    Its config (some KB) is fetched, never its weights. The parameters are the encoder's, counted on
+    a model without storage; heads that the weights also hold do not count.
 
-    def __str__(self) -> str:
-        size = (
-            "size unknown (the Hub cannot be reached)"
-            if self.megabytes is None
-            else f"{self.megabytes:.0f} MB"
-        )
-        known = (
-            [] if self.parameters is None else [f"{self.parameters / 1e6:.1f} million parameters"]
-        )
-        return f"{self.checkpoint}: " + ", ".join(
-            [
-                size
-                + (" on this machine" if self.here else " to download" if self.megabytes else ""),
-                *known,
-            ]
-        )
+    Raises:
+        EncoderError: it does not exist or is no encoder.
 
-
-def describe(checkpoint: str, revision: str = "main") -> Size:
-    """How large a checkpoint is; fetches its config (some KB), never its weights.
-
-    Raises EncoderError for one that does not exist or is no encoder.
-
-    The parameters are the encoder's, counted on a model without storage; heads that the weights
-    also hold do not count.
+    Example:
+        >>> describe("facebook/wav2vec2-base")
+        'facebook/wav2vec2-base: 380 MB to download, 94.4 million parameters'
     """
     import torch
     from transformers import AutoModel
 
     try:
-        source = find(checkpoint, revision)
+        source = find(checkpoint)
     except UnreachableError:
-        return Size(checkpoint)
+        return f"{checkpoint}: size unknown (the Hub cannot be reached)"
     with torch.device("meta"):
-        parameters = sum(p.numel() for p in AutoModel.from_config(source.config()).parameters())
-    for file in (source.folder / name for name in WEIGHTS):
-        if file.is_file():
-            return Size(checkpoint, file.stat().st_size / 1e6, parameters, here=True)
+        parameters = AutoModel.from_config(source.config()).num_parameters()
+    return f"{checkpoint}: {_size(source)}, {parameters / 1e6:.1f} million parameters"
+
+
+def _size(source: Checkpoint) -> str:
+    """How large the weights are, in MB of 10^6 bytes, and whether they are here."""
+    for name in WEIGHTS:
+        if (source.folder / name).is_file():
+            return f"{(source.folder / name).stat().st_size / 1e6:.0f} MB on this machine"
     for name in WEIGHTS if source.online else ():
         try:
-            head = _head(checkpoint, source.commit, name)
+            head = _head(source.name, source.commit, name)
         except EncoderError:  # no such file: the next name
             continue
         if head is not None and head.size:
-            return Size(checkpoint, head.size / 1e6, parameters)
-    return Size(checkpoint, parameters=parameters)
+            return f"{head.size / 1e6:.0f} MB to download"
+    return "size unknown (the Hub cannot be reached)"

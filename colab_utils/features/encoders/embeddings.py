@@ -1,16 +1,14 @@
-"""Self-supervised speech encoders as front ends: wav2vec 2.0, HuBERT, WavLM and their kin, from the
-Hub or from a folder.
-"""
+"""Self-supervised speech encoders as front ends: wav2vec 2.0, HuBERT, WavLM and their kin."""
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import functools
 import os
 import pathlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -40,7 +38,7 @@ class Encoder(FrontEnd):
     the clip's own frames; "frames" keeps them.
     """
 
-    sample_rate: ClassVar[int] = SAMPLE_RATE
+    sample_rate = SAMPLE_RATE
     pooling: str = setting(
         "mean-std",
         "one vector a clip (mean, or mean and standard deviation over its frames), or the frames",
@@ -51,7 +49,6 @@ class Encoder(FrontEnd):
         "only so many seconds from the start of a clip are used; 0 uses all",
         low=0.0,
         high=600.0,
-        step=1.0,
     )
 
     @property
@@ -60,74 +57,79 @@ class Encoder(FrontEnd):
         return self.pooling != "frames"
 
     @property
+    @abc.abstractmethod
     def width(self) -> int:
         """Numbers a frame has."""
-        raise TypeError(f"{type(self).__name__} has no width: write it")
 
     @property
     def feature_names(self) -> list[str]:
         """`unit_0000` ... of frames; `mean_0000` ..., then `std_0000` ... of pooled ones."""
-        statistics = {"mean": ("mean",), "mean-std": ("mean", "std"), "frames": ("unit",)}[
-            self.pooling
-        ]
+        statistics = self.pooling.split("-") if self.pooled else ["unit"]
         return [f"{statistic}_{unit:04d}" for statistic in statistics for unit in range(self.width)]
 
+    @abc.abstractmethod
     def frames(self, waveforms: list[np.ndarray], device: str) -> list[torch.Tensor]:
-        """Frames of each waveform, float32 (frames, width), or (frames, layers, width): not padded,
-        each as if it were alone.
+        """Frames of each waveform, not padded, each as if it were alone.
+
+        float32 (frames, width), or (frames, layers, width).
         """
-        raise TypeError(f"{type(self).__name__} has no frames: write it")
 
     @torch.inference_mode()
     def compute(self, waveforms: list[np.ndarray], device: str = "cpu") -> list[np.ndarray]:
         """Features of each waveform: a list of float32 (frames, dim), or (1, dim) where `pooled`.
 
-        Raises ValueError for an empty waveform.
+        Raises:
+            ValueError: an empty waveform.
         """
         check_waveforms(waveforms)
         stop = round(self.max_seconds * self.sample_rate) or None
-        return [
-            self._pool(clip).cpu().numpy()
-            for clip in self.frames([wave[:stop] for wave in waveforms], device)
-        ]
+        cropped = [wave[:stop] for wave in waveforms]
+        features = []
+        for clip in self.frames(cropped, device):
+            features.append(self._pool(clip).cpu().numpy())
+        return features
 
     def _pool(self, clip: torch.Tensor) -> torch.Tensor:
-        """Frames (frames, ..., width) to what the store keeps: (frames, width), or (1, ... * width
-        or twice that).
-        """
+        """Frames (frames, ..., width) to what the store keeps: the frames, or (1, dim)."""
         if self.pooling == "frames":
             return clip
-        statistics = [clip.mean(0)] + (
-            [clip.std(0, correction=0)] if self.pooling == "mean-std" else []
-        )
-        return torch.cat(statistics, dim=-1).reshape(1, -1)
+        pooled = clip.mean(0)
+        if self.pooling == "mean-std":
+            pooled = torch.cat([pooled, clip.std(0, correction=0)], dim=-1)
+        return pooled.reshape(1, -1)
 
 
 @dataclass(frozen=True)
 class SpeechEncoder(Encoder):
-    """A self-supervised speech encoder: wav2vec 2.0 (Baevski et al. 2020), HuBERT (Hsu et al.
-    2021), WavLM (Chen et al. 2022), data2vec.
+    """A self-supervised speech encoder of the Hugging Face Hub, or from a folder.
 
-    `layer` k is the output of the k-th transformer layer (0: the input of the first), "last" that
-    of the last; layers above are not computed. "mean" averages over 0 ... last; "all" keeps them
-    apart, layer after layer in one vector (`values.reshape(n, layers, -1)`), so that a head can
-    weigh them (SUPERB, Yang et al. 2021). Waveforms are brought to zero mean and unit variance
-    where the checkpoint's preprocessor says so.
+    wav2vec 2.0 (Baevski et al. 2020), HuBERT (Hsu et al. 2021), WavLM (Chen et al. 2022), data2vec
+    (Baevski et al. 2022). `layer` k is the output of the k-th transformer layer (0: the input of
+    the first), "last" that of the last; layers above are not computed. "mean" averages over 0 ...
+    last; "all" keeps them apart, layer after layer in one vector (`values.reshape(n, layers, -1)`),
+    so that a head can weigh them (SUPERB, Yang et al. 2021). Waveforms are brought to zero mean and
+    unit variance where the checkpoint's preprocessor says so.
 
     A store's key holds the checkpoint's version: the Hub's commit, or a hash of a local folder.
-    Raises EncoderError on use where the checkpoint cannot be had or is damaged; SettingError for a
-    `layer` that cannot be.
+
+    Raises:
+        EncoderError: on use where the checkpoint cannot be had or is damaged.
+        SettingError: a `layer` that cannot be.
+
+    Example:
+        >>> encoder = SpeechEncoder(checkpoint="facebook/wav2vec2-base", layer=9)
+        >>> (vector,) = encoder.compute([np.zeros(16000, np.float32)])
+        >>> vector.shape
+        (1, 1536)
     """
 
-    NAME: ClassVar[str] = "ssl"
-    VERSION: ClassVar[int] = 1
+    NAME = "ssl"
+    VERSION = 1
     checkpoint: str = setting(
         "facebook/wav2vec2-base",
         "a model of the Hugging Face Hub (owner/name), or a folder in its format",
     )
-    revision: str = setting(
-        "main", "branch, tag or commit of the Hub's model; a folder has none", more=True
-    )
+    revision: str = setting("main", "branch, tag or commit of the Hub's model; a folder has none")
     layer: int | str = setting(
         "last", "transformer layer: 0, 1, ..., last, mean (over all), or all (kept apart)"
     )
@@ -135,17 +137,12 @@ class SpeechEncoder(Encoder):
         False,
         "compute in float16 on a GPU (a CPU always computes in float32)",
         options=(False, True),
-        more=True,
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        known = (
-            self.layer in ("last", "mean", "all")
-            if isinstance(self.layer, str)
-            else type(self.layer) is int and self.layer >= 0
-        )
-        if not known:
+        number = type(self.layer) is int and self.layer >= 0
+        if not number and self.layer not in ("last", "mean", "all"):
             raise SettingError(
                 f"layer = {self.layer!r}: a whole number from 0, 'last', 'mean' or 'all' is needed"
             )
@@ -173,27 +170,30 @@ class SpeechEncoder(Encoder):
     def feature_names(self) -> list[str]:
         """As every encoder's, with `layer_00_` ... before them where `layer` is "all"."""
         names = super().feature_names
-        return (
-            names
-            if self.layer != "all"
-            else [f"layer_{layer:02d}_{name}" for layer in range(self.depth + 1) for name in names]
-        )
+        if self.layer != "all":
+            return names
+        return [f"layer_{layer:02d}_{name}" for layer in range(self.depth + 1) for name in names]
 
     def frames(self, waveforms: list[np.ndarray], device: str) -> list[torch.Tensor]:
         """Frames of each waveform, computed in batches of like length."""
-        module = _loaded(self, tuple(self.resolved().values()), device)
-        clips: list[torch.Tensor] = [torch.empty(0)] * len(waveforms)
-        for batch in buckets(
-            [len(wave) for wave in waveforms], seconds_at_once(device) * self.sample_rate
-        ):
+        version = tuple(self.resolved().values())
+        module = _loaded(self, version, device)
+        lengths = [len(wave) for wave in waveforms]
+        at_most = seconds_at_once(device) * self.sample_rate
+        clips: dict[int, torch.Tensor] = {}
+        for batch in buckets(lengths, at_most):
             values, mask = module([waveforms[number] for number in batch])
-            for number, row, frames in zip(batch, values, mask.sum(1).tolist(), strict=True):
-                clips[number] = row[:frames]
-        return clips
+            for row, number in enumerate(batch):
+                clips[number] = values[row][mask[row]]
+        return [clips[number] for number in range(len(waveforms))]
 
     def below(self, n_layers: int) -> SpeechEncoder:
-        """The front end of the frames that go into the last `n_layers` layers, to be fine-tuned by
-        `load_upper_layers`. Raises SettingError.
+        """The front end of the frames that go into the last `n_layers` layers.
+
+        `load_upper_layers` gives those layers, to be tuned.
+
+        Raises:
+            SettingError: there are not so many, or `layer` is not one layer.
         """
         top = self.depth if self.layer == "last" else self.layer
         if isinstance(top, str) or not 1 <= n_layers <= top:
@@ -205,18 +205,24 @@ class SpeechEncoder(Encoder):
 
 
 def load_encoder(spec: SpeechEncoder, device: str = "cpu") -> EncoderModule:
-    """A new torch module of `spec`, to be tuned: `module(waveforms) -> (frames, mask)`; the
-    convolutions are frozen. Raises EncoderError.
+    """A new torch module of `spec`, to be tuned; the convolutions are frozen.
+
+    Returns:
+        `module(waveforms) -> (frames, mask)`, see `EncoderModule`.
+
+    Raises:
+        EncoderError: the checkpoint cannot be had or is damaged.
     """
-    return EncoderModule(
-        *load_model(find(spec.checkpoint, spec.revision)), spec.layer, spec.half
-    ).to(device)
+    model, normalise = load_model(find(spec.checkpoint, spec.revision))
+    return EncoderModule(model, normalise, spec.layer, spec.half).to(device)
 
 
 def load_upper_layers(spec: SpeechEncoder, n_layers: int, device: str = "cpu") -> UpperLayers:
     """The last `n_layers` layers of `spec`, to be tuned on the frames of `spec.below(n_layers)`.
 
-    Raises EncoderError, SettingError.
+    Raises:
+        EncoderError: the checkpoint cannot be had or is damaged.
+        SettingError: there are not so many layers.
     """
     spec.below(n_layers)
     return UpperLayers(load_encoder(spec, device).encoder, n_layers)
@@ -225,38 +231,42 @@ def load_upper_layers(spec: SpeechEncoder, n_layers: int, device: str = "cpu") -
 def save_encoder(
     spec: SpeechEncoder, upper: UpperLayers, folder: str | os.PathLike
 ) -> pathlib.Path:
-    """Write the encoder of `spec` with `upper` (of `load_upper_layers`, tuned) in the place of its
-    layers, in the Hub's format; returns the folder.
+    """Write an encoder whose last layers were tuned, in the Hub's format.
 
-    `SpeechEncoder(checkpoint=<folder>)` reads it like any other. Raises EncoderError.
+    Args:
+        spec: the encoder that they were taken from.
+        upper: the layers, of `load_upper_layers`.
+        folder: where to; `SpeechEncoder(checkpoint=<folder>)` reads it like any other.
+
+    Returns:
+        The folder.
+
+    Raises:
+        EncoderError: the checkpoint cannot be had or is damaged.
     """
     from transformers import AutoFeatureExtractor
 
-    source, folder, tuned = (
-        find(spec.checkpoint, spec.revision),
-        pathlib.Path(folder),
-        upper.encoder.layers,
-    )
+    source = find(spec.checkpoint, spec.revision)
     model, _ = load_model(source)
+    tuned = upper.encoder.layers
     top = spec.layer if isinstance(spec.layer, int) else spec.depth
+    # load_state_dict copies between devices; WavLM's first tuned layer holds more
     for mine, other in zip(model.encoder.layers[top - len(tuned) : top], tuned, strict=True):
-        # WavLM's first holds more
-        mine.load_state_dict(
-            {name: value.cpu() for name, value in other.state_dict().items()}, strict=False
-        )
+        mine.load_state_dict(other.state_dict(), strict=False)
     # stands behind the last layer
     if getattr(model.config, "do_stable_layer_norm", False) and top == spec.depth:
         model.encoder.layer_norm.load_state_dict(upper.encoder.layer_norm.state_dict())
     with quiet():
         model.save_pretrained(folder)
     AutoFeatureExtractor.from_pretrained(source.folder).save_pretrained(folder)
-    return folder
+    return pathlib.Path(folder)
 
 
 @functools.lru_cache(maxsize=1)
 def _loaded(spec: SpeechEncoder, version: tuple, device: str) -> EncoderModule:
-    """The module that extraction uses, kept until another is asked for; `version` tells a folder
-    whose content changed.
+    """The module that extraction uses, kept until another is asked for.
+
+    `version` tells a folder whose content changed.
     """
     return load_encoder(spec, device)
 
@@ -275,15 +285,13 @@ def buckets(lengths: Sequence[int], at_most: float) -> list[list[int]]:
     batches: list[list[int]] = []
     longest = total = 0
     for position in sorted(range(len(lengths)), key=lambda position: -lengths[position]):
+        length = lengths[position]
         padded = longest * (len(batches[-1]) + 1) if batches else 0
-        if (
-            batches
-            and padded <= at_most
-            and padded - total - lengths[position] <= _MOST_PADDING * padded
-        ):
+        padding = padded - total - length
+        if batches and padded <= at_most and padding <= _MOST_PADDING * padded:
             batches[-1].append(position)
-            total += lengths[position]
+            total += length
         else:
             batches.append([position])
-            longest = total = lengths[position]
+            longest = total = length
     return batches

@@ -1,6 +1,4 @@
-"""Speech encoders of transformers as torch modules: waveforms of any lengths to frames and a mask,
-each clip as if it were alone.
-"""
+"""Speech encoders of transformers as torch modules: each clip as if it were alone."""
 
 from __future__ import annotations
 
@@ -29,12 +27,10 @@ _PADDED = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")
 
 
 class EncoderModule(nn.Module):
-    """waveforms, a list of float32 (samples,) at 16 kHz -> (frames (n, longest, dim), mask (n,
-    longest), True where there is speech).
+    """Waveforms of any lengths to frames and a mask.
 
-    With `layer` "all", frames are (n, longest, layers, dim): the input of the first transformer
-    layer, then the output of each; "mean" averages over them. Frames stand 20 ms apart and are 0
-    where the mask is False.
+    Frames stand 20 ms apart. With `layer` "all" there are those of each layer: the input of the
+    first transformer layer, then the output of each; "mean" averages over them.
 
     A clip's frames do not depend on the others (1e-4): the convolutions run clip by clip, because
     the group norm of wav2vec 2.0's first layer takes its statistics over all time, padding
@@ -42,28 +38,23 @@ class EncoderModule(nn.Module):
     transformer cannot be masked exactly run clip by clip to the end. Short clips gain little from
     batched convolutions anyway.
 
-    The gradient flows into projection and transformer; the convolutions are frozen (method_facts
-    §2.2). Stays in eval mode unless `train()` is called: no dropout, no dropped layers, no masked
-    frames. `half`: float16 on a GPU, where torch deems it safe (autocast).
+    The gradient flows into projection and transformer; the convolutions are frozen, as is usual
+    with few labels (Baevski et al. 2020). Stays in eval mode unless `train()` is called: no
+    dropout, no dropped layers, no masked frames. `half`: float16 on a GPU, where torch deems it
+    safe (autocast).
     """
 
-    def __init__(self, model: Any, normalise: bool, layer: int | str = "last", half: bool = False):
+    def __init__(self, model: Any, normalise: bool, layer: int | str, half: bool):
         super().__init__()
         config = model.config
-        self.normalise, self.layer, self.half, self.dim = normalise, layer, half, config.hidden_size
-        self.convolutions, self.projection, self.encoder = (
-            model.feature_extractor,
-            model.feature_projection,
-            model.encoder,
-        )
-        self.convolutions.requires_grad_(False)
-        self.paddable = config.model_type in _PADDED and not getattr(
-            config, "conv_pos_batch_norm", False
-        )
+        self.normalise, self.layer, self.half = normalise, layer, half
+        self.convolutions = model.feature_extractor.requires_grad_(False)
+        self.projection = model.feature_projection
+        self.encoder = model.encoder
+        batch_norm = getattr(config, "conv_pos_batch_norm", False)
+        self.paddable = config.model_type in _PADDED and not batch_norm
         self.shortest = 1  # samples that give one frame
-        for kernel, stride in zip(
-            reversed(config.conv_kernel), reversed(config.conv_stride), strict=True
-        ):
+        for kernel, stride in zip(config.conv_kernel[::-1], config.conv_stride[::-1], strict=True):
             self.shortest = (self.shortest - 1) * stride + kernel
         if isinstance(layer, int):
             _cut(self.encoder, layer, config)
@@ -72,25 +63,32 @@ class EncoderModule(nn.Module):
     def forward(
         self, waveforms: Sequence[np.ndarray | torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Frames and mask of `waveforms`, as above.
+        """Frames and mask of some waveforms.
 
-        A clip under 25 ms is filled with zeros to one frame. Raises ValueError for an empty one.
+        Args:
+            waveforms: float32 (samples,) each, at 16 kHz; a clip under 25 ms is filled with zeros
+                to one frame.
+
+        Returns:
+            Frames, float32 (n, longest, dim), or (n, longest, layers, dim) with `layer` "all"; 0
+            where the mask, bool (n, longest), is False: there is no speech.
+
+        Raises:
+            ValueError: an empty waveform.
         """
         check_waveforms(waveforms)
         device = next(self.encoder.parameters()).device
         # TF32 rounds at 1e-3, not alike for every shape of batch
         exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-        with (
-            exact,
-            torch.autocast(device.type, torch.float16, enabled=self.half and device.type == "cuda"),
-        ):
+        half = self.half and device.type == "cuda"
+        with exact, torch.autocast(device.type, torch.float16, enabled=half):
             local = [self._local(wave, device) for wave in waveforms]
-            batches = [local] if self.paddable else [[clip] for clip in local]
-            frames = pad_sequence(
-                [row for batch in batches for row in self._context(batch)], batch_first=True
-            )
-        counts = torch.tensor([len(clip) for clip in local], device=device)
-        mask = torch.arange(frames.shape[1], device=device) < counts[:, None]
+            if self.paddable:
+                frames = self._context(local)
+            else:
+                alone = [self._context([clip])[0] for clip in local]
+                frames = pad_sequence(alone, batch_first=True)
+        mask = _mask(local)
         return frames.float() * mask.reshape(*mask.shape, *[1] * (frames.ndim - 2)), mask
 
     @torch.no_grad()
@@ -98,52 +96,55 @@ class EncoderModule(nn.Module):
         """What the convolutions make of one clip: (frames, channels)."""
         wave = torch.as_tensor(wave, dtype=torch.float32).to(device)
         if self.normalise:
-            wave = (wave - wave.mean()) / (wave.var(correction=0) + 1e-7).sqrt()
-        wave = nn.functional.pad(wave, (0, max(0, self.shortest - len(wave))))
-        return self.convolutions(wave[None])[0].T
+            variance = wave.var(correction=0)
+            wave = (wave - wave.mean()) / (variance + 1e-7).sqrt()
+        missing = max(0, self.shortest - len(wave))
+        wave = nn.functional.pad(wave, (0, missing))
+        (channels,) = self.convolutions(wave[None])
+        return channels.T
 
     def _context(self, local: list[torch.Tensor]) -> torch.Tensor:
-        """Projection and transformer over padded clips: (n, longest, dim), or (n, longest, layers,
-        dim).
-        """
-        lengths = [len(clip) for clip in local]
+        """Projection and transformer over padded clips: (n, longest, ..., dim)."""
         projected = self.projection(pad_sequence(local, batch_first=True))
         projected = projected[0] if isinstance(projected, tuple) else projected
-        mask = None
-        # without padding no mask, which is faster
-        if len(set(lengths)) > 1:
-            mask = (
-                torch.arange(max(lengths), device=projected.device)
-                < torch.tensor(lengths, device=projected.device)[:, None]
-            )
+        mask = _mask(local)
+        several = self.layer in ("all", "mean")
         output = self.encoder(
-            projected, attention_mask=mask, output_hidden_states=self.layer in ("all", "mean")
+            projected,
+            # without padding no mask, which is faster
+            attention_mask=None if mask.all() else mask,
+            output_hidden_states=several,
         )
-        if self.layer == "all":
-            return torch.stack(output.hidden_states, dim=2)
-        return (
-            sum(output.hidden_states) / len(output.hidden_states)
-            if self.layer == "mean"
-            else output.last_hidden_state
-        )
+        if not several:
+            return output.last_hidden_state
+        if self.layer == "mean":
+            return sum(output.hidden_states) / len(output.hidden_states)
+        return torch.stack(output.hidden_states, dim=2)
+
+
+def _mask(clips: list[torch.Tensor]) -> torch.Tensor:
+    """Where clips padded to the longest have frames of their own, bool (n, longest)."""
+    lengths = torch.tensor([len(clip) for clip in clips], device=clips[0].device)
+    return torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]
 
 
 class UpperLayers(nn.Module):
-    """The last layers of an encoder: (values (n, frames, dim), mask (n, frames)) -> (n, frames,
-    dim), 0 where the mask is False.
+    """The last layers of an encoder.
 
     Fed with frames of the layer below them, from a feature store, it gives what the whole encoder
-    gives; so fine-tuning computes the frozen layers once and not once a step. `mask` must be True
-    from the left on, as `FeatureStore.padded` gives it. In eval mode, as EncoderModule.
+    gives; so fine-tuning computes the frozen layers once and not once a step. In eval mode, as
+    EncoderModule.
     """
 
     def __init__(self, encoder: nn.Module, n_layers: int):
         super().__init__()
-        first, kept = encoder.layers[0], encoder.layers[len(encoder.layers) - n_layers :]
+        first = encoder.layers[0]
+        kept = encoder.layers[len(encoder.layers) - n_layers :]
         if hasattr(getattr(first, "attention", None), "rel_attn_embed"):
             # WavLM: all layers share the first one's positions
             kept[0].attention.rel_attn_embed = first.attention.rel_attn_embed
-        encoder.layers, encoder.pos_conv_embed = kept, _Nothing()
+        encoder.layers = kept
+        encoder.pos_conv_embed = _Nothing()
         if "StableLayerNorm" not in type(encoder).__name__:
             # it stands before the first layer, in the other variant behind the last
             encoder.layer_norm = nn.Identity()
@@ -151,14 +152,18 @@ class UpperLayers(nn.Module):
         self.eval()
 
     def forward(self, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Frames that the last layers make of `values`.
+        """Frames that the last layers make of those below them.
 
-        The gradient flows into the layers, and into `values`.
+        Args:
+            values: float (n, frames, dim); the gradient flows into them, too.
+            mask: bool (n, frames), True from the left on, as `FeatureStore.padded` gives it.
+
+        Returns:
+            (n, frames, dim), 0 where the mask is False.
         """
-        frames = self.encoder(
-            values.clone(), attention_mask=None if mask.all() else mask
-        ).last_hidden_state
-        return frames * mask[..., None]
+        attended = None if mask.all() else mask
+        output = self.encoder(values.clone(), attention_mask=attended)
+        return output.last_hidden_state * mask[..., None]
 
 
 class _Nothing(nn.Module):
@@ -186,15 +191,17 @@ def _cut(encoder: nn.Module, layer: int, config: Any) -> None:
 
 
 def load_model(source: Checkpoint) -> tuple[Any, bool]:
-    """The checkpoint's model in float32, and whether its preprocessor wants waveforms of zero mean
-    and unit variance.
+    """The checkpoint's model in float32, and whether it wants waveforms brought to unit variance.
 
-    Raises EncoderError for damaged, missing or foreign weights: no weight is ever made up. Pickled
-    weights are read as tensors only.
+    No weight is ever made up. Pickled weights are read as tensors only.
+
+    Raises:
+        EncoderError: damaged, missing or foreign weights.
     """
     from transformers import AutoFeatureExtractor, AutoModel
 
-    config, name = source.config(), source.name
+    config = source.config()
+    name = source.name
     source.weights()
     if not (source.folder / PREPROCESSOR).is_file():
         raise EncoderError(
@@ -229,8 +236,9 @@ def load_model(source: Checkpoint) -> tuple[Any, bool]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without transformers' bars and its list of unused heads meanwhile; what counts, missing
-    weights, is an error here.
+    """Without transformers' bars and its list of unused heads meanwhile.
+
+    What counts, missing weights, is an error here.
     """
     from transformers.utils import logging
 

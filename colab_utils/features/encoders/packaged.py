@@ -1,13 +1,10 @@
-"""Small pretrained speech encoders that come inside a package of the Python index: no model hub is
-needed, `pip install` is the download.
-"""
+"""Small pretrained speech encoders inside packages of the Python index: no model hub is needed."""
 
 from __future__ import annotations
 
 import functools
 import importlib.util
 import pathlib
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,7 +13,7 @@ import torch
 
 from colab_utils.features.encoders.checkpoints import EncoderError
 from colab_utils.features.encoders.embeddings import Encoder
-from colab_utils.features.front_end import workers
+from colab_utils.features.front_end import in_threads
 from colab_utils.files import file_sha256
 
 
@@ -32,35 +29,28 @@ class PackagedEncoder(Encoder):
     numbers. Clips are computed one at a time, so that none depends on another; one shorter than
     `shortest` samples is filled with zeros.
 
-    Raises MissingPackageError on use where the package is not installed; EncoderError where it is
-    another release.
+    Raises:
+        MissingPackageError: on use where the package is not installed.
+        EncoderError: it is another release.
     """
 
-    MODULE: ClassVar[str]  # the package, as it is imported
+    PACKAGES: ClassVar[tuple[str, ...]]  # as they are imported; the first one has the weights
     WEIGHTS: ClassVar[str]  # its file of weights
     WEIGHTS_SHA256: ClassVar[str]
     INSTALL: ClassVar[str]  # what pip is to install
-    UNITS: ClassVar[int]
-    NEEDS: ClassVar[tuple[str, ...]] = ()  # other packages that must be there
+    width: ClassVar[int]
     shortest: ClassVar[int]
-
-    @property
-    def width(self) -> int:
-        """Numbers a frame has."""
-        return self.UNITS
 
     def weights(self) -> pathlib.Path:
         """The package's file of weights, checked. Raises MissingPackageError, EncoderError."""
-        for package in (self.MODULE, *self.NEEDS):
+        for package in self.PACKAGES:
             if importlib.util.find_spec(package) is None:
                 raise MissingPackageError(
                     f"{self.NAME} needs {package}: run `pip install {self.INSTALL}`, or choose"
                     " another front end"
                 )
-        path = (
-            pathlib.Path(importlib.util.find_spec(self.MODULE).submodule_search_locations[0])
-            / self.WEIGHTS
-        )
+        folder = importlib.util.find_spec(self.PACKAGES[0]).submodule_search_locations[0]
+        path = pathlib.Path(folder) / self.WEIGHTS
         if not path.is_file() or file_sha256(path) != self.WEIGHTS_SHA256:
             raise EncoderError(
                 f"{path} is missing or not the file that {self.NAME} was made for: run `pip install"
@@ -75,39 +65,32 @@ class PackagedEncoder(Encoder):
 
 @dataclass(frozen=True)
 class Moonshine(PackagedEncoder):
-    """The encoder of Moonshine tiny, English speech recognition (Jeffries et al. 2024): 288 numbers
-    a frame, 41 frames a second.
+    """The encoder of Moonshine tiny, English speech recognition (Jeffries et al. 2024).
 
-    Runs on onnxruntime on the processor's cores, one clip a core; `device` is not used. MIT
-    licence.
+    288 numbers a frame, 41 frames a second. Runs on onnxruntime on the processor's cores, one clip
+    a core; `device` is not used. MIT licence.
     """
 
-    NAME: ClassVar[str] = "moonshine"
-    VERSION: ClassVar[int] = 1
-    MODULE: ClassVar[str] = "moonshine_voice"
-    NEEDS: ClassVar[tuple[str, ...]] = ("onnxruntime",)
-    WEIGHTS: ClassVar[str] = "assets/tiny-en/encoder_model.ort"
-    WEIGHTS_SHA256: ClassVar[str] = (
-        "94e90a4654fc45cdfedb77c4c08e1739f48862998e58fada384b25118134f221"
-    )
-    INSTALL: ClassVar[str] = "moonshine-voice==0.0.49 onnxruntime"
-    UNITS: ClassVar[int] = 288
-    shortest: ClassVar[int] = 895
+    NAME = "moonshine"
+    VERSION = 1
+    PACKAGES = ("moonshine_voice", "onnxruntime")
+    WEIGHTS = "assets/tiny-en/encoder_model.ort"
+    WEIGHTS_SHA256 = "94e90a4654fc45cdfedb77c4c08e1739f48862998e58fada384b25118134f221"
+    INSTALL = "moonshine-voice==0.0.49 onnxruntime"
+    width = 288
+    shortest = 895
 
     def frames(self, waveforms: list[np.ndarray], device: str) -> list[torch.Tensor]:
         """Frames of each waveform, float32 (frames, 288)."""
         session = _moonshine(self.weights())
-        with ThreadPoolExecutor(workers()) as pool:
-            return list(pool.map(lambda wave: self._one(session, self._filled(wave)), waveforms))
 
-    @staticmethod
-    def _one(session: Any, wave: np.ndarray) -> torch.Tensor:
-        """One waveform's frames."""
-        (values,) = session.run(
-            None,
-            {"input_values": wave[None], "attention_mask": np.ones((1, len(wave)), dtype=np.int64)},
-        )
-        return torch.from_numpy(values[0])
+        def one(wave: np.ndarray) -> torch.Tensor:
+            values = self._filled(wave)[None]
+            mask = np.ones(values.shape, dtype=np.int64)
+            (frames,) = session.run(None, {"input_values": values, "attention_mask": mask})
+            return torch.from_numpy(frames[0])
+
+        return in_threads(one, waveforms)
 
 
 @functools.lru_cache(maxsize=1)
@@ -122,35 +105,29 @@ def _moonshine(path: pathlib.Path) -> Any:
 
 @dataclass(frozen=True)
 class DistillMos(PackagedEncoder):
-    """The convolutional part of Distill-MOS, speech quality distilled from XLS-R (Stahl & Gamper
-    2025): 1024 numbers a frame, 50 frames a second.
+    """The convolutional part of Distill-MOS (Stahl & Gamper 2025), speech quality from XLS-R.
 
-    A clip is brought to peak 1 first, as the model was trained. MIT licence.
+    1024 numbers a frame, 50 frames a second. A clip is brought to peak 1 first, as the model was
+    trained. MIT licence.
     """
 
-    NAME: ClassVar[str] = "distillmos"
-    VERSION: ClassVar[int] = 1
-    MODULE: ClassVar[str] = "distillmos"
-    WEIGHTS: ClassVar[str] = "weights/distill_mos_v7.pt"
-    WEIGHTS_SHA256: ClassVar[str] = (
-        "b18b3ac60227267cfb91e5d00ce22cc7b73716fd92f269484da1446e27031a40"
-    )
-    INSTALL: ClassVar[str] = "distillmos==0.9.1"
-    UNITS: ClassVar[int] = 1024
-    shortest: ClassVar[int] = 320
+    NAME = "distillmos"
+    VERSION = 1
+    PACKAGES = ("distillmos",)
+    WEIGHTS = "weights/distill_mos_v7.pt"
+    WEIGHTS_SHA256 = "b18b3ac60227267cfb91e5d00ce22cc7b73716fd92f269484da1446e27031a40"
+    INSTALL = "distillmos==0.9.1"
+    width = 1024
+    shortest = 320
 
     def frames(self, waveforms: list[np.ndarray], device: str) -> list[torch.Tensor]:
         """Frames of each waveform, float32 (frames, 1024)."""
         network = _distillmos(self.weights(), device)
-        return [
-            self._one(network, torch.from_numpy(self._filled(wave)).to(device))
-            for wave in waveforms
-        ]
-
-    @staticmethod
-    def _one(network: torch.nn.Module, wave: torch.Tensor) -> torch.Tensor:
-        """One waveform's frames."""
-        return network((wave / (wave.abs().max() + 1e-8))[None])[0].T
+        clips = []
+        for wave in waveforms:
+            wave = torch.from_numpy(self._filled(wave)).to(device)
+            clips.append(network((wave / (wave.abs().max() + 1e-8))[None])[0].T)
+        return clips
 
 
 @functools.lru_cache(maxsize=1)

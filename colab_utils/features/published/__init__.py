@@ -1,0 +1,1 @@
+"""Front ends as published papers have them."""

@@ -1,11 +1,9 @@
-"""The five feature sets of the AlexNet system: spectrograms in dB, some with their deltas, some
-noisy and reverberant (method_facts §3.2).
-"""
+"""The five feature sets of the AlexNet system: spectrograms in dB, some with deltas or noise."""
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from typing import ClassVar
 
 import librosa
 import numpy as np
@@ -13,8 +11,7 @@ import scipy.signal
 import torch
 
 from colab_utils.features.acoustic.degrade import degraded, own_seed
-from colab_utils.features.acoustic.log_mel import one_thread
-from colab_utils.features.front_end import FrontEnd, check_waveforms
+from colab_utils.features.acoustic.spectrogram import Spectrogram
 from colab_utils.settings import setting
 
 FEATURE_SETS = ("logspec", "logmelspec", "logmeldeltaspec", "logdeltaspec", "lognrevspec")
@@ -25,9 +22,10 @@ _WIDTHS = {"logmeldeltaspec": 5, "logdeltaspec": 9}  # frames of a delta
 
 
 @dataclass(frozen=True)
-class AlexNetSpectrogram(FrontEnd):
-    """Frames of 40 ms (Hamming), 10 ms apart, 1 + samples // 160 of them: levels in dB below the
-    utterance's loudest value, from -80 to 0.
+class AlexNetSpectrogram(Spectrogram):
+    """Levels in dB below the utterance's loudest value, from -80 to 0: 1 + samples // 160 frames.
+
+    Frames of 40 ms (Hamming), 10 ms apart, as the system's features_util.py computes them.
 
     logspec: the lowest 200 bins of 20 Hz; logmelspec: 128 mel bands of power; logmeldeltaspec,
     logdeltaspec: these with their delta and its delta (dB a frame; widths 5 and 9); lognrevspec:
@@ -40,12 +38,14 @@ class AlexNetSpectrogram(FrontEnd):
     throughout (librosa's rule would make it 0, the loudest). A delta over fewer frames than its
     width repeats the end frames. condition: the recording is made worse first (`degrade.degraded`),
     such as "babble@5".
+
+    Raises:
+        SettingError: a feature set or a condition that does not exist.
     """
 
-    NAME: ClassVar[str] = "alexnet"
-    VERSION: ClassVar[int] = 1
-    sample_rate: ClassVar[int] = RATE
-    floor: ClassVar[float] = FLOOR
+    NAME = "alexnet"
+    VERSION = 1
+    sample_rate = RATE
     feature_set: str = setting("logspec", "which of the five", options=FEATURE_SETS)
     condition: str = setting(
         "clean", "clean, 8khz, reverb, reverb@seconds, or a noise at so many dB, such as babble@5"
@@ -68,63 +68,48 @@ class AlexNetSpectrogram(FrontEnd):
 
     @property
     def padding(self) -> tuple[float, ...]:
-        """What a frame that is not there is in each channel: silence (-80 dB) for levels, 0 for
-        deltas. The published system pads with 0 dB, which is the loudest value there is
-        (method_facts §3.7).
+        """What a frame that is not there is in each channel: -80 dB for levels, 0 for deltas.
+
+        The published system pads with 0 dB, which is the loudest value there is: one sees how long
+        a clip was, and no silence.
         """
         return (FLOOR, 0.0, 0.0) if self.feature_set in _WIDTHS else (FLOOR,) * self.channels
 
     @property
     def feature_names(self) -> list[str]:
-        """`level_000` ..., and for three channels `delta_000`, `delta2_000` ... or `noisy_000`,
-        `reverb_000` ....
-        """
-        kinds = (
-            ("level", "delta", "delta2")
-            if self.feature_set in _WIDTHS
-            else ("level", "noisy", "reverb")
-        )
+        """`level_000` ..., with 3 channels also `delta_`, `delta2_` or `noisy_`, `reverb_`."""
+        kinds = ("level", "noisy", "reverb")
+        if self.feature_set in _WIDTHS:
+            kinds = ("level", "delta", "delta2")
         return [
             f"{kind}_{number:03d}" for kind in kinds[: self.channels] for number in range(self.bins)
         ]
 
-    @torch.inference_mode()
-    def compute(self, waveforms: list[np.ndarray], device: str = "cpu") -> list[np.ndarray]:
-        """Each waveform's frames: a list of float32 (1 + samples // 160, channels * bins).
-
-        Raises ValueError for a waveform without samples.
-        """
-        check_waveforms(waveforms)
-        with one_thread():
-            return [self._one(wave, device) for wave in waveforms]
-
-    def _one(self, wave: np.ndarray, device: str) -> np.ndarray:
-        wave = degraded(wave.astype(np.float32, copy=False), RATE, self.condition)
-        level = self._level(wave, device)
+    def _frames(self, wave: np.ndarray, device: str) -> np.ndarray:
+        wave = degraded(wave, RATE, self.condition)
+        channels = [self._level(wave, device)]
         if self.feature_set in _WIDTHS:
-            delta = deltas(level, _WIDTHS[self.feature_set])
-            return np.concatenate([level, delta, deltas(delta, _WIDTHS[self.feature_set])], axis=1)
-        if self.feature_set == "lognrevspec":
-            noise = np.random.default_rng(own_seed(wave, "lognrevspec")).normal(0, NOISE, len(wave))
-            others = [(wave + noise).astype(np.float32), degraded(wave, RATE, "reverb")]
-            return np.concatenate(
-                [level, *(self._level(other, device) for other in others)], axis=1
-            )
-        return level
+            for _ in range(2):
+                channels.append(deltas(channels[-1], _WIDTHS[self.feature_set]))
+        elif self.feature_set == "lognrevspec":
+            rng = np.random.default_rng(own_seed(wave, "lognrevspec"))
+            noisy = wave + rng.normal(0, NOISE, len(wave))
+            channels.append(self._level(noisy.astype(np.float32), device))
+            channels.append(self._level(degraded(wave, RATE, "reverb"), device))
+        return np.concatenate(channels, axis=1)
 
     def _level(self, wave: np.ndarray, device: str) -> np.ndarray:
         """DB below the loudest, float32 (frames, bins)."""
         # near -80 dB float32 is off by more than 0.001 dB
         wave = wave.astype(np.float64)
         signal = np.append(wave[:1], wave[1:] - PREEMPHASIS * wave[:-1])
-        signal = np.pad(signal, N_FFT // 2, mode="reflect" if len(signal) > 1 else "edge")
-        window = torch.hamming_window(WINDOW, device=device, dtype=torch.float64)
+        signal = np.pad(signal, N_FFT // 2, mode="reflect")
         spectrum = torch.stft(
             torch.from_numpy(signal).to(device),
             N_FFT,
             HOP,
             WINDOW,
-            window,
+            torch.hamming_window(WINDOW, device=device, dtype=torch.float64),
             center=False,
             return_complex=True,
         ).abs()
@@ -140,18 +125,22 @@ class AlexNetSpectrogram(FrontEnd):
 
 
 def deltas(values: np.ndarray, width: int) -> np.ndarray:
-    """Slope over `width` frames by least squares (Savitzky-Golay), float32 (frames, columns), a
-    frame; at the ends that of the end frames' line.
+    """Slope a frame over `width` frames by least squares (Savitzky-Golay).
+
+    Args:
+        values: (frames, columns).
+        width: frames, an odd number.
+
+    Returns:
+        float32 (frames, columns); at the ends the slope of the end frames' line.
     """
-    if len(values) >= width:
-        return scipy.signal.savgol_filter(
-            values, width, polyorder=1, deriv=1, axis=0, mode="interp"
-        ).astype(np.float32)
-    return scipy.signal.savgol_filter(
-        values, width, polyorder=1, deriv=1, axis=0, mode="nearest"
-    ).astype(np.float32)
+    # too few frames for a line: the end ones are repeated
+    mode = "interp" if len(values) >= width else "nearest"
+    slopes = scipy.signal.savgol_filter(values, width, polyorder=1, deriv=1, axis=0, mode=mode)
+    return slopes.astype(np.float32)
 
 
+@functools.cache
 def mel_bands() -> torch.Tensor:
     """Librosa's filter bank (Slaney), float32 (128, 401)."""
     return torch.from_numpy(librosa.filters.mel(sr=RATE, n_fft=N_FFT, n_mels=MELS))
@@ -169,21 +158,27 @@ def segments(
     hop: int = 300,
     padding: str = "floor",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """An utterance's frames (frames, channels * bins) as pictures: float32 (segments, channels,
-    bins, length), and how many frames of each are its own, int64 (segments,).
+    """An utterance's frames as pictures.
 
     A segment begins every `hop` frames as long as frames are left that no other holds; the last one
-    is padded with `spec.padding`. padding "zero" is the published way, kept to show what it does.
+    is padded with `spec.padding`.
+
+    Args:
+        frames: of the utterance, float32 (frames, channels * bins).
+        spec: the front end that made them.
+        length: frames of a segment.
+        hop: frames from one segment to the next.
+        padding: "floor", or "zero", the published way, kept to show what it does.
+
+    Returns:
+        The pictures, float32 (segments, channels, bins, length), and how many frames of each are
+        its own, int64 (segments,).
     """
     count = segment_count(len(frames), length, hop)
     fill = np.zeros(spec.channels) if padding == "zero" else np.array(spec.padding)
-    pictures = np.empty((count, spec.channels, spec.bins, length), dtype=np.float32)
-    pictures[:] = fill[None, :, None, None]
-    valid = np.zeros(count, dtype=np.int64)
-    for number in range(count):
-        piece = frames[number * hop : number * hop + length]
-        pictures[number, :, :, : len(piece)] = piece.reshape(
-            len(piece), spec.channels, spec.bins
-        ).transpose(1, 2, 0)
-        valid[number] = len(piece)
-    return pictures, valid
+    padded = np.empty(((count - 1) * hop + length, frames.shape[1]), dtype=np.float32)
+    padded[:] = np.repeat(fill, spec.bins)
+    padded[: len(frames)] = frames
+    pieces = np.lib.stride_tricks.sliding_window_view(padded, length, axis=0)[::hop]
+    pictures = np.ascontiguousarray(pieces).reshape(count, spec.channels, spec.bins, length)
+    return pictures, np.minimum(length, len(frames) - hop * np.arange(count))

@@ -1,0 +1,1 @@
+"""Feature stores: computed once, checked whenever they are read."""

@@ -1,4 +1,4 @@
-"""One shard of a feature store: a safetensors file that says what it holds and whether it is whole."""
+"""One shard of a feature store: a file that says what it holds and whether it is whole."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import safetensors
@@ -27,10 +27,14 @@ class StoreError(ValueError):
 class ShardHead:
     """What a shard says of itself.
 
-    `key` of its store; `ids` of its utterances with their `frames`, in the order of the rows of
-    `values` (frames, dim) float32; `skipped` pairs (utt_id, reason); `crc32` over all this and the
-    values. A checksum against torn and flipped bytes, not against forgery: CRC-32 reads 3 GB a
-    second where SHA-256 reads 0.4, and every shard is checked whenever a store is used again.
+    Attributes:
+        key: of its store.
+        ids: of its utterances.
+        frames: how many each has, in the order of the rows of `values` (frames, dim) float32.
+        skipped: pairs (utt_id, reason) of utterances without features.
+        crc32: over all this and the values. A checksum against torn and flipped bytes, not against
+            forgery: CRC-32 reads 3 GB a second where SHA-256 reads 0.4, and every shard is checked
+            whenever a store is used again.
     """
 
     key: str
@@ -52,31 +56,40 @@ def write_shard(
     skipped: list[list[str]],
     dim: int,
 ) -> ShardHead:
-    """Write the `features` (utt_id to float32 (frames, dim)) as a shard, atomically, and return its
-    head. Raises DiskFullError.
+    """Write a shard, atomically.
+
+    Args:
+        path: where to.
+        key: of its store.
+        features: float32 (frames, dim) by utterance.
+        skipped: pairs (utt_id, reason).
+        dim: columns, which a shard without features has, too.
+
+    Returns:
+        Its head.
+
+    Raises:
+        DiskFullError: the disk has no room.
     """
     values = np.concatenate([np.zeros((0, dim), np.float32), *features.values()])
     head = ShardHead(key, list(features), [len(value) for value in features.values()], skipped)
-    head = ShardHead(head.key, head.ids, head.frames, head.skipped, head.checksum(values))
-    write_bytes(
-        path,
-        safetensors.numpy.save({"values": values}, metadata={_HEAD: canonical_json(asdict(head))}),
-    )
+    head = replace(head, crc32=head.checksum(values))
+    metadata = {_HEAD: canonical_json(asdict(head))}
+    write_bytes(path, safetensors.numpy.save({"values": values}, metadata))
     return head
 
 
 def read_shard(path: str | os.PathLike) -> tuple[ShardHead, np.ndarray]:
     """A shard's head and its values, float32 (frames, dim), checked against its checksum.
 
-    Raises StoreError for a damaged file.
+    Raises:
+        StoreError: the file is damaged or missing.
     """
     path = pathlib.Path(path)
     try:
         with safetensors.safe_open(path, framework="numpy") as handle:
-            head, values = (
-                ShardHead(**json.loads(handle.metadata()[_HEAD])),
-                handle.get_tensor("values"),
-            )
+            head = ShardHead(**json.loads(handle.metadata()[_HEAD]))
+            values = handle.get_tensor("values")
     except FileNotFoundError as error:
         raise StoreError(f"{path}: missing; run the extraction again") from error
     except (safetensors.SafetensorError, ValueError, TypeError, KeyError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 from collections.abc import Sequence
@@ -18,98 +19,89 @@ INDEX = "index.json"
 
 
 class _Shard:
-    """A shard that is read, and checked, when something is first asked of it.
+    """A shard that is read, and checked, when something is first asked of it."""
 
-    Frames stay on disk (memory-mapped), vectors in memory.
-    """
+    def __init__(self, path: pathlib.Path, crc32: str, pooled: bool):
+        self.path, self.crc32, self.pooled = path, crc32, pooled
 
-    def __init__(self, path: pathlib.Path, entry: dict, pooled: bool):
-        self.path, self.entry, self.pooled, self._values = path, entry, pooled, None
-
-    def rows(self, start: int, stop: int) -> np.ndarray:
-        """Rows `start` to `stop` of the shard's values, float32, a copy.
-
-        Raises StoreError where file and index disagree.
-        """
-        if self._values is None:
-            head, values = read_shard(self.path)
-            if head.crc32 != self.entry["crc32"]:
-                raise StoreError(
-                    f"{self.path}: not the shard that the index speaks of; run the extraction again"
-                )
-            self._values = (
-                values
-                if self.pooled
-                else safetensors.safe_open(self.path, framework="numpy").get_slice("values")
+    @functools.cached_property
+    def values(self) -> Any:
+        """What slices are taken of: vectors in memory, frames on the disk (memory-mapped)."""
+        head, values = read_shard(self.path)
+        if head.crc32 != self.crc32:
+            raise StoreError(
+                f"{self.path}: not the shard that the index speaks of; run the extraction again"
             )
-        return np.array(self._values[start:stop])
+        if self.pooled:
+            return values
+        return safetensors.safe_open(self.path, framework="numpy").get_slice("values")
 
 
 class FeatureStore:
     """Features of many utterances, of one corpus or of several that the same front end was run on.
 
-    `ids` all utterances in the order of the shards; `store[utt_id]` float32 (frames, dim), one
-    frame where `pooled`; `spec` the front end's identity (name, version, settings);
-    `feature_names`, `dim`; `key`, 12 hex digits that name spec and audio; `skipped` a table
-    (utt_id, reason) of utterances without features; `folders`. `report` is what the extraction that
-    returned this store did, else None.
+    `store[utt_id]` are those of one utterance: float32 (frames, dim), one frame where `pooled`.
+
+    Attributes:
+        folders: where they are.
+        ids: all utterances that have features, in the order of the shards.
+        spec: the front end's identity (name, version, settings).
+        pooled: whether an utterance has one vector instead of frames.
+        feature_names, dim: the columns and their number.
+        key: 12 hex digits that name spec and audio.
+        skipped: table (utt_id, reason) of utterances without features.
+        report: what the extraction that returned this store did, else None.
+
+    Example:
+        >>> store = features.open_store(manifest, "acoustic", workspace)
+        >>> x = store.matrix(manifest["utt_id"])
     """
 
     def __init__(self, folders: Sequence[str | os.PathLike]):
         """Open the stores in `folders` as one.
 
-        Raises StoreError for a folder without index, another front end, or an id in two folders.
+        Raises:
+            StoreError: a folder without index, another front end, or an id in two folders.
         """
         self.folders = [pathlib.Path(folder) for folder in folders]
         if not self.folders:
             raise StoreError("no store: name at least one folder")
         indexes = [_read_index(folder) for folder in self.folders]
         first = indexes[0]
-        for folder, index in zip(self.folders, indexes, strict=True):
-            if index["spec"] != first["spec"]:
-                raise StoreError(
-                    f"{folder} was made by {index['spec']}, {self.folders[0]} by {first['spec']}:"
-                    " open them apart"
-                )
         self.spec: dict[str, Any] = first["spec"]
         self.feature_names: list[str] = first["feature_names"]
         self.pooled: bool = first["pooled"]
-        self.key: str = (
-            first["key"] if len(indexes) == 1 else short_hash([index["key"] for index in indexes])
-        )
+        self.key: str = first["key"]
+        if len(indexes) > 1:
+            self.key = short_hash([index["key"] for index in indexes])
         self.report = None
-        entries = [
-            (folder, entry)
-            for folder, index in zip(self.folders, indexes, strict=True)
-            for entry in index["shards"]
-        ]
         self._where: dict[str, tuple[_Shard, int, int]] = {}
-        for folder, entry in entries:
-            self._add(folder / entry["file"], entry)
-        self.skipped = pd.DataFrame(
-            [pair for _, entry in entries for pair in entry["skipped"]],
-            columns=["utt_id", "reason"],
-            dtype=str,
-        )
-
-    @classmethod
-    def open(cls, folder: str | os.PathLike) -> FeatureStore:
-        """The store in `folder`. Raises StoreError where there is none, or an unfinished one."""
-        return cls([folder])
+        skipped = []
+        for folder, index in zip(self.folders, indexes, strict=True):
+            if index["spec"] != self.spec:
+                raise StoreError(
+                    f"{folder} was made by {index['spec']}, {self.folders[0]} by {self.spec}:"
+                    " open them apart"
+                )
+            for entry in index["shards"]:
+                self._add(folder / entry["file"], entry)
+                skipped += entry["skipped"]
+        self.skipped = pd.DataFrame(skipped, columns=["utt_id", "reason"], dtype=str)
 
     def _add(self, path: pathlib.Path, entry: dict) -> None:
         """Take in one shard of an index."""
         if not path.is_file():
             raise StoreError(f"{path}: missing; run the extraction again")
-        shard = _Shard(path, entry, self.pooled)
-        ends = np.cumsum(entry["frames"], dtype=int).tolist()
-        for utt_id, start, end in zip(entry["ids"], [0, *ends], ends, strict=False):
+        shard = _Shard(path, entry["crc32"], self.pooled)
+        start = 0
+        for utt_id, frames in zip(entry["ids"], entry["frames"], strict=True):
             if utt_id in self._where:
                 raise StoreError(
                     f"{utt_id} stands in {self._where[utt_id][0].path.parent} and in {path.parent}:"
                     " open one of them"
                 )
-            self._where[utt_id] = shard, start, end
+            self._where[utt_id] = shard, start, start + frames
+            start += frames
 
     @property
     def ids(self) -> list[str]:
@@ -130,57 +122,68 @@ class FeatureStore:
     def __getitem__(self, utt_id: str) -> np.ndarray:
         """The features of one utterance, float32 (frames, dim), a copy.
 
-        Raises KeyError, with the reason where it was skipped.
+        Raises:
+            KeyError: it has none; with the reason where it was skipped.
+            StoreError: the file is damaged, or not the one that the index speaks of.
         """
         shard, start, stop = self._find(utt_id)
-        return shard.rows(start, stop)
+        return np.array(shard.values[start:stop])
 
     def _find(self, utt_id: str) -> tuple[_Shard, int, int]:
         """Where an utterance stands. Raises KeyError."""
         if utt_id in self._where:
             return self._where[utt_id]
-        reasons = self.skipped.loc[self.skipped["utt_id"] == utt_id, "reason"]
-        raise KeyError(
-            f"{utt_id} has no features: "
-            + (f"it was skipped ({reasons.iloc[0]})" if len(reasons) else "it was not extracted")
-        )
+        reason = "it was not extracted"
+        for row in self.skipped[self.skipped["utt_id"] == utt_id].itertuples():
+            reason = f"it was skipped ({row.reason})"
+        raise KeyError(f"{utt_id} has no features: {reason}")
 
     def matrix(self, ids: Sequence[str]) -> np.ndarray:
-        """Vectors of `ids` in their order, float32 (n, dim).
+        """Vectors of some utterances.
 
-        Raises KeyError; StoreError where the store holds frames.
+        Args:
+            ids: the utterances; the rows are in their order.
+
+        Returns:
+            float32 (n, dim).
+
+        Raises:
+            KeyError: an utterance without features.
+            StoreError: the store holds frames.
         """
         if not self.pooled:
             raise StoreError(
                 f"{self.spec['name']} gives frames, not one vector an utterance: use padded(ids),"
                 " or a pooled front end"
             )
-        return np.concatenate(
-            [np.zeros((0, self.dim), np.float32), *(self[utt_id] for utt_id in ids)]
-        )
+        nothing = np.zeros((0, self.dim), np.float32)
+        return np.concatenate([nothing, *(self[utt_id] for utt_id in ids)])
 
     def lengths(self, ids: Sequence[str]) -> np.ndarray:
         """Frames of each of `ids`, int64 (n,); nothing is read. Raises KeyError."""
-        return np.array([stop - start for _, start, stop in map(self._find, ids)], dtype=np.int64)
-
-    def padded(
-        self, ids: Sequence[str], max_frames: int | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Frames of `ids` as values (n, frames, dim) float32 and a mask (n, frames), True where
-        there is speech.
-
-        frames is that of the longest, or `max_frames` where that is less: longer utterances then
-        keep their first `max_frames` frames. Where the mask is False the values are 0, which is no
-        silence and must be masked. Raises KeyError; ValueError for `max_frames` < 1.
-        """
-        if max_frames is not None and max_frames < 1:
-            raise ValueError(f"max_frames = {max_frames}: at least 1 is needed")
         places = [self._find(utt_id) for utt_id in ids]
-        lengths = np.minimum(self.lengths(ids), max_frames or np.iinfo(np.int64).max)
-        mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
-        values = np.zeros((*mask.shape, self.dim), dtype=np.float32)
-        for row, length, (shard, start, _) in zip(values, lengths, places, strict=True):
-            row[:length] = shard.rows(start, start + length)
+        return np.array([stop - start for _, start, stop in places], dtype=np.int64)
+
+    def padded(self, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Frames of some utterances, filled up to the longest.
+
+        Args:
+            ids: the utterances.
+
+        Returns:
+            values: float32 (n, frames, dim).
+            mask: bool (n, frames), True where there is speech. Elsewhere the values are 0, which
+                is no silence and must be masked.
+
+        Raises:
+            KeyError: an utterance without features.
+        """
+        lengths = self.lengths(ids)
+        longest = lengths.max(initial=0)
+        mask = np.arange(longest) < lengths[:, None]
+        values = np.zeros((len(ids), longest, self.dim), dtype=np.float32)
+        for row, utt_id in enumerate(ids):
+            values[row][mask[row]] = self[utt_id]
         return values, mask
 
 

@@ -1,34 +1,25 @@
 """Notebook 05: AlexNet on spectrogram pictures, clean and in noise."""
 
 from colab_utils.display.curves import live_curve
-from colab_utils.methods.alexnet.figures import clean_runs
+from colab_utils.methods.alexnet.figures import clean_runs, folds_figure, noise_figure
 from colab_utils.methods.alexnet.labeller import Labeller
 from colab_utils.methods.alexnet.panel import panel
 from colab_utils.methods.alexnet.settings import AlexnetConfig
-from colab_utils.methods.alexnet.study import (
-    NOTEBOOK_CONDITIONS,
-    STABILITY_CONDITIONS,
-    TEST_CONDITIONS,
-    AlexnetStudy,
-    in_conditions,
-    open_study,
-)
+from colab_utils.methods.alexnet.study import AlexnetStudy, open_study
 from colab_utils.methods.alexnet.training import AlexnetLearner, divergence, mixed
 from colab_utils.panel.source import show_source
 
 __all__ = [
-    "NOTEBOOK_CONDITIONS",
-    "STABILITY_CONDITIONS",
-    "TEST_CONDITIONS",
     "AlexnetConfig",
     "AlexnetLearner",
     "AlexnetStudy",
     "Labeller",
     "clean_runs",
     "divergence",
-    "in_conditions",
+    "folds_figure",
     "live_curve",
     "mixed",
+    "noise_figure",
     "open_study",
     "panel",
     "show_source",

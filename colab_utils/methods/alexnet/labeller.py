@@ -1,6 +1,4 @@
-"""A network to keep: its weights, the range of its bins and its settings, and what labels audio
-with them.
-"""
+"""A network to keep: weights, range of the bins and settings, and what labels audio with them."""
 
 from __future__ import annotations
 
@@ -9,7 +7,6 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -17,7 +14,7 @@ from safetensors.torch import load_file, save
 from colab_utils import files
 from colab_utils.corpora.audio import load_audio
 from colab_utils.features.published.alexnet import RATE, AlexNetSpectrogram
-from colab_utils.methods.alexnet.network import spectrogram_net
+from colab_utils.methods.alexnet.network import NETWORKS, first_line
 from colab_utils.methods.alexnet.pictures import Range, make_images, utterance_probabilities
 from colab_utils.methods.alexnet.settings import AlexnetConfig
 from colab_utils.methods.alexnet.training import AlexnetLearner, probabilities
@@ -29,87 +26,80 @@ _UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError, Safetenso
 
 
 def save_network(
-    folder: str | os.PathLike,
-    learner: AlexnetLearner,
-    config: AlexnetConfig,
-    labels: Sequence[str],
-    about: Mapping[str, Any],
-) -> pathlib.Path:
+    folder: pathlib.Path, learner: AlexnetLearner, config: AlexnetConfig, about: Mapping[str, Any]
+) -> None:
     """Keep a trained network with all that labelling new audio needs; `Labeller` loads it.
 
     Args:
         folder: where to; what was there is replaced.
         learner: trained.
         config: its settings, those of the test too.
-        labels: the emotions, in the order of the class ids.
-        about: what else to write down, plain JSON values.
-
-    Returns:
-        The folder.
+        about: what else to write down, plain JSON values; `labels`, the emotions in the order of
+            the class ids, are needed.
     """
-    folder = pathlib.Path(folder)
-    tensors = {_LOW: learner.limits.low.contiguous(), _HIGH: learner.limits.high.contiguous()}
-    for name, value in learner.module.state_dict().items():
-        tensors[name] = value.detach().cpu().contiguous()
-    files.write_bytes(folder / WEIGHTS, save(tensors))
-    files.write_json(folder / ABOUT, {"settings": as_dict(config), "labels": list(labels), **about})
-    return folder
+    tensors = learner.module.state_dict()
+    tensors[_LOW] = learner.limits.low
+    tensors[_HIGH] = learner.limits.high
+    kept = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    files.write_bytes(folder / WEIGHTS, save(kept))
+    files.write_json(folder / ABOUT, {"settings": as_dict(config), **about})
 
 
 class Labeller:
-    """A kept network: `Labeller(folder).label(files)` gives each file's probabilities.
+    """A network that `AlexnetStudy.save` kept; it labels audio files.
 
-    Raises SettingError for a folder that `save_network` did not write.
+    Args:
+        folder: where it was kept.
+        device: where to compute.
+
+    Raises:
+        SettingError: for a folder that holds no such network.
+
+    Example:
+        table = Labeller("out/models/mine").label(["one.wav", "two.flac"])
     """
 
     def __init__(self, folder: str | os.PathLike, device: str = "cpu"):
         folder = pathlib.Path(folder)
+        self.device = device
         try:
             kept = files.read_json(folder / ABOUT)
             weights = load_file(folder / WEIGHTS)
             self.limits = Range(weights.pop(_LOW), weights.pop(_HIGH))
-            self.labels, self.device = list(kept["labels"]), device
+            self.labels = list(kept["labels"])
             self.config = AlexnetConfig(**kept["settings"])
-            self.module = spectrogram_net(self.config.ser_model, len(self.labels))
+            self.module = NETWORKS[self.config.ser_model](len(self.labels))
             self.module.load_state_dict(weights)
         except _UNREADABLE as error:
-            reason = (str(error).splitlines() or ["empty"])[0][:200]
-            raise SettingError(f"{folder} holds no model that save() wrote ({reason})") from error
-        self.module.to(device).eval()
+            raise SettingError(
+                f"{folder} holds no model that save() wrote ({first_line(error)})"
+            ) from error
+        self.module.to(device)
 
     def label(self, paths: Sequence[str | os.PathLike]) -> pd.DataFrame:
-        """A row for each audio file: `file`, `emotion` (the likeliest), and p_<emotion>.
+        """The emotions of audio files.
 
-        Raises AudioError for a file that cannot be read.
+        Args:
+            paths: one file or more, of any format and rate that `corpora.audio.load_audio` reads.
+
+        Returns:
+            A row for each file: `file`, `emotion` (the likeliest), and p_<emotion>, which add up
+            to 1.
+
+        Raises:
+            AudioError: for a file that cannot be read.
         """
-        spec, frames = AlexNetSpectrogram(feature_set=self.config.features), _Frames()
-        for path in paths:
-            (frames[str(path)],) = spec.compute([load_audio(path, RATE)], self.device)
-        # the emotion of a row is not known and not looked at; pictures want one
-        rows = pd.DataFrame({"utt_id": list(map(str, paths)), "emotion": self.labels[0]})
+        spec = AlexNetSpectrogram(feature_set=self.config.features)
+        names = [str(path) for path in paths]
+        frames = {}
+        for name in names:
+            wave = load_audio(name, RATE)
+            frames[name] = spec.compute([wave], self.device)[0]
         images = make_images(
-            frames,
-            rows,
-            self.labels,
-            self.config,
-            self.limits,
-            hop=self.config.test_hop,
-            device=self.device,
+            frames, names, self.config, self.limits, hop=self.config.test_hop, device=self.device
         )
-        scores = utterance_probabilities(
-            probabilities(self.module, images), images, self.config.decision
-        )
-        best = np.array(self.labels)[scores.argmax(axis=1)]
-        table = pd.DataFrame(scores, columns=[f"p_{label}" for label in self.labels])
-        table.insert(0, "file", rows["utt_id"])
-        table.insert(1, "emotion", best)
-        return table
-
-
-class _Frames(dict):
-    """Frames by name, as a store has them."""
-
-    @property
-    def ids(self) -> list[str]:
-        """The names."""
-        return list(self)
+        segments = probabilities(self.module, images)
+        scores = utterance_probabilities(segments, images, self.config.decision)
+        found = pd.DataFrame(scores, columns=self.labels)
+        table = pd.DataFrame({"file": names, "emotion": found.idxmax(axis=1)})
+        return table.join(found.add_prefix("p_"))

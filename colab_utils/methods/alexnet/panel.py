@@ -15,10 +15,22 @@ CONDITIONS = ("clean", "pink@10")
 
 
 def panel(study: AlexnetStudy, config: AlexnetConfig) -> Panel:
-    """Sliders that start at `config`, and a fold; Run trains one network and tests it."""
+    """Sliders that start at `config`, and a fold; Run trains one network and tests it.
+
+    Args:
+        study: the speakers; where it has audio, the test is in noise, too.
+        config: where the sliders start.
+
+    Returns:
+        The panel, to be shown as a cell's last value.
+
+    Example:
+        alexnet.panel(study, config)
+    """
 
     def run_and_draw(chosen: AlexnetConfig, fold: str) -> dict[str, Run]:
-        runs = study.of_fold(fold).run(chosen, CONDITIONS)
+        conditions = CONDITIONS if study.has_audio else CONDITIONS[:1]
+        runs = study.of_fold(fold).run(chosen, conditions)
         display(study.table(runs))
         title = f"{chosen.ser_model}, {chosen.features}, fold {fold}"
         display(study.matrices_figure(runs, title))

@@ -1,19 +1,20 @@
-"""Spectrogram segments as pictures on the device, made once: scaled by the training utterances,
-resized, normalised (method_facts §3.2).
+"""Spectrogram segments as pictures on the device, made once: scaled, resized, normalised.
+
+The steps are those of the published system (samsudinng/speech_emo_recognition, data_utils.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
+import scipy.special
 import torch
-from torch.nn import functional
+from torch.nn.functional import interpolate
+from torchvision.transforms.functional import normalize
 
 from colab_utils.features.published.alexnet import AlexNetSpectrogram, segments
-from colab_utils.features.store.store import FeatureStore
 from colab_utils.methods.alexnet.settings import AlexnetConfig
 from colab_utils.settings import SettingError
 
@@ -21,6 +22,8 @@ SEGMENT = 300  # frames: 3 s
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _AT_ONCE = 64  # segments that are resized in one go
 _LARGE = 20_000  # pixels from which pictures are kept in half precision
+
+Frames = Mapping[str, np.ndarray]  # a feature store: an utterance's frames by its utt_id
 
 
 class Range(NamedTuple):
@@ -33,49 +36,42 @@ class Range(NamedTuple):
 class Images(NamedTuple):
     """Pictures of many utterances, all on one device.
 
-    values: float (segments, channels, height, width), low frequencies at the bottom; valid: the
-    share of the width that is speech, float32 (segments,); y: class ids, int64 (segments,);
-    utterance: which row each belongs to, int64 (segments,); n: how many utterances.
+    values: float (segments, channels, height, width), low frequencies at the bottom.
+    valid: the share of the width that is speech, float32 (segments,).
+    utterance: which utterance each belongs to, counted from 0 in their order, int64 (segments,).
     """
 
     values: torch.Tensor
     valid: torch.Tensor
-    y: torch.Tensor
     utterance: torch.Tensor
-    n: int
 
 
-def check_features(store: FeatureStore, rows: pd.DataFrame) -> None:
-    """Raise SettingError for utterances without features."""
-    missing = rows.loc[~rows["utt_id"].isin(set(store.ids)), "utt_id"]
-    if len(missing):
-        raise SettingError(
-            f"{len(missing)} utterance(s) have no features, the first is "
-            f"{missing.iloc[0]}: leave them out before the split is made"
-        )
+def fit_range(store: Frames, utterances: Sequence[str], spec: AlexNetSpectrogram) -> Range:
+    """Least and largest value of each bin over all frames of these (training) utterances.
 
-
-def fit_range(store: FeatureStore, utterances: Sequence[str], spec: AlexNetSpectrogram) -> Range:
-    """Least and largest value of each bin over all frames of these (training) utterances."""
+    Raises:
+        SettingError: for utterances without features.
+    """
+    _check_features(store, utterances)
     lows, highs = [], []
     for utt_id in utterances:
         frames = store[utt_id]
         lows.append(frames.min(axis=0))
         highs.append(frames.max(axis=0))
     shape = spec.channels, spec.bins
-    low, high = np.min(lows, axis=0), np.max(highs, axis=0)
-    return Range(torch.from_numpy(low).reshape(shape), torch.from_numpy(high).reshape(shape))
+    low = torch.from_numpy(np.min(lows, axis=0)).reshape(shape)
+    high = torch.from_numpy(np.max(highs, axis=0)).reshape(shape)
+    return Range(low, high)
 
 
 def make_images(
-    store: FeatureStore,
-    rows: pd.DataFrame,
-    labels: Sequence[str],
+    store: Frames,
+    utterances: Sequence[str],
     config: AlexnetConfig,
     limits: Range,
     *,
     hop: int = SEGMENT,
-    device: str | torch.device = "cpu",
+    device: str = "cpu",
 ) -> Images:
     """Pictures of utterances, segment by segment in their order.
 
@@ -85,8 +81,7 @@ def make_images(
 
     Args:
         store: their features, of the set `config.features`.
-        rows: with utt_id and emotion.
-        labels: the emotions, in the order of the class ids.
+        utterances: their utt_ids.
         config: size of the pictures, padding (see `segments`), and whether they are rounded to 256
             levels first, as the published ones are.
         limits: of the training utterances.
@@ -99,54 +94,52 @@ def make_images(
     Raises:
         SettingError: for utterances without features.
     """
-    check_features(store, rows)
+    _check_features(store, utterances)
     spec = AlexNetSpectrogram(feature_set=config.features)
-    cut, valid = [], []
-    for utt_id in rows["utt_id"]:
-        pictures, frames = segments(store[utt_id], spec, SEGMENT, hop, config.padding)
+    cut, valid, owner = [], [], []
+    for number, utt_id in enumerate(utterances):
+        pictures, own_frames = segments(store[utt_id], spec, SEGMENT, hop, config.padding)
         cut.append(pictures)
-        valid.append(frames)
-    utterance = np.repeat(np.arange(len(rows)), [len(one) for one in cut])
-    y = pd.Index(labels).get_indexer(rows["emotion"])[utterance]
-    share = (np.concatenate(valid) / SEGMENT).astype(np.float32)
+        valid.append(own_frames)
+        owner += [number] * len(pictures)
+    share = torch.from_numpy(np.concatenate(valid) / SEGMENT)
     return Images(
         _resized(np.concatenate(cut), config, limits, device),
-        torch.as_tensor(share, device=device),
-        torch.as_tensor(y, device=device),
-        torch.as_tensor(utterance, device=device),
-        len(rows),
+        share.float().to(device),
+        torch.tensor(owner, device=device),
     )
 
 
-def _resized(
-    cut: np.ndarray, config: AlexnetConfig, limits: Range, device: str | torch.device
-) -> torch.Tensor:
+def _check_features(store: Frames, utterances: Sequence[str]) -> None:
+    """Raise SettingError for utterances without features."""
+    missing = [utt_id for utt_id in utterances if utt_id not in store]
+    if missing:
+        raise SettingError(
+            f"{len(missing)} utterance(s) have no features, the first is {missing[0]}: "
+            "leave them out before the split is made"
+        )
+
+
+def _resized(cut: np.ndarray, config: AlexnetConfig, limits: Range, device: str) -> torch.Tensor:
     """Segments (n, channels, bins, frames) as pictures (n, channels, height, width)."""
+    n, channels = cut.shape[:2]
     size = config.image_height, config.image_width
     kind = torch.float16 if size[0] * size[1] > _LARGE else torch.float32
-    values = torch.empty(len(cut), cut.shape[1], *size, dtype=kind, device=device)
-    low = limits.low[None, :, :, None].to(device)
-    span = (limits.high - limits.low).clamp(min=1e-6)[None, :, :, None].to(device)
-    mean = _statistic(IMAGENET_MEAN, cut.shape[1], device)
-    std = _statistic(IMAGENET_STD, cut.shape[1], device)
-    for first in range(0, len(cut), _AT_ONCE):
-        block = torch.from_numpy(cut[first : first + _AT_ONCE]).to(device)
-        block = ((block - low) / span).clamp(0, 1).flip(2)
+    low = limits.low[..., None].to(device)
+    span = (limits.high - limits.low).clamp(min=1e-6)[..., None].to(device)
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
+    if channels == 1:
+        mean, std = [np.mean(mean)], [np.mean(std)]
+    values = torch.empty(n, channels, *size, dtype=kind, device=device)
+    for first in range(0, n, _AT_ONCE):
+        part = slice(first, first + _AT_ONCE)
+        block = (torch.from_numpy(cut[part]).to(device) - low) / span
+        block = block.clamp(0, 1).flip(2)
         if config.eight_bit:
             block = (block * 255).floor() / 255
-        block = functional.interpolate(
-            block, size=size, mode="bilinear", antialias=True, align_corners=False
-        )
-        values[first : first + _AT_ONCE] = ((block - mean) / std).to(kind)
+        block = interpolate(block, size, mode="bilinear", antialias=True, align_corners=False)
+        values[part] = normalize(block, mean, std)
     return values
-
-
-def _statistic(colours: Sequence[float], channels: int, device: str | torch.device) -> torch.Tensor:
-    """ImageNet's mean or deviation to normalise by, float32 (1, channels, 1, 1)."""
-    values = torch.tensor(colours, device=device)
-    if channels != 3:
-        values = values.mean(0, keepdim=True)
-    return values.reshape(1, -1, 1, 1)
 
 
 def utterance_probabilities(
@@ -163,15 +156,16 @@ def utterance_probabilities(
     Returns:
         float64 (utterances, classes), each row adds up to 1.
     """
-    values = probabilities.detach().cpu().double().numpy()
-    owner = images.utterance.cpu().numpy()
+    values = probabilities.cpu().double().numpy()
     weight = images.valid.cpu().double().numpy()
+    owner = images.utterance.cpu().numpy()
     if rule == "geometric":
-        values, weight = np.log(np.maximum(values, 1e-30)), np.ones(len(values))
-    total, weights = np.zeros((images.n, values.shape[1])), np.zeros(images.n)
+        values = np.log(np.maximum(values, 1e-30))
+        weight = np.ones(len(values))
+    weights = np.bincount(owner, weight)
+    total = np.zeros((len(weights), values.shape[1]))
     np.add.at(total, owner, values * weight[:, None])
-    np.add.at(weights, owner, weight)
     mean = total / weights[:, None]
     if rule == "geometric":
-        mean = np.exp(mean - mean.max(axis=1, keepdims=True))
+        return scipy.special.softmax(mean, axis=1)
     return mean / mean.sum(axis=1, keepdims=True)

@@ -8,18 +8,8 @@ from typing import Any, ClassVar
 
 from colab_utils.features.published.alexnet import FEATURE_SETS
 from colab_utils.methods.alexnet.network import MODELS, SMALLEST
-from colab_utils.settings import (
-    RESULT,
-    SettingError,
-    Settings,
-    fields_of,
-    is_empty,
-    read_as,
-    setting,
-)
+from colab_utils.settings import RESULT, SettingError, Settings, is_empty, setting
 
-SCHEDULES, SCORES = ("constant", "cosine"), ("uar", "wa")
-DECISIONS, PADDINGS = ("mean", "geometric"), ("floor", "zero")
 _MIXUP = {"mixup": (True,)}
 _FOR_A_CPU = {
     "image_height": 64,
@@ -29,7 +19,7 @@ _FOR_A_CPU = {
     "batch_size": 32,
     "lr": 3e-4,
 }
-# method_facts §3.4, padded with silence
+# samsudinng/speech_emo_recognition, train_ser.py and crossval_SER.py; but padded with silence
 _PAPER = {
     "num_epochs": 100,
     "balanced": False,
@@ -40,7 +30,7 @@ _PAPER = {
     "test_hop": 300,
     "eight_bit": True,
 }
-# with padding as the loudest value (§3.7)
+# with padding as its data_utils.py does it, which is the loudest value there is
 _AS_RELEASED = {**_PAPER, "padding": "zero"}
 
 
@@ -93,7 +83,7 @@ class AlexnetConfig(Settings):
     schedule: str = setting(
         "cosine",
         "learning rate: constant, or warmed up over a tenth and then lowered along a cosine",
-        options=SCHEDULES,
+        options=("constant", "cosine"),
         more=True,
     )
     mixup_alpha: float = setting(
@@ -111,14 +101,14 @@ class AlexnetConfig(Settings):
         False, "the noisy copies also count in cross-entropy (augmentation)", more=True
     )
     select: str = setting(
-        "uar", "what the validation speakers pick the epoch by", options=SCORES, more=True
+        "uar", "what the validation speakers pick the epoch by", options=("uar", "wa"), more=True
     )
     # the validation decides by it, too, so it decides which epoch is kept
     decision: str = setting(
         "mean",
         "segments to utterance: mean of probabilities weighted by valid frames, or the "
         "published geometric mean",
-        options=DECISIONS,
+        options=("mean", "geometric"),
         more=True,
     )
     test_hop: int = setting(
@@ -133,7 +123,7 @@ class AlexnetConfig(Settings):
     padding: str = setting(
         "floor",
         "frames that are not there: silence, or 0 dB as published",
-        options=PADDINGS,
+        options=("floor", "zero"),
         more=True,
     )
     eight_bit: bool = setting(False, "pictures of 256 levels, as published", more=True)
@@ -166,12 +156,11 @@ class AlexnetConfig(Settings):
         Both even out the classes. Whoever asks for `oversampling` and says nothing of `balanced`
         gets the one without the other.
         """
-        given = dict(values)
-        given.update(settings or {})
-        fields = {field.name: field for field in fields_of(cls)}
-        oversampling = read_as(fields["oversampling"], given.get("oversampling"))
-        if oversampling is True and is_empty(given.get("balanced")):
-            given["balanced"] = False
+        given = {**values, **(settings or {})}
+        if is_empty(given.get("balanced")):
+            unbalanced = super().from_form(preset, {**given, "balanced": False})
+            if unbalanced.oversampling:
+                return unbalanced
         return super().from_form(preset, given)
 
     @property

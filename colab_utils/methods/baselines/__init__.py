@@ -6,21 +6,14 @@ from colab_utils.display.speakers import per_speaker_figure, speakers_by_emotion
 from colab_utils.methods.baselines.gallery import show_gallery
 from colab_utils.methods.baselines.panel import panel
 from colab_utils.methods.baselines.settings import BaselineConfig
-from colab_utils.methods.baselines.study import (
-    BaselineError,
-    BaselineStudy,
-    make_example_runs,
-    open_study,
-)
+from colab_utils.methods.baselines.study import BaselineStudy, make_example_runs
 
 __all__ = [
     "BaselineConfig",
-    "BaselineError",
     "BaselineStudy",
     "confusion_matrix_figure",
     "hear_errors",
     "make_example_runs",
-    "open_study",
     "panel",
     "per_speaker_figure",
     "show_gallery",

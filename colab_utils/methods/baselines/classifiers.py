@@ -1,22 +1,24 @@
-"""The simple classifiers that stand in every table: functions from vectors to scores, and a small
-perceptron that is trained.
+"""The simple classifiers that stand in every table.
+
+Models of scikit-learn, asked for scores, and a small perceptron that is trained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from scipy.special import softmax
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestCentroid
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from torch import nn
 
+from colab_utils.learning.supervised import class_weights
 from colab_utils.learning.training import ModuleLearner
-from colab_utils.results.rates import uar
+from colab_utils.methods.baselines.settings import BaselineConfig
+from colab_utils.results.rates import confusion, uar
 
 NOT_CALIBRATED = {
     "nearest-mean": "softmax of minus half the squared distance to each class mean",
@@ -24,75 +26,65 @@ NOT_CALIBRATED = {
 }
 
 
-def majority(x: np.ndarray, y: np.ndarray, tested: np.ndarray, n_labels: int) -> np.ndarray:
-    """The class shares of the training side for every tested utterance (ties go to the first
-    label).
-    """
-    return np.tile(np.bincount(y, minlength=n_labels) / len(y), (len(tested), 1))
-
-
-def nearest_mean(x: np.ndarray, y: np.ndarray, tested: np.ndarray, n_labels: int) -> np.ndarray:
-    """Softmax of minus half the squared Euclidean distance to the mean of each class (prototypes of
-    all training utterances).
-    """
-    model = NearestCentroid().fit(x, y)
-    distances = ((tested[:, None, :] - model.centroids_[None]) ** 2).sum(axis=2)
-    return _spread(softmax(-0.5 * distances, axis=1), model.classes_, n_labels)
-
-
-def logistic(
-    x: np.ndarray, y: np.ndarray, tested: np.ndarray, n_labels: int, c: float
-) -> np.ndarray:
-    """Multinomial logistic regression, L2 with inverse strength `c`, classes weighted to equal
-    mass.
-    """
-    model = LogisticRegression(C=c, class_weight="balanced", max_iter=2000).fit(x, y)
-    return _spread(model.predict_proba(tested), model.classes_, n_labels)
-
-
-def linear_svm(
-    x: np.ndarray, y: np.ndarray, tested: np.ndarray, n_labels: int, c: float, seed: int
-) -> np.ndarray:
-    """Softmax of the margins of one-vs-rest linear support vector machines, classes weighted to
-    equal mass.
-    """
-    model = LinearSVC(C=c, class_weight="balanced", max_iter=10000, random_state=seed).fit(x, y)
-    margins = model.decision_function(tested)
-    if margins.ndim == 1:  # two classes: one margin
-        margins = np.stack([-margins, margins], axis=1)
-    return _spread(softmax(margins, axis=1), model.classes_, n_labels)
-
-
-def _spread(scores: np.ndarray, classes: np.ndarray, n_labels: int) -> np.ndarray:
-    """Scores in the columns of their label; labels that were not trained get 0."""
-    spread = np.zeros((len(scores), n_labels))
-    spread[:, classes] = scores
-    return spread
-
-
 def scores_of(
-    classifier: str, c: float, seed: int
-) -> Callable[[np.ndarray, np.ndarray, np.ndarray, int], np.ndarray]:
-    """The function (x (n, dim), y (n,) label indices, tested (m, dim), n_labels) -> scores (m,
-    n_labels) in [0, 1] of a classifier.
+    config: BaselineConfig, x: np.ndarray, y: np.ndarray, tested: np.ndarray, n_labels: int
+) -> np.ndarray:
+    """Scores of tested utterances by a classifier that is fitted to others.
+
+    "majority": the class shares of the training side (ties go to the first label). "nearest-mean":
+    softmax of minus half the squared Euclidean distance to the mean of each class (prototypes of
+    all training utterances). "logistic": multinomial logistic regression, L2 with inverse strength
+    C. "linear-svm": softmax of the margins of one-vs-rest support vector machines. The last two
+    weight classes to equal mass.
+
+    Args:
+        config: names the classifier, C and seed.
+        x: training utterances (n, dim).
+        y: their label indices (n,).
+        tested: utterances (m, dim).
+        n_labels: how many labels there are.
+
+    Returns:
+        (m, n_labels) in [0, 1]; 0 for labels that were not trained.
     """
-    return {
-        "majority": majority,
-        "nearest-mean": nearest_mean,
-        "logistic": lambda x, y, tested, n: logistic(x, y, tested, n, c),
-        "linear-svm": lambda x, y, tested, n: linear_svm(x, y, tested, n, c, seed),
-    }[classifier]
+    if config.classifier == "majority":
+        model = DummyClassifier(strategy="prior").fit(x, y)
+        found = model.predict_proba(tested)
+    elif config.classifier == "nearest-mean":
+        model = NearestCentroid().fit(x, y)
+        apart = tested[:, None, :] - model.centroids_
+        found = softmax(-0.5 * (apart**2).sum(axis=2), axis=1)
+    elif config.classifier == "logistic":
+        model = LogisticRegression(C=config.C, class_weight="balanced", max_iter=2000).fit(x, y)
+        found = model.predict_proba(tested)
+    else:
+        model = LinearSVC(
+            C=config.C, class_weight="balanced", max_iter=10000, random_state=config.seed
+        ).fit(x, y)
+        margins = model.decision_function(tested)
+        if margins.ndim == 1:  # two classes: one margin
+            margins = np.stack([-margins, margins], axis=1)
+        found = softmax(margins, axis=1)
+    scores = np.zeros((len(tested), n_labels))
+    scores[:, model.classes_] = found
+    return scores
 
 
 def normalise(
     features: np.ndarray, training: np.ndarray, speakers: np.ndarray, how: str
 ) -> np.ndarray:
-    """Features with mean 0 and deviation 1 (a constant feature becomes 0), float64 of the same
-    shape (utterances, dim).
+    """Features with mean 0 and deviation 1; a constant feature becomes 0.
 
-    training: bool (utterances,). how = "inductive": mean and deviation of the training utterances,
-    for all. "speaker-normalised": each speaker's own, from all of that speaker's clips without
-    their labels; tested speakers too, so it is transductive.
+    Args:
+        features: (utterances, dim).
+        training: bool (utterances,).
+        speakers: of each utterance (utterances,).
+        how: "inductive": mean and deviation of the training utterances, for all.
+            "speaker-normalised": each speaker's own, from all of that speaker's clips without
+            their labels; tested speakers too, so it is transductive.
+
+    Returns:
+        float64 of the same shape.
     """
     features = features.astype(np.float64)
     if how == "inductive":
@@ -105,12 +97,18 @@ def normalise(
 
 
 class MlpLearner(ModuleLearner):
-    """One hidden layer with ReLU and dropout, AdamW, cross-entropy with classes weighted to equal
-    mass.
+    """One hidden layer with ReLU and dropout, AdamW, cross-entropy.
 
-    x: float (n, dim); y: label indices (n,); valid: (x, y) whose UAR selects the epoch. A step is a
-    batch; the order of an epoch follows from (seed, epoch) alone. Runs on the CPU, where a resumed
-    training ends bit for bit like an uninterrupted one.
+    Classes are weighted to equal mass. A step is a batch; the order of an epoch follows from
+    (seed, epoch) alone. Runs on the CPU, where a resumed training ends bit for bit like an
+    uninterrupted one.
+
+    Args:
+        x: float (n, dim).
+        y: label indices (n,).
+        valid: (x, y) whose UAR selects the epoch.
+        n_labels: how many labels there are.
+        config: the settings.
     """
 
     def __init__(
@@ -119,43 +117,34 @@ class MlpLearner(ModuleLearner):
         y: np.ndarray,
         valid: tuple[np.ndarray, np.ndarray],
         n_labels: int,
-        *,
-        hidden: int,
-        dropout: float,
-        learning_rate: float,
-        weight_decay: float,
-        batch: int,
-        seed: int,
+        config: BaselineConfig,
     ):
-        self.x, self.y = (
-            torch.as_tensor(x, dtype=torch.float32),
-            torch.as_tensor(y, dtype=torch.int64),
-        )
-        self.valid, self.n_labels, self.batch, self.seed = valid, n_labels, batch, seed
-        torch.manual_seed(seed)
+        self.x = torch.as_tensor(x, dtype=torch.float32)
+        self.y = torch.as_tensor(y, dtype=torch.int64)
+        self.valid, self.n_labels, self.config = valid, n_labels, config
+        torch.manual_seed(config.seed)
         self.module = nn.Sequential(
-            nn.Linear(x.shape[1], hidden),
+            nn.Linear(x.shape[1], config.hidden),
             nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(hidden, n_labels),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.hidden, n_labels),
         )
         self.optimiser = torch.optim.AdamW(
-            self.module.parameters(), lr=learning_rate, weight_decay=weight_decay
+            self.module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        counts = np.bincount(y, minlength=n_labels)
-        weights = np.divide(len(y), n_labels * counts, out=np.zeros(n_labels), where=counts > 0)
-        self.loss = nn.CrossEntropyLoss(weight=torch.as_tensor(weights, dtype=torch.float32))
+        self.loss = nn.CrossEntropyLoss(weight=class_weights(self.y, n_labels))
 
     @property
     def steps_per_epoch(self) -> int:
         """Batches in one pass over the training utterances."""
-        return -(-len(self.x) // self.batch)
+        return -(-len(self.x) // self.config.batch)
 
     def step(self, i: int) -> dict[str, float]:
         """One update on batch i of the endless row of epochs; returns its loss."""
         epoch, position = divmod(i, self.steps_per_epoch)
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.x))
-        rows = torch.as_tensor(order[position * self.batch : (position + 1) * self.batch])
+        order = np.random.default_rng((self.config.seed, epoch)).permutation(len(self.x))
+        first = position * self.config.batch
+        rows = torch.as_tensor(order[first : first + self.config.batch])
         self.module.train()
         loss = self.loss(self.module(self.x[rows]), self.y[rows])
         self.optimiser.zero_grad()
@@ -166,19 +155,12 @@ class MlpLearner(ModuleLearner):
     def validate(self) -> float:
         """UAR on the validation utterances, in [0, 1]."""
         x, y = self.valid
-        chosen = self.scores(x).argmax(axis=1)
-        return float(
-            uar(
-                np.bincount(y * self.n_labels + chosen, minlength=self.n_labels**2).reshape(
-                    self.n_labels, self.n_labels
-                )
-            )
-        )
+        found = self.scores(x).argmax(axis=1)
+        return float(uar(confusion(y, found, range(self.n_labels))))
 
     @torch.no_grad()
     def scores(self, x: np.ndarray) -> np.ndarray:
         """Softmax probabilities, float64 (n, n_labels)."""
         self.module.eval()
-        return torch.softmax(
-            self.module(torch.as_tensor(x, dtype=torch.float32)).double(), dim=1
-        ).numpy()
+        logits = self.module(torch.as_tensor(x, dtype=torch.float32))
+        return torch.softmax(logits.double(), dim=1).numpy()

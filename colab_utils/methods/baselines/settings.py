@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ CLASSIFIERS = ("majority", "nearest-mean", "logistic", "linear-svm", "mlp")
 NORMALISATIONS = ("inductive", "speaker-normalised")
 RULES = {"inductive": "inductive", "speaker-normalised": "transductive: speaker-normalised"}
 FOLDS = ("auto", "frozen", "leave-one-speaker-out", "grouped")
-_MLP = {"classifier": ("mlp",)}
+_of_mlp = functools.partial(setting, more=True, used={"classifier": ("mlp",)})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,47 +73,19 @@ class BaselineConfig(Settings):
         scope=RESULT,
         task=True,
     )
-    hidden: int = setting(
-        64, "units of the hidden layer (mlp)", low=4, high=1024, step=4, more=True, used=_MLP
+    hidden: int = _of_mlp(64, "units of the hidden layer (mlp)", low=4, high=1024, step=4)
+    dropout: float = _of_mlp(0.3, "dropout of the hidden layer (mlp)", low=0.0, high=0.9, step=0.1)
+    epochs: int = _of_mlp(
+        40, "passes over the training utterances at most (mlp)", low=1, high=500, step=1
     )
-    dropout: float = setting(
-        0.3, "dropout of the hidden layer (mlp)", low=0.0, high=0.9, step=0.1, more=True, used=_MLP
+    patience: int = _of_mlp(
+        10, "epochs without a better validation UAR before it stops (mlp)", low=1, high=500, step=1
     )
-    epochs: int = setting(
-        40,
-        "passes over the training utterances at most (mlp)",
-        low=1,
-        high=500,
-        step=1,
-        more=True,
-        used=_MLP,
-    )
-    patience: int = setting(
-        10,
-        "epochs without a better validation UAR before it stops (mlp)",
-        low=1,
-        high=500,
-        step=1,
-        more=True,
-        used=_MLP,
-    )
-    learning_rate: float = setting(
-        1e-3, "learning rate of AdamW (mlp)", low=1e-6, high=1.0, more=True, used=_MLP
-    )
-    weight_decay: float = setting(
-        1e-2, "weight decay of AdamW (mlp)", low=0.0, high=1.0, more=True, used=_MLP
-    )
-    batch: int = setting(
-        32, "utterances per batch (mlp)", low=1, high=4096, step=1, more=True, used=_MLP
-    )
-    n_valid_speakers: int = setting(
-        2,
-        "training speakers that select the epoch (mlp)",
-        low=1,
-        high=50,
-        step=1,
-        more=True,
-        used=_MLP,
+    learning_rate: float = _of_mlp(1e-3, "learning rate of AdamW (mlp)", low=1e-6, high=1.0)
+    weight_decay: float = _of_mlp(1e-2, "weight decay of AdamW (mlp)", low=0.0, high=1.0)
+    batch: int = _of_mlp(32, "utterances per batch (mlp)", low=1, high=4096, step=1)
+    n_valid_speakers: int = _of_mlp(
+        2, "training speakers that select the epoch (mlp)", low=1, high=50, step=1
     )
     n_boot: int = setting(
         2000,

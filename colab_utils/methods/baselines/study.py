@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from colab_utils.corpora import cards
 from colab_utils.corpora.manifest import ManifestError, speaker_keys
 from colab_utils.features import open_store
 from colab_utils.features.store.store import FeatureStore
-from colab_utils.learning.clips import utterance_vectors
+from colab_utils.learning.clips import Clips
 from colab_utils.learning.study import Study, Tested, Training
 from colab_utils.methods.baselines import classifiers
 from colab_utils.methods.baselines.classifiers import MlpLearner
@@ -29,8 +29,15 @@ class BaselineError(ValueError):
 
 
 class Fold(NamedTuple):
-    """What a classifier sees of a fold: rows in their order, features (rows, dim), label indices
-    and bool masks (rows,) of training (with validation where nothing is selected), valid, test.
+    """What a classifier sees of a fold.
+
+    Attributes:
+        rows: the utterances of all roles, in their order.
+        x: their features, normalised (rows, dim).
+        y: their label indices (rows,).
+        training: bool (rows,), with validation where nothing is selected.
+        valid: bool (rows,).
+        test: bool (rows,).
     """
 
     rows: pd.DataFrame
@@ -54,7 +61,12 @@ class BaselineStudy(Study):
         **others: of `Study`.
 
     Raises:
-        BaselineError: for rows without any features, and with emotions outside the labels.
+        BaselineError: no row has features.
+        ManifestError: an emotion is not among the labels.
+
+    Example:
+        >>> study = baselines.BaselineStudy(manifest, store, emotions, "out")
+        >>> study.table(study.compare(baselines.BaselineConfig()))
     """
 
     method = "baselines"
@@ -71,15 +83,9 @@ class BaselineStudy(Study):
         **others: Any,
     ):
         rows = _with_features(rows, store)
-        foreign = sorted(set(rows["emotion"]) - set(labels))
-        if foreign:
-            raise BaselineError(
-                f"the manifest holds {', '.join(foreign)}, which EMOTIONS lacks: "
-                "pass it through select_emotions first"
-            )
         super().__init__(corpora_name(rows), rows, split, store, labels, root, **others)
+        self._clips = Clips(store, self.rows, labels, pooled=True)
         self._made: dict[Any, pd.DataFrame] = {}
-        self._vectors, self._pooling = utterance_vectors(store, self.rows["utt_id"])
 
     # --- the contract -----------------------------------------------------------------------------
 
@@ -91,35 +97,24 @@ class BaselineStudy(Study):
         data = self._fold(tested, fold)
         if not data.valid.any():
             raise BaselineError(
-                "the mlp selects its epoch on validation speakers, and the split "
-                "has none: make it with n_valid_speakers=2"
+                "the mlp selects its epoch on validation speakers, and the split has none: make it "
+                "with n_valid_speakers=2"
             )
+        x, y = data.x[data.training], data.y[data.training]
         valid = data.x[data.valid], data.y[data.valid]
-        learner = MlpLearner(
-            data.x[data.training],
-            data.y[data.training],
-            valid,
-            len(self.labels),
-            hidden=config.hidden,
-            dropout=config.dropout,
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            batch=config.batch,
-            seed=config.seed,
-        )
+        learner = MlpLearner(x, y, valid, len(self.labels), config)
         every = learner.steps_per_epoch
         return Training(learner, config.epochs * every, every, config.patience)
 
     def predict(self, learner: MlpLearner | None, tested: Tested, fold: str) -> pd.DataFrame:
         """Predictions of the tested utterances of one fold."""
-        config, data = tested.config, self._fold(tested, fold)
-        tested_x = data.x[data.test]
+        data = self._fold(tested, fold)
+        x = data.x[data.test]
         if learner is not None:
-            scores = learner.scores(tested_x)
+            scores = learner.scores(x)
         else:
-            classify = classifiers.scores_of(config.classifier, config.C, config.seed)
             known_x, known_y = data.x[data.training], data.y[data.training]
-            scores = classify(known_x, known_y, tested_x, len(self.labels))
+            scores = classifiers.scores_of(tested.config, known_x, known_y, x, len(self.labels))
         return self.predictions(tested, fold, data.rows[data.test], scores)
 
     def check(self, tested: Tested) -> None:
@@ -127,18 +122,17 @@ class BaselineStudy(Study):
         by_speaker = tested.config.normalisation == "speaker-normalised"
         if by_speaker and (self.rows["speaker"] == "").any():
             raise BaselineError(
-                "speakers are unknown, so features cannot be normalised by "
-                "speaker: choose normalisation='inductive'"
+                "speakers are unknown, so features cannot be normalised by speaker: choose "
+                "normalisation='inductive'"
             )
 
     def sides(self, tested: Tested) -> pd.DataFrame:
         """The given split, or the one that the settings ask for."""
         if self.split is not None:
             return super().sides(tested)
-        config = tested.config
-        key = config.folds, config.n_folds, config.seed, self._selects(config)
+        key = self._decides_split(tested)
         if key not in self._made:
-            self._made[key] = self._split(config)
+            self._made[key] = self._split(tested.config)
         return self._made[key]
 
     def facts(self, tested: Tested) -> dict[str, str]:
@@ -156,14 +150,14 @@ class BaselineStudy(Study):
 
     def notes(self, tested: Tested) -> list[str]:
         """How frames were pooled, what makes it transductive, which scores are no probabilities."""
-        config, notes = tested.config, [self._pooling] if self._pooling else []
-        if config.normalisation == "speaker-normalised":
+        notes = [self._clips.note] if self._clips.note else []
+        if tested.config.normalisation == "speaker-normalised":
             notes.append(
-                "transductive: features are normalised by each speaker's own unlabelled "
-                "clips, tested speakers included"
+                "transductive: features are normalised by each speaker's own unlabelled clips, "
+                "tested speakers included"
             )
-        if config.classifier in classifiers.NOT_CALIBRATED:
-            how = classifiers.NOT_CALIBRATED[config.classifier]
+        how = classifiers.NOT_CALIBRATED.get(tested.config.classifier)
+        if how:
             notes.append(f"p_ columns are scores, not calibrated: {how}")
         return notes
 
@@ -172,52 +166,65 @@ class BaselineStudy(Study):
     def compare(self, config: BaselineConfig) -> dict[str, Run]:
         """The majority class, and `config.classifier` scaled in every way that can be.
 
-        Returns finished runs by name: "majority class", "speaker-normalised" where all speakers
-        are known, "inductive".
+        Args:
+            config: the settings.
+
+        Returns:
+            Finished runs by name: "majority class", "speaker-normalised" where all speakers are
+            known, "inductive".
+
+        Raises:
+            SettingError: a setting that cannot work.
+            BaselineError: what cannot be run on this corpus.
         """
-        by_name = {"majority class": dataclasses.replace(config, classifier="majority")}
-        if (self.rows["speaker"] != "").all():
-            by_name["speaker-normalised"] = dataclasses.replace(
-                config, normalisation="speaker-normalised"
-            )
-        by_name["inductive"] = dataclasses.replace(config, normalisation="inductive")
-        found = {}
-        for name, one in by_name.items():
-            found[name] = self.run(one)
-        return found
+        runs = {"majority class": self.run(dataclasses.replace(config, classifier="majority"))}
+        for how in ("speaker-normalised", "inductive"):
+            if how == "inductive" or (self.rows["speaker"] != "").all():
+                runs[how] = self.run(dataclasses.replace(config, normalisation=how))
+        return runs
 
     def run(self, config: BaselineConfig, pictures: bool = True) -> Run:
-        """One classifier with these settings: a finished run."""
+        """One classifier with these settings.
+
+        Args:
+            config: the settings.
+            pictures: draw the confusion matrix, too.
+
+        Returns:
+            A finished run.
+        """
         tested = Tested(config.classifier, config)
         return self.evaluate([tested], pictures)[tested.label]
 
     # --- inside -----------------------------------------------------------------------------------
 
+    def _decides_split(self, tested: Tested) -> tuple:
+        """The settings on which a split depends."""
+        config = tested.config
+        return config.folds, config.n_folds, config.seed, _n_valid(config)
+
     def _fold(self, tested: Tested, fold: str) -> Fold:
         """The fold's rows with normalised features, made once for all classifiers."""
-        config = tested.config
-        key = config.normalisation, config.folds, config.n_folds, config.seed, self._selects(config)
+        key = tested.config.normalisation, self._decides_split(tested)
         return self.held(fold, key, lambda: self._make_fold(tested, fold))
 
     def _make_fold(self, tested: Tested, fold: str) -> Fold:
-        roles = {role: self.mask(tested, fold, role) for role in ("train", "valid", "test")}
-        training = roles["train"]
-        if not self._selects(tested.config):  # who selects nothing learns from all of them
-            training = training | roles["valid"]
-        if not training.any() or not roles["test"].any():
+        """Look up who is who, and normalise."""
+        training = self.mask(tested, fold, "train")
+        valid = self.mask(tested, fold, "valid")
+        test = self.mask(tested, fold, "test")
+        if not _n_valid(tested.config):  # who selects nothing learns from all of them
+            training = training | valid
+        if not training.any() or not test.any():
             nobody = "nobody to test" if training.any() else "nobody to train"
             raise BaselineError(f"fold {fold}: {nobody}; look at the split table")
-        used = training | roles["valid"] | roles["test"]
+        used = training | valid | test
         rows = self.rows[used].reset_index(drop=True)
-        x = classifiers.normalise(
-            self._vectors[used],
-            training[used],
-            speaker_keys(rows).to_numpy(),
-            tested.config.normalisation,
-        )
-        return Fold(
-            rows, x, self.classes(rows), training[used], roles["valid"][used], roles["test"][used]
-        )
+        speakers = speaker_keys(rows).to_numpy()
+        how = tested.config.normalisation
+        vectors = self._clips.values.numpy()[used]
+        x = classifiers.normalise(vectors, training[used], speakers, how)
+        return Fold(rows, x, self.classes(rows), training[used], valid[used], test[used])
 
     def _split(self, config: BaselineConfig) -> pd.DataFrame:
         """The split of one seed; validation speakers only where the classifier selects on them."""
@@ -228,19 +235,19 @@ class BaselineStudy(Study):
             table = frozen_folds(self.rows)
         else:
             table = folds.leave_one_speaker_out(self.rows)
-        n_valid = config.n_valid_speakers if self._selects(config) else 0
+        overlap = self.allow_speaker_overlap
         return folds.make_split(
-            self.rows, table, config.seed, n_valid, allow_speaker_overlap=self.allow_speaker_overlap
+            self.rows, table, config.seed, _n_valid(config), allow_speaker_overlap=overlap
         )
 
     def _kind(self, config: BaselineConfig) -> str:
         """Which folds these settings mean."""
         return default_folds(self.rows) if config.folds == "auto" else config.folds
 
-    @staticmethod
-    def _selects(config: BaselineConfig) -> bool:
-        """Whether validation speakers pick something."""
-        return config.classifier == "mlp"
+
+def _n_valid(config: BaselineConfig) -> int:
+    """How many speakers validate; none where nothing is selected."""
+    return config.n_valid_speakers if config.classifier == "mlp" else 0
 
 
 def default_folds(rows: pd.DataFrame) -> str:
@@ -252,7 +259,7 @@ def default_folds(rows: pd.DataFrame) -> str:
     """
     try:
         frozen_folds(rows)
-    except (BaselineError, folds.FoldError):
+    except (ManifestError, folds.FoldError):
         return "grouped" if (rows["film"] != "").any() else "leave-one-speaker-out"
     return "frozen"
 
@@ -260,46 +267,35 @@ def default_folds(rows: pd.DataFrame) -> str:
 def frozen_folds(rows: pd.DataFrame) -> pd.DataFrame:
     """The frozen folds of every corpus in the rows, as one fold table.
 
-    Raises BaselineError where a corpus has none.
+    Raises:
+        ManifestError: a corpus has none; which to choose instead is said.
+        FoldError: a speaker is in none of its folds.
     """
     tables = []
-    for corpus, part in rows.groupby("corpus", sort=True):
-        try:
-            frozen = cards.frozen_folds(str(corpus))
-        except ManifestError as error:
-            raise BaselineError(
-                f"{error} (folds='leave-one-speaker-out' or folds='grouped')"
-            ) from error
-        tables.append(folds.folds_from_table(part, frozen))
+    for corpus, part in rows.groupby("corpus"):
+        tables.append(folds.folds_from_table(part, cards.frozen_folds(corpus)))
     return pd.concat(tables, ignore_index=True)
 
 
 def corpora_name(rows: pd.DataFrame) -> str:
     """The corpora in one word; several domains of one corpus go by its name."""
-    corpora = sorted(set(rows["corpus"]))
-    wholes = sorted({cards.card_name(corpus) for corpus in corpora})
-    if len(wholes) < len(corpora):
-        corpora = wholes
-    return "+".join(corpora) if len(corpora) <= 4 else f"{len(corpora)}-corpora"
-
-
-def open_study(
-    rows: pd.DataFrame,
-    store: FeatureStore,
-    emotions: Sequence[str],
-    root: str | pathlib.Path,
-    merge: Mapping[str, str | None] | None = None,
-    **others: Any,
-) -> BaselineStudy:
-    """The study of a corpus for a notebook; arguments as of `BaselineStudy`."""
-    return BaselineStudy(rows, store, emotions, root, merge=merge, **others)
+    names = sorted(set(rows["corpus"]))
+    wholes = sorted({cards.card_name(name) for name in names})
+    if len(wholes) < len(names):
+        names = wholes
+    return "+".join(names) if len(names) <= 4 else f"{len(names)}-corpora"
 
 
 def make_example_runs(root: str | pathlib.Path) -> None:
-    """Four simple classifiers on a domain of the embedded corpus: something to compare."""
+    """Four simple classifiers on a domain of the embedded corpus: something to compare.
+
+    Args:
+        root: the runs lie in `root`/runs.
+    """
     rows = corpora.open_corpora(["synthetic-studio"], "", root)
     store = open_store(rows, "logmel", root)
-    study = BaselineStudy(rows, store, sorted(set(rows["emotion"])), root, progress=False)
+    emotions = sorted(set(rows["emotion"]))
+    study = BaselineStudy(rows, store, emotions, root, progress=False)
     for name in ("majority", "nearest-mean", "logistic", "linear-svm"):
         study.run(BaselineConfig(classifier=name, folds="grouped"))
 
@@ -309,13 +305,13 @@ def _with_features(rows: pd.DataFrame, store: FeatureStore) -> pd.DataFrame:
     there = rows["utt_id"].isin(list(store.ids))
     if not there.any():
         raise BaselineError(
-            "no utterance of the manifest has features in this store: extract the "
-            "features of this manifest first"
+            "no utterance of the manifest has features in this store: extract the features of this "
+            "manifest first"
         )
     if not there.all():
-        first = rows.loc[~there, "utt_id"].iloc[0]
+        lost = rows.loc[~there, "utt_id"]
         print(
-            f"{(~there).sum()} utterance(s) have no features and are left out (store.skipped "
-            f"says why), such as {first}"
+            f"{len(lost)} utterance(s) have no features and are left out (store.skipped says why), "
+            f"such as {lost.iloc[0]}"
         )
     return rows[there].reset_index(drop=True)

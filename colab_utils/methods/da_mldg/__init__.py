@@ -1,12 +1,8 @@
 """Notebook 04: train on some corpora, test on one never seen (DA-MLDG and its rivals)."""
 
-from colab_utils.methods.da_mldg.algorithms import (
-    ALGORITHMS,
-    Algorithm,
-    Mldg,
-    weighted_cross_entropy,
-)
+from colab_utils.methods.da_mldg.algorithms.algorithm import Algorithm, weighted_cross_entropy
 from colab_utils.methods.da_mldg.algorithms.gamma import domain_shift, energy
+from colab_utils.methods.da_mldg.algorithms.mldg import Mldg
 from colab_utils.methods.da_mldg.figures import (
     domains_figure,
     gamma_figure,
@@ -16,7 +12,7 @@ from colab_utils.methods.da_mldg.figures import (
 from colab_utils.methods.da_mldg.panel import panel
 from colab_utils.methods.da_mldg.settings import DomainConfig
 from colab_utils.methods.da_mldg.speaker_pretraining import SpeakerConfig
-from colab_utils.methods.da_mldg.study import DomainStudy, algorithms_of, main_algorithm
+from colab_utils.methods.da_mldg.study import DomainStudy, main_algorithm
 from colab_utils.methods.da_mldg.tables import (
     folders_of,
     means_table,
@@ -29,14 +25,12 @@ from colab_utils.methods.da_mldg.targets import DomainStudies, open_studies
 from colab_utils.panel.source import show_source
 
 __all__ = [
-    "ALGORITHMS",
     "Algorithm",
     "DomainConfig",
     "DomainStudies",
     "DomainStudy",
     "Mldg",
     "SpeakerConfig",
-    "algorithms_of",
     "domain_shift",
     "domains_figure",
     "energy",

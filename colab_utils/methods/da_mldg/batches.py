@@ -10,8 +10,9 @@ import torch
 from torch.nn import functional
 
 from colab_utils.learning.clips import Clips, Inputs
+from colab_utils.methods.da_mldg.settings import DomainConfig
 
-# method_facts §4.2: factor on the length of a clip, share of the crop.
+# Factor on the length of a clip, share of the crop: augmentation of King Gandhi et al. (2023).
 STRETCH, SHIFT = (0.8, 1.25), 0.1
 _AT_ONCE = 32  # clips of a test batch
 
@@ -20,139 +21,121 @@ class DomainBatches:
     """The endless row of training batches of some clips; a domain is a corpus.
 
     A class that a domain lacks is fine.
+
+    Args:
+        clips: the training utterances.
+        config: how batches are drawn and cropped.
+        silence: what digital silence is in every feature as stored, see `digital_silence`.
     """
 
-    def __init__(self, clips: Clips, crop_frames: int = 198, silence: float = 0.0):
-        """Args:
-        clips: the training utterances.
-        crop_frames: length of a crop of frames.
-        silence: what digital silence is in every feature as stored, see `digital_silence`.
-        """
-        self.clips, self.crop_frames = clips, crop_frames
+    def __init__(self, clips: Clips, config: DomainConfig, silence: float = 0.0):
+        self.clips = clips
+        self.config = config
         self.silence = torch.full((clips.dim,), silence, device=clips.device)
         if clips.scale is not None:
             self.silence = clips.scale.applied(self.silence)
         classes = clips.y.cpu().numpy()
-        self._members = {
-            (name, one): np.flatnonzero((clips.corpus == name) & (classes == one))
-            for name in clips.corpora
-            for one in range(len(clips.labels))
-        }
+        self._members = clips.rows.groupby(["corpus", classes]).indices
 
-    def batch(
-        self,
-        seed: int,
-        step: int,
-        per_domain: int,
-        *,
-        domain_balanced: bool = True,
-        balance: str = "none",
-        augment: bool = False,
-        padding: str = "masked",
-    ) -> dict[str, tuple[Inputs, torch.Tensor]]:
+    def batch(self, step: int) -> dict[str, tuple[Inputs, torch.Tensor]]:
         """The batch of one step, {domain: (inputs, y int64 (n,))}.
 
-        It is a pure function of (seed, step), so that a resumed training is the same one.
+        It is a pure function of (config.seed, step), so that a resumed training is the same one.
 
         Args:
-            seed: of the training.
             step: number of the step, from 0 on.
-            per_domain: utterances of every domain.
-            domain_balanced: False: `per_domain` times the number of domains in all, drawn from the
-                pool of all domains as the released code does (method_facts §4.5), but a domain that
-                gets fewer than two is given two: no side is ever empty (§4.6).
-            balance: "class" draws every emotion of a domain equally often; "none" takes the
-                domain's utterances in turn, all once before any twice.
-            augment: frames are stretched and shifted in time.
-            padding: of crops longer than the clip, see `crops`.
         """
         clips = self.clips
-        rng = np.random.default_rng((seed, 53, step))
-        if domain_balanced:
-            numbers = {
-                name: self._drawn(name, seed, step, per_domain, balance, rng)
-                for name in clips.corpora
-            }
+        rng = np.random.default_rng((self.config.seed, 53, step))
+        if self.config.batches == "balanced":
+            numbers = {name: self._of_domain(name, step, rng) for name in clips.corpora}
         else:
-            everyone = np.arange(len(clips))
-            pool = _in_turn(everyone, (seed, 59), step, per_domain * len(clips.corpora))
-            numbers = {
-                name: self._at_least_two(name, pool[clips.corpus[pool] == name], rng)
-                for name in clips.corpora
-            }
+            numbers = self._of_pool(step, rng)
         batch = {}
         for name, chosen in numbers.items():
             y = clips.y[torch.as_tensor(chosen, device=clips.device)]
-            batch[name] = self.crops(chosen, rng, augment, padding), y
+            batch[name] = self.crops(chosen, rng), y
         return batch
 
-    def _at_least_two(self, name: str, numbers: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Row numbers, filled up to two by chance.
+    def _of_domain(self, name: str, step: int, rng: np.random.Generator) -> np.ndarray:
+        """Row numbers of one domain's batch.
 
-        A side of mldg without utterances, or a covariance of one, does not exist.
+        In turn, all once before any twice; with `classes` = "class" every emotion equally often.
         """
-        lacking = max(0, 2 - len(numbers))
-        if not lacking:
-            return numbers
-        return np.append(numbers, rng.choice(np.flatnonzero(self.clips.corpus == name), lacking))
-
-    def _drawn(
-        self, name: str, seed: int, step: int, number: int, balance: str, rng: np.random.Generator
-    ) -> np.ndarray:
-        """Row numbers of one domain's batch."""
-        clips = self.clips
-        if balance == "none":
+        clips, number = self.clips, self.config.per_domain
+        if self.config.classes == "none":
             members = np.flatnonzero(clips.corpus == name)
-            return _in_turn(members, (seed, 61, clips.corpora.index(name)), step, number)
-        present = [one for one in range(len(clips.labels)) if len(self._members[name, one])]
-        rounds = -(-number // len(present))
-        classes = np.concatenate([rng.permutation(present) for _ in range(rounds)])[:number]
-        return np.array([rng.choice(self._members[name, one]) for one in classes])
+            stream = self.config.seed, 61, clips.corpora.index(name)
+            return _in_turn(members, stream, step, number)
+        present = sorted(one for domain, one in self._members if domain == name)
+        drawn = []
+        while len(drawn) < number:
+            drawn += list(rng.permutation(present))
+        return np.array([rng.choice(self._members[name, one]) for one in drawn[:number]])
 
-    def crops(
-        self,
-        numbers: np.ndarray,
-        rng: np.random.Generator,
-        augment: bool = False,
-        padding: str = "masked",
-    ) -> Inputs:
+    def _of_pool(self, step: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Row numbers by domain, drawn in turn from the pool of all domains.
+
+        As the released code of DA-MLDG draws; but a domain that gets fewer than two is given two by
+        chance: a side of mldg without utterances, or a covariance of one, does not exist.
+        """
+        clips, config = self.clips, self.config
+        everyone = np.arange(len(clips))
+        size = config.per_domain * len(clips.corpora)
+        pool = _in_turn(everyone, (config.seed, 59), step, size)
+        found = {}
+        for name in clips.corpora:
+            found[name] = pool[clips.corpus[pool] == name]
+            lacking = 2 - len(found[name])
+            if lacking > 0:
+                more = rng.choice(np.flatnonzero(clips.corpus == name), lacking)
+                found[name] = np.append(found[name], more)
+        return found
+
+    def crops(self, numbers: np.ndarray, rng: np.random.Generator) -> Inputs:
         """Vectors (values (n, dim),), or crops of frames at random places.
+
+        With `augment` the length changes by a factor of 0.8 to 1.25 (frames are interpolated: the
+        features, not the audio, are stretched), and the crop moves by up to 10 % of its length,
+        with silence coming in.
+
+        `padding` "masked": a clip shorter than a crop stands at the beginning, what follows is 0
+        and masked. "zeros": it stands in the middle of digital silence that counts as frames (the
+        released code pads the waveform with zeros, and the network sees the floor).
 
         Args:
             numbers: which utterances, int (n,).
             rng: what is left to chance.
-            augment: the length changes by a factor of 0.8 to 1.25 (frames are interpolated: the
-                features, not the audio, are stretched), and the crop moves by up to 10 % of its
-                length, with silence coming in.
-            padding: "masked": a clip shorter than a crop stands at the beginning, what follows is 0
-                and masked. "zeros": it stands in the middle of digital silence that counts as
-                frames (the released code pads the waveform with zeros, and the network sees the
-                floor).
 
         Returns:
             Of frames: values (n, crop_frames, dim) and mask bool (n, crop_frames).
         """
-        clips, size = self.clips, self.crop_frames
+        clips, size = self.clips, self.config.crop_frames
         if not clips.frames:
             return clips.inputs(numbers)
-        zeros = padding == "zeros"
+        zeros = self.config.padding == "zeros"
         around = self.silence if zeros else torch.zeros_like(self.silence)
         values = around.repeat(len(numbers), size, 1)
-        mask = torch.zeros(len(numbers), size, dtype=torch.bool, device=clips.device)
+        mask = torch.full((len(numbers), size), zeros, device=clips.device)
         for row, number in enumerate(numbers):
-            clip = clips.clip(number)
-            if augment:
-                clip = stretched(clip, rng.uniform(*STRETCH))
-            spare = len(clip) - size
-            begin = int(rng.integers(spare + 1)) if spare > 0 else 0
-            clip = clip[begin : begin + size]
-            if augment:
-                by = round(rng.uniform(-SHIFT, SHIFT) * len(clip))
-                clip = shifted(clip, by, self.silence)
-            at = (size - len(clip)) // 2 if zeros else 0
-            values[row, at : at + len(clip)] = clip
-            mask[row, at : at + len(clip)] = True
-        return values, torch.ones_like(mask) if zeros else mask
+            clip = self._crop(clips.clip(number), rng)
+            begin = (size - len(clip)) // 2 if zeros else 0
+            values[row, begin : begin + len(clip)] = clip
+            mask[row, begin : begin + len(clip)] = True
+        return values, mask
+
+    def _crop(self, clip: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        """At most `crop_frames` frames of a clip (frames, dim), from a random place on."""
+        size, augment = self.config.crop_frames, self.config.augment
+        if augment:
+            clip = stretched(clip, rng.uniform(*STRETCH))
+        spare = len(clip) - size
+        begin = rng.integers(spare + 1) if spare > 0 else 0
+        clip = clip[begin : begin + size]
+        if augment:
+            by = round(rng.uniform(-SHIFT, SHIFT) * len(clip))
+            clip = shifted(clip, by, self.silence)
+        return clip
 
 
 def _in_turn(numbers: np.ndarray, stream: tuple[int, ...], step: int, size: int) -> np.ndarray:
@@ -160,11 +143,15 @@ def _in_turn(numbers: np.ndarray, stream: tuple[int, ...], step: int, size: int)
 
     Every one is taken once before any is taken twice.
     """
-    places = np.arange(step * size, (step + 1) * size)
-    orders = {}
-    for epoch in np.unique(places // len(numbers)):
-        orders[epoch] = np.random.default_rng((*stream, int(epoch))).permutation(numbers)
-    return np.array([orders[place // len(numbers)][place % len(numbers)] for place in places])
+    row = np.arange(step * size, (step + 1) * size)
+    epochs, places = np.divmod(row, len(numbers))
+    taken = np.empty(size, dtype=int)
+    for epoch in np.unique(epochs):
+        rng = np.random.default_rng((*stream, epoch))
+        order = rng.permutation(numbers)
+        now = epochs == epoch
+        taken[now] = order[places[now]]
+    return taken
 
 
 def digital_silence(spec: Mapping[str, Any]) -> float:
@@ -184,13 +171,13 @@ def stretched(clip: torch.Tensor, factor: float) -> torch.Tensor:
     return functional.interpolate(channels, size=size, mode="linear", align_corners=False)[0].T
 
 
-def shifted(values: torch.Tensor, by: int, fill: torch.Tensor | float = 0.0) -> torch.Tensor:
+def shifted(clip: torch.Tensor, by: int, fill: torch.Tensor) -> torch.Tensor:
     """Frames (n, dim) moved `by` places to the right (left where negative); `fill` comes in."""
-    moved = torch.zeros_like(values) + fill
-    if by >= 0:
-        moved[by:] = values[: len(values) - by]
-    else:  # moved[:by] is all but the last -by
-        moved[:by] = values[-by:]
+    moved = clip.roll(by, dims=0)
+    if by > 0:
+        moved[:by] = fill
+    elif by < 0:
+        moved[by:] = fill
     return moved
 
 
@@ -221,18 +208,17 @@ def predict_table(
     """
     pieces = []
     for number, frames in enumerate(clips.lengths.tolist()):
-        cuts = windows(frames, window_frames) if window_frames else [(0, frames)]
-        pieces += [(number, begin, count) for begin, count in cuts]
+        for begin, count in windows(frames, window_frames or frames):
+            pieces.append((number, begin, count))
     pieces.sort(key=lambda piece: piece[2])
+    numbers, begins, counts = np.array(pieces).T
     at_once = _AT_ONCE if clips.frames else len(pieces)
-    total: Any = None
-    weights = np.zeros(len(clips))
+    outputs = []
     for first in range(0, len(pieces), at_once):
-        numbers, begins, counts = np.array(pieces[first : first + at_once]).T
-        inputs = clips.inputs(numbers, begins, counts)
-        found = predict(inputs).detach().cpu().double().numpy()
-        if total is None:
-            total = np.zeros((len(clips), found.shape[1]))
-        np.add.at(total, numbers, found * counts[:, None].astype(float))
-        np.add.at(weights, numbers, counts.astype(float))
-    return total / weights[:, None]
+        now = slice(first, first + at_once)
+        inputs = clips.inputs(numbers[now], begins[now], counts[now])
+        outputs.append(predict(inputs).detach().cpu().double().numpy())
+    weighted = np.concatenate(outputs) * counts[:, None]
+    total = np.zeros((len(clips), weighted.shape[1]))
+    np.add.at(total, numbers, weighted)
+    return total / np.bincount(numbers, weights=counts)[:, None]

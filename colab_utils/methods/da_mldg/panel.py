@@ -8,21 +8,25 @@ from IPython.display import display
 
 from colab_utils import drive
 from colab_utils.display.matrices import confusion_matrices_figure
-from colab_utils.methods.da_mldg.algorithms import ALGORITHMS
-from colab_utils.methods.da_mldg.settings import DomainConfig
-from colab_utils.methods.da_mldg.tables import readable_targets
+from colab_utils.methods.da_mldg.settings import ALGORITHM_NAMES, DomainConfig
+from colab_utils.methods.da_mldg.tables import readable_targets, targets_table
 from colab_utils.methods.da_mldg.targets import DomainStudies
 from colab_utils.panel.panel import Panel
 from colab_utils.results.runs import Run
 from colab_utils.settings import setting
-
-START = ("erm", "da-mldg")
 
 
 def panel(studies: DomainStudies, config: DomainConfig) -> Panel:
     """Choices and sliders that start at `config`.
 
     Run tests the chosen algorithms on the chosen target and draws their confusion matrices.
+
+    Args:
+        studies: the targets there are.
+        config: the settings to start from.
+
+    Example:
+        >>> da_mldg.panel(studies, config)
     """
 
     def run_and_draw(
@@ -30,7 +34,7 @@ def panel(studies: DomainStudies, config: DomainConfig) -> Panel:
     ) -> Mapping[str, Run]:
         study = studies.study(task)
         runs = study.compare(chosen, algorithms)
-        display(readable_targets(study.table(runs)))
+        display(readable_targets(targets_table({task: runs})))
         shown = {name: (run.predictions, run.metrics) for name, run in runs.items()}
         display(confusion_matrices_figure(shown, title=study.name, labels=study.labels))
         return runs
@@ -38,12 +42,15 @@ def panel(studies: DomainStudies, config: DomainConfig) -> Panel:
     def save(runs: Mapping[str, Run]) -> None:
         drive.download([run.path for run in runs.values()], "04_da_mldg")
 
+    tasks = dict.fromkeys([*studies.available, *studies.names])
     choices = {
         "task": setting(
             studies.names[0],
             "which corpus is left out, or a published scenario",
-            options=tuple(dict.fromkeys([*studies.available, *studies.names])),
+            options=tuple(tasks),
         ),
-        "algorithms": setting(START, "which are trained and tested", options=tuple(ALGORITHMS)),
+        "algorithms": setting(
+            ("erm", "da-mldg"), "which are trained and tested", options=ALGORITHM_NAMES
+        ),
     }
     return Panel(config, run=run_and_draw, choices=choices, download=save, title="A target")

@@ -1,6 +1,6 @@
 """Telling speakers apart first: the pretraining of DA-MLDG, on any manifest with speakers.
 
-method_facts §4.2. The paper takes VoxCeleb1 (1251 speakers) and has not released its weights.
+King Gandhi et al. (2023) take VoxCeleb1 (1251 speakers) and have not released their weights.
 Whoever has VoxCeleb gives its manifest and features; otherwise the speakers of the source corpora
 serve, which are few: the result says which it was.
 """
@@ -13,16 +13,15 @@ import pathlib
 
 import numpy as np
 import pandas as pd
-import torch
 
 from colab_utils import settings
 from colab_utils.corpora.manifest import manifest_hash, speaker_keys
 from colab_utils.features.store.store import FeatureStore
 from colab_utils.learning.clips import Clips
 from colab_utils.learning.trained import WEIGHTS, train_or_load
-from colab_utils.methods.da_mldg.algorithms import Erm
-from colab_utils.methods.da_mldg.batches import DomainBatches, predict_table
-from colab_utils.models import network
+from colab_utils.methods.da_mldg.batches import DomainBatches
+from colab_utils.methods.da_mldg.learner import DomainLearner, make_algorithm
+from colab_utils.methods.da_mldg.settings import DomainConfig
 from colab_utils.settings import SettingError, Settings, setting
 
 VERSION = 1  # raised when the same settings would give other weights
@@ -45,49 +44,42 @@ class SpeakerConfig(Settings):
     norm: str = setting("batch", "normalisation", options=("group", "batch"))
     seed: int = setting(0, "seed of weights, batches and crops", low=0, high=100000, step=1)
 
+    def as_training(self) -> DomainConfig:
+        """The same as settings of plain training, where all speakers are one domain."""
+        return DomainConfig(
+            algorithm="erm",
+            network="resnet18",
+            optimiser="sgd",
+            weight_decay=0.0,
+            classes="none",
+            per_domain=self.batch,
+            learning_rate=self.learning_rate,
+            momentum=self.momentum,
+            crop_frames=self.crop_frames,
+            width=self.width,
+            norm=self.norm,
+            seed=self.seed,
+        )
 
-class SpeakerLearner:
-    """A ResNet18 that tells speakers apart, as a learner for `training.train`.
 
-    The score is the accuracy on utterances held out of each speaker.
-    """
+class SpeakerLearner(DomainLearner):
+    """A ResNet18 that tells speakers apart.
 
-    def __init__(self, train: Clips, valid: Clips, config: SpeakerConfig):
-        """Args:
+    Args:
         train: frames whose labels are speakers.
         valid: other utterances of the same speakers.
         config: how it is trained.
-        """
-        torch.manual_seed(config.seed)
-        net = network(
-            "resnet18", train.dim, len(train.labels), norm=config.norm, width=config.width
-        )
-        self.module = net.to(train.device)
+    """
 
-        def sgd(parameters: list) -> torch.optim.Optimizer:
-            return torch.optim.SGD(parameters, lr=config.learning_rate, momentum=config.momentum)
-
-        self.algorithm = Erm(self.module, sgd, seed=config.seed)
-        self.batches = DomainBatches(train, config.crop_frames)
-        self.valid, self.config = valid, config
-
-    def step(self, i: int) -> dict[str, float]:
-        """One update; the loss."""
-        batch = self.batches.batch(self.config.seed, i, self.config.batch)
-        return self.algorithm.update(batch)
+    def __init__(self, train: Clips, valid: Clips, config: SpeakerConfig):
+        training = config.as_training()
+        algorithm = make_algorithm(training, train.dim, len(train.labels), train.device)
+        super().__init__(algorithm, DomainBatches(train, training), valid)
 
     def validate(self) -> float:
-        """Share of held-out utterances whose speaker is found."""
-        found = predict_table(self.algorithm.predict, self.valid).argmax(axis=1)
-        return float((found == self.valid.y.cpu().numpy()).mean())
-
-    def state(self) -> dict:
-        """The algorithm's."""
-        return self.algorithm.state()
-
-    def load(self, state: dict) -> None:
-        """Put it back."""
-        self.algorithm.load(state)
+        """Share of held-out utterances whose speaker is found, in [0, 1]."""
+        true, found = self.found()
+        return float((true == found).mean())
 
 
 def pretrain(
@@ -120,35 +112,27 @@ def pretrain(
             frames.
     """
     settings.check(config)
+    name = store.spec["name"]
     if store.pooled:
         raise SettingError(
-            f"{store.spec['name']} gives one vector an utterance: pretraining on "
-            "speakers needs frames (logmel, da-mldg)"
+            f"{name} gives one vector an utterance: pretraining on speakers needs frames "
+            "(logmel, da-mldg)"
         )
     table = _speakers_as_labels(rows)
     speakers = sorted(set(table["emotion"]))
-    if len(speakers) < 2:
-        raise SettingError(
-            f"{len(speakers)} speaker(s) with two utterances: telling speakers "
-            "apart needs two of them or more"
-        )
     held = _held_out(table, config.seed)
     train = Clips(store, table[~held], speakers, device=device)
     train = train.scaled(train.fit_scale(by_corpus=True))  # all are of one corpus, "speakers"
     valid = Clips(store, table[held], speakers, device=device, scale=train.scale)
-    learner = SpeakerLearner(train, valid, config)
-    corpora = sorted({key.split("/")[0] for key in speakers})
-    name = f"{'+'.join(corpora)}-{store.spec['name']}-seed{config.seed}"
-    facts = {"version": VERSION, "features": store.key, "manifest": manifest_hash(rows)}
-    split = pd.DataFrame({"utt_id": table["utt_id"], "role": np.where(held, "valid", "train")})
+    corpora = ", ".join(sorted({key.split("/")[0] for key in speakers}))
     folder, history = train_or_load(
         root,
         "speakers",
-        name,
+        f"{corpora.replace(', ', '+')}-{name}-seed{config.seed}",
         config,
-        facts,
-        split,
-        learner,
+        {"version": VERSION, "features": store.key, "manifest": manifest_hash(rows)},
+        pd.DataFrame({"utt_id": table["utt_id"], "role": np.where(held, "valid", "train")}),
+        SpeakerLearner(train, valid, config),
         config.steps,
         every=max(1, config.steps // 10),
         patience=None,
@@ -157,21 +141,32 @@ def pretrain(
     )
     right = f"{100 * history.best_score:.0f} % of held-out utterances are given to the right one"
     told = f"{len(table)} utterances, {config.steps} updates; {right}"
-    return folder / WEIGHTS, f"{len(speakers)} speakers of {', '.join(corpora)} ({told})"
+    return folder / WEIGHTS, f"{len(speakers)} speakers of {corpora} ({told})"
 
 
 def _speakers_as_labels(rows: pd.DataFrame) -> pd.DataFrame:
-    """The utterances of known speakers with two or more of them; `emotion` is the speaker."""
+    """The utterances of known speakers with two or more of them; `emotion` is the speaker.
+
+    Raises SettingError for fewer than two such speakers.
+    """
     table = rows.assign(emotion=speaker_keys(rows), corpus="speakers")
     many = table.groupby("emotion")["utt_id"].transform("size") > 1
-    return table[many & (table["emotion"] != "")].reset_index(drop=True)
+    table = table[many & (table["emotion"] != "")].reset_index(drop=True)
+    number = table["emotion"].nunique()
+    if number < 2:
+        raise SettingError(
+            f"{number} speaker(s) with two utterances: telling speakers apart needs two of them or "
+            "more"
+        )
+    return table
 
 
 def _held_out(table: pd.DataFrame, seed: int) -> np.ndarray:
     """A tenth of each speaker's utterances, at least one, bool (rows,)."""
     held = np.zeros(len(table), dtype=bool)
-    by_speaker = sorted(table.groupby("emotion").indices.items())
-    for number, (_, places) in enumerate(by_speaker):
-        chosen = np.random.default_rng((seed, 67, number)).permutation(places)
-        held[chosen[: max(1, round(_VALID * len(places)))]] = True
+    places = table.groupby("emotion").indices
+    for number, speaker in enumerate(sorted(places)):
+        shuffled = np.random.default_rng((seed, 67, number)).permutation(places[speaker])
+        share = max(1, round(_VALID * len(shuffled)))
+        held[shuffled[:share]] = True
     return held

@@ -6,7 +6,6 @@ Random weights, speakers told apart, ImageNet, or a file of one's own.
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -15,8 +14,6 @@ from torch import nn
 
 from colab_utils.files import file_sha256
 from colab_utils.settings import SettingError
-
-_IMAGENET = "imagenet: torchvision ResNet18_Weights.IMAGENET1K_V1"
 
 
 def identity(start: str, pretrained: str | os.PathLike | None = None) -> str:
@@ -32,13 +29,12 @@ def identity(start: str, pretrained: str | os.PathLike | None = None) -> str:
     if start == "scratch":
         return start
     if start == "imagenet":
-        return _IMAGENET
-    file = _file_of(start, pretrained)
-    name = "speakers" if start == "speakers" else os.path.basename(file)
-    return f"{name}: sha256 {file_sha256(file)[:12]}"
+        return "imagenet: torchvision ResNet18_Weights.IMAGENET1K_V1"
+    digits = file_sha256(_file_of(start, pretrained))[:12]
+    return f"{os.path.basename(start)}: sha256 {digits}"
 
 
-def load(start: str, network: nn.Module, pretrained: str | os.PathLike | None = None) -> str:
+def load(start: str, network: nn.Module, pretrained: str | os.PathLike | None = None) -> None:
     """Put the weights that `start` names into `network`, all layers but the head.
 
     Args:
@@ -47,25 +43,20 @@ def load(start: str, network: nn.Module, pretrained: str | os.PathLike | None = 
         network: a ResNet18.
         pretrained: the file that "speakers" means, of `speaker_pretraining`.
 
-    Returns:
-        Their `identity`.
-
     Raises:
         SettingError: where they cannot be had or do not fit; nothing is put in their place.
     """
     if start == "scratch":
-        return start
+        return
     if start == "imagenet":
         network.start_from(_imagenet())
-        return _IMAGENET
+        return
     file = _file_of(start, pretrained)
     try:
         network.start_from(load_file(file))
     except (SafetensorError, ValueError) as error:
-        raise SettingError(
-            f"start = {start!r}: {file} cannot be used ({str(error).splitlines()[0]})"
-        ) from error
-    return identity(start, pretrained)
+        why = str(error).splitlines()[0]
+        raise SettingError(f"start = {start!r}: {file} cannot be used ({why})") from error
 
 
 def _file_of(start: str, pretrained: str | os.PathLike | None) -> str | os.PathLike:
@@ -73,8 +64,8 @@ def _file_of(start: str, pretrained: str | os.PathLike | None) -> str | os.PathL
     file = pretrained if start == "speakers" else start
     if file is None or not os.path.isfile(file):
         raise SettingError(
-            f"start = {start!r}: no such file of weights; choose scratch, speakers "
-            "or imagenet, or give a file of safetensors"
+            f"start = {start!r}: no such file of weights; choose scratch, speakers or imagenet, or "
+            "give a file of safetensors"
         )
     return file
 
@@ -84,13 +75,10 @@ def _imagenet() -> dict[str, torch.Tensor]:
     from torchvision.models import ResNet18_Weights  # here, not above: most runs start otherwise
 
     try:
-        weights: Any = ResNet18_Weights.IMAGENET1K_V1.get_state_dict(
-            progress=False, check_hash=True
-        )
+        return ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:
+        why = str(error).splitlines()[0][:200]
         raise SettingError(
-            "start = 'imagenet': torchvision's weights could not be fetched "
-            f"({str(error).splitlines()[0][:200]}); fetch them where there is a "
-            "network, or choose scratch or speakers"
+            f"start = 'imagenet': torchvision's weights could not be fetched ({why}); fetch them "
+            "where there is a network, or choose scratch or speakers"
         ) from error
-    return dict(weights)

@@ -5,19 +5,17 @@ Held-out source speakers pick the step; the target has no part in it.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
 from colab_utils import settings
-from colab_utils.features.store.store import FeatureStore
 from colab_utils.learning.clips import Clips
 from colab_utils.learning.study import Study, Tested, Training
 from colab_utils.methods.da_mldg import starting_weights
@@ -26,35 +24,21 @@ from colab_utils.methods.da_mldg.batches import DomainBatches, digital_silence, 
 from colab_utils.methods.da_mldg.learner import DomainLearner, make_algorithm
 from colab_utils.methods.da_mldg.settings import DomainConfig
 from colab_utils.methods.da_mldg.speaker_pretraining import SpeakerConfig, pretrain
-from colab_utils.methods.da_mldg.tables import targets_table
 from colab_utils.results.runs import Run
 from colab_utils.settings import SettingError
 
 _KNOWS_SILENCE = ("da-mldg", "logmel")  # front ends whose floor is what digital silence gives
 
 
-class DomainEmbeddings(NamedTuple):
-    """Embeddings of utterances.
-
-    rows: with a column `role` ("valid" of the source, "test"); vectors: float32 (n, width).
-    """
-
-    rows: pd.DataFrame
-    vectors: np.ndarray
-
-
 class DomainStudy(Study):
     """One target: train on the source corpora of a task, test on one that nothing has seen before.
 
     Args:
-        name: the task.
-        rows, split: of `protocols.build.build_task`, roles train, valid, test; in a task within
-            one corpus, an in-domain reference.
-        store: vectors (network "mlp") or frames ("resnet18").
-        labels: the emotions in a fixed order; one that the target lacks (ShEMO has no disgust) is
-            left out of its means.
-        root: folder of all that is kept.
-        target: what tables call that which is tested (default: the name).
+        *arguments: name, rows, split, store, labels and root of `Study`. Rows and split are those
+            of `protocols.build.build_task`, with the roles train, valid, test (in a task within one
+            corpus, an in-domain reference); the store holds vectors (network "mlp") or frames
+            ("resnet18"); a label that the target lacks (ShEMO has no disgust) is left out of its
+            means.
         pretraining: of start = "speakers".
         **others: of `Study`.
 
@@ -64,21 +48,8 @@ class DomainStudy(Study):
 
     method = "da_mldg"
 
-    def __init__(
-        self,
-        name: str,
-        rows: pd.DataFrame,
-        split: pd.DataFrame,
-        store: FeatureStore,
-        labels: Sequence[str],
-        root: str | pathlib.Path,
-        *,
-        target: str = "",
-        pretraining: SpeakerConfig | None = None,
-        **others: Any,
-    ):
-        super().__init__(name, rows, split, store, labels, root, **others)
-        self.target = target or name
+    def __init__(self, *arguments: Any, pretraining: SpeakerConfig | None = None, **others: Any):
+        super().__init__(*arguments, **others)
         self.pretraining = pretraining or SpeakerConfig()
         self._pretrained: dict[Any, tuple[pathlib.Path, str]] = {}
 
@@ -89,10 +60,11 @@ class DomainStudy(Study):
         config = tested.config
         train = self.clips(tested, fold, "train")
         valid = self.clips(tested, fold, "valid")
+        file, _ = self._speakers(tested, fold)
         algorithm = make_algorithm(config, train.dim, len(self.labels), self.device, tested.own)
-        starting_weights.load(config.start, algorithm.network, self._start_file(tested, fold))
-        batches = DomainBatches(train, config.crop_frames, digital_silence(self.store.spec))
-        learner = DomainLearner(algorithm, batches, valid, config)
+        starting_weights.load(config.start, algorithm.network, file)
+        batches = DomainBatches(train, config, digital_silence(self.store.spec))
+        learner = DomainLearner(algorithm, batches, valid)
         return Training(learner, config.steps, config.validate_every, config.patience or None)
 
     def predict(self, learner: DomainLearner, tested: Tested, fold: str) -> pd.DataFrame:
@@ -113,15 +85,13 @@ class DomainStudy(Study):
             )
         if config.padding == "zeros" and not self.store.pooled and name not in _KNOWS_SILENCE:
             raise SettingError(
-                f"padding = 'zeros' with {name}: what silence is in it is not "
-                "known; choose 'masked'"
+                f"padding = 'zeros' with {name}: what silence is in it is not known; choose "
+                "'masked'"
             )
-        if config.start != "speakers":
-            starting_weights.identity(config.start)
 
     def training_facts(self, tested: Tested, fold: str) -> dict[str, Any]:
         """Which weights the network started from."""
-        file = self._start_file(tested, fold)
+        file, _ = self._speakers(tested, fold)
         return {"start": starting_weights.identity(tested.config.start, file)}
 
     def facts(self, tested: Tested) -> dict[str, Any]:
@@ -142,11 +112,8 @@ class DomainStudy(Study):
 
     def notes(self, tested: Tested) -> list[str]:
         """What a reader of the numbers has to know."""
-        training = self.split.loc[self.split["role"] == "train", "utt_id"]
-        sources = sorted(set(self.rows.loc[self.rows["utt_id"].isin(training), "corpus"]))
-        start = os.path.basename(tested.config.start)
-        if start == "speakers":
-            start = self._speakers(tested, self.folds[0])[1]
+        sources = self.overview().loc["train"].index
+        _, start = self._speakers(tested, self.folds[0])
         return [
             f"trained on {', '.join(sources)}; the step was picked on their held-out speakers",
             f"features: {self.store.spec['name']}",
@@ -166,7 +133,7 @@ class DomainStudy(Study):
 
         Args:
             config: the settings.
-            algorithms: names in ALGORITHMS, a list or "erm, mldg".
+            algorithms: their names, a list or "erm, mldg".
             own: {name: class} of algorithms of one's own.
             pictures: draw the confusion matrix of each run, too.
 
@@ -174,35 +141,32 @@ class DomainStudy(Study):
             Finished runs by name.
 
         Raises:
-            SettingError, TrainingError, Interrupted.
+            SettingError: an algorithm or setting that there is not, or that cannot work here.
+            TrainingError: a loss that is not finite.
+            Interrupted: stopped by the user; everything so far is saved.
+
+        Example:
+            >>> runs = study.compare(config, ["erm"], own={"worst domain": WorstDomain})
         """
         return self.evaluate(algorithms_of(config, algorithms, own), pictures)
 
-    def table(self, runs: Mapping[str, Run], baseline: str = "") -> pd.DataFrame:
-        """`tables.targets_table` of this target alone; baseline: default the first run."""
-        return targets_table({self.target: runs}, baseline)
+    def embeddings(self, tested: Tested) -> tuple[np.ndarray, pd.DataFrame]:
+        """What the network of the first seed and fold makes of utterances.
 
-    def embeddings(self, tested: Tested) -> DomainEmbeddings:
-        """Embeddings of the source's validation speakers and of the target.
-
-        By the model of the first seed and fold.
+        Returns:
+            Embeddings, float32 (n, width), of the source's validation speakers and of the target;
+            and their rows, with a column `role` ("valid" or "test").
         """
         fold = self.folds[0]
-        self._check(tested)
-        learner = self.trained(self._marked(tested), fold)[0]
-        network = copy.deepcopy(learner.module).eval()
-
-        @torch.no_grad()
-        def embed(inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
-            return network(*inputs)[1]
-
+        learner, _ = self.trained(tested, fold)
+        network = learner.module.eval()
         rows, vectors = [], []
         for role in ("valid", "test"):
             clips = self.clips(tested, fold, role)
             rows.append(clips.rows.assign(role=role))
-            vectors.append(predict_table(embed, clips))
-        together = np.concatenate(vectors).astype(np.float32)
-        return DomainEmbeddings(pd.concat(rows, ignore_index=True), together)
+            with torch.no_grad():
+                vectors.append(predict_table(lambda inputs: network(*inputs)[1], clips))
+        return np.concatenate(vectors).astype(np.float32), pd.concat(rows, ignore_index=True)
 
     def let_go(self) -> None:
         """Forget features and models that are held in memory; what is on disk stays."""
@@ -225,37 +189,35 @@ class DomainStudy(Study):
         rows = self.part(tested, fold, role)
         if not len(rows):
             raise SettingError(
-                f"task {self.name}: no utterance is in the role {role!r}; every "
-                "source needs two speakers or more"
+                f"task {self.name}: no utterance is in the role {role!r}; every source needs two "
+                "speakers or more"
             )
+        scale = None
         if role != "train":
             scale = self.clips(tested, fold, "train").scale
-            return Clips(self.store, rows, self.labels, device=self.device, scale=scale)
-        silent = [label for label in self.labels if label not in set(rows["emotion"])]
-        if silent:
+        elif silent := sorted(set(self.labels) - set(rows["emotion"])):
             raise SettingError(
-                f"task {self.name}: no training corpus has {', '.join(silent)}: "
-                "leave it out of the emotions"
+                f"task {self.name}: no training corpus has {', '.join(silent)}: leave it out of "
+                "the emotions"
             )
-        clips = Clips(self.store, rows, self.labels, device=self.device)
-        if tested.config.standardise:
-            clips = clips.scaled(clips.fit_scale(by_corpus=True))
+        clips = Clips(self.store, rows, self.labels, device=self.device, scale=scale)
+        if role == "train" and tested.config.standardise:
+            return clips.scaled(clips.fit_scale(by_corpus=True))
         return clips
 
     # --- what the network starts from -------------------------------------------------------------
 
-    def _start_file(self, tested: Tested, fold: str) -> pathlib.Path | None:
-        """The file of pretrained weights, made now where it is not there; None for other starts."""
-        if tested.config.start != "speakers":
-            return None
-        return self._speakers(tested, fold)[0]
-
-    def _speakers(self, tested: Tested, fold: str) -> tuple[pathlib.Path, str]:
+    def _speakers(self, tested: Tested, fold: str) -> tuple[pathlib.Path | None, str]:
         """Weights of a network that tells the training speakers of the sources apart.
 
-        Returns the file, and in words what they were trained on.
+        Returns:
+            The file, made now where it is not there, and in words what they were trained on. None,
+            and the start's name, for other starts.
         """
-        pretraining = self._pretraining_of(tested.config)
+        config = tested.config
+        if config.start != "speakers":
+            return None, os.path.basename(config.start)
+        pretraining = self._pretraining_of(config)
         key = fold, self.sides(tested)["seed"].iloc[0], pretraining
         if key not in self._pretrained:
             rows = self.part(tested, fold, "train")
@@ -280,7 +242,7 @@ def algorithms_of(
 
     Args:
         config: the settings.
-        names: names in ALGORITHMS, a list or "erm, mldg".
+        names: names of algorithms, a list or "erm, mldg".
         own: {name: class} of algorithms of one's own; settings of single algorithms are not theirs.
 
     Raises:
@@ -298,6 +260,10 @@ def algorithms_of(
 
 
 def main_algorithm(names: str | Sequence[str]) -> str:
-    """The one that a single picture shows: da-mldg where it is among them, else the last."""
+    """The one that a single picture shows: da-mldg where it is among them, else the last.
+
+    Args:
+        names: names of algorithms, a list or "erm, mldg".
+    """
     names = settings.as_list(names)
     return "da-mldg" if "da-mldg" in names else names[-1]

@@ -14,28 +14,28 @@ import pandas as pd
 from colab_utils.protocols.published import load_protocol
 from colab_utils.results.predictions import PredictionError
 from colab_utils.results.runs import Run
-from colab_utils.results.tables import methods_table, published_table
+from colab_utils.results.tables import methods_table, published_table, readable
 
-MEANS = ("UM", "WM", "GM")
 Runs = Mapping[str, Mapping[str, Run]]  # {target: {algorithm: finished run}}
 
 
-def targets_table(
-    runs: Runs, baseline: str = "", n_boot: int = 2000, ci_seed: int = 0
-) -> pd.DataFrame:
+def targets_table(runs: Runs) -> pd.DataFrame:
     """Finished runs, one row each.
 
     Args:
-        runs: {target: {algorithm: run}}.
-        baseline: the algorithm that differences are to, on the same target; default: the first.
-        n_boot: resamples of the interval of a difference.
-        ci_seed: of the resamples.
+        runs: {target: {algorithm: run}}; differences are to the first algorithm of the target.
 
     Returns:
-        Columns algorithm, target, those of `methods.methods_table`, majority and n (utterances).
+        Columns algorithm, target, those of `results.tables.methods_table` (rates as fractions),
+        majority (share of the commonest class) and n (utterances).
 
     Raises:
-        PredictionError, UnpairedError, RunError: what `methods_table` raises; no runs.
+        PredictionError: no runs.
+        UnpairedError: algorithms of a target were not tested on the same utterances.
+        RunError: a run is not finished.
+
+    Example:
+        >>> table = targets_table(studies.compare(config, ["erm", "da-mldg"]))
     """
     if not runs:
         raise PredictionError(
@@ -43,16 +43,11 @@ def targets_table(
         )
     tables = []
     for target, of_target in runs.items():
-        first = next(iter(of_target), "")
-        table = methods_table(of_target, baseline or first, n_boot, ci_seed)
-        metrics = [run.metrics for run in of_target.values()]
-        tables.append(
-            table.rename(columns={"method": "algorithm"}).assign(
-                target=target,
-                majority=[one["majority"] for one in metrics],
-                n=[one["n_utterances"] for one in metrics],
-            )
-        )
+        table = methods_table(of_target, baseline=next(iter(of_target), ""))
+        table = table.rename(columns={"method": "algorithm"}).assign(target=target)
+        table["majority"] = [run.metrics["majority"] for run in of_target.values()]
+        table["n"] = [run.metrics["n_utterances"] for run in of_target.values()]
+        tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
 
@@ -60,7 +55,8 @@ def means_table(table: pd.DataFrame, rate: str = "uar") -> pd.DataFrame:
     """Means of a rate over targets, fractions, a row for each algorithm.
 
     UM: of the targets alike; WM: by utterances; GM: geometric. The paper gives all three of
-    accuracy (method_facts §4.7); WM is ruled by the largest corpus, GM by the worst.
+    accuracy (King Gandhi et al. 2023, Table III); WM is ruled by the largest corpus, GM by the
+    worst.
 
     Args:
         table: columns algorithm, target, n (utterances of the target) and `rate`.
@@ -70,23 +66,27 @@ def means_table(table: pd.DataFrame, rate: str = "uar") -> pd.DataFrame:
         PredictionError: where an algorithm lacks a target that another has.
     """
     wide = table.pivot(index="algorithm", columns="target", values=rate)
-    wide = wide.reindex(list(dict.fromkeys(table["algorithm"])))
-    if wide.isna().any(axis=None):
-        lacking = wide.isna().stack()
-        algorithm, target = lacking[lacking].index[0]
+    wide = wide.reindex(table["algorithm"].unique())
+    lacking = wide.isna().stack()
+    if lacking.any():
+        algorithm, target = lacking.idxmax()
         raise PredictionError(
-            f"{algorithm} was not tested on {target}: means over different "
-            "targets cannot be compared"
+            f"{algorithm} was not tested on {target}: means over different targets cannot be "
+            "compared"
         )
-    weights = table.groupby("target")["n"].first().reindex(wide.columns)
+    weights = table.groupby("target")["n"].first()
+    weighted = (wide * weights).sum(axis=1) / weights.sum()
     with np.errstate(divide="ignore"):
         geometric = np.exp(np.log(wide).mean(axis=1))
-    weighted = (wide * weights).sum(axis=1) / weights.sum()
     return pd.DataFrame({"UM": wide.mean(axis=1), "WM": weighted, "GM": geometric})
 
 
 def readable_means(table: pd.DataFrame) -> pd.DataFrame:
-    """The means of UAR and WA side by side, per cent, of the table of `targets_table`."""
+    """The means of UAR and WA side by side, per cent, see `means_table`.
+
+    Args:
+        table: of `targets_table`.
+    """
     parts = []
     for rate in ("uar", "wa"):
         means = (100 * means_table(table, rate)).round(1)
@@ -95,48 +95,37 @@ def readable_means(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def readable_targets(table: pd.DataFrame) -> pd.DataFrame:
-    """The table of `targets_table` as text for a page.
+    """The results as text for a page, one row for each target and algorithm.
 
-    Per cent, differences in points, one row for each target and algorithm.
+    Args:
+        table: of `targets_table`.
+
+    Returns:
+        Rates in per cent, differences in points; majority is the WA of always choosing the
+        commonest class.
     """
-    rows = []
-    for row in table.itertuples():
-        difference, its_interval = "", ""
-        if not np.isnan(row.difference):
-            difference = f"{100 * row.difference:+.1f}"
-            its_interval = _span(row.difference_low, row.difference_high, "+")
-        rows.append(
-            {
-                "target": row.target,
-                "algorithm": row.algorithm,
-                "UAR %": f"{100 * row.uar:.1f}",
-                "95 % interval": _span(row.low, row.high),
-                "difference": difference,
-                "its 95 % interval": its_interval,
-                "WA %": f"{100 * row.wa:.1f}",
-                "majority %": f"{100 * row.majority:.1f}",
-                "chance %": f"{100 * row.chance:.1f}",
-            }
-        )
-    return pd.DataFrame(rows).set_index(["target", "algorithm"])
-
-
-def _span(low: float, high: float, sign: str = "") -> str:
-    """An interval in per cent, or "none"."""
-    if np.isnan(low):
-        return "none"
-    return f"{100 * low:{sign}.1f} to {100 * high:{sign}.1f}"
+    parts = {}
+    for target, part in table.groupby("target", sort=False):
+        text = readable(part.rename(columns={"algorithm": "method"})).drop(columns="rule")
+        text.insert(3, "majority %", [f"{100 * share:.1f}" for share in part["majority"]])
+        parts[target] = text
+    return pd.concat(parts, names=["target", "algorithm"])
 
 
 def published_rates() -> tuple[pd.DataFrame, str]:
-    """Table III of the paper, per cent, and a sentence on what it may be compared with."""
+    """Table III of King Gandhi et al. (2023).
+
+    Returns:
+        Accuracy in per cent, a row for each method and a column for each scenario, and a sentence
+        on what it may be compared with.
+    """
     published = load_protocol("da_mldg").published
     table = published_table(published).pivot(index="method", columns="task", values="rate")
     return (100 * table).round(1), published["note"]
 
 
 def folders_of(runs: Runs) -> list[pathlib.Path]:
-    """The folders of all runs."""
+    """The folders of all runs, {target: {algorithm: run}}."""
     folders = []
     for of_target in runs.values():
         folders += [run.path for run in of_target.values()]

@@ -10,14 +10,10 @@ from colab_utils.methods.emofsl.figures import (
     shots_figure,
     support_figure,
 )
-from colab_utils.methods.emofsl.pair_losses import emotion_distance
+from colab_utils.methods.emofsl.nearest import hear_support
+from colab_utils.methods.emofsl.pair_losses import emotion_distance, equation_2
 from colab_utils.methods.emofsl.panel import panel
-from colab_utils.methods.emofsl.retrieval import (
-    embeddings,
-    hear_support,
-    maps_figure,
-    nearest_table,
-)
+from colab_utils.methods.emofsl.retrieval import embeddings, maps_figure, nearest_table
 from colab_utils.methods.emofsl.settings import EmofslConfig
 from colab_utils.methods.emofsl.study import TransferStudy
 from colab_utils.methods.emofsl.transfers import Transfers, keep_encoder, open_transfers
@@ -30,6 +26,7 @@ __all__ = [
     "embeddings",
     "emotion_distance",
     "emotions_figure",
+    "equation_2",
     "fine_tune",
     "hear_support",
     "keep_encoder",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -23,128 +23,60 @@ LEVELS = {
 }
 WORDS = {"PN": "PN: far", "MN": "MN: nearer"}
 FEW_PAIRS = 15  # up to so many lines each says its own margin
-Margins = Mapping[str, float] | pd.DataFrame | None
 _HALO = [withStroke(linewidth=2.2, foreground="white")]
 _FAINT = "#d5d5d5"
 
 
 def emotions_figure(config: EmofslConfig, emotions: Sequence[str]) -> style.SuiteFigure:
-    """Where these emotions lie in the table of the circumplex, with the config's margins."""
-    levels, margins = levels_and_margins(config, emotions)
-    places = {emotion: COORDINATES[emotion] for emotion in emotions}
-    return circumplex_figure(places, levels, margins, weights=(config.valence, 1.0, 0.0))
-
-
-def circumplex_figure(
-    coordinates: pd.DataFrame | Mapping[str, Sequence[float]],
-    levels: pd.DataFrame | np.ndarray,
-    margins: Margins = None,
-    title: str = "",
-    weights: Sequence[float] | None = None,
-    marks: Sequence[str] = (),
-) -> style.SuiteFigure:
     """Emotions as points, valence to the right and arousal up (-1 to 1), each pair joined.
 
-    A line has the style of the pair's level.
+    A line has the style of the pair's level, and says its margin where there are few.
 
     Args:
-        coordinates: valence, arousal (and dominance, which is not drawn) of each emotion: a table
-            with these columns and the emotions as index, or {emotion: (valence, arousal, ...)}.
-        levels: "PP", "PN" or "MN" for each pair, symmetric; a table with the emotions as index and
-            columns (these alone are drawn), or an array in the order of `coordinates`.
-        margins: of each level ({"PN": 1.0, "MN": 0.6}), told in the legend, or of each pair (a
-            table like `levels`), told on the lines where there are up to FEW_PAIRS.
-        title: above the figure.
-        weights: what valence, arousal and dominance count in the distance behind the levels, told
-            in the caption.
-        marks: what must not be missed.
+        config: the settings; `margins`, `alpha`, `beta`, `valence` and `far` decide.
+        emotions: their names, of `circumplex.COORDINATES`.
+
+    Returns:
+        The figure.
 
     Raises:
-        ValueError: fewer than two emotions, one without a place, and unknown levels.
+        SettingError: for an emotion without coordinates.
+
+    Example:
+        >>> emotions_figure(EmofslConfig(), ["anger", "happiness", "neutral", "sadness"])
     """
-    places, levels = _checked(coordinates, levels)
+    levels, margins = levels_and_margins(config, emotions)
+    places = pd.DataFrame([COORDINATES[emotion] for emotion in emotions], emotions)
+    pairs = list(itertools.combinations(emotions, 2))
+    many = len(pairs) > FEW_PAIRS
+    below = [
+        "Utterances of one emotion (PP) are pulled together.",
+        f"Levels follow from distances that count valence {config.valence:g}, arousal 1, not from "
+        "the length of a line.",
+    ]
     with style.suite_style():
-        many = len(levels) * (len(levels) - 1) // 2 > FEW_PAIRS
         size = (style.WIDE_COLUMN, 4.6) if many else (style.ONE_COLUMN, 3.3)
         figure = style.new_figure(*size)
         axes = figure.subplots()
         _plane(axes)
-        counts, thin = dict.fromkeys(LEVELS, 0), 0.5 if many else 1
-        for one, other in itertools.combinations(levels.index, 2):
-            level = levels.loc[one, other]
-            counts[level] += 1
-            look = LEVELS[level]
-            ends = places.loc[[one, other]]
-            axes.plot(
-                *ends.to_numpy().T,
-                color=look["color"],
-                lw=thin * look["lw"],
-                ls=look["ls"],
-                zorder=2,
-                gid=f"{one}-{other}",
-            )
-            if isinstance(margins, pd.DataFrame) and not many:
-                axes.text(
-                    *ends.mean(),
-                    f"{margins.loc[one, other]:.2f}",
-                    fontsize=5.8,
-                    color=look["color"],
-                    ha="center",
-                    va="center",
-                    path_effects=_HALO,
-                    zorder=3,
-                )
+        for pair in pairs:
+            ends = places.loc[list(pair)]
+            look = LEVELS[levels.loc[pair]]
+            (line,) = axes.plot(*ends.to_numpy().T, zorder=2, gid="-".join(pair), **look)
+            if many:
+                line.set_linewidth(0.5 * look["lw"])
+            else:
+                _halo_text(axes, ends.mean(), f"{margins.loc[pair]:.2f}", 5.8, look["color"])
         _names(axes, places)
-        for level, number in counts.items():
-            if number:
-                axes.plot([], [], **LEVELS[level], label=_about(level, number, levels, margins))
+        for level, look in LEVELS.items():
+            chosen = np.triu(levels == level)
+            if chosen.any():
+                axes.plot([], [], label=_about(level, margins.to_numpy()[chosen]), **look)
         axes.legend(
             loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False, handlelength=3, borderpad=0
         )
-        finish(figure, axes, title, _below(weights), marks)
+        finish(figure, axes, "", below, [])
     return figure
-
-
-def _checked(
-    coordinates: pd.DataFrame | Mapping[str, Sequence[float]], levels: pd.DataFrame | np.ndarray
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Valence and arousal of the emotions to draw, and the levels, as tables in one order.
-
-    Raises ValueError.
-    """
-    if isinstance(coordinates, pd.DataFrame):
-        places = coordinates[["valence", "arousal"]].astype(float)
-    else:
-        columns = {}
-        for axis, name in enumerate(("valence", "arousal")):
-            columns[name] = [float(at[axis]) for at in coordinates.values()]
-        places = pd.DataFrame(columns, index=list(coordinates))
-    if not isinstance(levels, pd.DataFrame):
-        if np.shape(levels) != (len(places),) * 2:
-            raise ValueError(
-                f"levels have shape {np.shape(levels)} and there are {len(places)} "
-                "emotions: pass a table that names the emotions by row and column"
-            )
-        levels = pd.DataFrame(levels, places.index, places.index)
-    if len(levels) < 2 or list(levels.index) != list(levels.columns):
-        raise ValueError(
-            f"levels of {', '.join(map(str, levels.index)) or 'no emotion'}: two "
-            "emotions or more are needed, the same by row and column"
-        )
-    for emotion in levels.index:
-        if emotion not in places.index or places.loc[emotion].isna().any():
-            raise ValueError(
-                f"{emotion} has no valence and arousal: give its place in "
-                "coordinates, or leave it out of the levels"
-            )
-    values = levels.to_numpy()
-    wrong = {*values[~np.eye(len(levels), dtype=bool)]} - set(LEVELS)
-    if wrong or (values != values.T).any():
-        told = sorted(map(str, wrong)) or "another value above the diagonal than below"
-        raise ValueError(
-            f"levels hold {told}: each pair is one of {', '.join(LEVELS)}, whichever comes first"
-        )
-    return places.loc[levels.index], levels
 
 
 def _plane(axes: Axes) -> None:
@@ -163,79 +95,46 @@ def _plane(axes: Axes) -> None:
     )
 
 
+def _halo_text(axes: Axes, at: Sequence[float], text: str, size: float, colour: str) -> None:
+    """Text centred on a point, readable on lines."""
+    axes.text(*at, text, fontsize=size, color=colour, ha="center", va="center", path_effects=_HALO)
+
+
 def _names(axes: Axes, places: pd.DataFrame) -> None:
     """A point and a name for each emotion, outwards from the middle of all.
 
     Names are moved up or down where they would touch, and past other points.
     """
-    right = places["valence"] >= places["valence"].mean()
-    room = axes.figure.get_figheight() - 0.9
-    high = 1.15 * 7.5 / 72 / room * np.ptp(axes.get_ylim())
-    for side, sign in ((places[~right], -1), (places[right], 1)):
-        heights = spread(side["arousal"].to_list(), high, *axes.get_ylim())
-        for (emotion, at), y in zip(side.iterrows(), heights, strict=True):
-            near = side.loc[(side["arousal"] - y).abs() < 0.8 * high, "valence"]
-            beside = (sign * near).max() if len(near) else -2
-            x = sign * max(beside, sign * at["valence"]) + 0.06 * sign
-            leader = {
-                "arrowstyle": "-",
-                "lw": 0.5,
-                "color": style.INK,
-                "shrinkA": 0,
-                "shrinkB": 2,
-                "relpos": ((1 - sign) / 2, 0.5),
-            }
-            moved = abs(y - at["arousal"]) > 0.02 or abs(x - at["valence"]) > 0.1
+    places = places.set_axis(["x", "y"], axis=1)
+    axes.plot(
+        "x", "y", "o", data=places, ms=4.5, color=style.INK, mec="white", mew=0.5, gid="emotions"
+    )
+    # how high a name is on the axis
+    high = 1.15 * 7.5 / 72 / (axes.figure.get_figheight() - 0.9) * np.ptp(axes.get_ylim())
+    outwards = np.where(places["x"] >= places["x"].mean(), 1, -1)
+    for sign, side in places.groupby(outwards):
+        heights = spread(side["y"].to_list(), high, *axes.get_ylim())
+        for emotion, y in zip(side.index, heights, strict=True):
+            at = side.loc[emotion]
+            near = side.loc[(side["y"] - y).abs() < 0.8 * high, "x"]
+            outermost = sign * max([sign * at["x"], *(sign * near)])
+            moved = abs(y - at["y"]) > 0.02 or abs(outermost - at["x"]) > 0.04
             axes.annotate(
                 emotion,
                 at,
-                (x, y),
+                (outermost + 0.06 * sign, y),
                 ha="left" if sign > 0 else "right",
                 va="center",
                 fontsize=7.5,
                 fontweight="bold",
                 path_effects=_HALO,
-                zorder=5,
                 annotation_clip=False,
-                arrowprops=leader if moved else None,
+                arrowprops={"arrowstyle": "-", "lw": 0.5, "color": style.INK} if moved else None,
             )
-    axes.plot(
-        places["valence"],
-        places["arousal"],
-        "o",
-        ms=4.5,
-        color=style.INK,
-        mec="white",
-        mew=0.5,
-        ls="none",
-        zorder=6,
-        gid="emotions",
-    )
 
 
-def _about(level: str, number: int, levels: pd.DataFrame, margins: Margins) -> str:
-    """A level in words for the legend: what it does, its margin, and how many pairs have it."""
-    told = ""
-    if isinstance(margins, pd.DataFrame):
-        table = margins.loc[levels.index, levels.columns].to_numpy()
-        chosen = table[(levels == level).to_numpy()]
-        ends = [f"{chosen.min():.2f}", f"{chosen.max():.2f}"]
-        told = f", at least {' to '.join(dict.fromkeys(ends))} apart"
-    elif margins is not None:
-        told = f", at least {margins[level]:g} apart"
-    return f"{WORDS[level]}{told} ({number} pair{'s' * (number != 1)})"
-
-
-def _below(weights: Sequence[float] | None) -> list[str]:
-    """Why a long line may be a near pair: the distance behind the levels is not what is seen."""
-    lines = ["Utterances of one emotion (PP) are pulled together."]
-    if weights is not None:
-        axes = ("valence", "arousal", "dominance")
-        names = [
-            f"{name} {weight:g}" for name, weight in zip(axes, weights, strict=False) if weight
-        ]
-        lines.append(
-            f"Levels follow from distances that count {', '.join(names)}, not from the "
-            "length of a line."
-        )
-    return lines
+def _about(level: str, margins: np.ndarray) -> str:
+    """A level in words for the legend: what it does, its margins, and how many pairs have it."""
+    least, most = f"{margins.min():.2f}", f"{margins.max():.2f}"
+    told = least if least == most else f"{least} to {most}"
+    return f"{WORDS[level]}, at least {told} apart ({len(margins)} pair{'s' * (len(margins) > 1)})"

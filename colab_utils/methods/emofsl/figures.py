@@ -1,69 +1,69 @@
-"""Few-shot rates: UAR against the number of shots, and how far it moves from draw to draw.
-
-The figures of notebook 03 are at the end; the others know neither a study nor its runs.
-"""
+"""The figures of notebook 03: rates over shots, luck of the draw, matrices, support, layers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+import seaborn
+import torch
 from matplotlib.axes import Axes
 
 from colab_utils.display import captions, matrices, style
 from colab_utils.display.curves import COLOURS, DASHES, LEVEL_DASHES, MARKERS, finish, name_ends
 from colab_utils.display.speakers import support_speakers_figure
-from colab_utils.methods.emofsl.layers.figure import layer_weights_figure
 from colab_utils.methods.emofsl.settings import METHODS, EmofslConfig
 from colab_utils.methods.emofsl.study import BASELINES, Runs, TransferStudy, tuned_name
 from colab_utils.results.metrics import cell_counts
 from colab_utils.results.predictions import PredictionError, check_one_rule, validate
 from colab_utils.results.rates import uar
-from colab_utils.results.runs import Run
 from colab_utils.results.support import support_speakers
 
 PUBLISHED = "published (same protocol only)"
-GREY_MARKERS = "^vPX<>"  # of the methods in grey
-SHOTS_COLUMNS = ("method", "k", "uar", "low", "high")
+GREY_MARKERS = "^vPX"  # of the baselines
 _STEP = 0.018  # of the axis: how far bars of two methods at one k stand apart
 
 
 # --- tables ---------------------------------------------------------------------------------------
 
 
-def shots_table(runs: Mapping[tuple[str, int], Any]) -> pd.DataFrame:
-    """Finished runs by (method, k) as SHOTS_COLUMNS, a row each in the given order.
+def shots_table(runs: Runs, decision: str) -> pd.DataFrame:
+    """Baselines, and the methods that `decision` decided, by their name without it.
 
-    Rates are fractions, NaN where there is no interval. Raises PredictionError without runs, and
-    RunError for one that is not finished.
+    Returns:
+        Columns method, k, uar, low, high: fractions, NaN where there is no interval.
+
+    Raises:
+        PredictionError: without runs.
+        RunError: for one that is not finished.
     """
-    if not runs:
+    rows = []
+    for (name, k), run in runs.items():
+        method, _, rule = name.rpartition(", ")
+        if name in BASELINES:
+            method = name
+        elif rule != decision:
+            continue
+        low, high = run.metrics["uar_ci95"] or (np.nan, np.nan)
+        rows.append((method, k, run.metrics["uar"], low, high))
+    if not rows:
         raise PredictionError(
             "no runs: there is nothing to compare; run one method at one number of shots at least"
         )
-    rows = []
-    for (method, k), run in runs.items():
-        metrics = run.metrics
-        low, high = metrics["uar_ci95"] or (np.nan, np.nan)
-        rows.append((method, int(k), metrics["uar"], low, high))
-    return pd.DataFrame(rows, columns=list(SHOTS_COLUMNS))
+    return pd.DataFrame(rows, columns=["method", "k", "uar", "low", "high"])
 
 
-def uar_by_draw(
-    predictions: Mapping[str, pd.DataFrame],
-    labels: Sequence[str],
-    by: Sequence[str] = ("seed", "draw"),
-) -> pd.DataFrame:
-    """UAR of each draw (rows, indexed by the columns `by`) under each method; fractions.
+def uar_by_draw(predictions: Mapping[str, pd.DataFrame], labels: Sequence[str]) -> pd.DataFrame:
+    """UAR of each draw, pooled over folds as the UAR of a run is; fractions.
 
     Args:
         predictions: a table of `results.predictions` for each method, one method and rule each, on
             the same draws.
         labels: the emotions.
-        by: ("seed", "draw") pools the folds, as the UAR of a run does; with "fold" each support
-            set stands alone.
+
+    Returns:
+        A row for each (seed, draw), a column for each method.
 
     Raises:
         PredictionError: naming the method whose draws differ.
@@ -76,14 +76,14 @@ def uar_by_draw(
     for name, rows in predictions.items():
         check_one_rule(rows, name)
         table = validate(rows, labels)
-        keys = table[list(by)].drop_duplicates().sort_values(list(by))
-        index = pd.MultiIndex.from_frame(keys)
-        found[name] = pd.Series(uar(cell_counts(table, labels, by)), index=index)
+        draws = table[["seed", "draw"]].drop_duplicates().sort_values(["seed", "draw"])
+        index = pd.MultiIndex.from_frame(draws)
+        found[name] = pd.Series(uar(cell_counts(table, labels, ("seed", "draw"))), index)
         first = next(iter(found))
         if not index.equals(found[first].index):
             raise PredictionError(
-                f"{name} was tested on other draws than {first}: compare runs "
-                "with the same seeds, folds and draws"
+                f"{name} was tested on other draws than {first}: compare runs with the same seeds, "
+                "folds and draws"
             )
     return pd.DataFrame(found)
 
@@ -91,247 +91,162 @@ def uar_by_draw(
 # --- UAR against the number of shots --------------------------------------------------------------
 
 
-def uar_by_shots_figure(
-    runs: Mapping[tuple[str, int], Any] | pd.DataFrame,
-    chance: float,
-    title: str = "",
-    published: pd.DataFrame | None = None,
-    grey: Sequence[str] = (),
-    unit: str = "speakers",
-    marks: Sequence[str] = (),
-) -> style.SuiteFigure:
+def shots_figure(study: TransferStudy, runs: Runs, config: EmofslConfig) -> style.SuiteFigure:
     """UAR against the number of shots: a line for each method, each point with its interval.
 
-    Points of one k stand side by side, so that their bars do not cover each other.
+    Points of one k stand side by side, so that their bars do not cover each other. Baselines are
+    grey; what the paper reports of this very task is hollow.
 
     Args:
-        runs: finished runs by (method, k), or a table with SHOTS_COLUMNS (fractions; NaN: no
-            interval).
-        chance: a fraction.
-        title: above the figure.
-        published: method, k, uar of the paper, for the same protocol only; drawn hollow, in the
-            colour of the method of that name.
-        grey: methods that stand back, such as baselines.
-        unit: what the intervals resample.
-        marks: stamps of the runs.
+        study: the study.
+        runs: of `TransferStudy.compare`, at several numbers of shots.
+        config: its `decision` says which of the methods' runs are shown.
+
+    Returns:
+        The figure.
 
     Raises:
-        ValueError: an empty table, a method that stands twice at one k, and more methods than can
-            be told apart.
+        PredictionError: without runs.
+        ValueError: more methods than can be told apart.
+
+    Example:
+        >>> shots_figure(study, study.compare(config, shots=[1, 5, 10]), config)
     """
-    table = runs if isinstance(runs, pd.DataFrame) else shots_table(runs)
-    methods = list(dict.fromkeys(table["method"]))
-    looks = _looks(methods, grey)
-    shots = sorted({*table["k"], *(() if published is None else published["k"])})
-    if len(twice := table[table.duplicated(["method", "k"])]):
-        raise ValueError(
-            f"{twice.method.iloc[0]} stands twice at k = {twice.k.iloc[0]}: pass one "
-            "run for each method and number of shots"
-        )
+    table = shots_table(runs, config.decision)
+    looks = _looks(table["method"].unique())
+    published = study.published
+    if published is None:
+        published = pd.DataFrame(columns=["method", "k", "rate"])
+    shots = sorted({*table["k"], *published["k"]})
+    step = max(shots[-1] - shots[0], 1) * _STEP
+    edge = step * (len(looks) / 2 + 1.5)
     with style.suite_style():
         figure = style.new_figure(style.WIDE_COLUMN, 3.0)
-        axes, ends = figure.subplots(), []
-        step = max(shots[-1] - shots[0], 1) * _STEP
-        for number, name in enumerate(methods):
+        axes = figure.subplots()
+        ends = [(shots[-1] + edge, 100 * study.guessing, "chance", style.QUIET)]
+        for number, (name, look) in enumerate(looks.items()):
             part = table[table["method"] == name].sort_values("k")
-            place = part["k"] + step * (number - (len(methods) - 1) / 2)
-            axes.vlines(
-                place,
-                100 * part["low"],
-                100 * part["high"],
-                color=looks[name]["color"],
-                lw=0.8,
-                alpha=0.75,
-            )
-            axes.plot(place, 100 * part["uar"], ms=3.4, lw=1, label=name, **looks[name])
-            end = place.iloc[-1], 100 * part["uar"].iloc[-1]
-            ends.append((*end, name, looks[name]["color"]))
-        _published(axes, published, looks, step * (len(methods) / 2 + 0.5))
-        axes.axhline(100 * chance, color=style.QUIET, lw=0.8, ls=":", label="chance")
-        edge = step * (len(methods) / 2 + 1.5)
-        ends.append((shots[-1] + edge, 100 * chance, "chance", style.QUIET))
-        axes.set(
-            xlabel="Support utterances a class (k)",
-            ylabel="UAR (%)",
-            xlim=(shots[0] - edge, shots[-1] + edge),
-        )
-        axes.set_xticks(shots, [str(k) for k in shots])
-        about = f"Bars: 95 % interval over {unit}. Points of one k stand side by side."
-        finish(figure, axes, title, [about], marks)
+            place = part["k"] + step * (number - (len(looks) - 1) / 2)
+            below, above = part["uar"] - part["low"], part["high"] - part["uar"]
+            bars = 100 * np.array([below, above])
+            axes.errorbar(place, 100 * part["uar"], bars, label=name, elinewidth=0.8, **look)
+            ends.append((place.iloc[-1], 100 * part["uar"].iloc[-1], name, look["color"]))
+        _published(axes, published, looks, step * (len(looks) / 2 + 0.5))
+        axes.axhline(100 * study.guessing, color=style.QUIET, lw=0.8, ls=":", label="chance")
+        axes.set(xlabel="Support utterances a class (k)", ylabel="UAR (%)")
+        axes.set_xlim(shots[0] - edge, shots[-1] + edge)
+        axes.set_xticks(shots, shots)
+        title = f"{study.title}, decided by {config.decision}"
+        about = "Bars: 95 % interval over speakers. Points of one k stand side by side."
+        finish(figure, axes, title, [about], _stamps(runs))
         name_ends(axes, ends)
     return figure
 
 
-def _looks(methods: Sequence[str], grey: Sequence[str]) -> dict[str, dict]:
-    """Colour, marker and dash of each method. Raises ValueError."""
-    if not methods:
-        raise ValueError("no methods: there is nothing to draw; run one method at least")
-    if unknown := [name for name in grey if name not in methods]:
-        raise ValueError(
-            f"no method {', '.join(map(repr, unknown))} to draw in grey: the table "
-            f"has {', '.join(methods)}"
-        )
-    bright = [name for name in methods if name not in grey]
-    if len(bright) > len(COLOURS) or len(grey) > len(GREY_MARKERS):
-        raise ValueError(
-            f"{len(bright)} methods in colour and {len(grey)} in grey: at most "
-            f"{len(COLOURS)} of each can be told apart; draw fewer, or some in grey"
-        )
+def _looks(methods: Iterable[str]) -> dict[str, dict]:
+    """Colour, marker and dash of each method; baselines are grey. Raises ValueError."""
     looks = {}
-    for name, colour, marker, dashes in zip(bright, COLOURS, MARKERS, DASHES, strict=False):
-        looks[name] = {"color": colour, "marker": marker, "dashes": dashes}
-    for name, marker, dashes in zip(grey, GREY_MARKERS, LEVEL_DASHES, strict=False):
-        looks[name] = {"color": style.QUIET, "marker": marker, "dashes": dashes}
+    colours = zip(COLOURS, MARKERS, DASHES, strict=True)
+    greys = zip(GREY_MARKERS, LEVEL_DASHES, strict=False)
+    for name in methods:
+        if name in BASELINES:
+            colour, (marker, dashes) = style.QUIET, next(greys)
+        else:
+            colour, marker, dashes = next(colours, (None, None, None))
+        if colour is None:
+            raise ValueError(
+                f"{', '.join(methods)}: at most {len(COLOURS)} methods can be told apart by colour"
+            )
+        looks[name] = {"color": colour, "marker": marker, "dashes": dashes, "ms": 3.4, "lw": 1}
     return looks
 
 
 def _published(
-    axes: Axes, published: pd.DataFrame | None, looks: Mapping[str, dict], beside: float
+    axes: Axes, published: pd.DataFrame, looks: Mapping[str, dict], beside: float
 ) -> None:
     """The published points, hollow, to the right of the bars of their k; a legend says so."""
-    if published is None or published.empty:
-        return
+    hollow = {"ls": "none", "ms": 4.6, "mfc": "none", "mew": 0.9}
     for name, part in published.groupby("method", sort=False):
         look = looks.get(name, {"color": style.INK, "marker": "o"})
         axes.plot(
             part["k"] + beside,
-            100 * part["uar"],
-            ls="none",
+            100 * part["rate"],
             marker=look["marker"],
-            ms=4.6,
-            mfc="none",
             mec=look["color"],
-            mew=0.9,
-            zorder=3,
             label=f"{name}, {PUBLISHED}",
+            **hollow,
         )
-    key = axes.plot([], [], "o", ms=4.6, mfc="none", mec=style.INK, mew=0.9)
-    axes.legend(
-        key,
-        [PUBLISHED],
-        loc="lower right",
-        bbox_to_anchor=(1, 1),
-        frameon=False,
-        borderpad=0,
-        handletextpad=0.2,
-    )
+    if len(published):
+        (key,) = axes.plot([], [], marker="o", mec=style.INK, **hollow)
+        axes.legend([key], [PUBLISHED], loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
 
 
 # --- UAR of each draw -----------------------------------------------------------------------------
 
 
-def draws_figure(
-    predictions: Mapping[str, pd.DataFrame],
-    labels: Sequence[str],
-    chance: float,
-    title: str = "",
-    by: Sequence[str] = ("seed", "draw"),
-    marks: Sequence[str] = (),
-) -> style.SuiteFigure:
-    """UAR of every support draw as a point; thin lines join what the same draw gave.
+def luck_figure(study: TransferStudy, runs: Runs, config: EmofslConfig) -> style.SuiteFigure:
+    """UAR of each support draw as a point, with BTL, FSTL and EMOFSL.
 
-    Beside each column a bar, and beneath it in numbers, the mean with one standard deviation (of
-    draws, ddof 1) up and down.
+    Thin lines join what the same draw gave. Beside each column a bar, and beneath it in numbers,
+    the mean with one standard deviation of draws up and down.
 
     Args:
-        predictions: a table for each method, by the name to show, at one number of shots and on
-            the same draws: a column of points each.
-        labels, by: as of `uar_by_draw`, whose numbers these are.
-        chance: a fraction.
-        title: above the figure.
-        marks: stamps of the runs.
+        study: the study.
+        runs: of `TransferStudy.compare` with all three methods.
+        config: its `shots` and `decision` say which runs.
+
+    Returns:
+        The figure.
 
     Raises:
         PredictionError: as `uar_by_draw`.
     """
-    table = 100 * uar_by_draw(predictions, labels, by)
-    columns, spread = np.arange(table.shape[1]), table.std(ddof=1).fillna(0.0)
-    with style.suite_style():
-        wide = style.ONE_COLUMN if len(columns) <= 3 else style.WIDE_COLUMN
-        figure = style.new_figure(wide, 2.6)
-        axes = figure.subplots()
-        axes.plot(columns, table.to_numpy().T, color=style.QUIET, lw=0.5, alpha=0.35, zorder=1)
-        for column, name in zip(columns, table, strict=True):
-            values, colour = table[name], COLOURS[column % len(COLOURS)]
-            axes.plot(
-                np.full(len(values), column),
-                values,
-                "o",
-                ms=3.4,
-                mfc=colour,
-                mec="white",
-                mew=0.4,
-                alpha=0.8,
-                ls="none",
-                label=name,
-            )
-            axes.errorbar(
-                column + 0.14,
-                values.mean(),
-                spread[name],
-                color=colour,
-                marker="_",
-                ms=7,
-                mew=1.6,
-                lw=1.2,
-            )
-        axes.axhline(100 * chance, color=style.QUIET, lw=0.8, ls=":", zorder=0)
-        axes.annotate(
-            f"chance {100 * chance:.1f}",
-            (1, 100 * chance),
-            (0, 1.5),
-            xycoords=axes.get_yaxis_transform(),
-            textcoords="offset points",
-            ha="right",
-            fontsize=6.3,
-            color=style.QUIET,
+    predictions = {name: run.predictions for name, run in _at(runs, config).items()}
+    table = 100 * uar_by_draw(predictions, study.labels)
+    columns = np.arange(len(METHODS))
+    mean, spread = table.mean(), table.std(ddof=1)
+    about = f"Point: one support draw of {len(table)}"
+    if len(study.folds) > 1:
+        about += f", pooled over {len(study.folds)} folds"
+    about += "."
+    names = [f"{mean[name]:.1f}\n{name}" for name in METHODS]
+    if len(table) > 1:
+        names = [f"{mean[name]:.1f} ± {spread[name]:.1f}\n{name}" for name in METHODS]
+        about += (
+            " Lines join the same draw. Bars and numbers: mean ± standard deviation of the draws."
         )
-        room, told = (figure.get_figwidth() - 0.6) / len(columns), []
-        for name in table:
-            numbers = f"{table[name].mean():.1f}"
-            if len(table) > 1:
-                numbers += f" ± {spread[name]:.1f}"
-            told.append("\n".join([numbers, *captions.wrap(name, room, 7)]))
-        axes.set_xticks(columns, told)
-        axes.set(ylabel="UAR (%)", xlim=(-0.35, len(columns) - 0.25))
+    with style.suite_style():
+        figure = style.new_figure(style.ONE_COLUMN, 2.6)
+        axes = figure.subplots()
+        axes.plot(columns, table.T, color=style.QUIET, lw=0.5, alpha=0.35, zorder=1)
+        seaborn.stripplot(table, jitter=False, palette=COLOURS[:3], size=3.4, ax=axes)
+        axes.errorbar(columns + 0.14, mean, spread, color=style.INK, fmt="_", ms=7, lw=1.2)
+        chance = 100 * study.guessing
+        axes.axhline(chance, color=style.QUIET, lw=0.8, ls=":")
+        axes.annotate(
+            f"chance {chance:.1f}", (2.25, chance), ha="right", va="bottom", color=style.QUIET
+        )
+        axes.set_xticks(columns, names)
+        axes.set(ylabel="UAR (%)", xlim=(-0.35, 2.25))
         axes.tick_params(axis="x", length=0)
-        finish(figure, axes, title, [_about_draws(predictions, table)], marks)
+        finish(figure, axes, f"{study.name}, {config.shots}-shot", [about], _stamps(runs))
     return figure
 
 
-def _about_draws(predictions: Mapping[str, pd.DataFrame], table: pd.DataFrame) -> str:
-    """What a point is, and what stands beside the points."""
-    first, several = next(iter(predictions.values())), len(table) > 1
-    pooled = ""
-    if "fold" not in table.index.names and first["fold"].nunique() > 1:
-        pooled = f", pooled over {first['fold'].nunique()} folds"
-    lines = " Lines join the same draw." if table.shape[1] > 1 and several else ""
-    beside = " Bars and numbers: mean ± standard deviation of the draws." if several else ""
-    return f"Point: one support draw of {len(table)}{pooled}.{lines}{beside}"
-
-
-# --- the figures of notebook 03 -------------------------------------------------------------------
-
-
-def shots_figure(study: TransferStudy, runs: Runs, config: EmofslConfig) -> style.SuiteFigure:
-    """UAR of all methods against the number of shots, decided by config.decision."""
-    decided = _decided(runs, config)
-    published = study.published
-    if published is not None:
-        published = published.rename(columns={"rate": "uar"})
-    names = {name for name, _ in decided}
-    return uar_by_shots_figure(
-        decided,
-        study.guessing,
-        f"{study.title}, decided by {config.decision}",
-        published,
-        grey=[name for name in BASELINES if name in names],
-        marks=_stamps(runs, config),
-    )
+# --- matrices, support, layers --------------------------------------------------------------------
 
 
 def matrices_figure(study: TransferStudy, runs: Runs, config: EmofslConfig) -> style.SuiteFigure:
-    """Confusion matrices of BTL, FSTL and EMOFSL at config.shots, decided by config.decision."""
+    """Confusion matrices of BTL, FSTL and EMOFSL.
+
+    Args:
+        study: the study.
+        runs: of `TransferStudy.compare` with all three methods.
+        config: its `shots` and `decision` say which runs.
+
+    Returns:
+        The figure.
+    """
     shown = {name: (run.predictions, run.metrics) for name, run in _at(runs, config).items()}
     title = f"{study.name}, {len(study.labels)}-way {config.shots}-shot"
     return matrices.confusion_matrices_figure(
@@ -339,52 +254,55 @@ def matrices_figure(study: TransferStudy, runs: Runs, config: EmofslConfig) -> s
     )
 
 
-def luck_figure(study: TransferStudy, runs: Runs, config: EmofslConfig) -> style.SuiteFigure:
-    """UAR of each support draw with BTL, FSTL and EMOFSL."""
-    predictions = {name: run.predictions for name, run in _at(runs, config).items()}
-    return draws_figure(
-        predictions,
-        study.labels,
-        study.guessing,
-        f"{study.name}, {config.shots}-shot",
-        marks=_stamps(runs, config),
-    )
-
-
 def support_figure(study: TransferStudy, runs: Runs, config: EmofslConfig) -> style.SuiteFigure:
-    """How much it matters whose clips are labelled, with EMOFSL."""
+    """How much it matters whose clips are labelled, with EMOFSL.
+
+    Args:
+        study: the study.
+        runs: of `TransferStudy.compare` with EMOFSL.
+        config: its `shots` and `decision` say which run.
+
+    Returns:
+        The figure.
+    """
     run = runs[tuned_name("EMOFSL", config), config.shots]
     table = support_speakers(run.split, run.predictions)
-    return support_speakers_figure(
-        table, title=f"{study.name}, EMOFSL, {config.shots}-shot", marks=_stamps(runs, config)
-    )
+    title = f"{study.name}, EMOFSL, {config.shots}-shot"
+    return support_speakers_figure(table, title=title, marks=_stamps(runs))
 
 
 def layers_figure(study: TransferStudy, config: EmofslConfig) -> style.SuiteFigure | None:
-    """Which layers of the encoder the source model listens to; None where there is one."""
+    """Which layers of the encoder the source model listens to, a bar each.
+
+    Args:
+        study: the study.
+        config: whose source model.
+
+    Returns:
+        The figure, with a line where all would weigh the same; None where there is one layer.
+    """
     if study.layers == 1:
         return None
-    return layer_weights_figure(study.layer_weights(config), title=study.title)
+    weights = torch.softmax(study.source_of(config).module.layer_weights, dim=0).tolist()
+    with style.suite_style():
+        figure = style.new_figure(style.ONE_COLUMN, 2.1)
+        axes = figure.subplots()
+        axes.bar(np.arange(len(weights)), weights, color=COLOURS[0], width=0.72)
+        axes.axhline(1 / len(weights), color=style.QUIET, lw=0.8, ls=":", label="all alike")
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
+        axes.set(xlabel="Transformer layer (0: what goes into the first)", ylabel="Weight")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        about = "Softmax of the learned weights, on standardised layers."
+        finish(figure, axes, study.title, [about], [])
+    return figure
 
 
-def _decided(runs: Runs, config: EmofslConfig) -> dict[tuple[str, int], Run]:
-    """Baselines, and the methods that config.decision decided, by their name without it."""
-    found = {}
-    for (name, k), run in runs.items():
-        method, _, decision = name.rpartition(", ")
-        if name in BASELINES:
-            found[name, k] = run
-        elif decision == config.decision:
-            found[method, k] = run
-    return found
-
-
-def _at(runs: Runs, config: EmofslConfig) -> dict[str, Run]:
+def _at(runs: Runs, config: EmofslConfig) -> Runs:
     """BTL, FSTL and EMOFSL at config.shots, decided by config.decision."""
     return {name: runs[tuned_name(name, config), config.shots] for name in METHODS}
 
 
-def _stamps(runs: Runs, config: EmofslConfig) -> list[str]:
+def _stamps(runs: Runs) -> list[str]:
     """What must not be missed of any of these runs."""
-    run = runs[tuned_name("EMOFSL", config), config.shots]
+    run = next(iter(runs.values()))
     return captions.stamps(run.predictions, run.metrics)

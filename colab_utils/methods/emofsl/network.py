@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 import torch
 from torch import nn
 
+from colab_utils.learning.clips import Scale
 from colab_utils.models.normalisation import kaiming
 from colab_utils.settings import SettingError
+
+# {name of a network's weight: (...)}, or (draws, ...): one network for each support draw
+Parameters = Mapping[str, torch.Tensor]
 
 
 class EmofslNet(nn.Module):
@@ -18,13 +21,14 @@ class EmofslNet(nn.Module):
     (values (..., n, dim)) -> (logits (..., n, classes), F (..., n, width)).
 
     The paper's extractor is an encoder with one fully connected layer, and a second one for
-    cross-entropy (Fig. 2); what stands between them is not said. Default: nothing, as in the usual
-    classifier on wav2vec 2.0. The projection then commutes with the mean over frames, so that it
-    may act on pooled features as well as on frames; F keeps its signs, which prototypes use;
-    activation="relu" is the other choice. The head sees F itself, the metric loss F of length 1.
+    cross-entropy (Yue et al. 2023, Fig. 2); what stands between them is not said. Default: nothing,
+    as in the usual classifier on wav2vec 2.0. The projection then commutes with the mean over
+    frames, so that it may act on pooled features as well as on frames; F keeps its signs, which
+    prototypes use; activation="relu" is the other choice. The head sees F itself, the metric loss F
+    of length 1.
 
     Args:
-        mean, factor: of the source's training utterances, float (dim,), kept with the weights.
+        scale: mean and 1 / deviation of the source's training utterances, kept with the weights.
         n_classes: outputs of the head.
         width: dimensions of F.
         activation: between projection and head, "none" or "relu".
@@ -37,29 +41,26 @@ class EmofslNet(nn.Module):
         SettingError: dim is no multiple of `layers`.
     """
 
-    vmappable: ClassVar[bool] = True
-
     def __init__(
         self,
-        mean: torch.Tensor,
-        factor: torch.Tensor,
+        scale: Scale,
         n_classes: int,
-        *,
         width: int = 256,
         activation: str = "none",
         layers: int = 1,
     ):
         super().__init__()
-        if layers < 1 or len(mean) % layers:
+        dim = len(scale.mean)
+        if dim % layers:
             raise SettingError(
-                f"layers = {layers}: {len(mean)} features are not so many layers of equal size"
+                f"layers = {layers}: {dim} features are not so many layers of equal size"
             )
-        self.embedding_dim, self.activation = width, activation
-        self.register_buffer("mean", mean)
-        self.register_buffer("factor", factor)
+        self.activation = activation
+        self.register_buffer("mean", scale.mean)
+        self.register_buffer("factor", scale.factor)
         if layers > 1:
             self.layer_weights = nn.Parameter(torch.zeros(layers))
-        self.projection = kaiming(nn.Linear(len(mean) // layers, width))
+        self.projection = kaiming(nn.Linear(dim // layers, width))
         self.head = kaiming(nn.Linear(width, n_classes))
 
     def forward(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -70,13 +71,33 @@ class EmofslNet(nn.Module):
         """What the projection sees of values (..., n, dim): (..., n, dim / layers)."""
         return scaled(self.state_dict(keep_vars=True), values)
 
+    def groups(self, rate: float, layers_rate: float) -> list[dict]:
+        """What learns, for an optimiser: all of it at `rate`."""
+        return [{"params": list(self.parameters()), "lr": rate}]
 
-def scaled(parameters: Mapping[str, torch.Tensor], values: torch.Tensor) -> torch.Tensor:
-    """`EmofslNet.scaled` with `parameters` of its names: standardised, layers weighed.
 
-    The parameters may have leading dimensions (draws, ...).
+def forward(
+    parameters: Parameters, values: torch.Tensor, activation: str = "none"
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """EmofslNet with `parameters` of its names, which may have leading dimensions (draws, ...).
+
+    Args:
+        parameters: of the network's `state_dict`.
+        values: (n, dim) or (draws, n, dim).
+        activation: between projection and head.
+
+    Returns:
+        Logits (..., n, classes) and F (..., n, width).
     """
-    mean, factor = parameters["mean"].unsqueeze(-2), parameters["factor"].unsqueeze(-2)
+    embedding = _linear(scaled(parameters, values), parameters, "projection")
+    seen = embedding.relu() if activation == "relu" else embedding
+    return _linear(seen, parameters, "head"), embedding
+
+
+def scaled(parameters: Parameters, values: torch.Tensor) -> torch.Tensor:
+    """Standardised values, layers weighed: `EmofslNet.scaled` with `parameters` of its names."""
+    mean = parameters["mean"].unsqueeze(-2)
+    factor = parameters["factor"].unsqueeze(-2)
     values = (values - mean) * factor
     if "layer_weights" not in parameters:
         return values
@@ -85,25 +106,12 @@ def scaled(parameters: Mapping[str, torch.Tensor], values: torch.Tensor) -> torc
     return torch.einsum("...nld,...l->...nd", layers, weights)
 
 
-def forward(
-    parameters: Mapping[str, torch.Tensor], values: torch.Tensor, activation: str = "none"
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """EmofslNet with `parameters` of its names, which may have leading dimensions (draws, ...).
-
-    Args:
-        parameters: of the network's `state_dict`.
-        values: (n, dim) or (draws, n, dim).
-        activation: between projection and head.
-    """
-    embedding = _linear(scaled(parameters, values), parameters, "projection")
-    seen = embedding.relu() if activation == "relu" else embedding
-    return _linear(seen, parameters, "head"), embedding
-
-
-def _linear(x: torch.Tensor, parameters: Mapping[str, torch.Tensor], layer: str) -> torch.Tensor:
+def _linear(x: torch.Tensor, parameters: Parameters, layer: str) -> torch.Tensor:
     """X W^T + b, with leading dimensions on either side.
 
     In this order the gradient of W lies in memory as W does, and is not copied.
     """
-    product = (parameters[f"{layer}.weight"] @ x.transpose(-1, -2)).transpose(-1, -2)
-    return product + parameters[f"{layer}.bias"].unsqueeze(-2)
+    weight = parameters[f"{layer}.weight"]
+    bias = parameters[f"{layer}.bias"]
+    product = (weight @ x.transpose(-1, -2)).transpose(-1, -2)
+    return product + bias.unsqueeze(-2)

@@ -1,10 +1,12 @@
-"""Metric losses on all pairs of a support set: those of FSTL and EMOFSL (method_facts §2.4).
+"""The metric losses of FSTL and EMOFSL, on all pairs of a support set.
 
-Eq. 1 is the siamese loss, eq. 2 the emotion-distance loss. pytorch-metric-learning has the pieces
-(LpDistance, ContrastiveLoss, MeanReducer) and is the oracle in the tests. It is not called here
-because it picks pairs by index, one batch at a time, so that their number depends on the data;
-these functions use dense n x n masks instead and take embeddings with any leading dimensions: fifty
-support draws are one call, with or without torch.func.vmap.
+Source: Yue et al. 2023, APSIPA ASC, equations 1 and 2. `equation_2` is the loss of EMOFSL as the
+paper writes it. The others are for use: with leading dimensions, so that fifty support draws are
+one call, and with the choices that the paper leaves open.
+
+pytorch-metric-learning has the pieces (LpDistance, ContrastiveLoss) and is the oracle in the tests.
+It is not called here because it picks pairs by index, one batch at a time; these functions use
+n x n masks.
 """
 
 from __future__ import annotations
@@ -15,6 +17,164 @@ from torch.nn import functional
 # Under the root of a distance, where two embeddings coincide: sqrt has no derivative at 0.
 EPS = 1e-6
 REDUCTIONS = ("mean", "sum")
+
+
+def equation_2(
+    embedding: torch.Tensor,
+    y: torch.Tensor,
+    far: torch.Tensor,
+    alpha: float = 1.0,
+    beta: float = 0.6,
+    kappa1: float = 0.6,
+    kappa2: float = 0.3,
+) -> torch.Tensor:
+    """The loss of EMOFSL on one support set, as the paper's equation 2 has it.
+
+    L = sum over PP of d + kappa1 * sum over PN of max(alpha - d, 0)
+    + kappa2 * sum over MN of max(beta - d, 0), where d is the distance of two utterances.
+    `emotion_distance` is the same for many support sets at once.
+
+    Args:
+        embedding: F of the support, float (n, dim).
+        y: class ids, int64 (n,).
+        far: bool (classes, classes), True where two emotions are far apart (PN).
+        alpha: margin of PN pairs; distances lie between 0 and 2.
+        beta: margin of MN pairs, below alpha.
+        kappa1: weight of PN pairs.
+        kappa2: weight of MN pairs.
+
+    Returns:
+        The loss, a scalar.
+    """
+    embedding = functional.normalize(embedding, dim=-1, eps=EPS)
+    first, second = torch.triu_indices(len(y), len(y), offset=1)  # every pair once
+    difference = embedding[first] - embedding[second]
+    d = (difference.square().sum(dim=-1) + EPS).sqrt()
+
+    same = y[first] == y[second]  # PP
+    distant = far[y[first], y[second]]  # PN
+    near = ~same & ~distant  # MN
+
+    pulled = d[same].sum()
+    pushed_far = (alpha - d[distant]).relu().sum()
+    pushed_near = (beta - d[near]).relu().sum()
+    return pulled + kappa1 * pushed_far + kappa2 * pushed_near
+
+
+def emotion_distance(
+    embedding: torch.Tensor,
+    y: torch.Tensor,
+    far: torch.Tensor,
+    *,
+    alpha: float = 1.0,
+    beta: float = 0.6,
+    kappa1: float = 0.6,
+    kappa2: float = 0.3,
+    normalise: bool = True,
+    reduction: str = "mean",
+) -> torch.Tensor:
+    """Equation 2 (EMOFSL) for many support sets at once: the same as `equation_2`.
+
+    A pair beyond its margin has no gradient.
+
+    Args:
+        embedding: float (..., n, dim), any leading dimensions.
+        y: class ids, int64 (..., n), or (n,) for all.
+        far: bool (classes, classes), where `circumplex.pair_levels` says "PN".
+        alpha: margin of PN pairs.
+        beta: margin of MN pairs.
+        kappa1: weight of PN pairs.
+        kappa2: weight of MN pairs.
+        normalise: bring embeddings to length 1 first.
+        reduction: "mean" of the pairs of each group, or their "sum" as published.
+
+    Returns:
+        One loss for each support set, float (...). A group without pairs (PP at one shot) counts 0.
+
+    Raises:
+        ValueError: for another reduction.
+
+    Example:
+        >>> far = torch.as_tensor(pair_levels(["anger", "neutral", "sadness"]) == "PN")
+        >>> emotion_distance(torch.randn(50, 15, 256), torch.arange(3).repeat(5), far).shape
+        torch.Size([50])
+    """
+    d = pair_distances(embedding, normalise)
+    same, distant, near = pair_masks(y, far)
+    pulled = _group(d, same, reduction)
+    pushed_far = _group((alpha - d).relu(), distant, reduction)
+    pushed_near = _group((beta - d).relu(), near, reduction)
+    return pulled + kappa1 * pushed_far + kappa2 * pushed_near
+
+
+def siamese(
+    embedding: torch.Tensor,
+    y: torch.Tensor,
+    *,
+    kappa: float = 1.0,
+    cap: float = 0.0,
+    normalise: bool = True,
+    reduction: str = "mean",
+) -> torch.Tensor:
+    """Equation 1 (FSTL): distances within classes minus `kappa` times those between classes.
+
+    Args:
+        embedding: float (..., n, dim).
+        y: class ids, int64 (..., n), or (n,) for all.
+        kappa: weight of the pairs of different classes.
+        cap: a pair of different classes farther apart than this takes no part any more
+            (min(d, cap)); 0: as published, unbounded below unless embeddings are normalised (then
+            a cap below 2 acts).
+        normalise: bring embeddings to length 1 first.
+        reduction: "mean" of the pairs of each group, or their "sum" as published.
+
+    Returns:
+        One loss for each support set, float (...). A group without pairs counts 0.
+
+    Raises:
+        ValueError: for another reduction.
+    """
+    d = pair_distances(embedding, normalise)
+    same, other, _ = pair_masks(y)
+    pushed = d.clamp(max=cap) if cap else d
+    return _group(d, same, reduction) - kappa * _group(pushed, other, reduction)
+
+
+def graded_distance(
+    embedding: torch.Tensor,
+    y: torch.Tensor,
+    margins: torch.Tensor,
+    weights: torch.Tensor,
+    *,
+    normalise: bool = True,
+    reduction: str = "mean",
+) -> torch.Tensor:
+    """Equation 2 with a margin and a weight for each pair of classes instead of two.
+
+    d over PP + weight max(margin - d, 0) over all other pairs. The sum over pairs is equation 2
+    where margins and weights take its two values; the mean is over PP and over all pairs of
+    different classes, for a graded margin knows no groups.
+
+    Args:
+        embedding: float (..., n, dim).
+        y: class ids, int64 (..., n), or (n,) for all.
+        margins: float (classes, classes), symmetric.
+        weights: float (classes, classes), symmetric.
+        normalise: bring embeddings to length 1 first.
+        reduction: "mean" of the pairs of each group, or their "sum".
+
+    Returns:
+        One loss for each support set, float (...).
+
+    Raises:
+        ValueError: for another reduction.
+    """
+    d = pair_distances(embedding, normalise)
+    same, other, _ = pair_masks(y)
+    margin = _of_pairs(margins.to(d), y)
+    weight = _of_pairs(weights.to(d), y)
+    pushed = weight * (margin - d).relu()
+    return _group(d, same, reduction) + _group(pushed, other, reduction)
 
 
 def pair_distances(embedding: torch.Tensor, normalise: bool = True) -> torch.Tensor:
@@ -30,13 +190,13 @@ def pair_distances(embedding: torch.Tensor, normalise: bool = True) -> torch.Ten
         embedding = functional.normalize(embedding, dim=-1, eps=EPS)
     square = embedding.square().sum(dim=-1)
     product = embedding @ embedding.transpose(-1, -2)
-    apart = square.unsqueeze(-1) + square.unsqueeze(-2) - 2 * product
+    apart = square.unsqueeze(-1) + square.unsqueeze(-2)
+    apart = apart - 2 * product
     return (apart.clamp(min=0) + EPS).sqrt()
 
 
 def pair_masks(
-    y: torch.Tensor,
-    far: torch.Tensor | None = None,
+    y: torch.Tensor, far: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Which pairs i < j are PP (one class), PN (far classes) and MN (other classes).
 
@@ -44,120 +204,23 @@ def pair_masks(
     empty.
 
     Args:
-        y: class ids (..., n).
-        far: bool (classes, classes), True where the level is PN; None: nowhere.
+        y: class ids, int64 (..., n).
+        far: bool (classes, classes), True where the level is PN; None: everywhere.
 
     Returns:
         Three masks, bool (..., n, n).
     """
-    first, second = torch.broadcast_tensors(y.unsqueeze(-1), y.unsqueeze(-2))
     n = y.shape[-1]
     pair = torch.ones(n, n, dtype=torch.bool, device=y.device).triu(1)
-    same = first == second
-    apart = pair & ~same
-    if far is None:
-        return pair & same, torch.zeros_like(apart), apart
-    distant = far.to(y.device)[first, second]
-    return pair & same, apart & distant, apart & ~distant
+    same = y.unsqueeze(-1) == y.unsqueeze(-2)
+    other = pair & ~same
+    distant = other if far is None else other & _of_pairs(far.to(y.device), y)
+    return pair & same, distant, other & ~distant
 
 
-def siamese(
-    embedding: torch.Tensor,
-    y: torch.Tensor,
-    *,
-    kappa: float = 1.0,
-    cap: float = 0.0,
-    normalise: bool = True,
-    reduction: str = "mean",
-) -> torch.Tensor:
-    """Eq. 1 (FSTL): distances within classes minus `kappa` times those between classes.
-
-    Args:
-        embedding: float (..., n, dim).
-        y: class ids (..., n), or (n,) for all.
-        kappa: weight of the pairs of different classes.
-        cap: a pair of different classes farther apart than this takes no part any more
-            (min(d, cap)); 0: as published, unbounded below unless embeddings are normalised (then
-            a cap below 2 acts).
-        normalise: as in `pair_distances`.
-        reduction: "mean" of the pairs of each group, or their "sum" as published.
-
-    Returns:
-        Float (...). A group without pairs counts 0.
-    """
-    d = pair_distances(embedding, normalise)
-    same, _, other = pair_masks(y)
-    pushed = d.clamp(max=cap) if cap else d
-    return _group(d, same, reduction) - kappa * _group(pushed, other, reduction)
-
-
-def emotion_distance(
-    embedding: torch.Tensor,
-    y: torch.Tensor,
-    far: torch.Tensor,
-    *,
-    alpha: float = 1.0,
-    beta: float = 0.6,
-    kappa1: float = 0.6,
-    kappa2: float = 0.3,
-    normalise: bool = True,
-    reduction: str = "mean",
-) -> torch.Tensor:
-    """Eq. 2 (EMOFSL): distances within classes, and margins between them.
-
-    d over PP + kappa1 max(alpha - d, 0) over PN + kappa2 max(beta - d, 0) over MN.
-
-    A pair beyond its margin has no gradient.
-
-    Args:
-        embedding: float (..., n, dim).
-        y: class ids (..., n), or (n,) for all.
-        far: bool (classes, classes), where `circumplex.pair_levels` says "PN".
-        alpha, beta: the margins of PN and MN.
-        kappa1, kappa2: the weights of PN and MN.
-        normalise, reduction: as in `siamese`.
-
-    Returns:
-        Float (...). A group without pairs (PP at one shot) counts 0.
-    """
-    d = pair_distances(embedding, normalise)
-    same, distant, near = pair_masks(y, far)
-    pulled = _group(d, same, reduction)
-    pushed_far = _group((alpha - d).relu(), distant, reduction)
-    pushed_near = _group((beta - d).relu(), near, reduction)
-    return pulled + kappa1 * pushed_far + kappa2 * pushed_near
-
-
-def graded_distance(
-    embedding: torch.Tensor,
-    y: torch.Tensor,
-    margins: torch.Tensor,
-    weights: torch.Tensor,
-    *,
-    normalise: bool = True,
-    reduction: str = "mean",
-) -> torch.Tensor:
-    """Eq. 2 with a margin and a weight for each pair of classes instead of two.
-
-    d over PP + weight max(margin - d, 0) over all other pairs. The sum over pairs is eq. 2 where
-    margins and weights take its two values; the mean is over PP and over all pairs of different
-    classes, for a graded margin knows no groups.
-
-    Args:
-        embedding: float (..., n, dim).
-        y: class ids (..., n), or (n,) for all.
-        margins, weights: float (classes, classes), symmetric.
-        normalise, reduction: as in `siamese`.
-
-    Returns:
-        Float (...).
-    """
-    d = pair_distances(embedding, normalise)
-    same, _, other = pair_masks(y)
-    first, second = torch.broadcast_tensors(y.unsqueeze(-1), y.unsqueeze(-2))
-    margins, weights = margins.to(d), weights.to(d)
-    pushed = weights[first, second] * (margins[first, second] - d).relu()
-    return _group(d, same, reduction) + _group(pushed, other, reduction)
+def _of_pairs(table: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """What a table (classes, classes) says of each pair of utterances, (..., n, n)."""
+    return table[y.unsqueeze(-1), y.unsqueeze(-2)]
 
 
 def _group(values: torch.Tensor, mask: torch.Tensor, reduction: str) -> torch.Tensor:
@@ -166,7 +229,9 @@ def _group(values: torch.Tensor, mask: torch.Tensor, reduction: str) -> torch.Te
     Raises ValueError for another reduction.
     """
     if reduction not in REDUCTIONS:
-        listed = ", ".join(map(repr, REDUCTIONS))
-        raise ValueError(f"reduction = {reduction!r}: choose from {listed}")
+        raise ValueError(f"reduction = {reduction!r}: choose from {', '.join(REDUCTIONS)}")
     total = torch.where(mask, values, 0.0).sum(dim=(-2, -1))
-    return total if reduction == "sum" else total / mask.sum(dim=(-2, -1)).clamp(min=1)
+    if reduction == "sum":
+        return total
+    number = mask.sum(dim=(-2, -1)).clamp(min=1)
+    return total / number

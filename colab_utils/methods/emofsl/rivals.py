@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.linalg import cho_factor, cho_solve
-from scipy.special import softmax
 from sklearn.covariance import ledoit_wolf
 
-from colab_utils.learning.heads import logistic_regression, nearest_prototype, vectors
+from colab_utils.learning.heads import logistic_regression, nearest_prototype
 from colab_utils.learning.tasks import Batch, Tasks
 from colab_utils.methods.emofsl.network import EmofslNet
 from colab_utils.settings import SettingError
 
 
+@torch.no_grad()
 def as_tasks(
     module: EmofslNet, support: torch.Tensor, y: torch.Tensor, query: torch.Tensor
 ) -> Tasks:
@@ -27,17 +26,16 @@ def as_tasks(
     Args:
         module: the source's network.
         support: float (draws, n, dim).
-        y: class ids, (draws, n) or (n,).
+        y: class ids, int64 (n,), the same for all draws.
         query: float (n_query, dim), the same for all draws.
     """
-    y = torch.as_tensor(y, device=support.device).expand(support.shape[:2])
-    active = torch.nn.functional.one_hot(y, module.head.out_features).any(dim=1)
-    with torch.no_grad():
-        support = module.scaled(support)
-        query = module.scaled(query)
-    query = query.expand(len(support), *query.shape)
-    unknown = torch.zeros(query.shape[:2], dtype=torch.int64, device=y.device)
-    return Tasks(Batch((support,), y, active), Batch((query,), unknown, active))
+    draws = len(support)
+    known = y.expand(draws, -1)
+    unknown = y.new_zeros(draws, len(query))
+    active = torch.nn.functional.one_hot(known, module.head.out_features).any(dim=1)
+    support = module.scaled(support)
+    query = module.scaled(query).expand(draws, -1, -1)
+    return Tasks(Batch((support,), known, active), Batch((query,), unknown, active))
 
 
 def baseline(
@@ -49,8 +47,8 @@ def baseline(
         kind: "nearest prototype", "logistic regression" or "LDA".
         tasks: of `as_tasks`.
         module: the source's network.
-        source_x, source_y: the source's training utterances, float (n, dim) and class ids (n,).
-            One shot says nothing of the spread within a class: that of the source serves all k.
+        source_x: features of the source's training utterances, float (n, dim).
+        source_y: their class ids (n,).
     """
     if kind == "nearest prototype":
         return nearest_prototype(tasks)
@@ -72,44 +70,36 @@ def within_class_covariance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     Raises:
         SettingError: no class has two utterances.
     """
-    classes, inverse, counts = np.unique(y, return_inverse=True, return_counts=True)
+    residuals = np.array(x, dtype=np.float64)
+    classes, counts = np.unique(y, return_counts=True)
     if counts.max() < 2:
         raise SettingError(
-            "one shot says nothing of the spread within a class: give lda the "
-            "covariance of the source, or leave it out"
+            "one utterance a class says nothing of the spread within a class: leave LDA out, or "
+            "take another source"
         )
-    means = [x[inverse == i].mean(axis=0, dtype=np.float64) for i in range(len(classes))]
-    return ledoit_wolf(x - np.stack(means)[inverse], assume_centered=True)[0]
+    for label in classes:
+        residuals[y == label] -= x[y == label].mean(axis=0, dtype=np.float64)
+    return ledoit_wolf(residuals, assume_centered=True)[0]
 
 
-def lda(tasks: Tasks, covariance: np.ndarray | None = None) -> torch.Tensor:
+def lda(tasks: Tasks, covariance: np.ndarray) -> torch.Tensor:
     """Linear discriminant analysis with equal priors on the support of each task.
 
-    Equals scikit-learn's with solver="lsqr" and the same shrinkage, without a decomposition for
-    each draw.
+    It is the nearest prototype where the covariance within a class is that of unit noise. Equals
+    scikit-learn's with solver="lsqr" and this covariance, without a decomposition for each draw.
 
     Args:
         tasks: of `as_tasks`.
-        covariance: (dim, dim) within a class, such as `within_class_covariance` of the source's
-            standardised features, which serves one shot, too; None: that of each support, shrunk.
+        covariance: (dim, dim) within a class. That of the source's features serves one shot, too,
+            which says nothing of the spread within a class.
 
     Returns:
         Probabilities, float64 (tasks, n_query, classes).
-
-    Raises:
-        SettingError: one shot without `covariance`.
     """
-    support = vectors(tasks.support).cpu().double().numpy()
-    query = vectors(tasks.query).cpu().double().numpy()
-    y = tasks.support.y.cpu().numpy()
-    active = tasks.support.active.cpu().numpy()
-    shared = None if covariance is None else cho_factor(covariance)
-    scores = np.full((*query.shape[:2], active.shape[1]), -np.inf)
-    for i, labels in enumerate(y):
-        classes = np.flatnonzero(active[i])
-        means = np.stack([support[i][labels == label].mean(axis=0) for label in classes])
-        factor = shared or cho_factor(within_class_covariance(support[i], labels))
-        directions = cho_solve(factor, means.T)
-        offsets = 0.5 * (means.T * directions).sum(axis=0)
-        scores[i][:, classes] = query[i] @ directions - offsets
-    return torch.from_numpy(softmax(scores, axis=-1))
+    root = torch.linalg.cholesky(torch.as_tensor(covariance))
+    white = []
+    for batch in tasks:
+        values = batch.inputs[0].cpu().double()
+        values = torch.linalg.solve_triangular(root, values.mT, upper=False).mT
+        white.append(Batch((values,), batch.y.cpu(), batch.active.cpu()))
+    return nearest_prototype(Tasks(*white))

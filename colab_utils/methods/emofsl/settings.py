@@ -28,12 +28,16 @@ class EmofslConfig(Settings):
     """Settings of the three stages; those of the source's training begin with `source_`.
 
     `width`, `activation`, `decay` and the settings of the metric loss belong to it, too.
+
+    Example:
+        >>> EmofslConfig.from_preset("paper", method="FSTL", shots=10)
     """
 
     # default: chosen on mock transfers between speakers of one corpus and between domains of the
     # embedded one, before any target's table (tools/emofsl_tuning.py, docs/results/emofsl.md).
-    # paper: Table I (method_facts §2.4); what it leaves open is as §2.2-2.4 recommends, but for
-    # the sums over pairs, which the equations have.
+    # paper: Table I of Yue et al. 2023. What it leaves open: decided by class centres (Fig. 2),
+    # sums over pairs (equations 1 and 2), the source trained by cross-entropy for as long as the
+    # fine-tuning.
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "default": {},
         "paper": {
@@ -151,7 +155,6 @@ class EmofslConfig(Settings):
         "learning rate of these layers (Adam)",
         low=1e-7,
         high=1e-2,
-        more=True,
         panel=False,
         used={"tune_layers": tuple(range(1, _MOST_LAYERS + 1))},
     )
@@ -169,26 +172,21 @@ class EmofslConfig(Settings):
         panel=False,
     )
     source_epochs: int = setting(
-        30, "passes over the source at most", low=1, high=1000, step=1, panel=False
+        30, "passes over the source at most", low=1, high=1000, panel=False
     )
     source_rate: float = setting(
         1e-3,
         "learning rate of the source's training (Adam)",
         low=1e-6,
         high=1.0,
-        more=True,
         panel=False,
     )
-    source_batch: int = setting(
-        32, "source utterances per batch", low=1, high=4096, step=1, more=True, panel=False
-    )
+    source_batch: int = setting(32, "source utterances per batch", low=1, high=4096, panel=False)
     source_patience: int = setting(
         8,
         "epochs without a better UAR of the source's validation speakers before it stops",
         low=1,
         high=1000,
-        step=1,
-        more=True,
         panel=False,
     )
     source_loss_weight: float = setting(
@@ -197,7 +195,6 @@ class EmofslConfig(Settings):
         "and one source model serves all methods",
         low=0.0,
         high=100.0,
-        more=True,
         panel=False,
         used=_METRIC,
     )
@@ -206,36 +203,29 @@ class EmofslConfig(Settings):
         "factor of the learning rates after each epoch",
         low=0.1,
         high=1.0,
-        more=True,
         panel=False,
     )
-    width: int = setting(
-        256, "dimensions of the projection", low=4, high=2048, step=4, more=True, panel=False
-    )
+    width: int = setting(256, "dimensions of the projection", low=4, high=2048, panel=False)
     activation: str = setting(
-        "none", "between projection and head", options=("none", "relu"), more=True, panel=False
+        "none", "between projection and head", options=("none", "relu"), panel=False
     )
     centre: float = setting(
         0.0,
         "mean of the features: the source's (0), the support's (1), or between",
         low=0.0,
         high=1.0,
-        step=0.1,
-        more=True,
         scope=TUNING,
         panel=False,
     )
     normalise: bool = setting(
         True,
         "bring projections to length 1 for the metric loss and for prototypes",
-        more=True,
         panel=False,
     )
     similarity: str = setting(
         "euclidean",
         "to the class centres",
         options=("euclidean", "cosine"),
-        more=True,
         scope=TUNING,
         panel=False,
     )
@@ -243,7 +233,6 @@ class EmofslConfig(Settings):
         "mean",
         "pairs of a group: mean, or sum as published",
         options=REDUCTIONS,
-        more=True,
         panel=False,
         used=_METRIC,
     )
@@ -252,18 +241,14 @@ class EmofslConfig(Settings):
         "distance from which FSTL pushes no more; 0: none, as published",
         low=0.0,
         high=2.0,
-        step=0.1,
-        more=True,
         panel=False,
         used=_FSTL,
     )
     valence: float = setting(
-        circumplex.WEIGHTS[0],
+        circumplex.VALENCE,
         "what valence counts in the distance of emotions; arousal counts 1",
         low=0.0,
         high=1.0,
-        step=0.05,
-        more=True,
         panel=False,
         used=_EMOFSL,
     )
@@ -272,18 +257,14 @@ class EmofslConfig(Settings):
         "distance from which two emotions are far (PN)",
         low=0.0,
         high=3.0,
-        step=0.01,
-        more=True,
         panel=False,
-        used={**_EMOFSL, "margins": ("paper",)},
+        used={"method": ("EMOFSL",), "margins": ("paper",)},
     )
     n_boot: int = setting(
         2000,
         "resamples of the interval",
         low=0,
         high=20000,
-        step=100,
-        more=True,
         scope=RESULT,
         task=True,
         panel=False,
@@ -297,8 +278,8 @@ class EmofslConfig(Settings):
             )
         if self.tune == "head" and self.method != "BTL":
             raise SettingError(
-                f"tune = 'head' with {self.method}: its loss acts on the "
-                "projection, which would not move; choose tune = 'all'"
+                f"tune = 'head' with {self.method}: its loss acts on the projection, which would "
+                "not move; choose tune = 'all'"
             )
         if self.tune == "head" and self.tune_layers:
             raise SettingError(
@@ -308,12 +289,13 @@ class EmofslConfig(Settings):
 
     def of_source(self) -> EmofslConfig:
         """What decides the source model: one for all methods that train it by cross-entropy."""
-        if self.method == "BTL" or not self.source_loss_weight:
-            plain = dataclasses.replace(self, method="BTL", normalise=True)
-            return plain.only(TRAINING)
-        return self.only(TRAINING)
+        metric = self.method != "BTL" and self.source_loss_weight
+        return (self if metric else self._basic()).only(TRAINING)
 
     def of_baselines(self) -> EmofslConfig:
         """What decides the baselines, which share the standardisation of BTL's source model."""
-        plain = dataclasses.replace(self, method="BTL", normalise=True)
-        return plain.only(TRAINING, RESULT)
+        return self._basic().only(TRAINING, RESULT)
+
+    def _basic(self) -> EmofslConfig:
+        """BTL, which has no embedding to bring to length 1."""
+        return dataclasses.replace(self, method="BTL", normalise=True)

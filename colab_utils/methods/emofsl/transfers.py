@@ -33,6 +33,7 @@ from colab_utils.settings import SettingError, as_list, with_settings
 PROTOCOL = "emofsl"
 
 
+@dataclasses.dataclass(eq=False)
 class Transfers:
     """Studies from one corpus (or domain) to another, in the manner of a protocol.
 
@@ -50,25 +51,23 @@ class Transfers:
         device: where to compute.
         progress: whether bars are shown.
         check_counts: whether a count that differs from the published one is an error.
+
+    Example:
+        >>> transfers = Transfers(load_protocol("emofsl"), manifest, "out", features="acoustic")
+        >>> study = transfers.study("emodb", "emovo", emotions=["anger", "sadness"])
     """
 
-    def __init__(
-        self,
-        protocol: Protocol,
-        manifest: pd.DataFrame,
-        root: str | os.PathLike,
-        *,
-        features: str = "logmel",
-        merge: Mapping[str, str | None] | None = None,
-        front_ends: Mapping[str, FrontEnd] | None = None,
-        device: str = "cpu",
-        progress: bool = True,
-        check_counts: bool = True,
-    ):
-        self.protocol, self.manifest, self.root = protocol, manifest, pathlib.Path(root)
-        self.features, self.front_ends = features, dict(front_ends or {})
-        self.merge, self.device = dict(merge or {}), device
-        self.progress, self.check_counts = progress, check_counts
+    protocol: Protocol
+    manifest: pd.DataFrame
+    root: str | os.PathLike
+    features: str = "logmel"
+    merge: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+    front_ends: Mapping[str, FrontEnd] = dataclasses.field(default_factory=dict)
+    device: str = "cpu"
+    progress: bool = True
+    check_counts: bool = True
+
+    def __post_init__(self):
         self._stores: dict[FrontEnd, FeatureStore] = {}
         self._studies: dict[tuple, TransferStudy] = {}
 
@@ -88,8 +87,9 @@ class Transfers:
         Raises ProtocolError.
         """
         for task in self.protocol.tasks.values():
-            pair = task.train["corpus"] == [source] and task.test["corpus"] == [target]
-            if pair and set(task.emotions) == set(emotions) and not self.merge:
+            pair = task.train["corpus"] + task.test["corpus"]
+            alike = pair == [source, target] and set(task.emotions) == set(emotions)
+            if alike and not self.merge:
                 return task
         speakers = self.manifest.loc[self.manifest["corpus"] == target, "speaker"].nunique()
         task = pair_task(self.protocol, source, target, max(2, min(5, speakers)))
@@ -108,14 +108,21 @@ class Transfers:
         """The study of one pair; features of all corpora are extracted once for each front end.
 
         Args:
-            source, target: names of corpora or domains.
+            source: name of the corpus (or domain) that is labelled.
+            target: name of the corpus (or domain) with a few labels.
             features: name of a front end; default: `self.features`.
             emotions: the ways, two or more; a list, or "anger, sadness".
             tune_layers: of a speech encoder, to learn in the study (`EmofslConfig.tune_layers`).
 
+        Returns:
+            The study; the same one for the same arguments.
+
         Raises:
             SettingError: a single emotion, or layers that there are not.
             ProtocolError: what `build_task` refuses.
+
+        Example:
+            >>> transfers.study("emodb", "emovo", emotions="anger, sadness").overview()
         """
         features = features or self.features
         key = source, target, features, tuple(as_list(emotions)), tune_layers
@@ -131,7 +138,7 @@ class Transfers:
             raise SettingError(
                 f"emotions = {', '.join(emotions) or 'none'}: choose two or more to tell apart"
             )
-        spec = self.front_end(features)
+        spec = self.front_ends.get(features) or front_end(features)
         if tune_layers and not isinstance(spec, SpeechEncoder):
             raise SettingError(
                 f"tune_layers = {tune_layers}: {features} has no transformer layers that could "
@@ -141,43 +148,30 @@ class Transfers:
         task = self.task(source, target, emotions)
         protocol = dataclasses.replace(self.protocol, tasks={task.name: task})
         rows, split = build_task(protocol, task.name, self.manifest, check_counts=self.check_counts)
-        common = {
-            "protocol": self.protocol.name,
-            "merge": task.merge,
-            "features": features,
-            "published": published_table(self.protocol.published, task.name),
-            "device": self.device,
-            "progress": self.progress,
-        }
-        if not tune_layers:
-            return TransferStudy(
-                task.name, rows, split, self.store(features), task.emotions, self.root, **common
-            )
-        store = self._extracted(spec.below(tune_layers))
-        return LayersStudy(
+        kind, layers = TransferStudy, {}
+        if tune_layers:
+            kind, layers = LayersStudy, {"encoder": spec, "n_layers": tune_layers}
+            spec = spec.below(tune_layers)
+        return kind(
             task.name,
             rows,
             split,
-            store,
+            self._extracted(spec),
             task.emotions,
             self.root,
-            encoder=spec,
-            n_layers=tune_layers,
-            **common,
+            features=features,
+            published=published_table(self.protocol.published, task.name),
+            protocol=self.protocol.name,
+            merge=task.merge,
+            device=self.device,
+            progress=self.progress,
+            **layers,
         )
-
-    def front_end(self, features: str) -> FrontEnd:
-        """The front end of that name."""
-        return self.front_ends.get(features) or front_end(features)
-
-    def store(self, features: str) -> FeatureStore:
-        """The features of all corpora."""
-        return self._extracted(self.front_end(features))
 
     def _extracted(self, spec: FrontEnd) -> FeatureStore:
         """The features of all corpora by this very front end, read or computed once."""
         if spec not in self._stores:
-            folder = self.root / "features"
+            folder = pathlib.Path(self.root, "features")
             self._stores[spec] = extract(self.manifest, spec, folder, device=self.device)
         return self._stores[spec]
 
@@ -197,16 +191,26 @@ def open_transfers(
     """The corpora of a notebook, ready for studies of any pair of them; says which front end.
 
     Args:
-        source, target: names of corpora or of their domains.
+        source: name of a corpus or of its domain, such as "emodb" or "synthetic-studio".
+        target: likewise.
         audio: a folder with one sub-folder a corpus.
-        workspace, drive_folder: of `drive.open_workspace`.
+        workspace: of `drive.open_workspace`.
+        drive_folder: of `drive.open_workspace`, where the corpora's archives are on Drive.
         features: a front end's name; "auto": logmel for the synthetic corpus, else wav2vec 2.0.
         feature_settings: settings of the front end by name.
         merge: what emotions are renamed to.
         fetch: download a corpus whose owners allow that.
 
+    Returns:
+        The corpora, with `features` as front end of studies that name none.
+
     Raises:
-        ManifestError, SettingError, EncoderError.
+        ManifestError: a corpus that cannot be read.
+        SettingError: a front end or a setting of it that there is not.
+        EncoderError: a speech encoder that cannot be had.
+
+    Example:
+        >>> transfers = open_transfers("emodb", "emovo", "corpora", workspace, features="acoustic")
     """
     manifest = corpora.open_corpora([source, target], audio, workspace, drive_folder, fetch=fetch)
     if features in ("auto", ""):
@@ -219,7 +223,7 @@ def open_transfers(
         manifest,
         workspace,
         features=features,
-        merge=merge,
+        merge=merge or {},
         front_ends={features: spec},
         device=session.device(),
         check_counts=not merge,
@@ -227,7 +231,13 @@ def open_transfers(
 
 
 def keep_encoder(study: TransferStudy, config: EmofslConfig, workspace: pathlib.Path) -> None:
-    """Write the encoder as the source left it, where its layers learned, and say where."""
+    """Write the encoder as the source left it, where its layers learned, and say where.
+
+    Args:
+        study: a study; of one without such layers nothing is written.
+        config: whose source model.
+        workspace: the folder `encoders/<study>` in it is written.
+    """
     if isinstance(study, LayersStudy):
         folder = study.save_encoder(config, workspace / "encoders" / study.name)
         print(f"the encoder as the source left it, in the Hub's format: {folder}")

@@ -463,7 +463,7 @@ def emodb(real_corpora, request):
     pytest.importorskip("opensmile", reason="the egemaps extra is not installed")
     folder = request.config.cache.mkdir("emodb-egemaps")
     manifest = scan(
-        "emodb", real_corpora / "emodb", cache=folder / "scan.csv", progress=False
+        "emodb", real_corpora / "emodb", cache=folder / "scan.csv"
     ).manifest
     return manifest, extract(manifest, front_end("egemaps"), folder, progress=False)
 

@@ -5,7 +5,7 @@ A step on one batch of each source domain, and probabilities for new inputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,17 +13,20 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from colab_utils.methods.da_mldg.settings import DomainConfig
 from colab_utils.settings import SettingError
 
 Batches = Mapping[str, tuple[tuple[torch.Tensor, ...], torch.Tensor]]
-LOSSES = ("domain-mean", "sample-mean")
 
 
 class Joined(NamedTuple):
     """Batches of some domains as one.
 
-    inputs: what the network is called with; y: class ids, int64 (n,); weights: what each utterance
-    counts in the loss, (n,); sizes: the utterances of each domain, whose rows follow one another.
+    Attributes:
+        inputs: what the network is called with, n utterances.
+        y: class ids, int64 (n,).
+        weights: what each utterance counts in the loss, (n,); they add up to 1.
+        sizes: utterances of each domain, whose rows follow one another.
     """
 
     inputs: tuple[torch.Tensor, ...]
@@ -41,16 +44,8 @@ class Algorithm:
 
     Args:
         network: called with the inputs of a batch it gives (logits (n, classes), embedding (n, d)),
-            and its last layer is `head`.
-        optimiser: makes one from parameters, such as `lambda p: torch.optim.SGD(p, lr=0.05)`.
-            Parameters that need no gradient are left out and never change.
-        seed: of all that is drawn.
-        loss: "domain-mean" (each domain counts the same) or "sample-mean" (each utterance does, as
-            in the released code of DA-MLDG; the same for domains of equal size).
-        clip: largest norm of the gradient, 0 for none.
-
-    Raises:
-        SettingError: for another loss.
+            and its last layer is `head`. Parameters that need no gradient never change.
+        config: the settings, checked before; an algorithm looks at those that are its own.
 
     Example:
         class Mine(Algorithm):
@@ -60,23 +55,17 @@ class Algorithm:
     """
 
     least_domains = 1
+    least_utterances = 1
 
-    def __init__(
-        self,
-        network: nn.Module,
-        optimiser: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
-        *,
-        seed: int = 0,
-        loss: str = "domain-mean",
-        clip: float = 0.0,
-    ):
-        if loss not in LOSSES:
-            raise SettingError(f"loss = {loss!r}: choose from {', '.join(map(repr, LOSSES))}")
-        self.network, self.seed, self.clip = network, seed, clip
-        self.sample_mean = loss == "sample-mean"
+    def __init__(self, network: nn.Module, config: DomainConfig):
+        self.network, self.config = network, config
         self.step = 0
         trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        self.optimiser = optimiser(trained)
+        rates = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+        if config.optimiser == "sgd":
+            self.optimiser = torch.optim.SGD(trained, momentum=config.momentum, **rates)
+        else:
+            self.optimiser = torch.optim.Adam(trained, **rates)
 
     def update(self, batches: Batches) -> dict[str, float]:
         """One training step.
@@ -91,25 +80,25 @@ class Algorithm:
 
         Raises:
             SettingError: for too few domains.
-            ValueError: for a domain without utterances.
+            ValueError: for a domain with too few utterances.
         """
+        name = type(self).__name__
         if len(batches) < self.least_domains:
             raise SettingError(
-                f"{type(self).__name__} needs {self.least_domains} source domains "
-                f"or more and got {len(batches)} ({', '.join(batches)}): add a "
-                "corpus, or use erm"
+                f"{name} needs {self.least_domains} source domains or more and got {len(batches)} "
+                f"({', '.join(batches)}): add a corpus, or use erm"
             )
-        empty = [domain for domain, (_, y) in batches.items() if len(y) == 0]
-        if empty:
-            raise ValueError(
-                f"the batch of domain {empty[0]!r} is empty: draw the same number of "
-                "utterances from every source domain"
-            )
+        for domain, (_, y) in batches.items():
+            if len(y) < self.least_utterances:
+                raise ValueError(
+                    f"the batch of domain {domain!r} has {len(y)} utterance(s): {name} needs "
+                    f"{self.least_utterances} or more of every domain"
+                )
         self.network.train()
         self.optimiser.zero_grad()
         values = self.gradients(batches)
-        if self.clip:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.clip)
+        if self.config.clip:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
         self.optimiser.step()
         self.step += 1
         return {name: float(value) for name, value in values.items()}
@@ -117,11 +106,12 @@ class Algorithm:
     def gradients(self, batches: Batches) -> dict[str, Any]:
         """Put the gradient of the step into every parameter's `.grad` (None before).
 
-        Returns the values of the step by name.
+        Returns:
+            The values of the step by name.
         """
         loss, values = self.objective(self.join(batches))
         loss.backward()
-        return {"loss": loss.detach(), **values}
+        return {"loss": loss.detach()} | values
 
     def objective(self, batch: Joined) -> tuple[torch.Tensor, dict[str, Any]]:
         """What the step makes smaller, a scalar, and other values to keep."""
@@ -151,54 +141,39 @@ class Algorithm:
 
     def draw(self) -> np.random.Generator:
         """The random generator of this step."""
-        return np.random.default_rng((self.seed, self.step))
+        return np.random.default_rng((self.config.seed, self.step))
 
-    def join(self, batches: Batches, among: Batches | None = None) -> Joined:
-        """The batches of these domains as one, shorter clips padded and masked.
+    def join(self, batches: Batches) -> Joined:
+        """The batches of these domains as one, in the order of their names.
 
-        Args:
-            batches: they are joined in the order of their names, whatever order they came in.
-            among: the domains whose mean loss this is a part of (default: these).
+        Every domain counts the same in the loss, or every utterance where `loss` is "sample-mean".
         """
-        among = batches if among is None else among
         names = sorted(batches)
         classes = [batches[name][1] for name in names]
         sizes = [len(y) for y in classes]
-        if self.sample_mean:
-            utterances = sum(len(y) for _, y in among.values())
-            shares = [1 / utterances] * len(sizes)
-        else:
-            shares = [1 / (len(among) * size) for size in sizes]
+        shares = [1 / (len(sizes) * size) for size in sizes]
+        if self.config.loss == "sample-mean":
+            shares = [1 / sum(sizes)] * len(sizes)
         columns = zip(*(batches[name][0] for name in names), strict=True)
-        inputs = tuple(_cat(parts) for parts in columns)
+        inputs = tuple(torch.cat(parts) for parts in columns)
         weights = torch.tensor(shares, dtype=torch.float64)
         weights = weights.repeat_interleave(torch.tensor(sizes)).to(inputs[0])
         return Joined(inputs, torch.cat(classes), weights, sizes)
 
 
 def weighted_cross_entropy(logits: torch.Tensor, batch: Joined) -> torch.Tensor:
-    """Cross-entropy of logits (n, classes), the sum over utterances by `batch.weights`: a scalar.
+    """Cross-entropy of a batch, each utterance by its weight.
 
-    The weights of a batch add up to 1, so that it is a weighted mean.
+    The weights add up to 1, so that it is a weighted mean.
+
+    Args:
+        logits: (n, classes).
+        batch: the classes and weights of the n utterances.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> loss = weighted_cross_entropy(network(*batch.inputs)[0], batch)
     """
     return batch.weights @ functional.cross_entropy(logits, batch.y, reduction="none")
-
-
-def _cat(parts: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    """One below the other.
-
-    Masks (bool) and frames (n, frames, dim) of different length get 0 behind; vectors must be of
-    one width.
-    """
-    if len(parts) == 1:
-        return parts[0]
-    if parts[0].dim() == 3 or parts[0].dtype == torch.bool:
-        longest = max(part.shape[1] for part in parts)
-        parts = tuple(_longer(part, longest) for part in parts)
-    return torch.cat(parts)
-
-
-def _longer(part: torch.Tensor, frames: int) -> torch.Tensor:
-    """A mask (n, frames) or frames (n, frames, dim) with 0 behind, up to so many frames."""
-    behind = (0, 0) * (part.dim() - 2) + (0, frames - part.shape[1])
-    return functional.pad(part, behind)

@@ -10,43 +10,22 @@ import torch
 
 from colab_utils.methods.da_mldg.algorithms.algorithm import (
     Algorithm,
-    Batches,
     Joined,
     weighted_cross_entropy,
 )
-from colab_utils.settings import SettingError
 
 
 class Coral(Algorithm):
-    """Cross-entropy plus `weight` times the distance of the domains' statistics.
+    """Cross-entropy plus `coral_weight` times the distance of the domains' statistics.
 
     Sun & Saenko 2016, Deep CORAL, arXiv 1607.01719; as in DomainBed (Gulrajani & Lopez-Paz 2021):
     for several domains, the mean over all pairs; means count beside the covariances; and both are
     mean squares where Sun & Saenko sum the squares and divide by 4 d^2. Keeps `loss` (all of it),
     `cross_entropy` and `penalty`.
-
-    Raises:
-        SettingError: for a negative weight.
-        ValueError: for a domain with one utterance, whose covariance does not exist.
     """
 
     least_domains = 2
-
-    def __init__(self, *arguments: Any, weight: float = 1.0, **shared: Any):
-        super().__init__(*arguments, **shared)
-        if not weight >= 0:
-            raise SettingError(f"weight = {weight}: must be at least 0")
-        self.weight = weight
-
-    def gradients(self, batches: Batches) -> dict[str, Any]:
-        """As in any algorithm, for domains of two utterances or more."""
-        single = [domain for domain, (_, y) in batches.items() if len(y) < 2]
-        if single:
-            raise ValueError(
-                f"the batch of domain {single[0]!r} has one utterance: coral needs at "
-                "least 2 of each for their covariance"
-            )
-        return super().gradients(batches)
+    least_utterances = 2  # one has no covariance
 
     def objective(self, batch: Joined) -> tuple[torch.Tensor, dict[str, Any]]:
         """Cross-entropy and weighted penalty of all domains joined."""
@@ -54,7 +33,7 @@ class Coral(Algorithm):
         fit = weighted_cross_entropy(logits, batch)
         penalty = coral_penalty(embedding.split(batch.sizes))
         values = {"cross_entropy": fit.detach(), "penalty": penalty.detach()}
-        return fit + self.weight * penalty, values
+        return fit + self.config.coral_weight * penalty, values
 
 
 def coral_penalty(embeddings: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -17,9 +17,9 @@ from colab_utils.methods.da_mldg.algorithms.algorithm import (
 
 
 class Erm(Algorithm):
-    """Mean over the source domains of their mean cross-entropy (Vapnik 1998; method_facts §4.1).
+    """Empirical risk minimisation (Vapnik 1998): the mean over domains of their mean cross-entropy.
 
-    Keeps `loss`.
+    "Deep-All" of the DA-MLDG paper (King Gandhi et al. 2023). Keeps `loss`.
     """
 
     def objective(self, batch: Joined) -> tuple[torch.Tensor, dict[str, Any]]:

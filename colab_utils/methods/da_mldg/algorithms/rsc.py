@@ -16,7 +16,6 @@ from colab_utils.methods.da_mldg.algorithms.algorithm import (
     Joined,
     weighted_cross_entropy,
 )
-from colab_utils.settings import SettingError
 
 _SPATIAL = 3.0  # one in so many positions is hidden
 _CHANNELS = 3.2  # one in so many channels is
@@ -24,47 +23,44 @@ _LEAST_DROP = 1e-4  # of a probability: less is no drop
 
 
 class Rsc(Algorithm):
-    """Representation self-challenging (Huang et al. 2020), after the rules of its authors' code.
+    """Representation self-challenging (Huang et al. 2020, ECCV), after its authors' code.
 
-    method_facts §6.4. z: the last feature map, s: the true class's logit, g = ds/dz. In half of the
-    steps the third of positions with the largest sum_c z_c mean_space(g_c) is hidden, in the others
-    the channels, one in 3.2, with the largest mean_space(g_c). Only utterances whose true class
-    loses most probability by it are challenged: a share of 0.3, 0.5, 0.7, ... 1, one more step
-    every `period` updates (the authors: 10 of 30 epochs); the others train on all of z. Networks
+    z: the last feature map, s: the true class's logit, g = ds/dz. In half of the steps the third of
+    positions with the largest sum_c z_c mean_space(g_c) is hidden, in the others the channels, one
+    in 3.2, with the largest mean_space(g_c). Only utterances whose true class loses most
+    probability by it are challenged: a share of 0.3, 0.5, 0.7, ... 1, one more step every
+    `rsc_period` updates (the authors: 10 of 30 epochs); the others train on all of z. Networks
     without a `feature_map` have one vector, the embedding, and hide its units by g. Positions in
     padded frames do not count. Keeps `loss`, `challenged` (share of utterances) and `spatial`
     (1 or 0).
-
-    Raises:
-        SettingError: for a period below 1.
     """
-
-    def __init__(self, *arguments: Any, period: int = 1000, **shared: Any):
-        super().__init__(*arguments, **shared)
-        if period < 1:
-            raise SettingError(f"period = {period}: must be at least 1")
-        self.period = period
 
     def objective(self, batch: Joined) -> tuple[torch.Tensor, dict[str, Any]]:
         """Cross-entropy of all domains joined, with the challenged utterances half blind."""
         z, valid, classify = self.features(batch.inputs)
         spatial = valid is not None and self.draw().random() < 0.5
-        share = min(1.0, 0.3 + 0.2 * (self.step // self.period))
+        stage = self.step // self.config.rsc_period
+        share = min(1.0, 0.3 + 0.2 * stage)
+
         self.network.eval()  # the mask comes from a network without dropout
-        keep = challenge(z.detach(), batch.y, classify, share, valid if spatial else None)
+        where = valid if spatial else None
+        keep = challenge(z.detach(), batch.y, classify, share, where)
         self.network.train()
-        challenged = (keep == 0).flatten(1).any(1).double().mean()
+
         loss = weighted_cross_entropy(classify(z * keep), batch)
+        hidden = (keep == 0).flatten(1)
+        challenged = hidden.any(dim=1).double().mean()
         return loss, {"challenged": challenged, "spatial": spatial}
 
     def features(
         self, inputs: tuple[torch.Tensor, ...]
     ) -> tuple[torch.Tensor, torch.Tensor | None, Callable]:
         """z, its valid frames (None for a vector), and the function from z to logits."""
-        if not hasattr(self.network, "feature_map"):
-            return self.network(*inputs)[1], None, self.network.head
-        z, valid = self.network.feature_map(*inputs)
-        return z, valid, lambda z: self.network.head(self.network.pool(z, valid))
+        network = self.network
+        if not hasattr(network, "feature_map"):
+            return network(*inputs)[1], None, network.head
+        z, valid = network.feature_map(*inputs)
+        return z, valid, lambda z: network.head(network.pool(z, valid))
 
 
 def challenge(
@@ -92,9 +88,12 @@ def challenge(
         after = _probability(classify(z * keep), y)
         drop = (before - after - _LEAST_DROP).clamp(min=0.0)
         number = round(len(drop) * share)
-        least = drop.sort(descending=True).values[number] if number < len(drop) else 0.0
-        challenged = (drop > least).view(-1, *[1] * (keep.dim() - 1))
-        return torch.where(challenged, keep, 1.0)
+        least = 0.0
+        if number < len(drop):
+            least = drop.sort(descending=True).values[number]
+        challenged = drop > least
+        keep[~challenged] = 1.0
+    return keep
 
 
 def _probability(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -103,27 +102,39 @@ def _probability(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def kept_positions(z: torch.Tensor, slope: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """1 at the two thirds of valid positions with the lowest sum_c z_c mean_space(slope_c), else 0.
+    """0 at the third of valid positions with the largest sum_c z_c mean_space(slope_c), else 1.
 
-    Returns (n, 1, frames, rows).
+    One valid position stays at the least.
+
+    Returns:
+        (n, 1, frames, rows).
     """
     rows = z.shape[3]
-    inside = valid.repeat_interleave(rows, dim=1).bool()  # (n, positions)
-    number = inside.sum(1)
-    total = (slope.flatten(2) * inside[:, None]).sum(2)
-    mean = total / number[:, None].clamp(min=1)
-    score = torch.einsum("ncp,nc->np", z.flatten(2), mean).masked_fill(~inside, -math.inf)
-    hidden = torch.minimum((number / _SPATIAL).ceil().long(), (number - 1).clamp(min=0))
-    least = score.sort(dim=1, descending=True).values.gather(1, hidden[:, None])
-    return (score <= least).to(z.dtype).view(len(z), 1, -1, rows)
+    inside = valid.bool().repeat_interleave(rows, dim=1)  # (n, positions)
+    number = inside.sum(dim=1, keepdim=True)
+    inner = slope.flatten(2) * inside[:, None]
+    total = inner.sum(dim=2)
+    mean = total / number.clamp(min=1)  # (n, channels)
+    score = torch.einsum("ncp,nc->np", z.flatten(2), mean)
+    score = score.masked_fill(~inside, -math.inf)
+    hidden = number / _SPATIAL
+    hidden = hidden.ceil().long()
+    most = (number - 1).clamp(min=0)
+    hidden = torch.minimum(hidden, most)
+    ranked = score.sort(dim=1, descending=True).values
+    keep = score <= ranked.gather(1, hidden)
+    return keep.to(z.dtype).view(len(z), 1, -1, rows)
 
 
 def kept_channels(slope: torch.Tensor) -> torch.Tensor:
     """0 at the channels whose mean slope over space is among the largest, one in 3.2, else 1.
 
-    Returns (n, channels[, 1, 1]).
+    Returns:
+        (n, channels, 1, 1), or (n, units) of a vector.
     """
-    mean = slope.flatten(2).mean(2) if slope.dim() == 4 else slope
-    hidden = math.ceil(mean.shape[1] / _CHANNELS)
-    least = mean.sort(dim=1, descending=True).values[:, hidden, None]
-    return (mean <= least).to(slope.dtype).view(*mean.shape, *[1] * (slope.dim() - 2))
+    if slope.dim() == 4:
+        slope = slope.flatten(2).mean(2)[:, :, None, None]
+    hidden = math.ceil(slope.shape[1] / _CHANNELS)
+    ranked = slope.sort(dim=1, descending=True).values
+    keep = slope <= ranked[:, hidden, None]
+    return keep.to(slope.dtype)

@@ -17,7 +17,7 @@ class EncoderNet(nn.Module):
     (values (n, frames, dim), mask (n, frames)) -> (logits, F).
 
     Args:
-        upper: of `features.embeddings.load_upper_layers`.
+        upper: of `features.encoders.embeddings.load_upper_layers`.
         net: EmofslNet for what `over_time` makes of their output.
         pooling: "mean", or "mean-std" with the standard deviation (of the population) behind it,
             over the frames where the mask is True.
@@ -34,7 +34,16 @@ class EncoderNet(nn.Module):
         self, values: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits (n, classes) and the projection F (n, width), not normalised."""
-        return self.net(over_time(self.upper(values, mask), mask, self.pooling))
+        return self.net(self.pooled(values, mask))
+
+    def pooled(self, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """What the layers make of the frames, one vector a clip: float (n, dim or 2 dim)."""
+        return over_time(self.upper(values, mask), mask, self.pooling)
+
+    def groups(self, rate: float, layers_rate: float) -> list[dict]:
+        """What learns, for an optimiser: the layers at `layers_rate`, the rest at `rate`."""
+        layers = [one for one in self.upper.parameters() if one.requires_grad]
+        return [{"params": layers, "lr": layers_rate}, *self.net.groups(rate, layers_rate)]
 
 
 def over_time(frames: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
@@ -45,9 +54,12 @@ def over_time(frames: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.T
         mask: bool (n, frames), True where there is speech.
         pooling: "mean" or "mean-std".
     """
-    there, counts = mask[..., None], mask.sum(dim=1, keepdim=True)
+    there = mask.unsqueeze(-1)
+    counts = mask.sum(dim=1, keepdim=True)
     mean = (frames * there).sum(dim=1) / counts
     if pooling == "mean":
         return mean
-    variance = ((frames - mean[:, None]).square() * there).sum(dim=1) / counts
-    return torch.cat([mean, variance.clamp(min=_LEAST_VARIANCE).sqrt()], dim=1)
+    squares = (frames - mean.unsqueeze(1)).square()
+    variance = (squares * there).sum(dim=1) / counts
+    deviation = variance.clamp(min=_LEAST_VARIANCE).sqrt()
+    return torch.cat([mean, deviation], dim=1)
