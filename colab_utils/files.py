@@ -17,6 +17,8 @@ from typing import Any
 
 import pandas as pd
 
+AnyPath = str | os.PathLike
+
 
 class DiskFullError(OSError):
     """The disk has no room left; what was finished before is intact.
@@ -46,7 +48,7 @@ def _room_for(path: pathlib.Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+def replacing(path: AnyPath) -> Iterator[pathlib.Path]:
     """A temporary path that is flushed to disk and takes the place of `path` in the end.
 
     It lies beside `path` and carries its suffix (writers such as matplotlib look at it). On any
@@ -79,29 +81,29 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
             temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: str | os.PathLike, data: bytes) -> pathlib.Path:
+def write_bytes(path: AnyPath, data: bytes) -> pathlib.Path:
     """Write `data` to `path` atomically; returns the path. Raises DiskFullError."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
     return pathlib.Path(path)
 
 
-def write_text(path: str | os.PathLike, text: str) -> pathlib.Path:
+def write_text(path: AnyPath, text: str) -> pathlib.Path:
     """Write `text` as UTF-8 with LF line ends, atomically."""
     return write_bytes(path, text.encode("utf-8"))
 
 
-def write_json(path: str | os.PathLike, value: Any) -> pathlib.Path:
+def write_json(path: AnyPath, value: Any) -> pathlib.Path:
     """Write `value` as readable JSON, atomically. NaN is refused: it is not JSON."""
     return write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_csv(path: str | os.PathLike, table: pd.DataFrame) -> pathlib.Path:
+def write_csv(path: AnyPath, table: pd.DataFrame) -> pathlib.Path:
     """Write `table` as CSV (no index, LF, floats round-trip exactly), atomically."""
     return write_text(path, table.to_csv(index=False, lineterminator="\n"))
 
 
-def read_json(path: str | os.PathLike) -> Any:
+def read_json(path: AnyPath) -> Any:
     """Read a JSON file. Raises ValueError that names the file when it is torn."""
     try:
         return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
@@ -109,7 +111,7 @@ def read_json(path: str | os.PathLike) -> Any:
         raise ValueError(f"{path} is not valid JSON ({error}): delete it and run again") from error
 
 
-def append_jsonl(path: str | os.PathLike, records: list[dict]) -> None:
+def append_jsonl(path: AnyPath, records: list[dict]) -> None:
     """Append records to a file, each as a line of JSON.
 
     On DiskFullError the last line may be torn: `read_jsonl` drops it.
@@ -122,7 +124,7 @@ def append_jsonl(path: str | os.PathLike, records: list[dict]) -> None:
                 handle.write(json.dumps(record, allow_nan=False) + "\n")
 
 
-def read_jsonl(path: str | os.PathLike) -> list[dict]:
+def read_jsonl(path: AnyPath) -> list[dict]:
     """The records of a JSONL file; none where there is no file.
 
     A torn last line (a kill during the append) is dropped and said so. Raises ValueError for
@@ -144,7 +146,7 @@ def read_jsonl(path: str | os.PathLike) -> list[dict]:
     return records
 
 
-def file_sha256(path: str | os.PathLike) -> str:
+def file_sha256(path: AnyPath) -> str:
     """SHA-256 of a file's bytes, as 64 hex digits."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -352,49 +352,6 @@ def with_settings(config: Config, **values: Any) -> Config:
     return config
 
 
-def for_panel(config: Any, choices: Mapping[str, Any] | None = None) -> Any:
-    """One object with all that a panel shows: its own `choices` first, then settings of `config`.
-
-    Args:
-        config: an object of a dataclass made with `setting`, or None for choices alone.
-        choices: {name: field made by `setting`}, such as a drop-down of corpora.
-
-    Returns:
-        An object of a frozen dataclass made for the purpose; `from_panel` takes it apart again.
-    """
-    choices = choices or {}
-    fields = [(name, type(field.default), field) for name, field in choices.items()]
-    for field in fields_of(config) if config is not None else ():
-        if field.metadata.get("panel", True) and field.init and field.name not in choices:
-            now = getattr(config, field.name)
-            start = dataclasses.field(default=now, metadata=field.metadata)
-            fields.append((field.name, field.type, start))
-    name = type(config).__name__ if config is not None else "Choices"
-    return dataclasses.make_dataclass(name, fields, frozen=True)()
-
-
-def from_panel(panel: Any, config: Config, choices: Mapping[str, Any]) -> tuple[Config, dict]:
-    """The settings and the choices in an object of `for_panel`.
-
-    Args:
-        panel: the object, with values as the user left them.
-        config: the settings that `for_panel` was given; those that no panel shows are kept.
-        choices: as given to `for_panel`.
-
-    Returns:
-        The settings (None without `config`), and {name: value} of the choices.
-
-    Raises:
-        SettingError: for what cannot work.
-    """
-    check(panel)
-    values = {field.name: getattr(panel, field.name) for field in dataclasses.fields(panel)}
-    chosen = {name: values.pop(name) for name in choices}
-    if config is not None:
-        config = with_settings(config, **values)
-    return config, chosen
-
-
 def as_dict(config: Any) -> dict:
     """The settings as plain JSON values; the preset's name is not among them.
 

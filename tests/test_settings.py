@@ -1,6 +1,8 @@
-"""Settings: types, ranges, presets, scopes, and the one grammar of all parameter cells."""
+"""Settings: types, ranges, presets, scopes, what `help` says, and the grammar of all cells."""
 
 import dataclasses
+import importlib
+import pydoc
 
 import pytest
 from hypothesis import given
@@ -14,10 +16,6 @@ from colab_utils.settings import (
     as_code,
     as_dict,
     as_list,
-    check,
-    fields_of,
-    for_panel,
-    from_panel,
     setting,
     with_settings,
 )
@@ -189,14 +187,48 @@ def test_settings_as_json_and_as_code():
     assert eval(as_code(config)) == config and eval(as_code(Config(shots=2))) == Config(shots=2)
 
 
-def test_a_panel_shows_choices_and_settings_and_gives_them_back():
-    choices = {"target": setting("emodb", "tested", options=("emodb", "emovo"))}
-    start = for_panel(Config.from_preset("paper", shots=2), choices)
-    names = [field.name for field in dataclasses.fields(start)]
-    assert names[:2] == ["target", "method"] and not {"preset", "panelless"} & set(names)
-    moved = dataclasses.replace(start, target="emovo", shots=9)
-    config, chosen = from_panel(moved, Config.from_preset("paper", panelless=4), choices)
-    assert chosen == {"target": "emovo"} and config.panelless == 4
-    assert (config.preset, config.shots, config.rate) == ("paper", 9, 0.5)
-    check(config)
-    assert {field.name for field in fields_of(Config)} == {*names, "panelless"} - {"target"}
+# --- what `help` says -----------------------------------------------------------------------------
+
+METHODS = {
+    "baselines.settings": ["BaselineConfig"],
+    "maml.settings": ["MamlConfig", "EpisodeConfig"],
+    "emofsl.settings": ["EmofslConfig"],
+    "da_mldg.settings": ["DomainConfig"],
+    "da_mldg.speaker_pretraining": ["SpeakerConfig"],
+    "alexnet.settings": ["AlexnetConfig"],
+}
+CONFIGS = [(module, name) for module, names in METHODS.items() for name in names]
+
+
+def told_by_help(config):
+    """What `help(config)` prints, without frame and line ends."""
+    page = pydoc.render_doc(config, renderer=pydoc.plaintext)
+    return " ".join(page.replace(" |  ", "").split())
+
+
+@pytest.mark.parametrize(("module", "name"), CONFIGS)
+def test_help_prints_every_setting_with_text_default_and_range(module, name):
+    config = getattr(importlib.import_module(f"colab_utils.methods.{module}"), name)
+    page = told_by_help(config)
+    for field in dataclasses.fields(config):
+        if field.metadata.get("hidden"):
+            continue
+        text = f"{field.name}: {field.metadata['help']}. Default {field.default!r}"
+        low, high, options = (field.metadata[key] for key in ("low", "high", "options"))
+        if options:
+            text += f"; choices {', '.join(map(repr, options))}"
+        if low is not None:
+            text += f"; from {low} to {high}"
+        assert f"{text}." in page
+
+
+def test_help_of_a_subclass_has_its_own_words_and_the_settings_of_the_class_above():
+    @dataclasses.dataclass(frozen=True)
+    class More(Config):
+        """One setting more."""
+
+        extra: float = setting(1.5, "what is new", low=1.0)
+
+    page = told_by_help(More)
+    assert "One setting more." in page and "which. Default 'plain'; choices 'plain'" in page
+    assert "what is new. Default 1.5; from 1.0." in page

@@ -93,7 +93,7 @@ def error_clips(
     groups = chosen.groupby("utt_id")
     clips = groups[["corpus", "speaker"]].first()
     clips["times"] = groups.size()
-    clips["of"] = tested["utt_id"].value_counts()
+    clips["of"] = tested["utt_id"].value_counts().reindex(clips.index)
     clips[["confidence", "p_true"]] = groups[["confidence", "p_true"]].mean()
     lacking = clips.index.difference(manifest["utt_id"])
     if len(lacking):

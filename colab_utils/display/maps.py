@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from colab_utils.display import captions, style
-from colab_utils.display.curves import COLOURS
+from colab_utils.display.curves import COLOURS, MARKERS
 
 # t-SNE takes about 5 s for so many on one core, and more would cover each other.
 MOST_POINTS = 1500
@@ -20,8 +20,16 @@ MOST_POINTS = 1500
 PERPLEXITY = 30
 # Kept by PCA before: the neighbours stay, the search for them is faster.
 _DIMENSIONS = 50
-_MARKERS = "osD^vPXphd<>"  # one for each value that can be told apart; a colour serves two
+_KINDS = 2 * len(COLOURS)  # filled, then hollow
 _WIDTHS = (style.ONE_COLUMN, style.TWO_COLUMNS, style.TWO_COLUMNS)
+
+
+class Look(NamedTuple):
+    """How a value is drawn; hollow ones share colour and marker with a filled one."""
+
+    colour: str
+    marker: str
+    hollow: bool
 
 
 def embedding_map(
@@ -129,8 +137,8 @@ def embedding_maps_figure(
     return figure
 
 
-def _looks(tables: Sequence[pd.DataFrame], column: str) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each value of `column`, in alphabetical order. Raises ValueError."""
+def _looks(tables: Sequence[pd.DataFrame], column: str) -> dict[str, Look]:
+    """How each value of `column` is drawn, in alphabetical order. Raises ValueError."""
     values = set()
     for table in tables:
         if lacking := [name for name in (column, "x", "y") if name not in table]:
@@ -139,20 +147,19 @@ def _looks(tables: Sequence[pd.DataFrame], column: str) -> dict[str, tuple[str, 
                 f" {', '.join(map(str, table.columns))}"
             )
         values |= set(table[column].astype(str))
-    if len(values) > len(_MARKERS):
+    if len(values) > _KINDS:
         raise ValueError(
-            f"{len(values)} values of {column}: at most {len(_MARKERS)} can be told apart; leave"
-            " some rows out"
+            f"{len(values)} values of {column}: at most {_KINDS} can be told apart; leave some"
+            " rows out"
         )
     found = {}
     for number, value in enumerate(sorted(values)):
-        found[value] = COLOURS[number % len(COLOURS)], _MARKERS[number]
+        kind = number % len(COLOURS)
+        found[value] = Look(COLOURS[kind], MARKERS[kind], hollow=number >= len(COLOURS))
     return found
 
 
-def _draw(
-    axes: Axes, table: pd.DataFrame, column: str, looks: Mapping[str, tuple[str, str]]
-) -> None:
+def _draw(axes: Axes, table: pd.DataFrame, column: str, looks: Mapping[str, Look]) -> None:
     """The points, all values mixed: drawn one value after the other, the last would cover all."""
     mixed = table.sample(frac=1, random_state=0)
     kind = mixed[column].astype(str)
@@ -161,14 +168,20 @@ def _draw(
         y=mixed["y"],
         hue=kind,
         style=kind,
-        palette={value: colour for value, (colour, _) in looks.items()},
-        markers={value: marker for value, (_, marker) in looks.items()},
-        s=float(np.clip(46 / np.sqrt(len(table)), 2.0, 4.2)) ** 2,
+        palette={value: look.colour for value, look in looks.items()},
+        markers={value: look.marker for value, look in looks.items()},
+        s=1.4 * np.clip(46 / np.sqrt(len(table)), 2.0, 4.2) ** 2,
         alpha=0.85,
-        linewidth=0.3,
         legend=False,
         ax=axes,
     )
+    points = axes.collections[-1]
+    faces = points.get_facecolors()
+    edges = np.full_like(faces, 1)
+    hollow = kind.map(lambda value: looks[value].hollow).to_numpy()
+    edges[hollow] = faces[hollow]
+    faces[hollow] = 1
+    points.set(facecolors=faces, edgecolors=edges, linewidths=np.where(hollow, 0.7, 0.3))
     axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
     axes.set_aspect("equal", adjustable="datalim")
     axes.spines[:].set_color("#c0c0c0")
@@ -176,15 +189,16 @@ def _draw(
 
 def _key(
     place: Axes | style.SuiteFigure,
-    looks: Mapping[str, tuple[str, str]],
+    looks: Mapping[str, Look],
     width: float,
     **where: Any,
 ) -> None:
     """What the colours mean, in as many columns as fit `width` inches."""
     handles = []
-    for value, (colour, marker) in looks.items():
-        look = {"color": colour, "marker": marker, "ls": "none", "ms": 4.2, "mec": "white"}
-        handles.append(Line2D([], [], label=value, mew=0.3, **look))
+    for value, (colour, marker, hollow) in looks.items():
+        handle = Line2D([], [], label=value, color=colour, marker=marker, ls="none", ms=4.2)
+        handle.set(mfc="white" if hollow else colour, mec=colour if hollow else "white", mew=0.5)
+        handles.append(handle)
     columns = int(width / (0.32 + max(map(len, looks)) * captions.CHARACTER * 6.5 / 72))
     columns = max(1, min(len(looks), columns))
     place.legend(handles=handles, ncols=columns, handletextpad=0.1, columnspacing=0.8, **where)

@@ -82,9 +82,10 @@ def per_speaker_figure(
             errorbar=("pi", 100),
             color=style.INK,
             linestyle="none",
-            markersize=3 if many else 4,
+            markersize=2.5 if many else 3.3,
             err_kws={"linewidth": 0.8},
             clip_on=False,
+            legend=False,
             ax=axes,
         )
         axes.set(xlim=(0, 100), ylim=(-0.7, number - 0.3), ylabel="Test speaker", title=title)

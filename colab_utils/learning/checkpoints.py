@@ -60,7 +60,7 @@ def set_rng_states(states: dict[str, Any]) -> None:
         )
 
 
-def save(folder: str | os.PathLike, content: dict[str, Any]) -> pathlib.Path:
+def save(folder: files.AnyPath, content: dict[str, Any]) -> pathlib.Path:
     """Write checkpoint.pt; the one before becomes checkpoint.previous.pt.
 
     Args:
@@ -97,7 +97,7 @@ def check_loadable(path: pathlib.Path) -> None:
         ) from error
 
 
-def load(folder: str | os.PathLike) -> dict[str, Any] | None:
+def load(folder: files.AnyPath) -> dict[str, Any] | None:
     """The newest whole checkpoint, tensors on the CPU; None where there is none.
 
     A torn one is said and the one before is taken.
@@ -114,7 +114,7 @@ def load(folder: str | os.PathLike) -> dict[str, Any] | None:
     return None
 
 
-def discard(folder: str | os.PathLike) -> None:
+def discard(folder: files.AnyPath) -> None:
     """Remove the checkpoints of a training whose results are safe elsewhere."""
     for name in (NAME, PREVIOUS):
         (pathlib.Path(folder) / name).unlink(missing_ok=True)

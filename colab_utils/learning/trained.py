@@ -5,7 +5,6 @@ Other settings never overwrite.
 
 from __future__ import annotations
 
-import os
 import pathlib
 import re
 from collections.abc import Mapping
@@ -24,7 +23,7 @@ WEIGHTS, SUMMARY = "model.safetensors", "DONE"
 
 
 def train_or_load(
-    root: str | os.PathLike,
+    root: files.AnyPath,
     method: str,
     name: str,
     config: Any,

@@ -13,7 +13,6 @@ import copy
 import dataclasses
 import json
 import math
-import os
 import pathlib
 import signal
 import threading
@@ -96,7 +95,7 @@ class History:
 def train(
     learner: Learner,
     steps: int,
-    folder: str | os.PathLike,
+    folder: files.AnyPath,
     *,
     every: int = 100,
     patience: int | None = None,

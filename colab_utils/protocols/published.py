@@ -115,7 +115,8 @@ class Protocol:
             >>> print(load_protocol("emofsl").describe())
         """
         content = _without_empty(dataclasses.asdict(self))
-        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=10_000)
+        how = {"sort_keys": False, "default_flow_style": None, "allow_unicode": True}
+        return yaml.safe_dump(content, width=10_000, **how)
 
     def similar_task(
         self, name: str, train: Sequence[str], test: Sequence[str], **rules: Any

@@ -1,4 +1,4 @@
-"""The manifest table, the choice of emotions, and the corpus cards."""
+"""The manifest table: read, written, refused with file, row, column and value."""
 
 import time
 
@@ -6,16 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from colab_utils.corpora import cards
-from colab_utils.corpora.cards import (
-    corpus_names,
-    data_folder,
-    frozen_folds,
-    load_card,
-    shipped_manifest,
-)
 from colab_utils.corpora.check import check_manifest
-from colab_utils.corpora.emotions import CANONICAL, chosen_emotions, select_emotions
+from colab_utils.corpora.emotions import CANONICAL
 from colab_utils.corpora.manifest import (
     COLUMNS,
     LOCAL_COLUMNS,
@@ -184,7 +176,8 @@ def test_speaker_keys_keep_corpora_apart():
 def test_a_hundred_thousand_rows_in_three_seconds(tmp_path):
     number = 100_000
     lines = [
-        f"big/S{i % 500}/Äußerung_{i:06},big,S{i % 500}/Äußerung_{i:06},{i % 500:03},,de,,,,,X,{CANONICAL[i % 12]},,0.25,{i / 7},"
+        f"big/S{i % 500}/Äußerung_{i:06},big,S{i % 500}/Äußerung_{i:06},{i % 500:03},,de,,,,,X,"
+        f"{CANONICAL[i % 12]},,0.25,{i / 7},"
         for i in range(number)
     ]
     (tmp_path / "big.csv").write_text("\n".join([",".join(COLUMNS), *lines]), encoding="utf-8")
@@ -196,158 +189,3 @@ def test_a_hundred_thousand_rows_in_three_seconds(tmp_path):
     assert len(back) == number and "error" not in set(findings["severity"]) and seconds < 3.0, (
         seconds
     )
-
-
-def test_select_emotions_merges_and_accounts_for_every_utterance():
-    df = table(30)
-    kept, left = select_emotions(
-        df, ["anger", "happiness", "neutral"], {"excited": "happiness", "calm": None}
-    )
-    expected = [{"excited": "happiness"}.get(emotion, emotion) for emotion in df["emotion"]]
-    assert kept["emotion"].tolist() == [
-        emotion for emotion in expected if emotion in ("anger", "happiness", "neutral")
-    ]
-    assert sorted([*kept["utt_id"], *left["utt_id"]]) == sorted(df["utt_id"])
-    assert set(kept.loc[kept["emotion"] == "happiness", "emotion_raw"]) == {"EXCITED", "HAPPINESS"}
-    assert left.groupby("emotion")["reason"].unique().map(list).to_dict() == {
-        "calm": ["left out by merge"],
-        "": ["has no emotion label"],
-    }
-    assert df["emotion"].tolist() == table(30)["emotion"].tolist()
-
-
-def test_select_emotions_is_one_step_and_says_why_something_is_out():
-    df = table(12)
-    kept, _ = select_emotions(df, ["anger", "excited"], {"anger": "excited", "excited": "anger"})
-    assert (kept["emotion"] == "anger").tolist() == (kept["emotion_raw"] == "EXCITED").tolist()
-    _, left = select_emotions(df, ["anger"], {"excited": "happiness"})
-    assert set(left.loc[left["emotion"] == "excited", "reason"]) == {
-        "merged into an emotion that is not chosen"
-    }
-    assert set(left.loc[left["emotion"] == "happiness", "reason"]) == {
-        "not among the chosen emotions"
-    }
-    coarse, _ = select_emotions(
-        df, ["positive", "anger"], {"excited": "positive", "happiness": "positive"}
-    )
-    assert coarse["emotion"].value_counts().to_dict() == {"positive": 4, "anger": 2}
-
-
-@pytest.mark.parametrize(
-    ("emotions", "merge", "message"),
-    [
-        (["angry"], {}, "unknown emotion 'angry'; present: .*anger \\(2\\)"),
-        (["anger"], {"exited": "happiness"}, "unknown emotion 'exited'"),
-        (["anger"], {"excited": "hapiness"}, "unknown emotion 'hapiness'"),
-        (["anger", "anger"], {}, "stands twice"),
-        ([], {}, "no emotion chosen"),
-        (["anger", "surprise"], {}, "no utterance of surprise"),
-        (["excited"], {"excited": "happiness"}, "no utterance of excited"),
-    ],
-)
-def test_emotions_that_cannot_be_meant(emotions, merge, message):
-    with pytest.raises(ManifestError, match=message):
-        select_emotions(table(12), emotions, merge)
-
-
-def test_absent_emotions_on_purpose():
-    kept, _ = select_emotions(table(12), ["anger", "surprise"], allow_absent=True)
-    assert set(kept["emotion"]) == {"anger"}
-
-
-def test_all_emotions_are_those_that_occur_after_merging():
-    # anger excited calm happiness neutral and no label
-    data = table(12)
-    assert chosen_emotions(data, "all") == ["anger", "calm", "excited", "happiness", "neutral"]
-    merge = {"excited": "happiness", "calm": None}
-    assert chosen_emotions(data, "all", merge) == ["anger", "happiness", "neutral"]
-    kept, left_out = select_emotions(data, chosen_emotions(data, "all", merge), merge)
-    assert (
-        kept["emotion"].value_counts().to_dict() == {"happiness": 4, "anger": 2, "neutral": 2}
-        and len(left_out) == 4
-    )
-    assert (
-        chosen_emotions(data, ("neutral", "anger"), merge)
-        == ["neutral", "anger"]
-        == chosen_emotions(data, "neutral, anger")
-    )
-    assert (
-        chosen_emotions(data, "", merge)
-        == chosen_emotions(data, [], merge)
-        == chosen_emotions(data, "all", merge)
-    )
-    assert chosen_emotions(data, "anger") == ["anger"] and chosen_emotions(data[:0], "all") == []
-
-
-def test_cards_say_what_they_must():
-    assert corpus_names() == sorted(path.stem for path in data_folder().glob("*.yaml"))
-    for name in corpus_names():
-        card = load_card(name)
-        assert (
-            card.title
-            and card.citation
-            and card.license
-            and card.url.startswith("http")
-            and card.language
-            and card.naming
-        )
-        # "" is for raters who did not agree
-        assert set(card.label_map.values()) <= {*CANONICAL, ""}
-        rows = shipped_manifest(name)
-        assert rows is None or len(rows) == card.counts["utterances"]
-        assert not card.folds.get("file") or (data_folder() / card.folds["file"]).is_file()
-    synthetic = load_card("synthetic")
-    assert (
-        "synthetic" in synthetic.title.lower()
-        and "never" in synthetic.note
-        and not synthetic.counts
-    )
-    assert (
-        load_card("ravdess").label_map["02"] == "calm"
-        and load_card("emodb").label_map["L"] == "boredom"
-    )
-    with pytest.raises(ManifestError, match="unknown corpus 'iemocapp'; known: .*emodb, .*savee"):
-        load_card("iemocapp")
-    with pytest.raises(ManifestError, match="no frozen folds"):
-        frozen_folds("emofilm")
-
-
-GOOD_CARD = """{title: t, citation: c, license: l, access: open, url: http://x, language: de, label_map: {"01": anger}}"""
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("access: open", "access: maybe", "access"),
-        ('"01"', "01", "quotes"),
-        ("anger", "rage", "rage"),
-        ("title: t,", "", "title"),
-        ("title", "titel", "titel"),
-        ("url", "counts: {utterances: 3}, url", "confidence"),
-        ("url", "counts: {files: 3, confidence: V}, url", "files"),
-        ("{title", "{title: [", "toy.yaml"),
-    ],
-)
-def test_a_card_with_a_fault_is_refused(tmp_path, monkeypatch, old, new, message):
-    monkeypatch.setattr(cards, "data_folder", lambda: tmp_path)
-    (tmp_path / "toy.yaml").write_text(GOOD_CARD)
-    assert cards.load_card("toy").label_map == {"01": "anger"}
-    (tmp_path / "toy.yaml").write_text(GOOD_CARD.replace(old, new, 1))
-    with pytest.raises(ManifestError, match=message):
-        cards.load_card("toy")
-
-
-def test_faulty_fold_files_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(cards, "data_folder", lambda: tmp_path)
-    (tmp_path / "toy.yaml").write_text(GOOD_CARD.replace("url", "folds: {unit: session}, url"))
-    (tmp_path / "folds").mkdir()
-    for content, message in (
-        ("speaker,fold\n1,0\n", "session, fold expected"),
-        ("session,fold\n1,0\n1,1\n", "once"),
-        ("session,fold\n1,a\n", "whole"),
-    ):
-        (tmp_path / "folds" / "toy.csv").write_text(content)
-        with pytest.raises(ManifestError, match=message):
-            cards.frozen_folds("toy")
-    (tmp_path / "folds" / "toy.csv").write_text("session,fold\n01,0\n02,1\n")
-    assert cards.frozen_folds("toy").to_dict("list") == {"session": ["01", "02"], "fold": [0, 1]}

@@ -1,76 +1,24 @@
-"""Scanning folders: real corpora to the last file, and every kind of bad file named with its reason
-while the rest goes on.
-"""
+"""Scanning folders: whole corpora, any layout, annotation files."""
 
 import os
-import shutil
 import sys
-import threading
-import time
 import types
-import unicodedata
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from scanned import GOOD, reasons
 
-from colab_utils.corpora import cards, parsers
-from colab_utils.corpora.audio import read_audio, samples_sha256
+from colab_utils.corpora import cards, frozen_folds, parsers
 from colab_utils.corpora.cards import shipped_manifest
 from colab_utils.corpora.check import check_manifest
-from colab_utils.corpora.decode import audio, find_audio, without_extension
 from colab_utils.corpora.manifest import (
-    COLUMNS,
-    LOCAL_COLUMNS,
     ManifestError,
     empty_row,
     manifest_hash,
-    validate,
-    write_manifest,
 )
 from colab_utils.corpora.scan import load_corpus, scan
-
-GOOD = ("03a01Fa", "03a01Nc", "08a01Wa")
-
-
-def noise(seed=0, seconds=0.3, rate=16000, channels=1):
-    return (
-        0.1 * np.random.default_rng(seed).standard_normal((int(seconds * rate), channels))
-    ).astype(np.float32)
-
-
-@pytest.fixture
-def emodb(tmp_path):
-    """A folder with three EmoDB utterances that differ."""
-    folder = tmp_path / "emodb" / "wav"
-    folder.mkdir(parents=True)
-    for seed, stem in enumerate(GOOD):
-        soundfile.write(folder / f"{stem}.wav", noise(seed), 16000)
-    return folder.parent
-
-
-@pytest.fixture
-def decoded(monkeypatch):
-    """The names of the files decoded, in any order."""
-    names, original, lock = [], audio.read_audio, threading.Lock()
-
-    def counting(file):
-        with lock:
-            names.append(os.path.basename(file))
-        return original(file)
-
-    monkeypatch.setattr(audio, "read_audio", counting)
-    return names
-
-
-def reasons(result, without=("missing",)):
-    """file -> reason, leaving out the hundreds of utterances that a small folder lacks."""
-    return {
-        row.file: row.reason
-        for row in result.problems.itertuples()
-        if not row.reason.startswith(without)
-    }
 
 
 @pytest.mark.parametrize(
@@ -107,181 +55,6 @@ def test_real_corpora_are_whole(corpus, number, real_corpora):
         assert warned.empty
 
 
-def test_each_bad_file_is_named_and_the_rest_goes_on(emodb, tone):
-    wav = emodb / "wav"
-    (wav / "03a01Wa.wav").write_bytes(b"")
-    whole = tone(wav / "03a02Fc.wav").read_bytes()
-    (wav / "03a02Fc.wav").write_bytes(whole[: len(whole) // 2])
-    soundfile.write(wav / "03a02Nc.flac", noise(4, 2.0), 16000)
-    whole = (wav / "03a02Nc.flac").read_bytes()
-    (wav / "03a02Nc.flac").write_bytes(whole[: len(whole) // 2])
-    soundfile.write(wav / "03a02Ta.wav", np.full(8000, np.nan), 16000, subtype="FLOAT")
-    (wav / "03a02Wb.wav").write_text("these are words\n" * 50)
-    soundfile.write(wav / "03a02Wc.wav", np.zeros(0), 16000)
-    (wav / "03a04Ad.wav").write_text(
-        "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
-    )
-    tone(wav / "my_voice.wav")
-    tone(wav / "03a04Zz.wav")
-    # a legal name that the corpus does not have
-    tone(wav / "03a01Fb.wav")
-    (wav / "._03a01Fa.wav").write_bytes(b"\0\5\x16\7")
-    (wav / "notes.txt").write_text("x")
-    result = scan("emodb", emodb)
-    assert result.manifest["path"].tolist() == list(GOOD) and result.ignored == {".txt": 1}
-    expected = {
-        "03a01Wa.wav": "empty file",
-        "03a02Fc.wav": "truncated",
-        "03a02Nc.flac": "not readable as audio",
-        "03a02Ta.wav": "NaN",
-        "03a02Wb.wav": "not readable as audio",
-        "03a02Wc.wav": "0 samples",
-        "03a04Ad.wav": "Git LFS pointer",
-        "my_voice.wav": "foreign",
-        "03a04Zz.wav": "foreign",
-        "03a01Fb.wav": "foreign: a legal name",
-        "._03a01Fa.wav": "hidden",
-    }
-    found = reasons(result)
-    assert set(found) == {f"wav/{name}" for name in expected}
-    assert all(reason in found[f"wav/{name}"] for name, reason in expected.items())
-    unusable = {
-        row.utt_id
-        for row in result.problems.itertuples()
-        if row.utt_id and "a legal name" not in row.reason
-    }
-    assert unusable == set(shipped_manifest("emodb")["utt_id"]) - set(result.manifest["utt_id"])
-    assert "missing" not in " ".join(reason for file, reason in found.items())
-
-
-def test_missing_utterances_are_listed(emodb):
-    result = scan("emodb", emodb)
-    assert (
-        set(result.problems["reason"]) == {"missing: no audio file of this name"}
-        and len(result.problems) == 535 - 3
-    )
-    assert {"file": "03a01Wa", "utt_id": "emodb/03a01Wa"}.items() <= result.problems.iloc[
-        0
-    ].to_dict().items()
-    text = str(result)
-    assert "3 utterances, 2 known speakers" in text and "532 problems" in text
-
-
-@pytest.mark.parametrize(
-    ("rate", "channels", "subtype"),
-    [(8000, 1, "PCM_16"), (44100, 2, "PCM_16"), (16000, 1, "FLOAT"), (48000, 1, "PCM_24")],
-)
-def test_odd_but_good_audio_is_used(emodb, rate, channels, subtype):
-    wave = noise(9, 0.5, rate, channels) * (30 if subtype == "FLOAT" else 1)
-    soundfile.write(emodb / "wav" / "16b10Wb.wav", wave, rate, subtype=subtype)
-    row = scan("emodb", emodb).manifest.set_index("path").loc["16b10Wb"]
-    assert (row["sample_rate"], row["channels"], row["duration"]) == (rate, channels, 0.5)
-    assert row["audio_sha256"] == samples_sha256(*read_audio(emodb / "wav" / "16b10Wb.wav"))
-
-
-def test_a_ten_minute_file_takes_no_minute(emodb):
-    soundfile.write(emodb / "wav" / "16b10Wb.wav", np.zeros(10 * 60 * 16000, np.int16), 16000)
-    start = time.perf_counter()
-    manifest = scan("emodb", emodb).manifest
-    assert manifest["duration"].max() == 600 and time.perf_counter() - start < 10
-
-
-def test_duplicates_say_which_file_is_used_and_a_good_copy_stands_in_for_a_bad_one(emodb):
-    copy = emodb / "zz_copy"
-    copy.mkdir()
-    shutil.copy(emodb / "wav" / "03a01Fa.wav", copy / "03a01Fa.wav")
-    soundfile.write(copy / "03a01Nc.flac", noise(99), 16000)
-    soundfile.write(copy / "08a01Wa.wav", noise(2), 16000)
-    (emodb / "wav" / "08a01Wa.wav").write_bytes(b"")
-    result = scan("emodb", emodb)
-    found = reasons(result)
-    assert (
-        found["zz_copy/03a01Fa.wav"]
-        == "duplicate: the same samples under the same name as wav/03a01Fa.wav, which is used"
-    )
-    assert found["zz_copy/03a01Nc.flac"].startswith("duplicate: other samples")
-    assert found["wav/08a01Wa.wav"].startswith("empty") and len(found) == 3
-    assert result.manifest.set_index("path")["file"].str.contains("zz_copy").to_dict() == dict(
-        zip(GOOD, (False, False, True), strict=True)
-    )
-
-
-def test_a_second_scan_decodes_nothing_and_a_changed_file_again(emodb, tmp_path, decoded):
-    (emodb / "wav" / "03a01Wa.wav").write_bytes(b"not audio" * 20)
-    cache = tmp_path / "cache.csv"
-    first = scan("emodb", emodb, cache)
-    assert (
-        sorted(decoded) == ["03a01Fa.wav", "03a01Nc.wav", "03a01Wa.wav", "08a01Wa.wav"]
-        and first.decoded == 4
-    )
-    decoded.clear()
-    second = scan("emodb", emodb, cache)
-    assert decoded == [] and second.decoded == 0
-    pd.testing.assert_frame_equal(first.manifest, second.manifest)
-    pd.testing.assert_frame_equal(first.problems, second.problems)
-    soundfile.write(emodb / "wav" / "03a01Nc.wav", noise(77), 16000)
-    third = scan("emodb", emodb, cache).manifest
-    assert decoded == ["03a01Nc.wav"]
-    changed = third["audio_sha256"] != first.manifest["audio_sha256"]
-    assert third.loc[changed, "path"].tolist() == ["03a01Nc"]
-
-
-def test_a_torn_cache_costs_time_only(emodb, tmp_path, decoded, capsys):
-    cache = tmp_path / "cache.csv"
-    whole = scan("emodb", emodb, cache).manifest
-    for content in (
-        b"\xff\xfe junk",
-        b"path,size\na,1\n",
-        cache.read_bytes().replace(b"16000", b"fast"),
-        b"",
-    ):
-        cache.write_bytes(content)
-        decoded.clear()
-        pd.testing.assert_frame_equal(scan("emodb", emodb, cache).manifest, whole)
-        assert len(decoded) == 3 and "not a scan cache" in capsys.readouterr().out
-    (tmp_path / "blocked").write_text("a file where a folder is needed")
-    assert (
-        len(scan("emodb", emodb, tmp_path / "blocked" / "cache.csv").manifest) == 3
-    )
-    assert "could not be written" in capsys.readouterr().out
-
-
-def test_an_interrupted_scan_keeps_what_it_decoded(emodb, tmp_path, monkeypatch, decoded):
-    counting = audio.read_audio
-
-    def interrupted(file):
-        if "08a01Wa" in str(file):
-            raise KeyboardInterrupt
-        return counting(file)
-
-    monkeypatch.setattr(audio, "read_audio", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        scan("emodb", emodb, tmp_path / "cache.csv")
-    monkeypatch.setattr(audio, "read_audio", counting)
-    decoded.clear()
-    assert len(
-        scan("emodb", emodb, tmp_path / "cache.csv").manifest
-    ) == 3 and decoded == ["08a01Wa.wav"]
-
-
-def test_what_the_disk_refused_is_tried_again(emodb, tmp_path, monkeypatch):
-    original = audio.read_audio
-
-    def lost(file):
-        if "08a01Wa" in str(file):
-            raise audio.AudioError(file, "cannot be read from the disk") from OSError(
-                5, "Input/output error"
-            )
-        return original(file)
-
-    monkeypatch.setattr(audio, "read_audio", lost)
-    first = scan("emodb", emodb, tmp_path / "cache.csv")
-    monkeypatch.setattr(audio, "read_audio", original)
-    second = scan("emodb", emodb, tmp_path / "cache.csv")
-    assert (len(first.manifest), len(second.manifest), second.decoded) == (2, 3, 1)
-    assert "from the disk" in reasons(first)["wav/08a01Wa.wav"]
-
-
 def test_the_order_of_rows_does_not_follow_the_folders(emodb):
     before = scan("emodb", emodb).manifest
     for folder, stem in zip(("z", "y", "x"), GOOD, strict=True):
@@ -293,17 +66,6 @@ def test_the_order_of_rows_does_not_follow_the_folders(emodb):
     )
 
 
-def test_a_folder_in_which_every_file_is_bad_still_gives_its_reasons(emodb):
-    for file in (emodb / "wav").iterdir():
-        file.write_bytes(b"")
-    result = scan("emodb", emodb)
-    assert len(result.manifest) == 0 and list(result.manifest.columns) == [*COLUMNS, *LOCAL_COLUMNS]
-    assert set(reasons(result).values()) == {
-        "empty file (0 bytes)"
-    } and "nothing: 0 utterances" in str(result)
-    assert "error" in set(check_manifest(result.manifest, result.card)["severity"])
-
-
 def test_savee_is_found_in_the_owners_layout_even_from_a_speakers_folder(tmp_path, tone):
     for speaker, stem in (("DC", "a01"), ("KL", "su15")):
         tone(tmp_path / "AudioData" / speaker / f"{stem}.wav")
@@ -312,9 +74,9 @@ def test_savee_is_found_in_the_owners_layout_even_from_a_speakers_folder(tmp_pat
     assert result.manifest["utt_id"].tolist() == ["savee/DC_a01", "savee/KL_su15"] and list(
         reasons(result)
     ) == ["AudioData/XX/a01.wav"]
-    assert scan("savee", tmp_path / "AudioData" / "DC").manifest[
-        "utt_id"
-    ].tolist() == ["savee/DC_a01"]
+    assert scan("savee", tmp_path / "AudioData" / "DC").manifest["utt_id"].tolist() == [
+        "savee/DC_a01"
+    ]
 
 
 def test_folders_that_cannot_be_meant(emodb, tmp_path):
@@ -329,85 +91,6 @@ def test_folders_that_cannot_be_meant(emodb, tmp_path):
     ):
         with pytest.raises(ManifestError, match=message):
             scan(corpus, root)
-
-
-def test_names_in_both_unicode_forms_meet(tmp_path, tone):
-    name = "Wütend/Äpfel_ら"
-    manifest = validate(
-        pd.DataFrame(
-            [empty_row("own", unicodedata.normalize("NFC", name)), empty_row("own", "plain")]
-        )
-    )
-    tone(tmp_path / "a" / (unicodedata.normalize("NFD", name) + ".WAV"))
-    tone(tmp_path / "a" / "deep" / "plain.flac.wav")
-    result = scan(manifest, tmp_path / "a")
-    assert (
-        result.manifest["path"].tolist() == [unicodedata.normalize("NFC", name), "plain"]
-        and result.problems.empty
-    )
-    assert all(os.path.isfile(file) for file in result.manifest["file"])
-    tone(tmp_path / "a" / (unicodedata.normalize("NFC", name) + ".wav"))
-    assert (
-        "duplicate: the same samples"
-        in scan(manifest, tmp_path / "a").problems["reason"].iloc[0]
-    )
-
-
-def test_a_manifest_is_found_by_path_then_by_unique_name(tmp_path, tone):
-    rows = [empty_row("own", path) for path in ("x/one", "y/one", "y/two", "z/three", "z/four")]
-    manifest = validate(pd.DataFrame(rows))
-    for seconds, file in enumerate(
-        ("x/one.wav", "elsewhere/one.wav", "moved/two.wav", "z/three.wav", "extra.wav"), 1
-    ):
-        tone(tmp_path / "root" / file, seconds=seconds / 10)
-    result = scan(write_manifest(manifest, tmp_path / "m.csv"), tmp_path / "root")
-    assert result.manifest[["path", "duration"]].to_dict("list") == {
-        "path": ["x/one", "y/two", "z/three"],
-        "duration": [0.1, 0.3, 0.4],
-    }
-    assert list(result.manifest.columns) == [*COLUMNS, *LOCAL_COLUMNS]
-    expected = {
-        "elsewhere/one.wav": "foreign",
-        "extra.wav": "foreign",
-        "y/one": "missing",
-        "z/four": "missing",
-    }
-    assert {
-        file: reason.split(":")[0] for file, reason in reasons(result, without=("nothing",)).items()
-    } == expected
-    again = scan(result.manifest, tmp_path / "root")
-    pd.testing.assert_frame_equal(again.manifest, result.manifest)
-    with pytest.raises(
-        ManifestError, match="none of the manifest's 1 utterances.*audio files found: 5"
-    ):
-        scan(
-            validate(pd.DataFrame([empty_row("own", "nowhere")])), tmp_path / "root"
-        )
-
-
-def test_hidden_folders_links_and_loops(tmp_path, tone):
-    root = tmp_path / "root"
-    for file in (
-        "a/one.wav",
-        ".ipynb_checkpoints/two.wav",
-        "__MACOSX/a/one.wav",
-        "a/back\\slash.wav",
-        "a/three.OGGx",
-    ):
-        tone(root / file)
-    tone(tmp_path / "other" / "linked.Wav")
-    (root / "link").symlink_to(tmp_path / "other")
-    (tmp_path / "other" / "loop").symlink_to(tmp_path / "other")
-    found = find_audio(root)
-    assert found.files == ["a/one.wav", "link/linked.Wav"] and found.ignored == {".oggx": 1}
-    assert set(found.refused) == {
-        ".ipynb_checkpoints/two.wav",
-        "__MACOSX/a/one.wav",
-        "a/back\\slash.wav",
-    }
-    assert [
-        without_extension(name) for name in ("a.wav", "a.b.WAV", "a.wav.wav", "x/.wav", "é.flac")
-    ] == ["a", "a.b", "a", "x/.wav", "é"]
 
 
 def test_a_corpus_with_annotation_files_needs_only_a_module_and_a_card(tmp_path, monkeypatch, tone):
@@ -503,3 +186,60 @@ def test_load_corpus_prints_what_matters_and_remembers(emodb, tmp_path, capsys, 
     assert load_corpus("emodb", emodb, workspace=tmp_path / "work").decoded == 0 and decoded == []
     with pytest.raises(ManifestError, match="pass audio="):
         load_corpus("savee", workspace=tmp_path)
+
+
+def test_scan_names_the_silent_clip_and_reads_the_short_name(tmp_path, tone):
+    for name in ("1001_DFA_ANG_XX", "1040_ITH_SAD_X"):
+        tone(tmp_path / "AudioWAV" / f"{name}.wav", hz=200 + len(name))
+    soundfile.write(tmp_path / "AudioWAV" / "1076_MTI_SAD_XX.wav", np.zeros(16000), 16000)
+    result = scan("crema_d", tmp_path)
+    assert sorted(result.manifest["utt_id"]) == [
+        "crema_d/1001_DFA_ANG_XX",
+        "crema_d/1040_ITH_SAD_XX",
+    ]
+    reasons = result.problems.set_index("utt_id")["reason"]
+    assert (
+        "it holds no sound" in reasons["crema_d/1076_MTI_SAD_XX"]
+        and reasons.str.startswith("missing").sum() == 7441 - 2
+    )
+
+
+def test_scan_reads_both_layouts_of_tess_and_its_misspelt_name(tmp_path, tone):
+    tone(tmp_path / "OAF_Pleasant_surprise" / "OAF_back_ps.wav", hz=210)
+    tone(tmp_path / "YAF_pleasant_surprised" / "YAF_back_ps.wav", hz=230)
+    tone(tmp_path / "OAF_neutral" / "OA_bite_neutral.wav", hz=250, rate=24414)
+    tone(tmp_path / "OAF_neutral" / "OAF_nonsense_neutral.wav", hz=270)
+    result = scan("tess", tmp_path)
+    assert dict(zip(result.manifest["utt_id"], result.manifest["emotion"], strict=True)) == {
+        "tess/OAF_back_ps": "surprise",
+        "tess/YAF_back_ps": "surprise",
+        "tess/OAF_bite_neutral": "neutral",
+    }
+    assert (
+        "not among the utterances"
+        in result.problems.set_index("utt_id").loc["tess/OAF_nonsense_neutral", "reason"]
+    )
+
+
+def test_scan_reads_corpora_without_shipped_rows(tmp_path, tone):
+    tone(tmp_path / "aesdd" / "sadness" / "s01 (5)b.wav", hz=200)
+    (tmp_path / "aesdd" / "sadness" / "s05 (3).wav").write_bytes(b"RIFF damaged")
+    tone(tmp_path / "shemo" / "female" / "F21W37.wav", rate=22050)
+    tone(tmp_path / "shemo" / "female" / "03a01Fa.wav", hz=300)
+    aesdd, shemo = (
+        scan("aesdd", tmp_path / "aesdd"),
+        scan("shemo", tmp_path / "shemo"),
+    )
+    assert aesdd.manifest[["utt_id", "speaker", "emotion"]].to_numpy().tolist() == [
+        ["aesdd/s01 (5)b", "5", "sadness"]
+    ]
+    assert (
+        "known: a damaged file" in aesdd.problems.set_index("utt_id").loc["aesdd/s05 (3)", "reason"]
+    )
+    assert shemo.manifest[["utt_id", "emotion", "sample_rate"]].to_numpy().tolist() == [
+        ["shemo/F21W37", "surprise", 22050]
+    ]
+    assert (
+        shemo.problems[["file"]].to_numpy().tolist() == [["female/03a01Fa.wav"]]
+        and len(frozen_folds("shemo")) == 87
+    )

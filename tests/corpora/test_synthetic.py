@@ -1,10 +1,6 @@
-"""The embedded synthetic corpus, measured on its audio: reproducible, speech-like in its orders,
-and neither trivial nor hopeless to classify.
-"""
+"""The embedded corpus, measured on its audio: like speech, neither trivial nor hopeless."""
 
 import pathlib
-import re
-import shutil
 import time
 
 import joblib
@@ -14,7 +10,6 @@ import pandas as pd
 import pytest
 import pyworld
 import threadpoolctl
-from repo import REPO
 from sklearn.metrics import recall_score
 from sklearn.preprocessing import StandardScaler
 
@@ -25,21 +20,18 @@ from colab_utils.corpora.manifest import COLUMNS, LOCAL_COLUMNS, validate
 from colab_utils.corpora.synthetic import (
     DOMAINS,
     EMOTIONS,
-    MOVES,
-    PARAMETERS,
     VERSION,
     make_synthetic_corpus,
-    speech,
 )
-from colab_utils.corpora.synthetic import corpus as making
 from colab_utils.corpora.synthetic.phones import CONSONANTS, SENTENCES, VOWELS, syllables
 from colab_utils.features import front_end
 from colab_utils.methods.baselines.classifiers import scores_of
 from colab_utils.methods.baselines.study import BaselineConfig
 
 SEEDS = (0, 1, 2, 3, 4)
+
+
 MEL = librosa.filters.mel(sr=16000, n_fft=512, n_mels=32, fmin=60, fmax=7600)
-SMALL = {"n_speakers": 2, "n_repetitions": 1}
 
 
 def measure(file: str) -> dict:
@@ -100,16 +92,6 @@ def default(corpora) -> pd.DataFrame:
     return corpora[0]
 
 
-@pytest.fixture(scope="session")
-def small(tmp_path_factory) -> pd.DataFrame:
-    """A corpus of 50 clips, made by one process; tests that change it copy its folder first."""
-    return make_synthetic_corpus(tmp_path_factory.mktemp("small"), n_jobs=1, **SMALL)
-
-
-def copied(small: pd.DataFrame, to: pathlib.Path) -> pathlib.Path:
-    return shutil.copytree(pathlib.Path(small["file"][0]).parent.parent, to / "copy")
-
-
 def test_manifest_of_the_default_corpus(default):
     manifest = default[[*COLUMNS, *LOCAL_COLUMNS]]
     assert validate(manifest).equals(manifest)
@@ -155,34 +137,6 @@ def test_audio_is_what_the_manifest_says(default):
     assert default["mean"].abs().max() < 1e-3
 
 
-def test_same_seed_same_samples_whatever_the_processes_and_the_order(small, tmp_path):
-    two = make_synthetic_corpus(tmp_path / "two", n_jobs=2, **SMALL)
-    pd.testing.assert_frame_equal(two.drop(columns="file"), small.drop(columns="file"))
-    backwards = [
-        making.make_utterance(tmp_path / "backwards", job)
-        for job in reversed(making.plan(0, 2, 1)[::5])
-    ]
-    assert [row["audio_sha256"] for row in reversed(backwards)] == small["audio_sha256"].iloc[
-        ::5
-    ].tolist()
-    assert small["audio_sha256"].is_unique
-
-
-def test_a_speaker_is_the_same_in_a_larger_corpus():
-    def voice_of(job):
-        return making.draw_voice(
-            job["name"],
-            np.random.default_rng([job["seed"], job["domain"], job["speaker"], making._VOICE]),
-        )
-
-    small, large = (
-        [job for job in making.plan(0, n, 2) if job["domain"] == 2 and job["speaker"] == 1]
-        for n in (2, 8)
-    )
-    assert small == large and len(small) >= 10
-    assert voice_of(small[0]) == voice_of(small[-1]) != voice_of(making.plan(1, 2, 2)[-1])
-
-
 def test_a_complete_corpus_is_only_read(default):
     folder = pathlib.Path(default.attrs["folder"])
     before = {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()}
@@ -191,52 +145,6 @@ def test_a_complete_corpus_is_only_read(default):
     assert time.perf_counter() - start < 1.0
     pd.testing.assert_frame_equal(again, default[[*COLUMNS, *LOCAL_COLUMNS]], check_flags=False)
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()} == before
-
-
-def test_a_moved_corpus_is_found_and_lost_files_are_made_again(small, tmp_path, capsys):
-    folder = copied(small, tmp_path)
-    moved = make_synthetic_corpus(folder, n_jobs=1, **SMALL)
-    assert moved.drop(columns="file").equals(small.drop(columns="file")) and all(
-        file.startswith(str(folder)) for file in moved["file"]
-    )
-    pathlib.Path(moved["file"][3]).unlink()
-    pd.testing.assert_frame_equal(make_synthetic_corpus(folder, n_jobs=1, **SMALL), moved)
-    assert (
-        pathlib.Path(moved["file"][3]).is_file()
-        and "1 of 50 files are gone" in capsys.readouterr().out
-    )
-
-
-def test_an_interrupted_corpus_is_made_whole(small, tmp_path):
-    folder = copied(small, tmp_path)
-    (folder / "complete.json").unlink()
-    (folder / "studio" / "f1-anger-01.flac").write_bytes(b"torn")
-    again = make_synthetic_corpus(folder, n_jobs=1, **SMALL)
-    assert (
-        again["audio_sha256"].equals(small["audio_sha256"])
-        and samples_sha256(*read_audio(again["file"][0])) == small["audio_sha256"][0]
-    )
-
-
-def test_other_arguments_replace_the_corpus_and_nothing_else(small, tmp_path):
-    folder = copied(small, tmp_path)
-    (folder / "studio" / "notes.flac").write_bytes(b"mine")
-    (folder / "studio" / "f9-anger-01.flac").write_bytes(b"left by a larger corpus")
-    other = make_synthetic_corpus(folder, seed=1, n_jobs=1, **SMALL)
-    assert not set(other["audio_sha256"]) & set(small["audio_sha256"])
-    assert {str(file) for file in folder.rglob("*.flac")} - set(other["file"]) == {
-        str(folder / "studio" / "notes.flac")
-    }
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"n_speakers": 1}, {"n_repetitions": 0}, {"seed": -1}, {"n_jobs": 0}]
-)
-def test_arguments_that_cannot_work(tmp_path, wrong):
-    name, value = next(iter(wrong.items()))
-    with pytest.raises(ValueError, match=f"{name}={value}"):
-        make_synthetic_corpus(tmp_path, **wrong)
-    assert not list(tmp_path.iterdir())
 
 
 def within_speaker(table: pd.DataFrame, column: str) -> pd.Series:
@@ -413,42 +321,6 @@ def test_sentences_are_made_of_known_sounds_and_all_are_spoken_with_every_emotio
         len(default.drop_duplicates(["corpus", "emotion", "text_id"]))
         == len(DOMAINS) * len(EMOTIONS) * 6
     )
-
-
-def test_resonances_are_those_of_the_poles():
-    """Against the transfer function itself: complex pole pairs at F and bandwidth B, on the
-    frequency axis, 1 at 0 Hz.
-    """
-    formants, scale = [300.0, 1200.0, 2500.0, 3500.0, 4500.0], 1.1
-    s = 2j * np.pi * np.arange(257) * 16000 / 512
-    poles = [
-        -np.pi * width * scale + 2j * np.pi * centre
-        for centre, width in zip(formants, speech._BANDWIDTHS, strict=True)
-    ]
-    expected = np.prod(
-        [
-            np.abs(pole * pole.conjugate() / ((s - pole) * (s - pole.conjugate()))) ** 2
-            for pole in poles
-        ],
-        axis=0,
-    )
-    found = speech._resonances(np.array([formants[:3]]), np.array(formants[3:]), scale)
-    np.testing.assert_allclose(found[0], expected, rtol=1e-9)
-
-
-def test_page_shows_the_table_of_the_code():
-    page = (REPO / "docs" / "embedded_corpus.md").read_text(encoding="utf-8")
-    rows = {
-        match[1]: [float(cell) for cell in match[2].split("|")]
-        for match in re.finditer(r"^\| `(\w+)` \|([-+.\d| ]+)\|", page, re.M)
-    }
-    assert rows == {
-        name: (
-            [MOVES[emotion][name] for emotion in EMOTIONS if emotion != "neutral"]
-            + [parameter.spread]
-        )
-        for name, parameter in PARAMETERS.items()
-    }
 
 
 def test_version_is_raised_with_the_samples(default):

@@ -1,11 +1,4 @@
-"""Curves, the dot plot of methods, the live curve and the source of functions: what is drawn equals
-what was given, and nothing is cut off.
-"""
-
-import functools
-import html
-import pathlib
-import re
+"""Curves, the dot plot of methods, the live curve: what is drawn equals what was given."""
 
 import IPython
 import IPython.display
@@ -13,18 +6,16 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import assert_nothing_is_cut_off, assert_saved_exactly, contrast, line, words
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from colab_utils.display import curves, style
-from colab_utils.display.hear import player_html
-from colab_utils.methods.maml import figures
-from colab_utils.panel import source
 
 
 def test_colours_of_lines_read_as_words_and_styles_differ():
-    assert all(style.contrast(colour, "white") >= 4.5 for colour in curves.COLOURS)
+    assert all(contrast(colour, "white") >= 4.5 for colour in curves.COLOURS)
     assert (
         len(set(curves.COLOURS))
         == len(set(curves.MARKERS))
@@ -189,30 +180,24 @@ METHODS = pd.DataFrame(
 )
 
 
-@pytest.mark.parametrize("sort", [False, True])
-def test_methods_are_points_with_their_interval(sort):
-    figure = curves.methods_figure(METHODS, 0.2, "EMOVO", highlight=["MAML"], sort=sort)
+def test_methods_are_points_with_their_interval():
+    figure = curves.methods_figure(METHODS, 0.2, "EMOVO", highlight=["MAML"])
     axes = figure.axes[0]
-    order = METHODS.sort_values("uar", ascending=False) if sort else METHODS
-    assert [t.get_text() for t in axes.get_yticklabels()] == list(order["method"])
+    assert [text.get_text() for text in axes.get_yticklabels()] == list(METHODS["method"])
     points = [one for one in axes.lines if one.get_marker() in "oD"]
-    assert [(one.get_xdata()[0], one.get_ydata()[0]) for one in points] == [
-        (pytest.approx(100 * u), 2 - i) for i, u in enumerate(order["uar"])
-    ]
-    bars = {
-        float(bar.get_segments()[0][0, 1]): bar.get_segments()[0][:, 0] for bar in axes.collections
-    }
-    for row, one in zip((2, 1, 0), order.itertuples(), strict=True):
-        if not np.isnan(one.low):
-            assert list(bars[row]) == pytest.approx([100 * one.low, 100 * one.high])
-    assert [one.get_color() == style.ACCENT for one in points] == list(order["method"] == "MAML")
+    for point, bar, row, one in zip(
+        points, axes.collections, (2, 1, 0), METHODS.itertuples(), strict=True
+    ):
+        np.testing.assert_allclose(point.get_xydata(), [[100 * one.uar, row]])
+        assert (point.get_color() == style.ACCENT) == (one.method == "MAML")
+        (ends,) = bar.get_segments()
+        if one.method == "ProtoNet":
+            assert len(ends) == 0, "no interval, no bar"
+        else:
+            np.testing.assert_allclose(ends, [[100 * one.low, row], [100 * one.high, row]])
     said = words(figure)
-    assert (
-        "58.0 (51.0 to 65.0)" in said
-        and "55.0 (no interval)" in said
-        and "chance 20.0" in said
-        and "95 % interval over speakers" in said
-    )
+    assert "58.0 (51.0 to 65.0)" in said and "55.0 (no interval)" in said
+    assert "chance 20.0" in said and "95 % interval over speakers" in said
     assert axes.get_xlabel() == "UAR (%)" and figure.get_figwidth() == style.WIDE_COLUMN
     assert_nothing_is_cut_off(figure)
 
@@ -232,85 +217,9 @@ def test_methods_figure_says_what_it_lacks():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: figures.accuracy_by_step_figure(STUDY, 0.2),
         lambda: curves.learning_curve_figure(records()),
         lambda: curves.methods_figure(METHODS, 0.2),
     ],
 )
 def test_figures_are_saved_exactly_and_leave_no_trace_in_pyplot(make, tmp_path):
-    import matplotlib.pyplot as plt
-
-    before, opened = dict(matplotlib.rcParams), plt.get_fignums()
-    saved = [style.save_figure(make(), tmp_path / name) for name in "ab"]
-    assert [path.suffix for path in saved[0]] == [".png", ".pdf", ".svg"]
-    assert [path.read_bytes() for path in saved[0]] == [path.read_bytes() for path in saved[1]]
-    assert make()._repr_png_().startswith(b"\x89PNG") and (
-        dict(matplotlib.rcParams),
-        plt.get_fignums(),
-    ) == (before, opened)
-
-
-def decorated(function):
-    @functools.wraps(function)
-    def inside(*arguments):
-        return function(*arguments)
-
-    return inside
-
-
-@decorated
-def adapt(weights, rate=0.1):
-    """One inner step: "<" is kept."""
-    return [w - rate for w in weights if w < 3]
-
-
-def plain_text(page):
-    code = re.search(r"<pre[^>]*>(.*)</pre>", page, re.S).group(1)
-    return html.unescape(re.sub(r"<[^>]+>", "", code))
-
-
-def test_source_is_the_text_of_the_function_with_its_place():
-    found = source.source_of(adapt)
-    assert found.text.startswith(
-        "@decorated\ndef adapt(weights, rate=0.1):"
-    ) and found.text.endswith("if w < 3]")
-    first = next(
-        i
-        for i, text in enumerate(pathlib.Path(__file__).read_text().splitlines(), 1)
-        if text.startswith("@decorated")
-    )
-    assert found.place == f"test_curves.py, line {first}" and found.name == "adapt"
-    for wrapped in (
-        functools.partial(adapt, rate=2),
-        functools.cache(adapt),
-        functools.partial(functools.cache(adapt)),
-    ):
-        assert (source.source_of(wrapped).text, source.source_of(wrapped).place) == (
-            found.text,
-            found.place,
-        )
-    assert plain_text(found._repr_html_()).strip() == found.text and "color:" in found._repr_html_()
-    assert repr(found) == f"# {found.place}\n{found.text}"
-    method = source.source_of(curves.LiveCurve.finish)
-    assert (
-        method.name == "LiveCurve.finish"
-        and method.text.startswith("def finish(self")
-        and "\n    from IPython import" in method.text
-    )
-    assert re.fullmatch(r"colab_utils/display/curves\.py, line \d+", method.place)
-    assert source.source_of(curves.LiveCurve).text.startswith("class LiveCurve:")
-
-
-def test_show_source_displays_each_function_and_says_what_has_none(monkeypatch):
-    shown = []
-    monkeypatch.setattr(IPython.display, "display", shown.append)
-    source.show_source(adapt, player_html)
-    assert [one.name for one in shown] == ["adapt", "player_html"]
-    for nothing, message in (
-        ((len,), "len has no Python source to show"),
-        ((3,), "int has no Python source"),
-        ((), "was given nothing"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            source.show_source(*nothing)
-    assert len(shown) == 2
+    assert_saved_exactly(make, tmp_path)

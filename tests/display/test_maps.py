@@ -1,81 +1,69 @@
-"""Maps of embeddings: who stands near whom, the same map for the same seed, every point drawn once
-where it belongs.
-"""
+"""Maps of embeddings: who stands near whom, the same for the same seed, every point drawn once."""
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from test_curves import assert_nothing_is_cut_off, words
+from drawn import assert_nothing_is_cut_off, assert_saved_exactly, words
+from matplotlib.colors import to_hex
+from sklearn.manifold import trustworthiness
 
-from colab_utils.display import curves, maps, style
+from colab_utils.display import maps, style
 
 EMOTIONS, CORPORA = ["anger", "fear", "joy"], ["emodb", "emovo"]
 
 
 @pytest.fixture(scope="module")
 def embedded():
-    """90 vectors in three well separated groups by emotion, their rows, and their map."""
+    """60 vectors in three well separated groups by emotion, their rows, and their map."""
     rng = np.random.default_rng(0)
     rows = pd.DataFrame(
         {
-            "utt_id": [f"x/{i}" for i in range(90)],
-            "emotion": rng.choice(EMOTIONS, 90),
-            "corpus": rng.choice(CORPORA, 90),
+            "utt_id": [f"x/{i}" for i in range(60)],
+            "emotion": rng.choice(EMOTIONS, 60),
+            "corpus": rng.choice(CORPORA, 60),
         },
-        index=np.arange(90) * 2,
+        index=np.arange(60) * 2,
     )
-    vectors = 6 * rng.normal(size=(3, 60))[rows["emotion"].map(EMOTIONS.index)] + rng.normal(
-        size=(90, 60)
-    )
+    centres = 6 * rng.normal(size=(3, 55))
+    vectors = centres[rows["emotion"].map(EMOTIONS.index)] + rng.normal(size=(60, 55))
     return vectors, rows, maps.embedding_map(vectors, rows)
 
 
 def test_neighbours_of_the_vectors_are_neighbours_on_the_map(embedded):
-    from sklearn.manifold import trustworthiness
-
     vectors, rows, table = embedded
-    assert (
-        list(table["utt_id"]) == list(rows["utt_id"])
-        and list(table.columns) == [*rows.columns, "x", "y"]
-        and "x" not in rows
-    )
+    assert list(table["utt_id"]) == list(rows["utt_id"])
+    assert list(table.columns) == [*rows.columns, "x", "y"]
     places = table[["x", "y"]].to_numpy()
-    assert np.isfinite(places).all() and trustworthiness(vectors, places, n_neighbors=5) > 0.9
-    nearest = np.argsort(
-        np.linalg.norm(places[:, None] - places[None], axis=2) + 1e9 * np.eye(90), axis=1
-    )[:, 0]
-    assert (rows["emotion"].to_numpy()[nearest] == rows["emotion"].to_numpy()).all()
+    assert np.isfinite(places).all()
+    assert trustworthiness(vectors, places, n_neighbors=5) > 0.9
+    distances = np.linalg.norm(places[:, None] - places[None], axis=2) + 1e9 * np.eye(60)
+    emotions = rows["emotion"].to_numpy()
+    assert (emotions[distances.argmin(axis=1)] == emotions).all()
 
 
 def test_the_same_seed_gives_the_same_map_and_another_perplexity_is_taken_for_few(embedded):
     vectors, rows, table = embedded
     pd.testing.assert_frame_equal(maps.embedding_map(vectors, rows), table)
-    assert table.attrs == {"perplexity": 89 / 3, "n": 90}
+    assert table.attrs == {"perplexity": 59 / 3, "n": 60}
     few = maps.embedding_map(vectors[:4], rows[:4])
-    assert few.attrs["perplexity"] == 1 and np.isfinite(few[["x", "y"]].to_numpy()).all()
+    assert few.attrs["perplexity"] == 1
+    assert np.isfinite(few[["x", "y"]].to_numpy()).all()
 
 
 def test_of_many_a_sample_is_drawn_which_two_maps_share(embedded):
     vectors, rows, _ = embedded
-    before, after = (
-        maps.embedding_map(values, rows, seed=3, limit=40) for values in (vectors, vectors[::-1])
-    )
-    assert (
-        len(before) == 40
-        and list(before["utt_id"]) == list(after["utt_id"])
-        and before.index.is_monotonic_increasing
-    )
-    assert list(maps.embedding_map(vectors, rows, seed=4, limit=40)["utt_id"]) != list(
-        before["utt_id"]
-    )
-    assert "40 of 90 utterances, t-SNE (perplexity 13)." in words(
-        maps.embedding_maps_figure({"before": before, "after": after})
-    )
+    before = maps.embedding_map(vectors, rows, seed=3, limit=40)
+    after = maps.embedding_map(vectors[::-1], rows, seed=3, limit=40)
+    assert len(before) == 40 and before.index.is_monotonic_increasing
+    assert list(before["utt_id"]) == list(after["utt_id"])
+    other = maps.embedding_map(vectors, rows, seed=4, limit=40)
+    assert list(other["utt_id"]) != list(before["utt_id"])
+    figure = maps.embedding_maps_figure({"before": before, "after": after})
+    assert "40 of 60 utterances, t-SNE (perplexity 13)." in words(figure)
 
 
 def test_the_place_of_an_utterance_is_its_own_row(embedded):
-    vectors, rows, table = embedded
+    vectors, rows, _ = embedded
     far = vectors.copy()
     far[[10, 50]] += 400
     places = maps.embedding_map(far, rows).set_index("utt_id")[["x", "y"]]
@@ -89,7 +77,7 @@ def test_vectors_that_make_no_map_are_refused(embedded):
     broken[7, 3] = np.nan
     for values, table, message in (
         (vectors, rows[:5], "there are 5 rows"),
-        (vectors[0], rows, r"shape \(60,\)"),
+        (vectors[0], rows, r"shape \(55,\)"),
         (broken, rows, "vector 7 is not finite"),
         (vectors[:3], rows[:3], "3 vectors: a map needs 4"),
         (vectors[:0], rows[:0], "0 vectors"),
@@ -98,10 +86,23 @@ def test_vectors_that_make_no_map_are_refused(embedded):
             maps.embedding_map(values, table)
 
 
-def points(axes, value):
-    """All points of `value`, sorted."""
-    found = np.concatenate([line.get_xydata() for line in axes.lines if line.get_gid() == value])
-    return found[np.lexsort(found.T)]
+def drawn(axes):
+    """{(x, y): (face, edge)} of the points, colours in hex."""
+    points = axes.collections[0]
+    faces, edges = points.get_facecolors(), points.get_edgecolors()
+    found = {}
+    for place, face, edge in zip(points.get_offsets(), faces, edges, strict=True):
+        found[tuple(place)] = to_hex(face), to_hex(edge)
+    return found
+
+
+def legend_of(legend):
+    """{value: (face, edge, marker)}."""
+    found = {}
+    for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True):
+        face, edge = handle.get_markerfacecolor(), handle.get_markeredgecolor()
+        found[text.get_text()] = to_hex(face), to_hex(edge), handle.get_marker()
+    return found
 
 
 def test_every_point_is_drawn_once_in_the_look_of_its_value(embedded):
@@ -113,31 +114,17 @@ def test_every_point_is_drawn_once_in_the_look_of_its_value(embedded):
         ["Synthetic corpus: x."],
     )
     for axes, column in zip(figure.axes, ("emotion", "corpus"), strict=True):
-        for value, part in table.groupby(column):
-            wanted = part[["x", "y"]].to_numpy()
-            np.testing.assert_array_equal(points(axes, value), wanted[np.lexsort(wanted.T)])
-        looks = {
-            line.get_gid(): (line.get_markerfacecolor(), line.get_marker()) for line in axes.lines
-        }
-        assert len(set(looks.values())) == table[column].nunique()
-        assert [text.get_text() for text in axes.get_legend().get_texts()] == sorted(
-            table[column].unique()
-        )
-        for handle, name in zip(
-            axes.get_legend().legend_handles, sorted(table[column].unique()), strict=True
-        ):
-            assert (handle.get_markerfacecolor(), handle.get_marker()) == looks[name]
+        looks, points = legend_of(axes.get_legend()), drawn(axes)
+        assert list(looks) == sorted(table[column].unique())
+        assert len(set(looks.values())) == len(looks)
+        assert len(points) == len(table)
+        for row in table.itertuples():
+            assert points[row.x, row.y] == looks[getattr(row, column)][:2]
     said = words(figure)
-    assert (
-        "by emotion" in said
-        and "EMOFSL" in said
-        and "Synthetic corpus: x." in said
-        and "90 utterances, t-SNE (perplexity 29.7)" in said
-    )
-    assert (
-        "distances between groups, their sizes, and the axes mean nothing" in said
-        and "on its own" not in said
-    ), "one map stands there twice"
+    assert "by emotion" in said and "EMOFSL" in said and "Synthetic corpus: x." in said
+    assert "60 utterances, t-SNE (perplexity 19.7)" in said
+    assert "distances between groups, their sizes, and the axes mean nothing" in said
+    assert "on its own" not in said, "one map stands there twice"
     assert figure.get_figwidth() == style.TWO_COLUMNS
     assert_nothing_is_cut_off(figure)
 
@@ -146,36 +133,35 @@ def test_two_maps_in_one_colour_key_share_one_legend(embedded):
     _, _, table = embedded
     lacking = table[table["emotion"] != "fear"].copy()
     figure = maps.embedding_maps_figure({"before": table, "after": lacking}, title="One")
-    assert len(figure.legends) == 1 and [axes.get_legend() for axes in figure.axes] == [None, None]
-    assert [
-        text.get_text() for text in figure.legends[0].get_texts()
-    ] == EMOTIONS and figure.legends[0].get_title().get_text() == "One"
-    looks = [
-        {line.get_gid(): line.get_marker() for line in axes.lines if len(line.get_xydata())}
-        for axes in figure.axes
-    ]
-    assert looks[0]["joy"] == looks[1]["joy"] and "fear" not in looks[1]
+    assert [axes.get_legend() for axes in figure.axes] == [None, None]
+    (legend,) = figure.legends
+    assert legend.get_title().get_text() == "One"
+    looks = legend_of(legend)
+    assert list(looks) == EMOTIONS
+    for axes, rows in zip(figure.axes, (table, lacking), strict=True):
+        points = drawn(axes)
+        assert len(points) == len(rows)
+        joy = rows[rows["emotion"] == "joy"].iloc[0]
+        assert points[joy.x, joy.y] == looks["joy"][:2]
     assert "Each map was made on its own." in words(figure)
     assert_nothing_is_cut_off(figure)
 
 
 def test_twelve_values_can_be_told_apart_and_thirteen_are_refused(embedded):
     _, _, table = embedded
-    many = table.assign(corpus=[f"c{i % 12:02d}" for i in range(90)])
-    axes = maps.embedding_maps_figure({"map": many}, "corpus").axes[0]
-    looks = {
-        line.get_gid(): (line.get_markerfacecolor(), line.get_markeredgecolor(), line.get_marker())
-        for line in axes.lines
-    }
+    many = table.assign(corpus=[f"c{i % 12:02d}" for i in range(60)])
+    figure = maps.embedding_maps_figure({"map": many}, "corpus")
+    looks, points = legend_of(figure.legends[0]), drawn(figure.axes[0])
     assert len(set(looks.values())) == 12
-    edges = {edge if face == "none" else face for face, edge, _ in looks.values()}
-    assert edges == set(curves.COLOURS) and all(
-        style.contrast(colour, "white") >= 4.5 for colour in edges
-    )
+    for row in many.itertuples():
+        assert points[row.x, row.y] == looks[row.corpus][:2]
     with pytest.raises(ValueError, match="13 values of corpus: at most 12"):
-        maps.embedding_maps_figure(
-            {"map": table.assign(corpus=[f"c{i % 13}" for i in range(90)])}, "corpus"
-        )
+        thirteen = table.assign(corpus=[f"c{i % 13}" for i in range(60)])
+        maps.embedding_maps_figure({"map": thirteen}, "corpus")
+
+
+def test_maps_that_cannot_be_drawn_are_refused(embedded):
+    _, _, table = embedded
     for arguments, message in (
         (({},), "0 maps"),
         ((dict.fromkeys("abcd", table),), "4 maps"),
@@ -188,13 +174,4 @@ def test_twelve_values_can_be_told_apart_and_thirteen_are_refused(embedded):
 
 
 def test_maps_are_saved_exactly_and_leave_no_trace_in_pyplot(embedded, tmp_path):
-    import matplotlib.pyplot as plt
-
-    _, _, table = embedded
-    before = dict(matplotlib.rcParams)
-    saved = [
-        style.save_figure(maps.embedding_maps_figure({"map": table}), tmp_path / name)
-        for name in "ab"
-    ]
-    assert [path.read_bytes() for path in saved[0]] == [path.read_bytes() for path in saved[1]]
-    assert (dict(matplotlib.rcParams), plt.get_fignums()) == (before, [])
+    assert_saved_exactly(lambda: maps.embedding_maps_figure({"map": embedded[2]}), tmp_path)

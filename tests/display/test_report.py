@@ -5,7 +5,6 @@ reason; notebooks inside.
 import html.parser
 import os
 import re
-import types
 import urllib.parse
 
 import nbformat
@@ -18,6 +17,7 @@ from colab_utils import files
 from colab_utils.display import figures, report
 from colab_utils.results.metrics import summarise
 from colab_utils.results.predictions import write_predictions
+from colab_utils.results.runs import Run
 
 LABELS = ["anger", "happiness", "sadness"]
 
@@ -81,7 +81,7 @@ def add_run(out, method, name, when, corpus="emodb", picture=False, independence
         },
     )
     if picture:
-        figures.save_confusion_matrix(types.SimpleNamespace(path=folder))
+        figures.save_confusion_matrix(Run(folder, {}, pd.DataFrame()))
     files.write_json(folder / "DONE", {})
     os.utime(folder / "DONE", (when, when))
     return metrics

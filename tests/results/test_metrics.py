@@ -76,14 +76,14 @@ def simulated(
 @hypothesis.settings(max_examples=60, deadline=None)
 def test_rates_agree_with_scikit_learn(pairs):
     true, pred = zip(*pairs, strict=True)
-    counts = metrics.confusion(true, pred, LABELS)
+    counts = rates.confusion(true, pred, LABELS)
     present = [label for label in LABELS if label in true]
     np.testing.assert_array_equal(counts, oracle.confusion_matrix(true, pred, labels=LABELS))
-    assert metrics.uar(counts) == pytest.approx(
+    assert rates.uar(counts) == pytest.approx(
         oracle.recall_score(true, pred, labels=present, average="macro", zero_division=0), abs=1e-12
     )
-    assert metrics.wa(counts) == pytest.approx(oracle.accuracy_score(true, pred), abs=1e-12)
-    assert metrics.macro_f1(counts) == pytest.approx(
+    assert rates.wa(counts) == pytest.approx(oracle.accuracy_score(true, pred), abs=1e-12)
+    assert rates.macro_f1(counts) == pytest.approx(
         oracle.f1_score(true, pred, labels=present, average="macro", zero_division=0), abs=1e-12
     )
     np.testing.assert_allclose(
@@ -95,14 +95,14 @@ def test_rates_agree_with_scikit_learn(pairs):
 def test_uar_is_balanced_accuracy_when_every_label_occurs(rng=np.random.default_rng(0)):
     true = np.array(LABELS)[np.r_[np.arange(4), rng.integers(0, 4, 200)]]
     pred = np.array(LABELS)[rng.integers(0, 4, 204)]
-    assert metrics.uar(metrics.confusion(true, pred, LABELS)) == pytest.approx(
+    assert rates.uar(rates.confusion(true, pred, LABELS)) == pytest.approx(
         oracle.balanced_accuracy_score(true, pred), abs=1e-12
     )
 
 
 def test_rates_work_on_stacks_of_counts_and_empty_counts_are_nan():
     stack = np.random.default_rng(1).integers(0, 9, (3, 2, 4, 4))
-    for rate in (metrics.uar, metrics.wa, metrics.macro_f1):
+    for rate in (rates.uar, rates.wa, rates.macro_f1):
         expected = [[rate(counts) for counts in row] for row in stack]
         np.testing.assert_array_equal(rate(stack), expected)
         assert np.isnan(rate(np.zeros((4, 4), dtype=int)))
@@ -110,7 +110,7 @@ def test_rates_work_on_stacks_of_counts_and_empty_counts_are_nan():
 
 def test_a_label_outside_the_list_is_named():
     with pytest.raises(PredictionError, match="'boredom'"):
-        metrics.confusion(["anger"], ["boredom"], LABELS)
+        rates.confusion(["anger"], ["boredom"], LABELS)
 
 
 def test_an_absent_label_is_left_out_of_the_means_and_listed():
@@ -314,20 +314,6 @@ def test_metrics_follow_from_the_csv_alone(tmp_path):
     data.loc[0, "pred"] = next(label for label in LABELS if label != data.loc[0, "pred"])
     write_predictions(data, tmp_path / "predictions.csv")
     assert metrics.recompute(tmp_path)["wa"] != stored["wa"]
-
-
-def test_per_speaker_rates():
-    data = simulated(np.random.default_rng(11), n_speakers=3, n_draws=2)
-    found = metrics.per_speaker(data, LABELS)
-    for row in found.itertuples():
-        own = data[data["speaker"] == row.speaker]
-        expected = np.mean(
-            [
-                oracle.balanced_accuracy_score(part["true"], part["pred"])
-                for _, part in own.groupby("draw")
-            ]
-        )
-        assert row.uar == pytest.approx(expected, abs=1e-12) and row.n == len(own)
 
 
 def test_chance_of_tasks_in_which_few_labels_compete_is_stated_and_kept(tmp_path):

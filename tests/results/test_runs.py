@@ -172,7 +172,7 @@ def test_done_needs_results(tmp_path):
 def test_parts_come_back_and_torn_ones_do_not(tmp_path, capsys):
     part = opened(tmp_path).part("seed 0, fold c/03")
     assert part.load() is None and capsys.readouterr().out == ""
-    part.save(predictions())
+    part.save(predictions(), {})
     again = opened(tmp_path).part("seed 0, fold c/03")
     assert "resumed, 1 finished part" in capsys.readouterr().out
     pd.testing.assert_frame_equal(again.load(), predictions(), check_exact=True)
@@ -185,7 +185,7 @@ def test_parts_come_back_and_torn_ones_do_not(tmp_path, capsys):
     table.unlink()
     mark.write_bytes(whole[1])
     assert again.load() is None and "was torn" in capsys.readouterr().out
-    again.save(predictions())
+    again.save(predictions(), {})
     assert again.load() is not None
 
 
@@ -208,14 +208,14 @@ def test_tables_beside_the_predictions_come_back_and_count(tmp_path, capsys):
 
 def test_a_part_without_its_mark_does_not_count(tmp_path):
     part = opened(tmp_path).part("x")
-    part.save(predictions())
+    part.save(predictions(), {})
     next(tmp_path.rglob("parts/x.json")).unlink()
     assert part.load() is None
 
 
 def test_parts_whose_names_differ_in_punctuation_stay_apart(tmp_path):
     run = opened(tmp_path)
-    run.part("fold-a/1").save(predictions(5))
+    run.part("fold-a/1").save(predictions(5), {})
     assert run.part("fold-a-1").load() is None
 
 

@@ -89,20 +89,29 @@ class LogMel(Spectrogram):
 
     def _mel(self, frames: torch.Tensor) -> torch.Tensor:
         """Samples (frames, n_fft) to bands (frames, n_mels) in linear measure."""
-        window = torch.hann_window(self.window, device=frames.device)
-        left = (self.n_fft - self.window) // 2
-        window = torch.nn.functional.pad(window, (left, self.n_fft - self.window - left))
+        window, bands = _constants(self, frames.device)
         spectrum = torch.fft.rfft(frames * window)
-        bands = mel_bands(self).to(frames.device)
         if self.of_amplitude:
             return spectrum.abs() @ bands
         # real and imaginary part side by side, squared: the product adds them up, too
         squares = torch.view_as_real(spectrum).flatten(1).square_()
-        return squares @ bands.repeat_interleave(2, dim=0)
+        return squares @ bands
 
     def _level(self, mel: torch.Tensor) -> torch.Tensor:
         """Mel values to what `compute` gives, in place."""
         return mel.add_(self.floor).log_()
+
+
+@functools.lru_cache(maxsize=32)
+def _constants(spec: LogMel, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """The window, as long as the FFT, and the bands of `spec`, twice each where of power."""
+    window = torch.hann_window(spec.window, device=device)
+    left = (spec.n_fft - spec.window) // 2
+    right = spec.n_fft - spec.window - left
+    bands = mel_bands(spec).to(device)
+    if not spec.of_amplitude:
+        bands = bands.repeat_interleave(2, dim=0)
+    return torch.nn.functional.pad(window, (left, right)), bands
 
 
 @functools.lru_cache(maxsize=32)

@@ -27,7 +27,7 @@ _UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError, Safetenso
 
 def save_network(
     folder: pathlib.Path, learner: AlexnetLearner, config: AlexnetConfig, about: Mapping[str, Any]
-) -> None:
+) -> pathlib.Path:
     """Keep a trained network with all that labelling new audio needs; `Labeller` loads it.
 
     Args:
@@ -36,6 +36,9 @@ def save_network(
         config: its settings, those of the test too.
         about: what else to write down, plain JSON values; `labels`, the emotions in the order of
             the class ids, are needed.
+
+    Returns:
+        The folder.
     """
     tensors = learner.module.state_dict()
     tensors[_LOW] = learner.limits.low
@@ -43,6 +46,7 @@ def save_network(
     kept = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     files.write_bytes(folder / WEIGHTS, save(kept))
     files.write_json(folder / ABOUT, {"settings": as_dict(config), **about})
+    return folder
 
 
 class Labeller:

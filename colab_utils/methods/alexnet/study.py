@@ -194,9 +194,11 @@ class AlexnetStudy(SpectrogramStudy):
         Returns:
             The first segments of test clips, of different emotions as far as there are.
         """
-        tested, fold = Tested(config.ser_model, config), self.folds[0]
+        tested = Tested(config.ser_model, config)
+        fold = self.folds[0]
         learner = self.trained(tested, fold)[0]
-        rows = self.part(tested, fold, "test").drop_duplicates("emotion").head(views.MOST)
+        rows = self.part(tested, fold, "test")
+        rows = rows.drop_duplicates("emotion").head(views.MOST)
         images = self.images(rows, config, learner.limits)
         return views.views_figure(learner, images, rows, self.labels)
 

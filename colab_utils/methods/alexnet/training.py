@@ -154,7 +154,8 @@ class AlexnetLearner(ModuleLearner):
         if self.config.balanced:
             classes = rng.permutation(np.unique(y))
             classes = rng.permutation(np.resize(classes, size))
-            return np.array([rng.choice(np.flatnonzero(y == one)) for one in classes])
+            drawn = [rng.choice(np.flatnonzero(y == one)) for one in classes]
+            return np.array(drawn)
         epoch, place = divmod(i, self.steps_per_epoch)
         of_epoch = np.random.default_rng((self.config.seed, 73, epoch))
         order = of_epoch.permutation(self.pool)

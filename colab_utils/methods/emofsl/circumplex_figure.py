@@ -106,9 +106,8 @@ def _names(axes: Axes, places: pd.DataFrame) -> None:
     Names are moved up or down where they would touch, and past other points.
     """
     places = places.set_axis(["x", "y"], axis=1)
-    axes.plot(
-        "x", "y", "o", data=places, ms=4.5, color=style.INK, mec="white", mew=0.5, gid="emotions"
-    )
+    look = {"ms": 4.5, "color": style.INK, "mec": "white", "mew": 0.5}
+    axes.plot(places["x"], places["y"], "o", gid="emotions", zorder=6, **look)
     # how high a name is on the axis
     high = 1.15 * 7.5 / 72 / (axes.figure.get_figheight() - 0.9) * np.ptp(axes.get_ylim())
     outwards = np.where(places["x"] >= places["x"].mean(), 1, -1)

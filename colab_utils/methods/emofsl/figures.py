@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -119,22 +119,20 @@ def shots_figure(study: TransferStudy, runs: Runs, config: EmofslConfig) -> styl
         published = pd.DataFrame(columns=["method", "k", "rate"])
     shots = sorted({*table["k"], *published["k"]})
     step = max(shots[-1] - shots[0], 1) * _STEP
-    edge = step * (len(looks) / 2 + 1.5)
+    half = step * (len(looks) - 1) / 2
     with style.suite_style():
         figure = style.new_figure(style.WIDE_COLUMN, 3.0)
         axes = figure.subplots()
-        ends = [(shots[-1] + edge, 100 * study.guessing, "chance", style.QUIET)]
+        ends = []
         for number, (name, look) in enumerate(looks.items()):
             part = table[table["method"] == name].sort_values("k")
-            place = part["k"] + step * (number - (len(looks) - 1) / 2)
-            below, above = part["uar"] - part["low"], part["high"] - part["uar"]
-            bars = 100 * np.array([below, above])
-            axes.errorbar(place, 100 * part["uar"], bars, label=name, elinewidth=0.8, **look)
-            ends.append((place.iloc[-1], 100 * part["uar"].iloc[-1], name, look["color"]))
-        _published(axes, published, looks, step * (len(looks) / 2 + 0.5))
-        axes.axhline(100 * study.guessing, color=style.QUIET, lw=0.8, ls=":", label="chance")
+            rate, place = part["uar"], part["k"] - half + number * step
+            style.points(axes, place, rate, part["low"], part["high"], upright=True, **look)
+            ends.append((place.iloc[-1], 100 * rate.iloc[-1], name, look["color"]))
+        _published(axes, published, looks, half + step)
+        style.guess(axes, study.guessing, upright=True)
         axes.set(xlabel="Support utterances a class (k)", ylabel="UAR (%)")
-        axes.set_xlim(shots[0] - edge, shots[-1] + edge)
+        axes.set_xlim(shots[0] - half - 2 * step, shots[-1] + half + 2 * step)
         axes.set_xticks(shots, shots)
         title = f"{study.title}, decided by {config.decision}"
         about = "Bars: 95 % interval over speakers. Points of one k stand side by side."
@@ -143,21 +141,21 @@ def shots_figure(study: TransferStudy, runs: Runs, config: EmofslConfig) -> styl
     return figure
 
 
-def _looks(methods: Iterable[str]) -> dict[str, dict]:
+def _looks(methods: Sequence[str]) -> dict[str, dict]:
     """Colour, marker and dash of each method; baselines are grey. Raises ValueError."""
+    bright = [name for name in methods if name not in BASELINES]
+    if len(bright) > len(COLOURS):
+        raise ValueError(
+            f"{', '.join(bright)}: at most {len(COLOURS)} methods can be told apart; draw fewer"
+        )
+    grey = [name for name in methods if name in BASELINES]
+    colours = [*COLOURS[: len(bright)], *[style.QUIET] * len(grey)]
+    markers = [*MARKERS[: len(bright)], *GREY_MARKERS]
+    dashes = [*DASHES[: len(bright)], *LEVEL_DASHES]
     looks = {}
-    colours = zip(COLOURS, MARKERS, DASHES, strict=True)
-    greys = zip(GREY_MARKERS, LEVEL_DASHES, strict=False)
-    for name in methods:
-        if name in BASELINES:
-            colour, (marker, dashes) = style.QUIET, next(greys)
-        else:
-            colour, marker, dashes = next(colours, (None, None, None))
-        if colour is None:
-            raise ValueError(
-                f"{', '.join(methods)}: at most {len(COLOURS)} methods can be told apart by colour"
-            )
-        looks[name] = {"color": colour, "marker": marker, "dashes": dashes, "ms": 3.4, "lw": 1}
+    for name, colour, marker, dash in zip(bright + grey, colours, markers, dashes, strict=False):
+        looks[name] = {"label": name, "color": colour, "marker": marker, "dashes": dash}
+        looks[name].update(ls="-", ms=3.4, linewidth=1)
     return looks
 
 
@@ -203,31 +201,23 @@ def luck_figure(study: TransferStudy, runs: Runs, config: EmofslConfig) -> style
     """
     predictions = {name: run.predictions for name, run in _at(runs, config).items()}
     table = 100 * uar_by_draw(predictions, study.labels)
-    columns = np.arange(len(METHODS))
     mean, spread = table.mean(), table.std(ddof=1)
-    about = f"Point: one support draw of {len(table)}"
-    if len(study.folds) > 1:
-        about += f", pooled over {len(study.folds)} folds"
-    about += "."
-    names = [f"{mean[name]:.1f}\n{name}" for name in METHODS]
+    columns = np.arange(len(mean))
+    told = mean.map("{:.1f}".format)
+    about = f"Point: one support draw of {len(table)}, pooled over {len(study.folds)} folds."
     if len(table) > 1:
-        names = [f"{mean[name]:.1f} ± {spread[name]:.1f}\n{name}" for name in METHODS]
-        about += (
-            " Lines join the same draw. Bars and numbers: mean ± standard deviation of the draws."
-        )
+        told += spread.map(" ± {:.1f}".format)
+        about += " Lines join the same draw."
+        about += " Bars and numbers: mean ± standard deviation of the draws."
     with style.suite_style():
         figure = style.new_figure(style.ONE_COLUMN, 2.6)
         axes = figure.subplots()
         axes.plot(columns, table.T, color=style.QUIET, lw=0.5, alpha=0.35, zorder=1)
-        seaborn.stripplot(table, jitter=False, palette=COLOURS[:3], size=3.4, ax=axes)
+        seaborn.stripplot(table, jitter=False, palette=COLOURS[: len(mean)], size=3.4, ax=axes)
         axes.errorbar(columns + 0.14, mean, spread, color=style.INK, fmt="_", ms=7, lw=1.2)
-        chance = 100 * study.guessing
-        axes.axhline(chance, color=style.QUIET, lw=0.8, ls=":")
-        axes.annotate(
-            f"chance {chance:.1f}", (2.25, chance), ha="right", va="bottom", color=style.QUIET
-        )
-        axes.set_xticks(columns, names)
-        axes.set(ylabel="UAR (%)", xlim=(-0.35, 2.25))
+        style.guess(axes, study.guessing, upright=True)
+        axes.set_xticks(columns, told + "\n" + mean.index)
+        axes.set(ylabel="UAR (%)", xlabel="", xlim=(-0.35, columns[-1] + 0.25))
         axes.tick_params(axis="x", length=0)
         finish(figure, axes, f"{study.name}, {config.shots}-shot", [about], _stamps(runs))
     return figure

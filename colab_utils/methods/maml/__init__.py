@@ -2,19 +2,22 @@
 
 from colab_utils.display.curves import live_curve
 from colab_utils.learning.heads import vectors
+from colab_utils.methods.maml.episode_figure import show_episode
 from colab_utils.methods.maml.figures import (
     matrix_figure,
     methods_figure,
-    show_episode,
     speakers_figure,
     steps_figure,
     support_figure,
 )
-from colab_utils.methods.maml.inner_loop import adapt, outer_objective
+from colab_utils.methods.maml.inner_loop import adapt, functional, outer_objective
+from colab_utils.methods.maml.losses import contrastive_term, step_weights
+from colab_utils.methods.maml.opening import open_study
 from colab_utils.methods.maml.panel import panel
+from colab_utils.methods.maml.published import REPAIRS
 from colab_utils.methods.maml.rivals import BASELINES
-from colab_utils.methods.maml.settings import REPAIRS, EpisodeConfig, MamlConfig
-from colab_utils.methods.maml.study import MamlStudy, open_study
+from colab_utils.methods.maml.settings import EpisodeConfig, MamlConfig
+from colab_utils.methods.maml.study import MamlStudy
 from colab_utils.panel.source import show_source
 
 __all__ = [
@@ -24,6 +27,8 @@ __all__ = [
     "MamlConfig",
     "MamlStudy",
     "adapt",
+    "contrastive_term",
+    "functional",
     "live_curve",
     "matrix_figure",
     "methods_figure",
@@ -33,6 +38,7 @@ __all__ = [
     "show_episode",
     "show_source",
     "speakers_figure",
+    "step_weights",
     "steps_figure",
     "support_figure",
     "vectors",

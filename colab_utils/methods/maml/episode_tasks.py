@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -21,10 +21,9 @@ def make_tasks(
     clips: Clips,
     episodes: Sequence[Episode],
     regime: str,
-    *,
+    outputs: int,
     max_frames: int,
     crop: torch.Generator | None = None,
-    outputs: int | None = None,
 ) -> Tasks:
     """Episodes of one plan as Tasks with a leading dimension (tasks, ...).
 
@@ -36,9 +35,9 @@ def make_tasks(
         regime: "permuted": y is the position of the class in the episode, and of the outputs of the
             head the first `ways` are active. "fixed": y is the class id of the label, one output a
             label, the episode's classes active.
+        outputs: of the head.
         max_frames: longer clips are cropped.
         crop: where a crop begins is drawn from it; None: crops are the middle of a clip.
-        outputs: of the head, with "permuted" (default: the ways).
 
     Raises:
         EpisodeError: another regime, more ways than outputs.
@@ -46,30 +45,25 @@ def make_tasks(
     """
     classes = np.stack([episode.classes for episode in episodes])
     ways = classes.shape[1]
-    outputs = outputs or ways
     if regime not in REGIMES:
         raise EpisodeError(f"regime {regime!r}: choose from {', '.join(REGIMES)}")
-    if regime == "permuted" and outputs < ways:
-        raise EpisodeError(
-            f"{ways} ways, but the head has {outputs} outputs: choose at most "
-            f"{outputs} ways, or train again with more"
-        )
-    if regime == "fixed":
-        class_ids, size = classes, len(clips.labels)
+    if regime == "permuted":
+        if outputs < ways:
+            raise EpisodeError(
+                f"{ways} ways, but the head has {outputs} outputs: choose at most "
+                f"{outputs} ways, or train again with more"
+            )
+        class_ids = np.broadcast_to(np.arange(ways), classes.shape)
     else:
-        class_ids, size = np.broadcast_to(np.arange(ways), classes.shape), outputs
-    active = np.zeros((len(classes), size), dtype=bool)
+        class_ids = classes
+    active = np.zeros((len(classes), outputs), dtype=bool)
     np.put_along_axis(active, class_ids, True, axis=1)
 
     def batch(numbers: np.ndarray) -> Batch:
         """Of numbers (tasks, ways, utterances a class)."""
         inputs = clips.crops(numbers.reshape(len(numbers), -1), max_frames, crop)
-        y = np.repeat(class_ids, numbers.shape[2], axis=1)
-        return Batch(
-            inputs,
-            torch.as_tensor(y, device=clips.device),
-            torch.as_tensor(active, device=clips.device),
-        )
+        y = torch.as_tensor(np.repeat(class_ids, numbers.shape[2], axis=1), device=clips.device)
+        return Batch(inputs, y, torch.as_tensor(active, device=clips.device))
 
     support = batch(np.stack([episode.support for episode in episodes]))
     query = batch(np.stack([episode.query for episode in episodes]))
@@ -77,28 +71,26 @@ def make_tasks(
 
 
 def label_scores(
-    probabilities: torch.Tensor | np.ndarray,
-    episodes: Sequence[Episode],
-    regime: str,
-    n_labels: int,
+    probabilities: torch.Tensor, episodes: Sequence[Episode], regime: str, n_labels: int
 ) -> np.ndarray:
     """Query probabilities with a column for each label: class ids of an episode become emotions.
 
     Args:
-        probabilities: (tasks, queries, outputs).
+        probabilities: (tasks, steps, queries, outputs).
         episodes: the tasks.
         regime: which class ids the outputs stand for, see `make_tasks`.
         n_labels: how many labels there are.
 
     Returns:
-        float64 (tasks, queries, n_labels).
+        float64 (tasks, steps, queries, n_labels).
     """
-    values = torch.as_tensor(probabilities).detach().cpu().double().numpy()
+    values = probabilities.detach().cpu().double().numpy()
     if regime == "fixed":
         return values
-    classes = np.stack([episode.classes for episode in episodes])[:, None, :]
-    scores = np.zeros((*values.shape[:2], n_labels))
-    np.put_along_axis(scores, classes, values[..., : classes.shape[2]], axis=2)
+    classes = np.stack([episode.classes for episode in episodes])
+    ways = classes.shape[1]
+    scores = np.zeros((*values.shape[:3], n_labels))
+    np.put_along_axis(scores, classes[:, None, None, :], values[..., :ways], axis=3)
     return scores
 
 
@@ -107,16 +99,19 @@ def query_scores(
     clips: Clips,
     episodes: Sequence[Episode],
     regime: str,
-    *,
+    outputs: int,
     max_frames: int,
-    outputs: int | None = None,
 ) -> np.ndarray:
     """What a method answers in all episodes, some of which are held in memory at a time.
 
     Args:
         answer: Tasks -> probabilities of the query (tasks, queries, outputs), or with the steps of
             an inner loop (tasks, steps + 1, queries, outputs).
-        clips, episodes, regime, max_frames, outputs: as of `make_tasks`.
+        clips: of the rows that the episodes were drawn from.
+        episodes: to answer.
+        regime: see `make_tasks`.
+        outputs: of the head.
+        max_frames: longer clips are cropped to their middle.
 
     Returns:
         float64 (episodes, steps + 1, queries, labels).
@@ -124,13 +119,10 @@ def query_scores(
     found = []
     for first in range(0, len(episodes), _TASKS_AT_ONCE):
         part = episodes[first : first + _TASKS_AT_ONCE]
-        scores = answer(make_tasks(clips, part, regime, max_frames=max_frames, outputs=outputs))
+        scores = answer(make_tasks(clips, part, regime, outputs, max_frames))
         if scores.dim() == 3:  # a method without inner steps
             scores = scores.unsqueeze(1)
-        by_step = []
-        for k in range(scores.shape[1]):
-            by_step.append(label_scores(scores[:, k], part, regime, len(clips.labels)))
-        found.append(np.stack(by_step, axis=1))
+        found.append(label_scores(scores, part, regime, len(clips.labels)))
     return np.concatenate(found)
 
 
@@ -139,12 +131,7 @@ def episode_predictions(
     episodes: Sequence[Episode],
     rows: pd.DataFrame,
     labels: Sequence[str],
-    *,
-    method: str,
-    rule: str,
-    seed: int,
-    fold: str,
-    draw: int = 0,
+    columns: Mapping[str, object],
 ) -> pd.DataFrame:
     """The predictions of all queries as a table (results.predictions).
 
@@ -153,7 +140,7 @@ def episode_predictions(
         episodes: the tasks; `task` of the table is the number of the episode.
         rows: what the episodes were drawn from.
         labels: the emotions in the order of the columns of `scores`.
-        method, rule, seed, fold, draw: columns of the table.
+        columns: method, rule, seed and fold, the same in all rows.
 
     Raises:
         PredictionError: scores that are no probabilities.
@@ -169,10 +156,23 @@ def episode_predictions(
     table = table.rename(columns={"emotion": "true"}).reset_index(drop=True)
     task = np.repeat([episode.task for episode in episodes], numbers.shape[1])
     pred = np.array(labels, dtype=object)[scores.argmax(axis=2).ravel()]
-    table = table.assign(
-        method=method, rule=rule, seed=seed, fold=str(fold), draw=draw, task=task, pred=pred
-    )
-    probabilities = pd.DataFrame(
-        scores.reshape(-1, len(labels)), columns=[f"p_{label}" for label in labels]
-    )
+    table = table.assign(**columns, draw=0, task=task, pred=pred)
+    names = [f"p_{label}" for label in labels]
+    probabilities = pd.DataFrame(scores.reshape(-1, len(labels)), columns=names)
     return validate(pd.concat([table, probabilities], axis=1), labels)
+
+
+def shares_of(n_tasks: int, folds: Sequence[str]) -> dict[str, range]:
+    """The numbers of the episodes of each fold, consecutive and as equal as can be.
+
+    The first folds take one more where they do not divide, and the last none where there are fewer
+    episodes than folds.
+    """
+    size, more = divmod(n_tasks, len(folds))
+    shares = {}
+    first = 0
+    for number, fold in enumerate(folds):
+        last = first + size + (number < more)
+        shares[fold] = range(first, last)
+        first = last
+    return shares

@@ -1,12 +1,13 @@
-"""The inner loop of MAML on torch.func: steps on the support, and the gradient through them.
+"""The inner loop of MAML: gradient steps on the support set, and the gradient through them.
 
-Finn et al. 2017 (first and second order), Antoniou et al. 2019 (per-layer per-step rates,
-multi-step loss); method_facts §1.4, §6.1, §6.2, §7.
+Finn et al. 2017 (first and second order); Antoniou et al. 2019 (a learnt rate for each layer and
+step, the query loss of every step). Parameters are dictionaries {name: tensor}. Everything here is
+written for one task; `functional(..., many=True)` makes the same of it for many tasks at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,122 +20,157 @@ Loss = Callable[[torch.Tensor, torch.Tensor, Batch], torch.Tensor]  # (logits, e
 Parameters = dict[str, torch.Tensor]
 
 
-class MetaGradient(NamedTuple):
-    """Means over the tasks.
+class Answer(NamedTuple):
+    """What a network makes of a batch.
 
-    gradients: of each parameter; rate_gradients: of each rate (steps,); query_losses and
-    query_accuracy: after each inner step (steps + 1,), NaN where the step's weight is 0 (the last
-    one is always known).
+    Attributes:
+        loss: a scalar; of many tasks (tasks,).
+        logits: float (n, classes); of many tasks (tasks, n, classes).
     """
 
-    gradients: Parameters
-    rate_gradients: Parameters
-    query_losses: torch.Tensor
-    query_accuracy: torch.Tensor
+    loss: torch.Tensor
+    logits: torch.Tensor
+
+
+ModelAt = Callable[[Parameters, Batch], Answer]
+
+
+def functional(model: nn.Module, loss: Loss, many: bool = False) -> ModelAt:
+    """The network as a function of its parameters.
+
+    Args:
+        model: called with the inputs of a batch, it gives logits and embedding.
+        loss: of logits, embedding and batch, a scalar.
+        many: parameters and batch have a leading dimension (tasks, ...), and so has the answer.
+            A loss of pytorch-metric-learning cannot do that.
+
+    Returns:
+        A function of parameters and a batch to an `Answer`.
+    """
+
+    def model_at(theta: Parameters, batch: Batch) -> Answer:
+        logits, embedding = functional_call(model, theta, batch.inputs)
+        return Answer(loss(logits, embedding, batch), logits)
+
+    return vmap(model_at) if many else model_at
 
 
 def adapt(
-    model: nn.Module,
-    loss: Loss,
-    parameters: Parameters,
+    model_at: ModelAt,
+    theta: Parameters,
     rates: Parameters,
     support: Batch,
-    first_order: bool,
-    batched: bool = False,
+    first_order: bool = False,
 ) -> list[Parameters]:
     """theta_k+1 = theta_k - rate_k * gradient of the support loss at theta_k.
 
+    Finn et al. 2017, equation 1, repeated; with a rate for each layer and step: Antoniou et al.
+    2019.
+
     Args:
-        model: the network, called with `parameters`.
-        loss: of the support.
-        parameters: to start from, by name.
-        rates: (steps,) for each parameter that is adapted; the others stay.
-        support: one task's, or several with a leading dimension.
-        first_order: whether gradients are taken for constants.
-        batched: parameters and support have a leading dimension (tasks, ...); the gradient of the
-            summed losses is that of each task's own.
+        model_at: the network as a function of its parameters, see `functional`.
+        theta: the parameters to start from.
+        rates: {parameter: (steps,)} of those that are adapted; the others stay.
+        support: the labelled utterances of a task.
+        first_order: take the gradients for constants.
 
     Returns:
-        The parameters before adaptation and after each inner step, steps + 1 of them.
+        theta_0, theta_1, ... after 0, 1, ... steps.
+
+    Example:
+        path = adapt(functional(network, masked_cross_entropy), theta, rates, task.support)
+        logits = functional_call(network, path[-1], task.query.inputs)[0]
     """
-    fixed = {name: value for name, value in parameters.items() if name not in rates}
-    adapted = {name: parameters[name] for name in rates}
-    path = [parameters]
-
-    def support_loss(theta: Parameters, batch: Batch) -> torch.Tensor:
-        return loss(*functional_call(model, theta, batch.inputs), batch)
-
-    losses = vmap(support_loss) if batched else support_loss
+    path = [theta]
     for k in range(number_of_steps(rates)):
-        with torch.enable_grad():
-            at = adapted
-            if first_order:
-                at = {name: value.detach().requires_grad_() for name, value in adapted.items()}
-            total = losses({**fixed, **at}, support).sum()
-            slopes = torch.autograd.grad(
-                total,
-                list(at.values()),
-                create_graph=not first_order,
-                materialize_grads=True,
-                allow_unused=True,
-            )
-        stepped = {}
-        for (name, value), slope in zip(adapted.items(), slopes, strict=True):
-            # value - rate * slope, in one pass
-            stepped[name] = torch.addcmul(value, rates[name][k], slope, value=-1)
-        adapted = stepped
-        path.append({**fixed, **adapted})
+        before = path[-1]
+        at = leaves_of(before) if first_order else before
+        loss = model_at(at, support).loss.sum()  # of many tasks: each has its own parameters
+        adapted = [at[name] for name in rates]
+        slopes = torch.autograd.grad(
+            loss, adapted, create_graph=not first_order, materialize_grads=True
+        )
+        after = dict(before)
+        for name, slope in zip(rates, slopes, strict=True):
+            # before - rate * slope, in one pass
+            after[name] = torch.addcmul(before[name], rates[name][k], slope, value=-1)
+        path.append(after)
     return path
 
 
-def query_value(
-    model: nn.Module, loss: Loss, theta: Parameters, query: Batch
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Loss and accuracy of one task's query at the parameters theta, both scalars."""
-    logits, embedding = functional_call(model, theta, query.inputs)
-    found = logits.detach().masked_fill(~query.active, float("-inf")).argmax(dim=-1)
-    return loss(logits, embedding, query), (found == query.y).to(logits.dtype).mean()
-
-
 def outer_objective(
-    model: nn.Module,
-    loss: Loss,
-    parameters: Parameters,
+    model_at: ModelAt,
+    theta: Parameters,
     rates: Parameters,
-    tasks: Tasks,
-    step_weights: torch.Tensor,
-    counted: Sequence[int],
-    first_order: bool,
-    batched: bool,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What the outer loop minimises: the weighted query losses after the inner steps `counted`.
+    task: Tasks,
+    step_weights: Sequence[float],
+    first_order: bool = False,
+) -> tuple[torch.Tensor, Answer]:
+    """Sum over k of weight_k * query loss at theta_k: what the outer loop minimises.
+
+    With the last weight alone it is that of Finn et al. 2017, otherwise the multi-step loss of
+    Antoniou et al. 2019, section 4.
 
     Args:
-        model, loss, parameters, rates, first_order: as in `adapt`.
-        tasks: one, or several with a leading dimension (`batched`).
-        step_weights: (steps + 1,), of the query loss after k steps.
-        counted: the steps after which the query is asked.
+        model_at: see `functional`.
+        theta: the parameters that are learnt.
+        rates: of the inner steps, see `adapt`.
+        task: its support and its query.
+        step_weights: of the query losses after 0, 1, ... steps (`losses.step_weights`).
+        first_order: take the gradients of the inner steps for constants.
 
     Returns:
-        The weighted sum, a scalar; the loss and the accuracy after each counted step (counted,),
-        without gradient. All are summed over the tasks.
+        The objective (of many tasks: summed over them), and the answer to the query after the last
+        step that has a weight.
     """
-    if batched:
-        parameters = for_each_task(parameters, len(tasks.query.y))
-    path = adapt(model, loss, parameters, rates, tasks.support, first_order, batched)
+    path = adapt(model_at, theta, rates, task.support, first_order)
+    objective = 0.0
+    for weight, theta_k in zip(step_weights, path, strict=True):
+        if weight > 0:
+            query = model_at(theta_k, task.query)
+            objective = objective + weight * query.loss.sum()
+    return objective, query
 
-    def value(theta: Parameters, query: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        return query_value(model, loss, theta, query)
 
-    asked = vmap(value) if batched else value
-    losses, accuracies = [], []
-    for k in counted:
-        query_loss, accuracy = asked(path[k], tasks.query)
-        losses.append(query_loss.sum())
-        accuracies.append(accuracy.sum())
-    losses = torch.stack(losses)
-    weighted = (step_weights[list(counted)].to(losses) * losses).sum()
-    return weighted, losses.detach(), torch.stack(accuracies)
+class MetaGradient:
+    """The gradient of the mean objective of some tasks, added up as they come.
+
+    Args:
+        theta: the parameters.
+        rates: the rates of the inner steps.
+        n_tasks: how many tasks there are.
+
+    Attributes:
+        gradients: of each parameter.
+        rate_gradients: of each rate, (steps,).
+        query_loss: mean after the last inner step, a scalar.
+        query_accuracy: likewise, in [0, 1].
+    """
+
+    def __init__(self, theta: Mapping[str, torch.Tensor], rates: Parameters, n_tasks: int):
+        self.gradients = {name: torch.zeros_like(value) for name, value in theta.items()}
+        self.rate_gradients = {name: torch.zeros_like(value) for name, value in rates.items()}
+        self.query_loss = 0.0
+        self.query_accuracy = 0.0
+        self._n_tasks = n_tasks
+
+    def add(self, slopes: Sequence[torch.Tensor], answer: Answer, query: Batch) -> None:
+        """Add one task, or the sum of some.
+
+        Args:
+            slopes: gradients of all parameters, then of all rates, in their order.
+            answer: to the query after the last step.
+            query: the batch that was asked.
+        """
+        means = [*self.gradients.values(), *self.rate_gradients.values()]
+        for mean, slope in zip(means, slopes, strict=True):
+            mean += slope / self._n_tasks
+        loss = answer.loss.detach()
+        self.query_loss += loss.sum() / self._n_tasks
+        chosen = probabilities(answer.logits.detach(), query.active).argmax(dim=-1)
+        right = chosen == query.y
+        accuracy = right.double().mean(dim=-1)
+        self.query_accuracy += accuracy.sum() / self._n_tasks
 
 
 def meta_gradient(
@@ -147,116 +183,100 @@ def meta_gradient(
     first_order: bool = False,
     tasks_at_once: int = 1,
 ) -> MetaGradient:
-    """The gradient of the mean task objective by the model's parameters and by the rates.
+    """The gradient of the mean `outer_objective` by the model's parameters and by the rates.
 
     The model itself is left as it is.
 
     Args:
-        model: a network called with the inputs of a batch; it gives logits and embedding.
+        model: called with the inputs of a batch, it gives logits and embedding.
         loss: of the inner steps and of the outer loop.
         rates: {parameter: (steps,)} of the adapted ones.
         tasks: with a leading dimension (tasks, ...).
         step_weights: float (steps + 1,), the weight of the query loss after k steps.
-        first_order: whether gradients of the inner steps are taken for constants.
-        tasks_at_once: how many are batched by vmap; memory grows with it, not with the
-            meta-batch. 1 needs no vmap, which a loss of pytorch-metric-learning could not do with.
+        first_order: take the gradients of the inner steps for constants.
+        tasks_at_once: how many are computed together; memory grows with it, not with the number of
+            tasks.
     """
     theta = leaves_of(dict(model.named_parameters()))
     alpha = leaves_of(rates)
-    leaves = [*theta.values(), *alpha.values()]
-    number = len(tasks.query.y)
-    last = len(step_weights) - 1
-    batched = tasks_at_once > 1
-    counted = counted_steps(step_weights)
-    total = [torch.zeros_like(value) for value in leaves]
-    seen = leaves[0].new_full((2, last + 1), float("nan"))
-    seen[:, counted] = 0
-    for first in range(0, number, tasks_at_once):
-        which = slice(first, first + tasks_at_once) if batched else first
-        value, losses, accuracies = outer_objective(
-            model,
-            loss,
-            theta,
-            alpha,
-            some_tasks(tasks, which),
-            step_weights,
-            counted,
-            first_order,
-            batched,
+    many = tasks_at_once > 1
+    model_at = functional(model, loss, many)
+    found = MetaGradient(theta, alpha, len(tasks.query.y))
+    for some in portions(tasks, tasks_at_once):
+        start = for_each_task(theta, some) if many else theta
+        objective, answer = outer_objective(
+            model_at, start, alpha, some, step_weights.tolist(), first_order
         )
-        slopes = torch.autograd.grad(value, leaves, materialize_grads=True, allow_unused=True)
-        for mean, slope in zip(total, slopes, strict=True):
-            mean += slope / number
-        seen[:, counted] += torch.stack([losses, accuracies]) / number
-    gradients = dict(zip(theta, total[: len(theta)], strict=True))
-    rate_gradients = dict(zip(alpha, total[len(theta) :], strict=True))
-    return MetaGradient(gradients, rate_gradients, seen[0], seen[1])
+        leaves = [*theta.values(), *alpha.values()]
+        slopes = torch.autograd.grad(objective, leaves, materialize_grads=True)
+        found.add(slopes, answer, some.query)
+    return found
 
 
-@torch.no_grad()
 def adapted_scores(
     model: nn.Module, loss: Loss, rates: Parameters, tasks: Tasks, *, tasks_at_once: int = 1
 ) -> torch.Tensor:
     """Probabilities of the query before adaptation and after each inner step.
 
-    There is no meta-gradient; arguments as of `meta_gradient`.
+    Args:
+        model: called with the inputs of a batch, it gives logits and embedding; it stays as it is.
+        loss: of the inner steps.
+        rates: {parameter: (steps,)} of the adapted ones; {} for no steps.
+        tasks: with a leading dimension (tasks, ...).
+        tasks_at_once: how many are computed together.
 
     Returns:
-        float (tasks, steps + 1, n_query, classes).
+        float (tasks, steps + 1, n_query, classes); 0 for classes that do not compete.
     """
-    parameters = {name: value.detach() for name, value in model.named_parameters()}
-    rates = {name: value.detach() for name, value in rates.items()}
-    batched = tasks_at_once > 1
+    theta = {name: value.detach() for name, value in model.named_parameters()}
+    constant_rates = {name: value.detach() for name, value in rates.items()}
 
-    def logits(theta: Parameters, query: Batch) -> torch.Tensor:
+    def logits_at(theta: Parameters, query: Batch) -> torch.Tensor:
         return functional_call(model, theta, query.inputs)[0]
 
-    asked = vmap(logits) if batched else logits
-    number = len(tasks.query.y)
+    many = tasks_at_once > 1
+    if many:
+        logits_at = vmap(logits_at)
+    model_at = functional(model, loss, many)
     found = []
-    for first in range(0, number, tasks_at_once):
-        which = slice(first, first + tasks_at_once) if batched else first
-        chunk = some_tasks(tasks, which)
-        start = for_each_task(parameters, len(chunk.query.y)) if batched else parameters
-        path = adapt(model, loss, start, rates, chunk.support, True, batched)
-        by_step = torch.stack([asked(theta, chunk.query) for theta in path], dim=-3)
-        found.append(probabilities(by_step, chunk.query.active.unsqueeze(-2)))
-    return torch.cat(found) if batched else torch.stack(found)
+    for some in portions(tasks, tasks_at_once):
+        start = for_each_task(theta, some) if many else theta
+        path = adapt(model_at, start, constant_rates, some.support, first_order=True)
+        by_step = torch.stack([logits_at(theta_k, some.query) for theta_k in path], dim=-3)
+        found.append(probabilities(by_step, some.query.active.unsqueeze(-2)))
+    return torch.cat(found) if many else torch.stack(found)
 
 
-def best_tasks_at_once(model: nn.Module, device: str, n_tasks: int) -> int:
-    """How many tasks to batch: all where that is faster, else one.
+def best_tasks_at_once(model: nn.Module, n_tasks: int) -> int:
+    """How many tasks to compute together: all where that is faster, else one.
 
     One for convolutions on a CPU, where the tasks' own weights turn them into a grouped convolution
     (measured: 2.7 times slower than one by one).
     """
     convolutional = any(isinstance(module, nn.Conv2d) for module in model.modules())
-    slower = convolutional and not str(device).startswith("cuda")
-    return 1 if slower or not getattr(model, "vmappable", True) else n_tasks
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    return 1 if convolutional and on_cpu else n_tasks
 
 
 # --- small steps ----------------------------------------------------------------------------------
 
 
-def some_tasks(tasks: Tasks, which: slice | int) -> Tasks:
-    """Some of the tasks (a slice), or one of them without the leading dimension (an int)."""
-    return torch.utils._pytree.tree_map(lambda value: value[which], tasks)
+def portions(tasks: Tasks, at_once: int) -> Iterator[Tasks]:
+    """`at_once` tasks after another; 1: each without the leading dimension."""
+    for first in range(0, len(tasks.query.y), at_once):
+        which = slice(first, first + at_once) if at_once > 1 else first
+        yield torch.utils._pytree.tree_map(lambda value, which=which: value[which], tasks)
 
 
-def leaves_of(values: Parameters) -> Parameters:
-    """The same values as leaves of a graph of their own."""
+def leaves_of(values: Mapping[str, torch.Tensor]) -> Parameters:
+    """The same values as constants, by which can be differentiated."""
     return {name: value.detach().requires_grad_() for name, value in values.items()}
 
 
-def for_each_task(parameters: Parameters, number: int) -> Parameters:
-    """The same parameters with a leading dimension (number, ...), without a copy."""
-    return {name: value.expand(number, *value.shape) for name, value in parameters.items()}
-
-
-def counted_steps(step_weights: torch.Tensor) -> list[int]:
-    """The inner steps after which the query is asked: those with a weight, and the last."""
-    last = len(step_weights) - 1
-    return [k for k in range(last + 1) if step_weights[k] > 0 or k == last]
+def for_each_task(theta: Parameters, tasks: Tasks) -> Parameters:
+    """The same parameters for every task, with a leading dimension (tasks, ...), uncopied."""
+    number = len(tasks.query.y)
+    return {name: value.expand(number, *value.shape) for name, value in theta.items()}
 
 
 def number_of_steps(rates: Parameters) -> int:

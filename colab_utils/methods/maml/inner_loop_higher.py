@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import higher
 import torch
 from torch import nn
 
-from colab_utils.learning.tasks import Tasks, accuracy
+from colab_utils.learning.tasks import Tasks
 from colab_utils.methods.maml.inner_loop import (
+    Answer,
     Loss,
     MetaGradient,
     Parameters,
-    counted_steps,
     leaves_of,
-    some_tasks,
+    portions,
 )
 
 
@@ -30,52 +31,47 @@ def meta_gradient(
     tasks_at_once: int = 1,
 ) -> MetaGradient:
     """What `inner_loop.meta_gradient` gives, task by task: `higher` has no batched tasks."""
-    number = len(tasks.query.y)
-    last = len(step_weights) - 1
-    counted = counted_steps(step_weights)
-    parameters = list(model.parameters())
-    names = [name for name, _ in model.named_parameters()]
-    adapted = [name for name in names if name in rates]
+    theta = dict(model.named_parameters())
     alpha = leaves_of(rates)
-    total = [torch.zeros_like(value) for value in (*parameters, *alpha.values())]
-    seen = torch.full(
-        (2, last + 1), float("nan"), dtype=parameters[0].dtype, device=parameters[0].device
-    )
-    seen[:, counted] = 0
-    groups = [{"params": [value]} for name, value in model.named_parameters() if name in rates]
-    optimiser = torch.optim.SGD(groups or parameters[:1], lr=0.0)
-    for i in range(number):
-        task = some_tasks(tasks, i)
-        value = 0.0
-        # First order: each step's gradient is a constant, but the step itself is kept, since the
-        # rates learn through it.
-        with higher.innerloop_ctx(
-            model, optimiser, copy_initial_weights=False, track_higher_grads=True
-        ) as (fast, steps):
-            for k in range(last + 1):
-                if k in counted:
-                    logits, embedding = fast(*task.query.inputs)
-                    query = loss(logits, embedding, task.query)
-                    value = value + step_weights[k].to(query) * query
-                    scores = logits.detach().masked_fill(~task.query.active, float("-inf"))
-                    right = accuracy(scores[None], task.query.y[None])[0]
-                    seen[0, k] += query.detach() / number
-                    seen[1, k] += right.to(seen) / number
-                if k < last and rates:
-                    support = loss(*fast(*task.support.inputs), task.support)
-                    steps.step(
-                        support,
-                        grad_callback=_constants if first_order else None,
-                        override={"lr": [alpha[name][k] for name in adapted]},
-                    )
+    # The order in which `higher` takes the rates is that of the parameters.
+    by_parameter = [alpha[name] for name in theta if name in rates]
+    groups = [{"params": [value]} for name, value in theta.items() if name in rates]
+    optimiser = torch.optim.SGD(groups or list(theta.values())[:1], lr=0.0)
+    found = MetaGradient(theta, alpha, len(tasks.query.y))
+    for task in portions(tasks, 1):
+        # In first order, too, the steps themselves are kept: the rates learn through them.
+        with higher.innerloop_ctx(model, optimiser, copy_initial_weights=False) as (fast, sgd):
+            objective, answer = _objective(
+                fast, sgd, loss, by_parameter, task, step_weights.tolist(), first_order
+            )
             leaves = [*fast.parameters(time=0), *alpha.values()]
-            found = torch.autograd.grad(value, leaves, allow_unused=True)
-        for mean, one in zip(total, found, strict=True):
-            if one is not None:
-                mean += one / number
-    gradients = dict(zip(names, total, strict=False))
-    rate_gradients = dict(zip(alpha, total[len(names) :], strict=True))
-    return MetaGradient(gradients, rate_gradients, seen[0], seen[1])
+            slopes = torch.autograd.grad(objective, leaves, materialize_grads=True)
+        found.add(slopes, answer, task.query)
+    return found
+
+
+def _objective(
+    fast: nn.Module,
+    sgd: Any,
+    loss: Loss,
+    rates: Sequence[torch.Tensor],
+    task: Tasks,
+    step_weights: Sequence[float],
+    first_order: bool,
+) -> tuple[torch.Tensor, Answer]:
+    """The outer objective of one task; `fast` is adapted on the way."""
+    callback = _constants if first_order else None
+    objective = 0.0
+    for k, weight in enumerate(step_weights):
+        if weight > 0:
+            logits, embedding = fast(*task.query.inputs)
+            answer = Answer(loss(logits, embedding, task.query), logits)
+            objective = objective + weight * answer.loss
+        if rates and k < len(rates[0]):
+            support_loss = loss(*fast(*task.support.inputs), task.support)
+            step_rates = {"lr": [rate[k] for rate in rates]}
+            sgd.step(support_loss, grad_callback=callback, override=step_rates)
+    return objective, answer
 
 
 def _constants(gradients: Sequence[torch.Tensor | None]) -> list[torch.Tensor | None]:

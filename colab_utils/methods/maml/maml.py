@@ -1,8 +1,8 @@
 """Model-agnostic meta-learning for few-shot SER: the learner that the training loop drives.
 
-Finn et al. 2017 (MAML, first and second order), Antoniou et al. 2019 (multi-step loss, learnable
-per-layer per-step rates, derivative-order annealing), Raghu et al. 2020 (ANIL: the head alone
-adapts); method_facts §1, §6.1, §6.2.
+Finn et al. 2017 (MAML, first and second order), Antoniou et al. 2019 (MAML++: multi-step loss, a
+learnt rate for each layer and step, annealed order, cosine schedule), Raghu et al. 2020 (ANIL: the
+head alone adapts).
 """
 
 from __future__ import annotations
@@ -30,17 +30,33 @@ from colab_utils.methods.maml.losses import (
 from colab_utils.methods.maml.settings import MamlConfig
 from colab_utils.models import network
 
-_TASKS_AT_ONCE = 64  # of a test: each holds its own weights after every step
+MOST_AT_ONCE = 64  # tasks of a test: each holds its own weights after every step
 
 
 def engine_of(name: str) -> Callable[..., MetaGradient]:
     """Who differentiates through the inner loop, "func" or "higher": a `meta_gradient`."""
     if name == "higher":
-        # late: the second engine is optional
+        # imported late: the second engine is optional
         from colab_utils.methods.maml import inner_loop_higher
 
         return inner_loop_higher.meta_gradient
     return meta_gradient
+
+
+def make_network(config: MamlConfig, dim: int, outputs: int) -> nn.Module:
+    """A fresh network for features of `dim` columns, seeded by config.seed."""
+    torch.manual_seed(config.seed)
+    return network(
+        config.network, dim, outputs, norm=config.norm, width=config.width, frames=config.max_frames
+    )
+
+
+def names_of(net: nn.Module, part: str) -> list[str]:
+    """The names of a network's parameters: of "all", or of the "head" alone."""
+    names = [name for name, _ in net.named_parameters()]
+    if part == "all":
+        return names
+    return [name for name in names if "head" in name.split(".")]
 
 
 class MetaModel(nn.Module):
@@ -63,37 +79,34 @@ class MetaModel(nn.Module):
         self._rates = nn.ParameterDict()
         for name in adapted:
             rate = nn.Parameter(start.clone(), requires_grad=learn)
-            self._rates[name.replace(".", "/")] = rate
+            self._rates[name.replace(".", "/")] = rate  # torch allows no dot in a name
 
-    def rates(self, steps: int | None = None) -> dict[str, torch.Tensor]:
-        """Rates of each adapted parameter, {name: (steps,)}, positive or not.
+    def rates(self) -> dict[str, torch.Tensor]:
+        """The rates of each adapted parameter, {name: (steps,)}, positive or not."""
+        return {name.replace("/", "."): rate for name, rate in self._rates.items()}
 
-        Args:
-            steps: how many (default: as trained); further steps repeat the last trained one.
-        """
-        rates = {name.replace("/", "."): rate for name, rate in self._rates.items()}
-        if steps is None:
-            return rates
+    def rates_for(self, steps: int) -> dict[str, torch.Tensor]:
+        """The rates for so many steps: those beyond the trained ones repeat the last."""
         found = {}
-        for name, rate in rates.items():
+        for name, rate in self.rates().items():
             more = rate[-1:].expand(max(0, steps - len(rate)))
             found[name] = torch.cat([rate, more])[:steps]
         return found
 
 
 def make_model(config: MamlConfig, dim: int, n_labels: int) -> MetaModel:
-    """A fresh network for features of `dim` columns, seeded by config.seed, with its rates."""
-    torch.manual_seed(config.seed)
+    """A fresh network with its rates.
+
+    Args:
+        config: which network, and what of it adapts.
+        dim: columns of the features.
+        n_labels: outputs with fixed class ids; with permuted ones there are `config.ways`.
+    """
     outputs = n_labels if config.regime == "fixed" else config.ways
-    net = network(
-        config.network, dim, outputs, norm=config.norm, width=config.width, frames=config.max_frames
-    )
+    net = make_network(config, dim, outputs)
     if config.contrastive != "none" and config.projection:
         net = WithProjection(net, config.projection)
-    adapted = []
-    for name, _ in net.named_parameters():
-        if config.adapted == "all" or name.split(".")[-2] == "head":
-            adapted.append(name)
+    adapted = names_of(net, config.adapted)
     return MetaModel(net, adapted, config.inner_rate, config.steps, config.learn_rates)
 
 
@@ -104,37 +117,32 @@ class MamlLearner(ModuleLearner):
 
     Args:
         config: its settings.
-        dim: columns of the features.
-        n_labels: how many labels there are.
+        model: of `make_model`, where it is to be computed.
         sample: sample(i) gives the Tasks of meta-update i; all randomness comes from i.
         valid: fixed Tasks of held-out speakers; the mean query accuracy after the last inner step
             picks the checkpoint.
-        device: where to compute.
     """
 
     def __init__(
-        self,
-        config: MamlConfig,
-        dim: int,
-        n_labels: int,
-        sample: Callable[[int], Tasks],
-        valid: Tasks,
-        device: str = "cpu",
+        self, config: MamlConfig, model: MetaModel, sample: Callable[[int], Tasks], valid: Tasks
     ):
-        self.config, self.sample, self.valid = config, sample, valid
-        self.module = make_model(config, dim, n_labels).to(device)
+        self.config = config
+        self.module = model
+        self.sample = sample
+        self.valid = valid
         self.loss = episode_loss(config.contrastive, config.contrastive_weight, config.temperature)
         self.meta_gradient = engine_of(config.engine)
-        learnt = [value for value in self.module.parameters() if value.requires_grad]
+        learnt = [value for value in model.parameters() if value.requires_grad]
         self.optimiser = torch.optim.Adam(learnt, lr=config.meta_rate)
-        at_once = best_tasks_at_once(self.module.network, device, config.meta_batch)
-        self.tasks_at_once = 1 if config.contrastive != "none" else at_once
+        self.tasks_at_once = 1
+        if config.contrastive == "none":
+            self.tasks_at_once = best_tasks_at_once(model.network, config.meta_batch)
 
     def step(self, i: int) -> dict[str, float]:
         """One meta-update; the mean query loss and accuracy after the last inner step."""
         progress = i / self.config.iterations
         found = self._gradient(self.sample(i), progress)
-        loss = float(found.query_losses[-1])
+        loss = float(found.query_loss)
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the query loss is {loss} at step {i + 1}, after {self.config.steps} inner steps "
@@ -150,21 +158,21 @@ class MamlLearner(ModuleLearner):
         for group in self.optimiser.param_groups:
             group["lr"] = self._meta_rate(progress)
         self.optimiser.step()
-        return {"query_loss": loss, "query_accuracy": float(found.query_accuracy[-1])}
+        return {"query_loss": loss, "query_accuracy": float(found.query_accuracy)}
 
     def _gradient(self, tasks: Tasks, progress: float) -> MetaGradient:
         """The meta-gradient of some tasks at `progress` of the training, from 0 to 1."""
         config = self.config
-        share = min(1.0, progress / config.multi_step_share) if config.multi_step_share else 1.0
-        weights = step_weights(config.multi_step, config.steps, share)
-        first_order = first_order_at(progress, config.order, config.order_share)
+        multi_step_progress = 1.0
+        if config.multi_step_share:
+            multi_step_progress = progress / config.multi_step_share
         return self.meta_gradient(
             self.module.network,
             self.loss,
             self.module.rates(),
             tasks,
-            weights,
-            first_order=first_order,
+            step_weights(config.multi_step, config.steps, multi_step_progress),
+            first_order=first_order_at(progress, config.order, config.order_share),
             tasks_at_once=self.tasks_at_once,
         )
 
@@ -176,26 +184,24 @@ class MamlLearner(ModuleLearner):
 
     def validate(self) -> float:
         """Mean query accuracy of the validation episodes after the last inner step, in [0, 1]."""
-        return float(accuracy(self.scores(self.valid)[:, -1], self.valid.query.y).mean())
+        scores = self.scores(self.valid, self.config.steps)
+        return float(accuracy(scores[:, -1], self.valid.query.y).mean())
 
-    def scores(
-        self, tasks: Tasks, steps: int | None = None, rate: float | None = None
-    ) -> torch.Tensor:
+    def scores(self, tasks: Tasks, steps: int, rate: float = 0.0) -> torch.Tensor:
         """Probabilities of the query after each inner step.
 
         Args:
             tasks: to answer.
-            steps: inner steps; default: as trained.
-            rate: one inner rate for all layers and steps instead of the trained ones.
+            steps: inner steps.
+            rate: one inner rate for all layers and steps; 0: the trained ones.
 
         Returns:
             float (tasks, steps + 1, n_query, classes).
         """
-        rates = {}
-        for name, values in self.module.rates(steps or self.config.steps).items():
-            trained = values.detach()
-            rates[name] = trained if rate is None else torch.full_like(trained, rate)
+        rates = self.module.rates_for(steps)
+        if rate:
+            rates = {name: torch.full_like(trained, rate) for name, trained in rates.items()}
         at_once = 1
         if self.tasks_at_once > 1:
-            at_once = min(len(tasks.query.y), _TASKS_AT_ONCE)
+            at_once = min(len(tasks.query.y), MOST_AT_ONCE)
         return adapted_scores(self.module.network, self.loss, rates, tasks, tasks_at_once=at_once)

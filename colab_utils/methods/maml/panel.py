@@ -15,8 +15,18 @@ BESIDE = ("nearest prototype", "logistic regression")
 
 
 def panel(study: MamlStudy, config: MamlConfig, episodes: EpisodeConfig) -> Panel:
-    """Sliders that start at `episodes`; Run tests the trained network and the two simplest
-    baselines.
+    """Sliders of a test episode: Run tests the trained network and the two simplest baselines.
+
+    Args:
+        study: whose target is tested.
+        config: of the training, which is loaded.
+        episodes: where the sliders start.
+
+    Returns:
+        A panel that a notebook shows; *Download* makes a zip of its runs.
+
+    Example:
+        panel(study, config, study.episodes(config))
     """
     name = config.title
 

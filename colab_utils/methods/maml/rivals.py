@@ -7,7 +7,7 @@ called in results): supervised pre-training, as it is or fine-tuned on the suppo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -17,12 +17,16 @@ from torch.nn import functional
 from colab_utils.learning import heads, supervised
 from colab_utils.learning.tasks import Batch, Tasks, accuracy, masked_cross_entropy, probabilities
 from colab_utils.learning.training import ModuleLearner
-from colab_utils.methods.maml.inner_loop import adapted_scores, best_tasks_at_once, some_tasks
-from colab_utils.methods.maml.maml import MamlLearner
-from colab_utils.methods.maml.settings import EpisodeConfig, MamlConfig
+from colab_utils.methods.maml.inner_loop import adapted_scores, best_tasks_at_once, portions
+from colab_utils.methods.maml.maml import (
+    MOST_AT_ONCE,
+    MamlLearner,
+    make_model,
+    make_network,
+    names_of,
+)
+from colab_utils.methods.maml.settings import EpisodeConfig
 from colab_utils.methods.maml.training_side import TrainingSide
-from colab_utils.models import network
-from colab_utils.settings import SettingError
 
 BASELINES = (
     "chance",
@@ -39,9 +43,10 @@ TRAINED_AS = {
     "pooled, zero-shot": "pretraining",
     "pooled, fine-tuned": "pretraining",
 }
+# Of fine-tuning, to choose from.
 PARTS = ("all", "head")
-_RATES, _STEPS = (0.003, 0.01, 0.03, 0.1, 0.3), 20  # of fine-tuning, to choose from
-_TASKS_AT_ONCE = 64  # what is held in memory when nothing is trained
+RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
+STEPS = 20
 
 Answer = Callable[[Tasks], torch.Tensor]
 
@@ -49,89 +54,56 @@ Answer = Callable[[Tasks], torch.Tensor]
 # --- training -------------------------------------------------------------------------------------
 
 
-def make_learner(
-    kind: str, side: TrainingSide, config: MamlConfig, n_labels: int, device: str
-) -> ModuleLearner:
+def make_learner(kind: str, side: TrainingSide, n_labels: int, device: str) -> ModuleLearner:
     """The learner of "maml", "protonet" or "pretraining" on the training side of a fold."""
+    config = side.config
     dim = side.train.dim
     if kind == "maml":
+        model = make_model(config, dim, n_labels).to(device)
         outputs = config.ways if config.regime == "permuted" else n_labels
-        return MamlLearner(
-            config,
-            dim,
-            n_labels,
-            side.sampler(config, config.regime, outputs),
-            side.valid_tasks(config, config.regime, outputs),
-            device,
-        )
+        valid = side.valid_tasks(config.regime, outputs)
+        return MamlLearner(config, model, lambda i: side.tasks(i, config.regime, outputs), valid)
+    module = make_network(config, dim, n_labels).to(device)
     if kind == "protonet":
-        module = _network(config, dim, n_labels, device)
+        valid = side.valid_tasks("permuted", config.ways)
         return ProtoNetLearner(
-            module,
-            side.sampler(config, "permuted", config.ways),
-            side.valid_tasks(config, "permuted", config.ways),
-            rate=config.meta_rate,
+            module, lambda i: side.tasks(i, "permuted", config.ways), valid, config.meta_rate
         )
     weights = supervised.class_weights(side.train.y, n_labels).to(device)
-    module = _network(config, dim, n_labels, device)
     return supervised.SupervisedLearner(
-        module, side.batches(config), weights, side.valid_batch(config), rate=config.meta_rate
+        module, side.batch, weights, side.valid_batch(), rate=config.meta_rate
     )
-
-
-def _network(config: MamlConfig, dim: int, n_labels: int, device: str) -> nn.Module:
-    """A fresh network, seeded by config.seed."""
-    torch.manual_seed(config.seed)
-    module = network(
-        config.network,
-        dim,
-        n_labels,
-        norm=config.norm,
-        width=config.width,
-        frames=config.max_frames,
-    )
-    return module.to(device)
 
 
 # --- answers --------------------------------------------------------------------------------------
 
 
-def answer_of(
-    kind: str,
-    learner: Any,
-    side: TrainingSide | None,
-    config: MamlConfig,
-    test: EpisodeConfig,
-    n_labels: int,
-) -> Answer:
+def answer_of(kind: str, learner: Any, test: EpisodeConfig, valid: Callable[[], Tasks]) -> Answer:
     """How a method answers test episodes.
 
     Args:
         kind: "maml", or one of BASELINES.
         learner: the trained one that TRAINED_AS names, or None without one.
-        side: for what is chosen in validation episodes, or None without training.
-        config: the settings of the training.
         test: the settings of the test: inner steps and rate, seed of guesses.
-        n_labels: how many labels there are.
+        valid: gives the validation episodes with fixed class ids, for what is chosen in them.
 
     Returns:
         A function of Tasks to probabilities of the query, float (tasks, n_query, classes), or
         (tasks, steps + 1, n_query, classes) of a method that adapts by inner steps.
     """
     if kind == "maml":
-        return lambda tasks: learner.scores(tasks, test.steps, test.inner_rate or None)
+        return lambda tasks: learner.scores(tasks, test.steps, test.inner_rate)
     if kind == "pooled, fine-tuned":
-        return _fine_tuning(learner.module, side.valid_tasks(config, "fixed", n_labels))
+        return _fine_tuning(learner.module, valid())
     if kind == "pooled, zero-shot":
         return lambda tasks: _zero_shot(learner.module, tasks)
     if kind == "ProtoNet":
         return learner.scores
     if kind == "chance":
         return lambda tasks: heads.chance(tasks, test.seed)
-    return {
-        "nearest prototype": heads.nearest_prototype,
-        "logistic regression": heads.logistic_regression,
-    }[kind]
+    if kind == "logistic regression":
+        return heads.logistic_regression
+    return heads.nearest_prototype
 
 
 def _zero_shot(module: nn.Module, tasks: Tasks) -> torch.Tensor:
@@ -145,13 +117,12 @@ def _fine_tuning(module: nn.Module, valid: Tasks) -> Answer:
 
     Rate, part and number of steps are those that do best in validation episodes.
     """
-    best = choose_fine_tuning(module, valid, _RATES, steps=_STEPS)
-    device = valid.query.y.device
-    idle = torch.zeros(_STEPS - best.steps, device=device)  # curves of all seeds equally long
+    best = choose_fine_tuning(module, valid)
     rates = {}
     for name, values in fine_tune_rates(module, best.rate, best.steps, best.part).items():
+        idle = values.new_zeros(STEPS - best.steps)  # curves of all seeds equally long
         rates[name] = torch.cat([values, idle])
-    at_once = best_tasks_at_once(module, str(device), _TASKS_AT_ONCE)
+    at_once = best_tasks_at_once(module, MOST_AT_ONCE)
 
     def answer(tasks: Tasks) -> torch.Tensor:
         return adapted_scores(module, masked_cross_entropy, rates, tasks, tasks_at_once=at_once)
@@ -163,7 +134,14 @@ def _fine_tuning(module: nn.Module, valid: Tasks) -> Answer:
 
 
 class FineTuning(NamedTuple):
-    """What does best in validation episodes: `accuracy` is their mean."""
+    """What does best in validation episodes.
+
+    Attributes:
+        rate: of each gradient step.
+        part: of the network that is tuned, one of PARTS.
+        steps: how many.
+        accuracy: mean over the validation episodes, in [0, 1].
+    """
 
     rate: float
     part: str
@@ -172,68 +150,36 @@ class FineTuning(NamedTuple):
 
 
 def fine_tune_rates(
-    module: nn.Module, rate: float, steps: int, part: str = "all"
+    module: nn.Module, rate: float, steps: int, part: str
 ) -> dict[str, torch.Tensor]:
-    """One rate for gradient steps on all parameters, or on the head alone.
-
-    Returns:
-        {parameter: (steps,)}, for `inner_loop.adapted_scores`.
-
-    Raises:
-        SettingError: a part that is not in PARTS.
-    """
-    if part not in PARTS:
-        raise SettingError(f"part = {part!r}: fine-tune {' or '.join(map(repr, PARTS))}")
-    rates = {}
-    for name, value in module.named_parameters():
-        if part == "all" or "head" in name.split(".")[-2:-1]:
-            rates[name] = torch.full((steps,), rate, dtype=value.dtype, device=value.device)
-    return rates
+    """One rate for gradient steps on a part of the network, {parameter: (steps,)}."""
+    weight = next(module.parameters())
+    return {name: weight.new_full((steps,), rate) for name in names_of(module, part)}
 
 
-def choose_fine_tuning(
-    module: nn.Module,
-    valid: Tasks,
-    rates: Sequence[float],
-    steps: int,
-    parts: Sequence[str] = PARTS,
-) -> FineTuning:
-    """Rate, part and number of steps that do best in the validation episodes.
+def choose_fine_tuning(module: nn.Module, valid: Tasks) -> FineTuning:
+    """Part, rate and number of steps, of PARTS, RATES and 1 to STEPS, that do best.
 
     Of equal ones the first part, rate and smallest number. The episodes are of the source: the
     target takes no part in the choice.
 
     Args:
         module: the pre-trained network.
-        valid: the episodes.
-        rates: to choose from.
-        steps: at most so many, at least one.
-        parts: to choose from.
-
-    Raises:
-        SettingError: there is nothing to choose from.
+        valid: the validation episodes.
     """
-    if not rates or not parts or steps < 1:
-        raise SettingError(
-            f"rates = {tuple(rates)}, parts = {tuple(parts)}, steps = {steps}: "
-            "fine-tuning needs a rate, a part and a step at least"
-        )
     y = valid.query.y
-    at_once = best_tasks_at_once(module, str(y.device), min(_TASKS_AT_ONCE, len(y)))
+    at_once = best_tasks_at_once(module, min(MOST_AT_ONCE, len(y)))
     best = FineTuning(0.0, "", 0, -1.0)
-    for part in parts:
-        for rate in rates:
+    for part in PARTS:
+        for rate in RATES:
+            rates = fine_tune_rates(module, rate, STEPS, part)
             scores = adapted_scores(
-                module,
-                masked_cross_entropy,
-                fine_tune_rates(module, rate, steps, part),
-                valid,
-                tasks_at_once=at_once,
+                module, masked_cross_entropy, rates, valid, tasks_at_once=at_once
             )
-            means = accuracy(scores, y).mean(dim=0)[1:]
-            top = int(means.argmax())
-            if float(means[top]) > best.accuracy:
-                best = FineTuning(rate, part, top + 1, float(means[top]))
+            by_step = accuracy(scores, y).mean(dim=0)[1:]
+            top = int(by_step.argmax())
+            if float(by_step[top]) > best.accuracy:
+                best = FineTuning(rate, part, top + 1, float(by_step[top]))
     return best
 
 
@@ -241,8 +187,9 @@ def choose_fine_tuning(
 
 
 class ProtoNetLearner(ModuleLearner):
-    """Episodic training of an embedding in which the class means of the support are near their
-    queries (Snell et al. 2017), one meta-batch a step, for `training.train`. Adam at `rate`.
+    """Prototypical networks (Snell et al. 2017), one meta-batch a step, for `training.train`.
+
+    The embedding is trained (Adam) so that queries are near the mean of their class' support.
 
     Args:
         module: a network, of which the embedding is used and the head is not.
@@ -252,9 +199,11 @@ class ProtoNetLearner(ModuleLearner):
     """
 
     def __init__(
-        self, module: nn.Module, sample: Callable[[int], Tasks], valid: Tasks, rate: float = 1e-3
+        self, module: nn.Module, sample: Callable[[int], Tasks], valid: Tasks, rate: float
     ):
-        self.module, self.sample, self.valid = module, sample, valid
+        self.module = module
+        self.sample = sample
+        self.valid = valid
         self.optimiser = torch.optim.Adam(module.parameters(), lr=rate)
 
     def step(self, i: int) -> dict[str, float]:
@@ -276,19 +225,22 @@ class ProtoNetLearner(ModuleLearner):
         """
         support = self._embedded(tasks.support)
         query = self._embedded(tasks.query)
-        means = heads.class_means(support, tasks.support.y, tasks.support.active.shape[1])
-        return -(query.unsqueeze(2) - means.unsqueeze(1)).square().sum(dim=-1)
+        classes = tasks.support.active.shape[1]
+        prototypes = heads.class_means(support, tasks.support.y, classes)
+        apart = query.unsqueeze(2) - prototypes.unsqueeze(1)
+        return -apart.square().sum(dim=-1)
 
     def _embedded(self, batch: Batch) -> torch.Tensor:
-        """Embeddings, float (tasks, n, embedding_dim), each task's by themselves: batch
-        statistics are never those of several tasks.
+        """Embeddings, float (tasks, n, embedding_dim), each task's by themselves.
+
+        So batch statistics are never those of several tasks.
         """
 
         def embedded(*inputs: torch.Tensor) -> torch.Tensor:
             return self.module(*inputs)[1]
 
         number = len(batch.y)
-        if best_tasks_at_once(self.module, str(batch.y.device), number) > 1:
+        if best_tasks_at_once(self.module, number) > 1:
             return torch.vmap(embedded)(*batch.inputs)
         found = []
         for i in range(number):
@@ -303,7 +255,6 @@ class ProtoNetLearner(ModuleLearner):
     def scores(self, tasks: Tasks) -> torch.Tensor:
         """Probabilities of the query, float (tasks, n_query, classes)."""
         found = []
-        for first in range(0, len(tasks.query.y), _TASKS_AT_ONCE):
-            chunk = some_tasks(tasks, slice(first, first + _TASKS_AT_ONCE))
-            found.append(probabilities(self._logits(chunk), chunk.query.active))
+        for some in portions(tasks, MOST_AT_ONCE):
+            found.append(probabilities(self._logits(some), some.query.active))
         return torch.cat(found)

@@ -1,4 +1,4 @@
-"""Settings of meta-training and of the test episodes: presets, and what was repaired in them."""
+"""Settings of meta-training and of the test episodes: ranges, presets, and who looks at which."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from colab_utils.methods.maml import published
 from colab_utils.models import NETWORKS
 from colab_utils.settings import RESULT, SettingError, Settings, setting
 
@@ -22,93 +23,26 @@ ENGINES = ("func", "higher")
 _ON_FRAMES = {"network": ("conv4", "lstm")}
 _WITH_TERM = {"contrastive": CONTRASTIVE[1:]}
 
-# Few-Shot_SER as published (method_facts §1.1, §1.4) with the repairs that REPAIRS names.
-_PAPER = {
-    "regime": "permuted",
-    "network": "conv4",
-    "norm": "paper-batch",
-    "order": "first",
-    "multi_step": "final",
-    "steps": 5,
-    "inner_rate": 0.01,
-    "learn_rates": False,
-    "ways": 5,
-    "shots": 5,
-    "queries": 20,
-    "meta_batch": 4,
-    "meta_rate": 1e-3,
-    "schedule": "constant",
-    "clip": 0.0,
-    "within": "all",
-    "iterations": 2000,
-    "validate_every": 50,
-    "patience": 1000,
-}
-REPAIRS = (
-    (
-        "every clip of a class can be drawn; the original drew only the first `smallest class`"
-        " clips of each"
-    ),
-    (
-        "speakers (films on EmoFilm) never stand in support and query, nor in training and test;"
-        " the original had no grouping"
-    ),
-    (
-        "held-out speakers or films of the training languages pick the checkpoint; the original"
-        " kept the lowest training loss of one meta-batch"
-    ),
-    (
-        "padded frames are masked; the original filled them with -3 or -1, a loudness like any"
-        " other in its MFCC"
-    ),
-    (
-        "of a long clip training hears random crops and the test the middle; the original heard the"
-        " first 0.8 to 2.3 s"
-    ),
-    "the log-mel range is [-4, 4] as intended; a misspelt argument made it [0, 4]",
-    (
-        "every weighted step of the multi-step loss has a gradient; the original computed steps 0"
-        " and 1 without one"
-    ),
-    "each task counts once; the second-order script weighted task j (B - j + 1) times",
-    (
-        "the contrastive term stands in the inner loss of test episodes as well; the original left"
-        " it out there"
-    ),
-    (
-        "a meta-batch holds 4 episodes; the original's constant of 16 was not the meta-batch, which"
-        " was 2 or 4"
-    ),
-    "batch statistics of the query make a result transductive, and every result says so",
-)
+
+def _count(default: int, help: str, low: int, high: int, step: int = 1, **more: Any) -> Any:
+    """A setting that is a whole number from `low` to `high`, on a slider."""
+    return setting(default, help, low=low, high=high, step=step, **more)
 
 
 @dataclasses.dataclass(frozen=True)
 class MamlConfig(Settings):
-    """Settings of meta-training. What changes them asks for retraining; what a test episode looks
-    like does not (`EpisodeConfig`).
+    """Settings of meta-training: to change them asks for another training.
+
+    What a test episode looks like does not: `EpisodeConfig`.
+
+    Example:
+        config = MamlConfig.from_form("paper", {"iterations": 500}, shots=1)
     """
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "default": {},
         "default-permuted": {"regime": "permuted"},
-        "paper": _PAPER,
-        "paper-msl": {**_PAPER, "multi_step": "ramp", "steps": 8, "inner_rate": 0.05},
-        "paper-contrastive": {
-            **_PAPER,
-            "contrastive": "nt-xent",
-            "contrastive_weight": 1.0,
-            "temperature": 0.07,
-            "projection": 0,
-        },
-        "paper-second-order": {
-            **_PAPER,
-            "order": "second",
-            "steps": 8,
-            "inner_rate": 1e-3,
-            "shots": 25,
-            "queries": 25,
-        },
+        **published.PRESETS,
     }
 
     regime: str = setting(
@@ -143,14 +77,10 @@ class MamlConfig(Settings):
         options=CONTRASTIVE,
         scope=MAML,
     )
-    ways: int = setting(5, "classes in an episode", low=2, high=8, step=1, scope=NETWORK, task=True)
-    shots: int = setting(
-        5, "support utterances of each class", low=1, high=25, step=1, scope=NETWORK
-    )
-    queries: int = setting(
-        10, "query utterances of each class", low=1, high=30, step=1, scope=NETWORK
-    )
-    steps: int = setting(5, "inner gradient steps in training", low=1, high=20, step=1, scope=MAML)
+    ways: int = _count(5, "classes in an episode", 2, 8, scope=NETWORK, task=True)
+    shots: int = _count(5, "support utterances of each class", 1, 25, scope=NETWORK)
+    queries: int = _count(10, "query utterances of each class", 1, 30, scope=NETWORK)
+    steps: int = _count(5, "inner gradient steps in training", 1, 20, scope=MAML)
     inner_rate: float = setting(
         0.05,
         "inner learning rate (its start, where rates are learnt)",
@@ -165,10 +95,8 @@ class MamlConfig(Settings):
         options=("all", "head"),
         scope=MAML,
     )
-    iterations: int = setting(
-        600, "meta-updates at most", low=1, high=100000, step=50, scope=NETWORK
-    )
-    meta_batch: int = setting(8, "episodes in a meta-update", low=1, high=64, step=1, scope=NETWORK)
+    iterations: int = _count(600, "meta-updates at most", 1, 100000, step=50, scope=NETWORK)
+    meta_batch: int = _count(8, "episodes in a meta-update", 1, 64, scope=NETWORK)
     meta_rate: float = setting(
         1e-3,
         "learning rate of the meta-update (Adam, cosine to a tenth)",
@@ -176,14 +104,8 @@ class MamlConfig(Settings):
         high=0.1,
         scope=NETWORK,
     )
-    seed: int = setting(
-        0,
-        "first seed, of weights and episodes",
-        low=0,
-        high=100000,
-        step=1,
-        scope=NETWORK,
-        task=True,
+    seed: int = _count(
+        0, "first seed, of weights and episodes", 0, 100000, scope=NETWORK, task=True
     )
     within: str = setting(
         "corpus",
@@ -200,8 +122,8 @@ class MamlConfig(Settings):
         more=True,
         scope=NETWORK,
     )
-    width: int = setting(
-        64, "channels or hidden units of a layer", low=8, high=512, step=8, more=True, scope=NETWORK
+    width: int = _count(
+        64, "channels or hidden units of a layer", 8, 512, step=8, more=True, scope=NETWORK
     )
     multi_step_share: float = setting(
         0.15,
@@ -239,11 +161,11 @@ class MamlConfig(Settings):
         scope=MAML,
         used=_WITH_TERM,
     )
-    projection: int = setting(
+    projection: int = _count(
         64,
         "dimensions of the projection that the contrastive term sees; 0: the embedding itself",
-        low=0,
-        high=512,
+        0,
+        512,
         step=8,
         more=True,
         scope=MAML,
@@ -264,42 +186,22 @@ class MamlConfig(Settings):
         more=True,
         scope=MAML,
     )
-    validate_every: int = setting(
-        25,
-        "meta-updates from one validation to the next",
-        low=1,
-        high=10000,
-        step=1,
-        more=True,
-        scope=NETWORK,
+    validate_every: int = _count(
+        25, "meta-updates from one validation to the next", 1, 10000, more=True, scope=NETWORK
     )
-    valid_tasks: int = setting(
-        200,
-        "validation episodes, always the same",
-        low=8,
-        high=2000,
-        step=8,
-        more=True,
-        scope=NETWORK,
+    valid_tasks: int = _count(
+        200, "validation episodes, always the same", 8, 2000, step=8, more=True, scope=NETWORK
     )
-    patience: int = setting(
+    patience: int = _count(
         8,
         "validations without a better one before training stops",
-        low=1,
-        high=1000,
-        step=1,
+        1,
+        1000,
         more=True,
         scope=NETWORK,
     )
-    max_frames: int = setting(
-        200,
-        "frames of a crop (conv4, lstm)",
-        low=16,
-        high=2000,
-        step=1,
-        more=True,
-        scope=INPUT,
-        used=_ON_FRAMES,
+    max_frames: int = _count(
+        200, "frames of a crop (conv4, lstm)", 16, 2000, more=True, scope=INPUT, used=_ON_FRAMES
     )
     engine: str = setting(
         "func",
@@ -334,18 +236,18 @@ class MamlConfig(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class EpisodeConfig(Settings):
-    """What a test episode looks like, and how a trained network adapts to it: nothing here asks
-    for retraining, except where `needs_retraining` says so.
+    """What a test episode looks like, and how a trained network adapts to it.
+
+    Nothing here asks for another training, except where `needs_retraining` says so.
+
+    Example:
+        episodes = EpisodeConfig(ways=4, shots=1, n_tasks=600)
     """
 
-    ways: int = setting(5, "classes in an episode", low=2, high=8, step=1, scope=RESULT, task=True)
-    shots: int = setting(
-        5, "support utterances of each class", low=1, high=25, step=1, scope=RESULT
-    )
-    queries: int = setting(
-        10, "query utterances of each class", low=1, high=30, step=1, scope=RESULT
-    )
-    steps: int = setting(5, "inner steps at test", low=1, high=50, step=1, scope=RESULT)
+    ways: int = _count(5, "classes in an episode", 2, 8, scope=RESULT, task=True)
+    shots: int = _count(5, "support utterances of each class", 1, 25, scope=RESULT)
+    queries: int = _count(10, "query utterances of each class", 1, 30, scope=RESULT)
+    steps: int = _count(5, "inner steps at test", 1, 50, scope=RESULT)
     inner_rate: float = setting(
         0.0,
         "inner learning rate at test; 0: the trained rates",
@@ -354,36 +256,21 @@ class EpisodeConfig(Settings):
         step=0.01,
         scope=RESULT,
     )
-    n_tasks: int = setting(200, "test episodes", low=1, high=2000, step=1, scope=RESULT, task=True)
-    seed: int = setting(
-        0,
-        "first seed of the test episodes",
-        low=0,
-        high=100000,
-        step=1,
-        more=True,
-        scope=RESULT,
-        task=True,
+    n_tasks: int = _count(200, "test episodes", 1, 2000, scope=RESULT, task=True)
+    seed: int = _count(
+        0, "first seed of the test episodes", 0, 100000, more=True, scope=RESULT, task=True
     )
-    n_seeds: int = setting(
+    n_seeds: int = _count(
         1,
         "how many trainings and sets of episodes, counted up from the first seed",
-        low=1,
-        high=20,
-        step=1,
+        1,
+        20,
         more=True,
         scope=RESULT,
         task=True,
     )
-    n_boot: int = setting(
-        1000,
-        "resamples of the interval",
-        low=0,
-        high=20000,
-        step=100,
-        more=True,
-        scope=RESULT,
-        task=True,
+    n_boot: int = _count(
+        1000, "resamples of the interval", 0, 20000, step=100, more=True, scope=RESULT, task=True
     )
 
 
@@ -397,7 +284,12 @@ def both_regimes(config: MamlConfig) -> dict[str, MamlConfig]:
 
 
 def used_by(training: str, config: MamlConfig) -> MamlConfig:
-    """The settings that a training looks at: "maml", another one's name, or "" for none."""
+    """The settings that a training looks at; all others as in the defaults.
+
+    Args:
+        training: "maml", the name of another one, or "" for none.
+        config: all settings.
+    """
     if not training:
         return config.only(INPUT)
     if training == "maml":
@@ -419,6 +311,15 @@ def needs_retraining(trained: MamlConfig, wanted: EpisodeConfig) -> str:
     return ""
 
 
-def rule_of(norm: str) -> str:
-    """How the query was used: inductive, or transductive through batch statistics."""
-    return "inductive" if norm == "group" else "transductive: batch statistics of the query"
+def other_inner_loop(trained: MamlConfig, test: EpisodeConfig) -> list[str]:
+    """How the inner loop at test differs from the trained one: a sentence, or none."""
+    if test.inner_rate and trained.learn_rates:
+        return [
+            f"inner rate {test.inner_rate:g} for all layers and steps instead of the learnt ones"
+        ]
+    if test.steps > trained.steps:
+        return [
+            f"trained for {trained.steps} inner steps, tested with {test.steps}: the last rates "
+            "are repeated"
+        ]
+    return []

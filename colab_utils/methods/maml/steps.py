@@ -1,8 +1,8 @@
-"""steps.csv: the query accuracy of every task after each inner step, and its mean with an interval.
+"""steps.csv: the query accuracy of every task after each inner step, and its mean by step.
 
 The interval resamples tasks and seeds, not speakers: it says how much the curve would move with
 other tasks of the same corpus and the same speakers, and wherever it is shown it is labelled so
-(STEP_INTERVAL).
+(results.intervals.STEP_INTERVAL).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pandas as pd
 from colab_utils.results.intervals import interval, row_weights
 
 STEP_COLUMNS = ("method", "seed", "task", "step", "accuracy")
+RESAMPLES = 2000  # of the interval
 _CELL = ["seed", "task"]
 
 
@@ -32,26 +33,25 @@ def steps_table(
         accuracy: (tasks, steps + 1) in [0, 1], the query accuracy before adaptation (step 0) and
             after each inner step; (tasks, 1) for a method that makes no steps.
         tasks: the number of each task.
-        method, seed: of all rows.
+        method: of all rows.
+        seed: of all rows.
 
     Raises:
-        StepsError.
+        StepsError: accuracies of another shape or outside [0, 1].
     """
-    values = np.asarray(accuracy, dtype=np.float64)
-    if values.ndim != 2 or len(values) != len(tasks):
+    if accuracy.ndim != 2 or len(accuracy) != len(tasks):
         raise StepsError(
-            f"accuracies have shape {values.shape}: ({len(tasks)}, steps + 1) is "
-            "needed, one row a task"
+            f"accuracies have shape {accuracy.shape}: ({len(tasks)}, steps + 1) is needed, one row "
+            "a task"
         )
-    number, steps = values.shape
-    task = np.repeat(np.asarray(tasks, dtype=np.int64), steps)
+    number, steps = accuracy.shape
     table = pd.DataFrame(
         {
             "method": method,
-            "seed": int(seed),
-            "task": task,
+            "seed": seed,
+            "task": np.repeat(tasks, steps),
             "step": np.tile(np.arange(steps), number),
-            "accuracy": values.ravel(),
+            "accuracy": accuracy.ravel(),
         }
     )
     return validate_steps(table)
@@ -65,7 +65,7 @@ def validate_steps(steps: pd.DataFrame) -> pd.DataFrame:
     over other tasks at each step would be no curve.
 
     Raises:
-        StepsError, in one sentence, where it cannot be used.
+        StepsError: where it cannot be used, in one sentence.
     """
     missing = [name for name in STEP_COLUMNS if name not in steps.columns]
     foreign = sorted(set(steps.columns) - set(STEP_COLUMNS))
@@ -108,51 +108,47 @@ def _check_grid(table: pd.DataFrame) -> None:
             f"{row.method} stands twice: give each run's steps once"
         )
     for method, part in table.groupby("method"):
-        present = part.groupby("step")["accuracy"].size()
+        there = part["step"].value_counts()
         cells = len(part[_CELL].drop_duplicates())
-        if (present != cells).any():
-            step = present.index[present != cells][0]
+        lacking = there[there != cells]
+        if len(lacking):
             raise StepsError(
-                f"{method}: step {step} is there in {present[step]} of {cells} tasks; "
-                "use tables made with one number of inner steps"
+                f"{method}: step {lacking.index[0]} is there in {lacking.iloc[0]} of {cells} "
+                "tasks; use tables made with one number of inner steps"
             )
 
 
 def read_steps(path: str | os.PathLike) -> pd.DataFrame:
-    """Read and validate a steps.csv. Raises StepsError that names the file."""
+    """Read and validate a steps.csv.
+
+    Raises:
+        StepsError: names the file.
+    """
     try:
         table = pd.read_csv(
             path, dtype={"method": str}, keep_default_na=False, float_precision="round_trip"
         )
         return validate_steps(table)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise StepsError(f"{path}: {error}") from error
 
 
-def accuracy_by_step(
-    steps: pd.DataFrame,
-    units: Sequence[str] = ("task", "seed"),
-    n_boot: int = 2000,
-    ci_seed: int = 0,
-) -> pd.DataFrame:
+def accuracy_by_step(steps: pd.DataFrame) -> pd.DataFrame:
     """Mean accuracy of one method by inner step.
 
     The interval, STEP_INTERVAL, resamples tasks and seeds, each on its own level (as in
-    `bootstrap`), and all steps of a task go together. Where each seed draws tasks of its own it is
-    rather too wide than too narrow.
+    `results.intervals`), and all steps of a task go together. Where each seed draws tasks of its
+    own it is rather too wide than too narrow.
 
     Args:
         steps: a table with STEP_COLUMNS.
-        units: what is resampled, of "task" and "seed".
-        n_boot: resamples.
-        ci_seed: seeds them.
 
     Returns:
-        A row a step: step, accuracy, low, high (fractions); low and high are NaN where each unit
-        has one value only.
+        A row a step: step, accuracy, low, high (fractions); low and high are NaN for one task of
+        one seed.
 
     Raises:
-        StepsError, also for a table of several methods.
+        StepsError: a table that cannot be used, or holds several methods.
     """
     table = validate_steps(steps)
     if table["method"].nunique() > 1:
@@ -160,16 +156,10 @@ def accuracy_by_step(
             f"steps of several methods ({', '.join(sorted(set(table['method'])))}): choose one"
         )
     cells = table.pivot(index=_CELL, columns="step", values="accuracy")
-    low, high = np.full((2, cells.shape[1]), np.nan)
-    if n_boot and any(cells.index.get_level_values(unit).nunique() > 1 for unit in units):
-        weights = row_weights(cells.index.to_frame(), units, n_boot, ci_seed)
-        means = weights @ cells.to_numpy() / weights.sum(axis=1, keepdims=True)
-        low, high = interval(means)
-    return pd.DataFrame(
-        {
-            "step": cells.columns.to_numpy(),
-            "accuracy": cells.to_numpy().mean(axis=0),
-            "low": low,
-            "high": high,
-        }
-    )
+    found = cells.mean().rename("accuracy").reset_index()
+    if len(cells) == 1:
+        return found.assign(low=np.nan, high=np.nan)
+    weights = row_weights(cells.index.to_frame(), ("task", "seed"), RESAMPLES, ci_seed=0)
+    means = weights @ cells.to_numpy() / weights.sum(axis=1, keepdims=True)
+    low, high = interval(means)
+    return found.assign(low=low, high=high)

@@ -13,48 +13,40 @@ from typing import Any
 import pandas as pd
 import torch
 
-from colab_utils import corpora, session
-from colab_utils.features import open_store
 from colab_utils.features.store.store import FeatureStore
 from colab_utils.learning.clips import Clips, Scale
 from colab_utils.learning.study import TRAINING_ROLES, Study, Tested, Training
 from colab_utils.learning.tasks import Tasks
 from colab_utils.learning.training import History
 from colab_utils.methods.maml import rivals
-from colab_utils.methods.maml.episode_tasks import episode_predictions, query_scores
-from colab_utils.methods.maml.figures import episode_rows
+from colab_utils.methods.maml.episode_figure import episode_rows
+from colab_utils.methods.maml.episode_tasks import episode_predictions, query_scores, shares_of
 from colab_utils.methods.maml.settings import (
     EpisodeConfig,
     MamlConfig,
     both_regimes,
     needs_retraining,
-    rule_of,
+    other_inner_loop,
     used_by,
 )
 from colab_utils.methods.maml.steps import steps_table
-from colab_utils.methods.maml.training_side import TrainingSide, make_side
-from colab_utils.protocols.build import build_task
+from colab_utils.methods.maml.training_side import TrainingSide
 from colab_utils.protocols.episodes import Episode, EpisodePlan, EpisodePool, episodes_table
 from colab_utils.protocols.folds import check_disjoint
-from colab_utils.protocols.published import ProtocolError, load_protocol
 from colab_utils.results.runs import Run
 from colab_utils.results.tables import methods_table, readable
 from colab_utils.settings import SettingError
 
-_REFERENCE = "nearest prototype"
-
-OwnMethod = Callable[[Tasks], torch.Tensor]
-Drawn = tuple[pd.DataFrame, list[Episode]]
-
 
 class MamlStudy(Study):
-    """One task of a protocol on cached features (roles train, valid, test).
+    """One arrangement of training and tested utterances; `opening.open_study` makes it.
 
     Features of tested utterances are first read when they are tested.
 
     Args:
         name: the task.
-        rows, split: of `protocols.build.build_task`.
+        rows: manifest rows of all utterances.
+        split: who trains, validates and is tested in which fold.
         store: features of all rows.
         labels: the emotions in a fixed order.
         root: folder of all that is kept.
@@ -63,7 +55,13 @@ class MamlStudy(Study):
         **others: of `Study`.
 
     Raises:
-        LeakError.
+        LeakError: a speaker or film stands in training and test.
+
+    Example:
+        study = maml.open_study("open_languages", "de+en-it", audio="corpora")
+        config = maml.MamlConfig(shots=1)
+        runs = study.compare(config, study.episodes(config, n_tasks=600))
+        study.table(runs)
     """
 
     method = "maml"
@@ -81,9 +79,9 @@ class MamlStudy(Study):
         film_overlap: bool = False,
         **others: Any,
     ):
-        self.apart, self.film_overlap = tuple(apart), film_overlap
-        self._episodes: dict[Any, Drawn] = {}
-        self._plan: tuple[int, ...] = ()
+        self.apart = apart
+        self.film_overlap = film_overlap
+        self._episodes: dict[Any, list[Episode]] = {}
         super().__init__(name, rows, split, store, labels, root, **others)
 
     # --- the contract -----------------------------------------------------------------------------
@@ -92,43 +90,40 @@ class MamlStudy(Study):
         """Meta-training, episodic training or pre-training on the training side of a fold."""
         config = tested.config
         side = self.side(tested, fold)
-        learner = rivals.make_learner(tested.kind, side, config, len(self.labels), self.device)
+        learner = rivals.make_learner(tested.kind, side, len(self.labels), self.device)
         return Training(learner, config.iterations, config.validate_every, config.patience)
 
     def predict(
         self, learner: Any, tested: Tested, fold: str
     ) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
         """Predictions in the episodes of a fold, and the accuracy of each after each step."""
-        rows, chosen = self._drawn(tested, fold)
-        config, seed = tested.config, tested.test.seed
-        regime = config.regime if tested.kind == "maml" else "fixed"
-        outputs = config.ways if regime == "permuted" else None
-        scores = query_scores(
-            self._answer(learner, tested, fold),
-            self._tested_clips(tested, fold),
-            chosen,
-            regime,
-            max_frames=config.max_frames,
-            outputs=outputs,
-        )
-        table = episode_predictions(
-            scores[:, -1],
-            chosen,
-            rows,
-            self.labels,
-            method=tested.name,
-            rule=self.rule_of(tested),
-            seed=seed,
-            fold=fold,
-        )
-        true = pd.Index(self.labels).get_indexer(table["true"]).reshape(len(chosen), 1, -1)
+        episodes = self._drawn(tested, fold)
+        config = tested.config
+        regime, outputs = "fixed", len(self.labels)
+        if tested.kind == "maml" and config.regime == "permuted":
+            regime, outputs = "permuted", config.ways
+
+        def valid() -> Tasks:
+            return self.side(tested, fold).valid_tasks("fixed", len(self.labels))
+
+        answer = tested.own
+        if answer is None:
+            answer = rivals.answer_of(tested.kind, learner, tested.test, valid)
+        clips = self._clips(tested, fold, "test")
+        scores = query_scores(answer, clips, episodes, regime, outputs, config.max_frames)
+        who = {"method": tested.name, "seed": tested.test.seed}
+        columns = {**who, "rule": self.rule_of(tested), "fold": fold}
+        table = episode_predictions(scores[:, -1], episodes, clips.rows, self.labels, columns)
+        true = pd.Index(self.labels).get_indexer(table["true"]).reshape(len(episodes), 1, -1)
         right = (scores.argmax(axis=3) == true).mean(axis=2)
-        tasks = [episode.task for episode in chosen]
-        return table, {"steps": steps_table(right, tasks, method=tested.name, seed=seed)}
+        tasks = [episode.task for episode in episodes]
+        return table, {"steps": steps_table(right, tasks, **who)}
 
     def check(self, tested: Tested) -> None:
-        """Raise SettingError for a network that these features cannot feed, and where a trained
-        one would have to be trained again.
+        """Refuse a network that these features cannot feed, or that is too narrow for the test.
+
+        Raises:
+            SettingError: says what to choose, or what to train again.
         """
         config = tested.config
         if self.store.pooled and not config.pooled:
@@ -161,20 +156,20 @@ class MamlStudy(Study):
         """The folds that have an episode; all of them in training."""
         if tested.test is None:
             return self.folds
-        shares = shares_of(tested.test.n_tasks, len(self.folds))
-        return [fold for fold, share in zip(self.folds, shares, strict=True) if share]
+        shares = shares_of(tested.test.n_tasks, self.folds)
+        return [fold for fold, share in shares.items() if share]
 
     def split_table(self, tested: Tested) -> pd.DataFrame:
         """Who trains and validates (task -1), and who supports and queries in each episode."""
         parts = []
         for seed in self.seeds(tested):
             one = tested.at(seed)
-            for fold in self.folds_of(tested):
-                sides = self._of_fold(one, fold)
-                training = sides[sides["role"].isin(TRAINING_ROLES)]
-                rows, chosen = self._drawn(one, fold)
-                parts.append(training.assign(seed=seed, task=-1))
-                parts.append(episodes_table(rows, chosen, seed, fold))
+            sides = self.sides(one)
+            training = sides[sides["role"].isin(TRAINING_ROLES)].assign(seed=seed, task=-1)
+            for fold in self.folds_of(one):
+                parts.append(training[training["fold"] == fold])
+                rows = self.part(one, fold, "test")
+                parts.append(episodes_table(rows, self._drawn(one, fold), seed, fold))
         return pd.concat(parts, ignore_index=True)
 
     def check_split(self, split: pd.DataFrame) -> None:
@@ -200,7 +195,9 @@ class MamlStudy(Study):
 
     def rule_of(self, tested: Tested) -> str:
         """Inductive, or transductive through the batch statistics of a trained network."""
-        return rule_of(tested.config.norm) if self.training_of(tested) else self.rule
+        if self.training_of(tested) and tested.config.norm != "group":
+            return "transductive: batch statistics of the query"
+        return self.rule
 
     def single(self, tested: Tested) -> bool:
         """One thread for a network on vectors."""
@@ -216,90 +213,62 @@ class MamlStudy(Study):
         ]
         if self.film_overlap:
             notes.append("films stand in training and in test, as published")
-        if tested.kind != "maml":
-            return notes
-        notes.append(f"class ids {config.regime}")
-        if test.inner_rate and config.learn_rates:
-            notes.append(
-                f"inner rate {test.inner_rate:g} for all layers and steps instead of the "
-                "learnt ones"
-            )
-        elif test.steps > config.steps:
-            notes.append(
-                f"trained for {config.steps} inner steps, tested with {test.steps}: the "
-                "last rates are repeated"
-            )
+        if tested.kind == "maml":
+            notes += [f"class ids {config.regime}", *other_inner_loop(config, test)]
         return notes
 
-    # --- the source -------------------------------------------------------------------------------
+    # --- clips and episodes -----------------------------------------------------------------------
 
     def side(self, tested: Tested, fold: str) -> TrainingSide:
         """The training side of a fold, with episodes as the settings want them."""
-        config = tested.config
-        key = ("side", config.pooled, config.ways, config.shots, config.queries, config.within)
-        return self.held(fold, key, lambda: self._make_side(tested, fold))
-
-    def _make_side(self, tested: Tested, fold: str) -> TrainingSide:
-        config, scale = tested.config, self.scale(tested, fold)
-        train = self._clips(self.part(tested, fold, "train"), config, scale)
-        valid = self._clips(self.part(tested, fold, "valid"), config, scale)
-        return make_side(train, valid, config, self.apart)
+        train = self._clips(tested, fold, "train")
+        valid = self._clips(tested, fold, "valid")
+        return TrainingSide(train, valid, tested.config, self.apart)
 
     def scale(self, tested: Tested, fold: str) -> Scale:
         """Mean and deviation of the features over the training utterances of a fold."""
+        key = ("scale", tested.config.pooled)
+        return self.held(fold, key, lambda: self._read(tested, fold, "train").fit_scale())
 
-        def fit() -> Scale:
-            return self._clips(self.part(tested, fold, "train"), tested.config).fit_scale()
-
-        return self.held(fold, ("scale", tested.config.pooled), fit)
-
-    def _clips(self, rows: pd.DataFrame, config: MamlConfig, scale: Scale | None = None) -> Clips:
-        return Clips(
-            self.store, rows, self.labels, device=self.device, scale=scale, pooled=config.pooled
-        )
-
-    # --- the target -------------------------------------------------------------------------------
-
-    def _drawn(self, tested: Tested, fold: str) -> Drawn:
-        """The tested rows of a fold and its share of the episodes, numbered through all folds."""
-        test = tested.test
-        plan = (test.ways, test.shots, test.queries, test.n_tasks)
-        if plan != self._plan:
-            self._episodes.clear()
-            self._plan = plan
-        key = test.seed, fold
-        if key not in self._episodes:
-            rows = self.part(tested, fold, "test")
-            pool = EpisodePool(
-                rows, self.labels, EpisodePlan(test.ways, test.shots, test.queries, self.apart)
-            )
-            share = shares_of(test.n_tasks, len(self.folds))[self.folds.index(fold)]
-            chosen = pool.episodes(test.seed, share.start, len(share), stream="test")
-            self._episodes[key] = rows, chosen
-        return self._episodes[key]
-
-    def _tested_clips(self, tested: Tested, fold: str) -> Clips:
-        """The tested clips of a fold, scaled by its training utterances."""
+    def _clips(self, tested: Tested, fold: str, role: str) -> Clips:
+        """The clips of one role in a fold, scaled by its training utterances."""
 
         def make() -> Clips:
+            scale = self.scale(tested, fold)
+            return self._read(tested, fold, role).scaled(scale)
+
+        return self.held(fold, (role, tested.config.pooled), make)
+
+    def _read(self, tested: Tested, fold: str, role: str) -> Clips:
+        """The clips of one role in a fold as they are stored."""
+        rows = self.part(tested, fold, role)
+        pooled = tested.config.pooled
+        return Clips(self.store, rows, self.labels, device=self.device, pooled=pooled)
+
+    def _drawn(self, tested: Tested, fold: str) -> list[Episode]:
+        """The fold's share of the test episodes, which are numbered through all folds."""
+        test = tested.test
+        key = test.ways, test.shots, test.queries, test.n_tasks, test.seed, fold
+        if key not in self._episodes:
             rows = self.part(tested, fold, "test")
-            return self._clips(rows, tested.config, self.scale(tested, fold))
-
-        return self.held(fold, ("tested", tested.config.pooled), make)
-
-    def _answer(self, learner: Any, tested: Tested, fold: str) -> rivals.Answer:
-        """How a method answers: one's own function does it itself."""
-        if tested.own is not None:
-            return tested.own
-        side = None if learner is None else self.side(tested, fold)
-        return rivals.answer_of(
-            tested.kind, learner, side, tested.config, tested.test, len(self.labels)
-        )
+            plan = EpisodePlan(test.ways, test.shots, test.queries, self.apart)
+            share = shares_of(test.n_tasks, self.folds)[fold]
+            pool = EpisodePool(rows, self.labels, plan)
+            self._episodes[key] = pool.episodes(test.seed, share.start, len(share), stream="test")
+        return self._episodes[key]
 
     # --- what a notebook asks for -----------------------------------------------------------------
 
     def episodes(self, config: MamlConfig, **values: Any) -> EpisodeConfig:
-        """Test episodes like those of the training, but for `values`; empty ones change nothing."""
+        """Test episodes like those of the training.
+
+        Args:
+            config: of the training.
+            **values: settings of `EpisodeConfig` that differ; empty ones change nothing.
+
+        Raises:
+            SettingError: a value that cannot work.
+        """
         trained = self._fitting(config)
         return EpisodeConfig.from_form(
             "default",
@@ -312,13 +281,22 @@ class MamlStudy(Study):
         )
 
     def episode(self, episodes: EpisodeConfig, task: int = 0) -> pd.DataFrame:
-        """The clips of one test episode, by its number, for `figures.show_episode`."""
-        test = dataclasses.replace(episodes, n_tasks=max(task + 1, episodes.n_tasks))
-        shares = shares_of(test.n_tasks, len(self.folds))
-        number = next(number for number, share in enumerate(shares) if task in share)
-        fold = self.folds[number]
-        rows, chosen = self._drawn(Tested("", MamlConfig(), test=test), fold)
-        split = episodes_table(rows, [chosen[task - shares[number].start]], test.seed, fold)
+        """The clips of one test episode.
+
+        Args:
+            episodes: of the test.
+            task: its number, from 0.
+
+        Returns:
+            A row a clip, for `show_episode`.
+
+        Raises:
+            EpisodeError: an episode that cannot be drawn.
+        """
+        n_tasks = max(task + 1, episodes.n_tasks)
+        test = dataclasses.replace(episodes, n_tasks=n_tasks, n_seeds=1)
+        tested = Tested("", MamlConfig(), test=test)
+        split = self.split_table(tested)
         return episode_rows(split, self.rows, task)
 
     def train(
@@ -327,10 +305,21 @@ class MamlStudy(Study):
         fold: str = "",
         on_record: Callable[[list[dict]], None] | None = None,
     ) -> History:
-        """Meta-train one fold (default: the first) with the first seed, or load it; its history.
+        """Meta-train one fold with the first seed, or load what was trained.
+
+        Args:
+            config: the settings.
+            fold: which one; default: the first.
+            on_record: called with all records so far now and then, such as a live curve.
+
+        Returns:
+            What happened: `records`, a dict a meta-update, and the chosen step.
 
         Raises:
-            SettingError, EpisodeError, TrainingError, Interrupted.
+            SettingError: settings that these features cannot follow.
+            EpisodeError: an episode that cannot be drawn.
+            TrainingError: a loss that is not finite, no memory left.
+            Interrupted: by the user; the same call goes on.
         """
         config = self._fitting(config)
         return super().train(Tested(config.title, config, kind="maml"), fold, on_record)
@@ -341,7 +330,7 @@ class MamlStudy(Study):
         episodes: EpisodeConfig,
         models: Mapping[str, MamlConfig] | None = None,
         baselines: Sequence[str] = rivals.BASELINES,
-        own: Mapping[str, OwnMethod] | None = None,
+        own: Mapping[str, Callable[[Tasks], torch.Tensor]] | None = None,
     ) -> dict[str, Run]:
         """Test every method in the same episodes of the target.
 
@@ -358,8 +347,10 @@ class MamlStudy(Study):
             Finished runs by name.
 
         Raises:
-            SettingError where a network would have to be trained again; EpisodeError where an
-            episode cannot be drawn; TrainingError, Interrupted.
+            SettingError: a network would have to be trained again.
+            EpisodeError: an episode cannot be drawn.
+            TrainingError: a loss that is not finite, no memory left.
+            Interrupted: by the user; the same call goes on.
         """
         if models is None:
             models = both_regimes(config)
@@ -371,8 +362,7 @@ class MamlStudy(Study):
         return self.evaluate(chosen)
 
     def _tested(self, name: str, kind: str, config: MamlConfig, episodes: EpisodeConfig) -> Tested:
-        """A method in a test, with the settings that it looks at: what it does not use does not
-        name its run.
+        """A method in a test, with the settings that it looks at: no others name its run.
 
         Args:
             name: what figures and tables call it.
@@ -380,88 +370,26 @@ class MamlStudy(Study):
             config: of its training.
             episodes: of the test.
         """
+        config = self._fitting(config)
         if kind == "maml":
-            return Tested(name, self._fitting(config), kind=kind, test=episodes)
-        trained = rivals.TRAINED_AS.get(kind, "")
-        test = dataclasses.replace(
+            return Tested(name, config, kind=kind, test=episodes)
+        without_steps = dataclasses.replace(
             episodes, steps=EpisodeConfig.steps, inner_rate=EpisodeConfig.inner_rate
         )
-        return Tested(name, used_by(trained, self._fitting(config)), kind=kind, test=test)
+        trained = rivals.TRAINED_AS.get(kind, "")
+        return Tested(name, used_by(trained, config), kind=kind, test=without_steps)
 
-    def table(self, runs: Mapping[str, Run], reference: str = _REFERENCE) -> pd.DataFrame:
-        """Runs side by side: rates in per cent, and the difference to one of them on the same
-        queries.
+    def table(self, runs: Mapping[str, Run]) -> pd.DataFrame:
+        """Runs side by side, a row a method.
+
+        Args:
+            runs: of `compare`, "nearest prototype" among them.
+
+        Returns:
+            Rates in per cent, and the difference to nearest prototype on the same queries.
         """
-        return readable(methods_table(runs, reference))
+        return readable(methods_table(runs, "nearest prototype"))
 
     def _fitting(self, config: MamlConfig) -> MamlConfig:
         """With no more ways than there are emotions."""
         return dataclasses.replace(config, ways=min(config.ways, len(self.labels)))
-
-
-def shares_of(n_tasks: int, n_folds: int) -> list[range]:
-    """The numbers of the episodes of each fold, consecutive and as equal as can be.
-
-    The first folds take one more where they do not divide, and the last none where there are fewer
-    episodes than folds.
-    """
-    size, more = divmod(n_tasks, n_folds)
-    shares, first = [], 0
-    for number in range(n_folds):
-        end = first + size + (number < more)
-        shares.append(range(first, end))
-        first = end
-    return shares
-
-
-def open_study(
-    protocol: str,
-    task: str = "",
-    audio: str = "",
-    features: str = "acoustic",
-    root: str | os.PathLike = "out",
-    drive_folder: str | os.PathLike | None = None,
-    *,
-    seed: int = 0,
-    fetch: bool = False,
-) -> MamlStudy:
-    """The study of a published arrangement, for a notebook.
-
-    Args:
-        protocol: its name.
-        task: one of its arrangements; empty: the first.
-        audio: a folder with one sub-folder for each corpus; empty: embedded, on Drive, or to be
-            fetched.
-        features: the front end.
-        root: the workspace.
-        drive_folder: MyDrive, or None.
-        seed: chooses who validates.
-        fetch: whether corpora may be downloaded.
-
-    Raises:
-        ProtocolError, ManifestError, FoldError, LeakError, and what `features.open_store` raises.
-    """
-    published = load_protocol(protocol)
-    name = task or next(iter(published.tasks))
-    if name not in published.tasks:
-        raise ProtocolError(
-            f"{published.name} has no task {name!r}; it has {', '.join(published.tasks)}"
-        )
-    chosen = published.tasks[name]
-    everything = corpora.open_corpora(chosen.corpora, audio, root, drive_folder, fetch=fetch)
-    rows, split = build_task(published, name, everything, seed)
-    print(f"{protocol}, task {name}: {', '.join(chosen.emotions)}")
-    store = open_store(rows, features, root)
-    return MamlStudy(
-        name,
-        rows,
-        split,
-        store,
-        chosen.emotions,
-        root,
-        apart=(published.group,),
-        film_overlap=chosen.allow_group_overlap,
-        protocol=protocol,
-        merge=chosen.merge,
-        device=session.device(),
-    )

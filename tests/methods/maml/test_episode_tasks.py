@@ -53,9 +53,7 @@ def test_both_regimes_equal_a_naive_loop_and_map_back(seed, ways, shots, queries
     data = Clips(store, rows, EMOTIONS)
     rng = np.random.default_rng(seed)
     for regime, outputs in (("permuted", ways + more), ("fixed", 5)):
-        tasks = make_tasks(
-            data, episodes, regime, max_frames=100, outputs=ways + more if more else None
-        )
+        tasks = make_tasks(data, episodes, regime, outputs, max_frames=100)
         for batch, part, size in (
             (tasks.support, "support", shots),
             (tasks.query, "query", queries),
@@ -78,19 +76,19 @@ def test_both_regimes_equal_a_naive_loop_and_map_back(seed, ways, shots, queries
                 assert set(torch.nonzero(batch.active[t]).ravel().tolist()) == set(wanted)
         # an oracle's answers come back as the true emotions
         right = torch.nn.functional.one_hot(tasks.query.y, outputs).float()
-        found = label_scores(right, episodes, regime, 5).argmax(axis=2)
+        found = label_scores(right[:, None], episodes, regime, 5)[:, 0].argmax(axis=2)
         for t, episode in enumerate(episodes):
             true = [emotion[number] for number in episode.query.ravel()]
             assert [EMOTIONS[c] for c in found[t]] == true
         # any other answers come back unchanged
         logits = torch.as_tensor(rng.normal(size=(4, ways * queries, outputs)))
-        exact = probabilities(logits, tasks.query.active).numpy()
-        scores = label_scores(exact, episodes, regime, 5)
+        exact = probabilities(logits, tasks.query.active)
+        scores = label_scores(exact[:, None], episodes, regime, 5)[:, 0]
         assert scores.shape == (4, ways * queries, 5) and np.allclose(scores.sum(axis=2), 1)
         for t, episode in enumerate(episodes):
             for position, c in enumerate(episode.classes):
                 output = position if regime == "permuted" else c
-                assert np.array_equal(scores[t, :, c], exact[t, :, output])
+                assert np.array_equal(scores[t, :, c], exact[t, :, output].numpy())
 
 
 def test_random_crops_follow_from_the_generator_and_differ_between_uses():
@@ -98,7 +96,7 @@ def test_random_crops_follow_from_the_generator_and_differ_between_uses():
     data, episodes = Clips(store, rows, EMOTIONS), drawn(rows)
 
     def queries(crop=None):
-        tasks = make_tasks(data, episodes, "fixed", max_frames=8, crop=crop)
+        tasks = make_tasks(data, episodes, "fixed", 5, max_frames=8, crop=crop)
         return tasks.query.inputs[0]
 
     one, again, other = (queries(torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
@@ -113,7 +111,7 @@ def test_predictions_of_episodes_equal_a_naive_loop():
     rows, _ = toy(False)
     episodes = drawn(rows, 5)
     scores = np.random.default_rng(0).dirichlet(np.ones(5), (5, 9))
-    table = episode_predictions(scores, episodes, rows, EMOTIONS, **COLUMNS)
+    table = episode_predictions(scores, episodes, rows, EMOTIONS, COLUMNS)
     assert list(table.columns) == [*PREDICTION_COLUMNS, *(f"p_{name}" for name in EMOTIONS)]
     assert len(table) == 45
     line = table.to_dict("records")
@@ -133,9 +131,9 @@ def test_predictions_of_episodes_equal_a_naive_loop():
                 **shares,
             }
     with pytest.raises(PredictionError, match="probabilities that sum to 1"):
-        episode_predictions(2 * scores, episodes, rows, EMOTIONS, **COLUMNS)
+        episode_predictions(2 * scores, episodes, rows, EMOTIONS, COLUMNS)
     with pytest.raises(EpisodeError, match=r"\(5, 9, 4\): \(5, 9, 5\) is needed"):
-        episode_predictions(scores[..., :4], episodes, rows, EMOTIONS, **COLUMNS)
+        episode_predictions(scores[..., :4], episodes, rows, EMOTIONS, COLUMNS)
 
 
 def test_six_hundred_tasks_of_seventy_five_queries_become_predictions_within_a_second():
@@ -143,7 +141,7 @@ def test_six_hundred_tasks_of_seventy_five_queries_become_predictions_within_a_s
     episodes = EpisodePool(rows, EMOTIONS, EpisodePlan()).episodes(0, 0, 600)
     scores = np.full((600, 75, 5), 0.2, dtype=np.float32)
     before = time.process_time()
-    table = episode_predictions(scores, episodes, rows, EMOTIONS, **COLUMNS)
+    table = episode_predictions(scores, episodes, rows, EMOTIONS, COLUMNS)
     assert time.process_time() - before < 1
     assert len(table) == 45000 and (table["pred"] == "anger").all()
 
@@ -161,5 +159,7 @@ def test_tasks_that_cannot_be_made_are_refused_in_one_sentence(case):
     rows, store = toy(False)
     data = Clips(store, rows, EMOTIONS)
     with pytest.raises(error, match=words) as caught:
-        make_tasks(data, drawn(rows), **{"regime": "permuted", "max_frames": 5, **more})
+        make_tasks(
+            data, drawn(rows), **{"regime": "permuted", "outputs": 3, "max_frames": 5, **more}
+        )
     assert "\n" not in str(caught.value)

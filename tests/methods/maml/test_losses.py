@@ -6,7 +6,12 @@ import pytest
 import torch
 
 from colab_utils.learning.tasks import Batch, masked_cross_entropy
-from colab_utils.methods.maml.losses import TERMS, WithProjection, contrastive, episode_loss
+from colab_utils.methods.maml.losses import (
+    TERMS,
+    WithProjection,
+    contrastive_term,
+    episode_loss,
+)
 from colab_utils.methods.maml.settings import CONTRASTIVE
 from colab_utils.settings import SettingError
 
@@ -16,7 +21,7 @@ def cosine(a, b):
 
 
 def naive_nt_xent(x, y, t):
-    """Mean over ordered positive pairs (method_facts §1.4)."""
+    """Mean over ordered positive pairs, as pytorch-metric-learning defines it."""
     terms = []
     for i in range(len(x)):
         negatives = sum(math.exp(cosine(x[i], x[k]) / t) for k in range(len(x)) if y[k] != y[i])
@@ -37,10 +42,8 @@ def naive_supcon(x, y, t):
         total = sum(math.exp(cosine(x[i], x[k]) / t) for k in others)
         positives = [k for k in others if y[k] == y[i]]
         if positives:
-            anchors.append(
-                -sum(math.log(math.exp(cosine(x[i], x[k]) / t) / total) for k in positives)
-                / len(positives)
-            )
+            shares = [math.exp(cosine(x[i], x[k]) / t) / total for k in positives]
+            anchors.append(-sum(map(math.log, shares)) / len(positives))
     return sum(anchors) / len(anchors)
 
 
@@ -52,12 +55,12 @@ def naive_supcon(x, y, t):
 def test_equal_to_the_double_loop_and_to_itself_in_another_order(kind, naive, labels, dtype):
     torch.manual_seed(0)
     x, y = torch.randn(len(labels), 5, dtype=dtype), torch.tensor(labels)
-    found = contrastive(kind, 0.2)(x, y)
+    found = contrastive_term(kind, 0.2)(x, y)
     assert found.item() == pytest.approx(
         naive(x.double(), y, 0.2), rel=1e-5 if dtype == torch.float32 else 1e-10
     )
     order = torch.randperm(len(y))
-    assert contrastive(kind, 0.2)(x[order], y[order]).item() == pytest.approx(
+    assert contrastive_term(kind, 0.2)(x[order], y[order]).item() == pytest.approx(
         found.item(), rel=1e-5
     )
 
@@ -69,12 +72,12 @@ def test_gradients_are_right_and_finite(kind):
         torch.randn(6, 4, dtype=torch.float64, requires_grad=True),
         torch.tensor([0, 0, 1, 1, 2, 2]),
     )
-    assert torch.autograd.gradcheck(lambda e: contrastive(kind, 0.3)(e, y), x)
+    assert torch.autograd.gradcheck(lambda e: contrastive_term(kind, 0.3)(e, y), x)
     same = torch.ones(4, 3, requires_grad=True)
-    contrastive(kind, 0.07)(same, torch.tensor([0, 0, 1, 1])).backward()
+    contrastive_term(kind, 0.07)(same, torch.tensor([0, 0, 1, 1])).backward()
     assert torch.isfinite(same.grad).all()
     one_shot = torch.randn(3, 4, requires_grad=True)
-    term = contrastive(kind, 0.07)(one_shot, torch.tensor([2, 0, 1]))
+    term = contrastive_term(kind, 0.07)(one_shot, torch.tensor([2, 0, 1]))
     term.backward()
     assert term.item() == 0 and (one_shot.grad == 0).all()
 
@@ -88,7 +91,7 @@ def test_anchors_whose_loss_rounds_to_0_still_count(labels, dtype):
         dtype=dtype,
     )
     x, y = places[: len(labels)], torch.tensor(labels)
-    assert contrastive("supervised", 0.05)(x, y).item() == pytest.approx(
+    assert contrastive_term("supervised", 0.05)(x, y).item() == pytest.approx(
         naive_supcon(x.double(), y, 0.05), rel=1e-5
     )
 
@@ -100,7 +103,7 @@ def test_second_derivatives_are_right_and_torch_func_gives_the_same(kind):
         torch.randn(6, 3, dtype=torch.float64, requires_grad=True),
         torch.tensor([0, 0, 1, 1, 2, 2]),
     )
-    direction, term = torch.randn(6, 3, dtype=torch.float64), contrastive(kind, 0.3)
+    direction, term = torch.randn(6, 3, dtype=torch.float64), contrastive_term(kind, 0.3)
     assert torch.autograd.gradgradcheck(lambda e: term(e, y), x)
     (slope,) = torch.autograd.grad(term(x, y), x, create_graph=True)
     (bend,) = torch.autograd.grad((slope * direction).sum(), x)
@@ -118,13 +121,10 @@ def test_second_derivatives_are_right_and_torch_func_gives_the_same(kind):
     assert torch.isfinite(same).all()
 
 
-def test_an_unknown_term_is_refused_and_the_paper_s_temperature_is_the_default():
-    torch.manual_seed(0)
-    x, y = torch.randn(4, 3), torch.tensor([0, 0, 1, 1])
-    assert contrastive("nt-xent")(x, y) == contrastive("nt-xent", 0.07)(x, y)
+def test_an_unknown_term_is_refused():
     for kind in ("none", "nt_xent"):
         with pytest.raises(SettingError, match=f"'{kind}': choose from nt-xent, supervised"):
-            contrastive(kind, 0.1)
+            contrastive_term(kind, 0.1)
     with pytest.raises(SettingError, match="SupCon"):
         episode_loss("SupCon", 0.1, 0.1)
     assert CONTRASTIVE == ("none", "nt-xent", "supervised") == ("none", *TERMS)
@@ -146,11 +146,7 @@ def test_a_projection_has_length_1_and_leaves_the_logits_alone():
     torch.manual_seed(0)
     net, x = Net(), torch.randn(7, 4)
     logits, projection = WithProjection(net, 5)(x)
-    assert (
-        torch.equal(logits, net(x)[0])
-        and projection.shape == (7, 5)
-        and WithProjection(net)(x)[1].shape == (7, 128)
-    )
+    assert torch.equal(logits, net(x)[0]) and projection.shape == (7, 5)
     assert torch.allclose(projection.norm(dim=1), torch.ones(7))
 
 
@@ -159,7 +155,7 @@ def test_the_episode_loss_is_the_sum():
     logits, embedding = torch.randn(4, 3), torch.randn(4, 6)
     batch = Batch((embedding,), torch.tensor([0, 0, 1, 1]), torch.tensor([True, True, False]))
     both = episode_loss("supervised", 0.3, 0.2)(logits, embedding, batch)
-    term = contrastive("supervised", 0.2)(embedding, batch.y)
+    term = contrastive_term("supervised", 0.2)(embedding, batch.y)
     expected = masked_cross_entropy(logits, embedding, batch) + 0.3 * term
     assert both.item() == pytest.approx(expected.item())
     assert episode_loss("none", 9.0, 0.2) is masked_cross_entropy

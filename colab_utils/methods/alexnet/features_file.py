@@ -1,0 +1,200 @@
+"""Features of a corpus in one file, speaker by speaker: written once, trained from without audio.
+
+One .npz without pickle, laid out as users of the published system know its features (one entry a
+speaker: samsudinng/speech_emo_recognition, extract_features.py), and whole by names and lengths:
+
+    labels                             str (labels,): the emotions, in the order of the class ids
+    features                           str (): the feature set, such as logspec
+    <speaker>/segments                 float32 (segments, channels, bins, 300), in dB, side by side,
+                                       the last of each utterance padded with silence
+    <speaker>/segments_per_utterance   int64 (utterances,)
+    <speaker>/segment_labels           int64 (segments,), class ids
+    <speaker>/utterance_labels         int64 (utterances,), class ids
+    <speaker>/utt_id                   str (utterances,), <corpus>/<name>
+    <speaker>/frames                   int64 (utterances,): frames of 10 ms without the padding
+
+`segments_per_utterance` is int8 in the published file: added up under NumPy 2 it overflows at 128.
+
+Not kept are the audio (so no noise, and no other feature set) and what a manifest knows besides
+speaker and emotion (sessions, styles, texts). Frames come back bit for bit.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from colab_utils import files
+from colab_utils.corpora.manifest import empty_row, validate
+from colab_utils.features.front_end import identity
+from colab_utils.features.published.alexnet import FEATURE_SETS, AlexNetSpectrogram, segments
+from colab_utils.methods.alexnet.network import first_line
+from colab_utils.methods.alexnet.pictures import SEGMENT, Frames
+from colab_utils.settings import SettingError
+
+
+def save_features(
+    path: str | os.PathLike, rows: pd.DataFrame, store: Frames, labels: Sequence[str], features: str
+) -> pathlib.Path:
+    """Write the features of `rows` as one file.
+
+    Args:
+        path: of the file, ending in .npz; what was there is replaced.
+        rows: manifest rows of one corpus, speakers and emotions known.
+        store: their frames, float32 (frames, channels * bins) each.
+        labels: the emotions, in the order of the class ids.
+        features: the feature set.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: for an emotion that is not among the labels.
+    """
+    spec = AlexNetSpectrogram(feature_set=features)
+    if foreign := sorted(set(rows["emotion"]) - set(labels)):
+        raise ValueError(f"{foreign[0]!r} is not among the labels {', '.join(labels)}")
+    content = {"labels": np.array(labels, dtype=str), "features": np.array(features)}
+    for speaker, part in rows.groupby("speaker"):
+        frames = [store[utt_id] for utt_id in part["utt_id"]]
+        cut = [segments(one, spec)[0] for one in frames]
+        counts = np.array([len(one) for one in cut])
+        spoken = pd.Index(labels).get_indexer(part["emotion"])
+        content[f"{speaker}/segments"] = np.concatenate(cut)
+        content[f"{speaker}/segments_per_utterance"] = counts
+        content[f"{speaker}/segment_labels"] = np.repeat(spoken, counts)
+        content[f"{speaker}/utterance_labels"] = spoken
+        content[f"{speaker}/utt_id"] = part["utt_id"].to_numpy(dtype=str)
+        content[f"{speaker}/frames"] = np.array([len(one) for one in frames])
+    with files.replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **content)
+    return pathlib.Path(path)
+
+
+class FeaturesFile(dict):
+    """What `save_features` wrote: frames by utt_id, all in memory, and who says what.
+
+    Args:
+        path: of the file.
+
+    Attributes:
+        rows: its utterances as a manifest, in the order of their ids.
+        labels: the emotions, in the order of the class ids.
+        features: the feature set.
+        corpus: the name of the corpus.
+        spec: the front end, as a feature store has it.
+        key: names the file's content.
+
+    Raises:
+        SettingError: for a file that is none, and for a field that is missing or wrong, by its
+            name.
+
+    Example:
+        store = FeaturesFile("out/exports/emodb-5-folds-logspec.npz")
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        super().__init__()
+        self.path = pathlib.Path(path).expanduser()
+        try:
+            with np.load(self.path, allow_pickle=False) as content:
+                self._read(content)
+            self.key = files.file_sha256(self.path)[:12]
+        except Exception as error:  # torn files fail in many ways
+            raise SettingError(
+                f"'{self.path}' is no features file of notebook 05: {first_line(error)}"
+            ) from error
+
+    def _read(self, content: Mapping[str, np.ndarray]) -> None:
+        """Take over the whole file. Raises ValueError that begins with the name of a field."""
+        self.labels = _field(content, "labels", np.str_).tolist()
+        _need("labels", len(set(self.labels)) == len(self.labels) > 1, "two emotions or more")
+        self.features = str(_field(content, "features", np.str_))
+        _need("features", self.features in FEATURE_SETS, f"one of {', '.join(FEATURE_SETS)}")
+        spec = AlexNetSpectrogram(feature_set=self.features)
+        self.spec = identity(spec)
+        rows = []
+        for speaker in sorted({name.rpartition("/")[0] for name in content} - {""}):
+            rows += self._speaker(content, speaker, spec)
+        _need("<speaker>/segments", len(rows) > 0, "one speaker or more")
+        self.rows = validate(pd.DataFrame(rows).sort_values("utt_id"), "all speakers")
+        corpora = set(self.rows["corpus"])
+        _need("utt_id", len(corpora) == 1, f"one corpus, not {', '.join(sorted(corpora))}")
+        self.corpus = corpora.pop()
+
+    def _speaker(
+        self, content: Mapping[str, np.ndarray], speaker: str, spec: AlexNetSpectrogram
+    ) -> list[dict]:
+        """Keep the frames of one speaker; returns the rows."""
+
+        def field(name: str, kind: type, *shape: int) -> np.ndarray:
+            return _field(content, f"{speaker}/{name}", kind, shape)
+
+        counts = field("segments_per_utterance", np.integer).ravel()
+        n, total = len(counts), int(counts.sum())
+        frames = field("frames", np.integer, n)
+        filled = (counts > 0).all() and np.array_equal(counts, np.ceil(frames / SEGMENT))
+        _need(f"{speaker}/frames", filled, "as many as fill `segments_per_utterance`")
+        spoken = field("utterance_labels", np.integer, n)
+        known = np.isin(spoken, range(len(self.labels))).all()
+        _need(f"{speaker}/utterance_labels", known, f"class ids below {len(self.labels)}")
+        alike = np.array_equal(field("segment_labels", np.integer), np.repeat(spoken, counts))
+        _need(f"{speaker}/segment_labels", alike, "the class id of the utterance for each segment")
+        cut = field("segments", np.floating, total, spec.channels, spec.bins, SEGMENT)
+        _need(f"{speaker}/segments", np.isfinite(cut).all(), "finite values")
+        pieces = np.split(cut.astype(np.float32), np.cumsum(counts)[:-1])
+        rows = []
+        for number, utt_id in enumerate(field("utt_id", np.str_, n).tolist()):
+            in_time = pieces[number].transpose(0, 3, 1, 2).reshape(-1, spec.dim)
+            self[utt_id] = in_time[: frames[number]]
+            corpus, _, stem = utt_id.partition("/")
+            emotion = self.labels[spoken[number]]
+            fields = {"speaker": speaker, "emotion": emotion, "emotion_raw": emotion}
+            rows.append(empty_row(corpus, stem, **fields))
+        return rows
+
+    def lengths(self, utterances: Sequence[str]) -> list[int]:
+        """Frames of each of these utterances."""
+        return [len(self[utt_id]) for utt_id in utterances]
+
+    def of(self, features: str, condition: str) -> FeaturesFile:
+        """Itself, where it holds these features in this condition.
+
+        Raises:
+            SettingError: where only the audio could give them.
+        """
+        if features != self.features:
+            raise SettingError(
+                f"features = {features!r}: {self.path} holds {self.features}, and other pictures "
+                f"need the audio; set FEATURES = {self.features!r}"
+            )
+        if condition != "clean":
+            raise SettingError(
+                f"condition {condition}: {self.path} holds clean features, and noise needs the "
+                "audio; test on clean, without stability training"
+            )
+        return self
+
+
+def _field(
+    content: Mapping[str, np.ndarray], name: str, kind: type, shape: tuple[int, ...] = ()
+) -> np.ndarray:
+    """One array. Raises ValueError for one that is missing, pickled, or not as it has to be."""
+    _need(name, name in content, "a field of this name")
+    try:
+        values = content[name]
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    _need(name, np.issubdtype(values.dtype, kind), f"{kind.__name__}, not {values.dtype}")
+    _need(name, not shape or values.shape == shape, f"shape {shape}, not {values.shape}")
+    return values
+
+
+def _need(name: str, good: bool, needed: str) -> None:
+    """Raise ValueError for a field that is not good."""
+    if not good:
+        raise ValueError(f"{name}: needed is {needed}")

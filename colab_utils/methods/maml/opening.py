@@ -1,0 +1,174 @@
+"""Which utterances a study has: those of a published arrangement, or of two tables of one's own."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Mapping
+
+import pandas as pd
+
+from colab_utils import corpora, session
+from colab_utils.corpora.scan import cache_file
+from colab_utils.features import open_store
+from colab_utils.methods.maml.study import MamlStudy
+from colab_utils.protocols.build import build_task
+from colab_utils.protocols.folds import check_disjoint, split_once
+from colab_utils.protocols.published import ProtocolError, load_protocol
+
+_VALID_SHARE = 0.2  # of the training speakers of one's own tables
+
+
+def open_study(
+    protocol: str,
+    task: str = "",
+    audio: str = "",
+    features: str = "acoustic",
+    root: str | os.PathLike = "out",
+    drive_folder: str | os.PathLike | None = None,
+    *,
+    seed: int = 0,
+    fetch: bool = False,
+    train_csv: str = "",
+    test_csv: str = "",
+    csv_columns: Mapping[str, str] | None = None,
+) -> MamlStudy:
+    """The study of a published arrangement, or of two tables of one's own.
+
+    Args:
+        protocol: its name.
+        task: one of its arrangements; empty: the first.
+        audio: a folder with one sub-folder for each corpus; empty: embedded, on Drive, or to be
+            fetched. With two tables: the folder in which their files lie; empty: that of each CSV.
+        features: the front end.
+        root: the workspace.
+        drive_folder: MyDrive, or None.
+        seed: chooses who validates.
+        fetch: whether corpora may be downloaded.
+        train_csv: a table of training utterances; with `test_csv` it takes the place of protocol
+            and task, as Few-Shot_SER works.
+        test_csv: a table of the utterances of which test episodes are made.
+        csv_columns: which columns of both hold what: {"wav": ..., "emotion": ...} and, where it is
+            known, {"speaker": ...}. Without speakers it runs, and every result says so.
+
+    Returns:
+        A study to train, test and compare with.
+
+    Raises:
+        ProtocolError: a protocol or task that there is not.
+        ManifestError: no audio, or a table, column or file that is missing, which is named.
+        FoldError: nobody is left to train or to validate.
+        LeakError: a speaker stands in training and test.
+
+    Example:
+        study = open_study("open_languages", "de+en-it", audio="corpora", features="logmel")
+        study = open_study("", train_csv="train.csv", test_csv="test.csv",
+                           csv_columns={"wav": "file", "emotion": "label", "speaker": "who"})
+    """
+    if train_csv or test_csv:
+        return _of_tables(train_csv, test_csv, csv_columns or {}, audio, features, root, seed)
+    return _of_protocol(protocol, task, audio, features, root, drive_folder, seed, fetch)
+
+
+def _of_protocol(
+    protocol: str,
+    task: str,
+    audio: str,
+    features: str,
+    root: str | os.PathLike,
+    drive_folder: str | os.PathLike | None,
+    seed: int,
+    fetch: bool,
+) -> MamlStudy:
+    """The study of a published arrangement."""
+    published = load_protocol(protocol)
+    name = task or next(iter(published.tasks))
+    if name not in published.tasks:
+        raise ProtocolError(
+            f"{published.name} has no task {name!r}; it has {', '.join(published.tasks)}"
+        )
+    chosen = published.tasks[name]
+    everything = corpora.open_corpora(chosen.corpora, audio, root, drive_folder, fetch=fetch)
+    rows, split = build_task(published, name, everything, seed)
+    print(f"{protocol}, task {name}: {', '.join(chosen.emotions)}")
+    return MamlStudy(
+        name,
+        rows,
+        split,
+        open_store(rows, features, root),
+        chosen.emotions,
+        root,
+        apart=(published.group,),
+        film_overlap=chosen.allow_group_overlap,
+        protocol=protocol,
+        merge=chosen.merge,
+        device=session.device(),
+    )
+
+
+def _of_tables(
+    train_csv: str,
+    test_csv: str,
+    columns: Mapping[str, str],
+    audio: str,
+    features: str,
+    root: str | os.PathLike,
+    seed: int,
+) -> MamlStudy:
+    """The study of a training and a test table: meta-training on one, episodes of the other."""
+    train, test = _checked(train_csv, test_csv, columns)
+    cache = cache_file(root, "own", f"{train} {test}")
+    folder = os.path.expanduser(audio) or None
+    scan, sides = corpora.from_split_csvs(train, test, root=folder, cache=cache, **columns)
+    print(scan)
+    rows = scan.manifest
+    speakers_known = (rows["speaker"] != "").all()
+    return MamlStudy(
+        f"{train.stem}-{test.stem}",
+        rows,
+        _with_validation(rows, sides, seed),
+        open_store(rows, features, root),
+        sorted(set(rows["emotion"])),
+        root,
+        apart=("speaker",) if speakers_known else (),
+        protocol="own tables",
+        device=session.device(),
+    )
+
+
+def _checked(
+    train_csv: str, test_csv: str, columns: Mapping[str, str]
+) -> tuple[pathlib.Path, pathlib.Path]:
+    """The absolute paths of both tables. Raises ManifestError for what is missing."""
+    paths = []
+    for name, path in (("TRAIN_CSV", train_csv), ("TEST_CSV", test_csv)):
+        if not path:
+            raise corpora.ManifestError(
+                f"{name} is missing: give a training table and a test table, or neither for a "
+                "published protocol"
+            )
+        absolute = pathlib.Path(path).expanduser().absolute()
+        if not absolute.is_file():
+            raise corpora.ManifestError(f"{name} = {path}: no such file")
+        paths.append(absolute)
+    missing = [name for name in ("wav", "emotion") if name not in columns]
+    if missing:
+        raise corpora.ManifestError(
+            f"CSV_COLUMNS lacks {' and '.join(missing)}: say which columns of both tables hold "
+            'what, such as {"wav": "file", "emotion": "label", "speaker": "who"}'
+        )
+    return paths[0], paths[1]
+
+
+def _with_validation(rows: pd.DataFrame, sides: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """The split of two tables: a fifth of the training speakers, two at least, validate.
+
+    Two, because support and query of a validation episode have different speakers. Raises
+    LeakError before any feature is computed.
+    """
+    tested = (sides["role"] == "test").to_numpy()
+    n_speakers = rows["speaker"][~tested].nunique()
+    n_valid = max(2, round(_VALID_SHARE * n_speakers))
+    split = split_once(rows, tested, "test", (seed, 0), seed, n_valid)
+    check_disjoint(split)
+    return split

@@ -1,0 +1,149 @@
+"""Networks of the AlexNet system: sizes, channels, the mean over speech, pretrained weights."""
+
+import os
+import pathlib
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from repo import REPO
+from safetensors.torch import save_file
+
+from colab_utils.methods.alexnet.network import (
+    NETWORKS,
+    AlexNet,
+    AlexNetGap,
+    start_from,
+    valid_columns,
+)
+from colab_utils.settings import SettingError
+
+
+@pytest.fixture(scope="module")
+def gap():
+    """One network for tests that do not change it."""
+    torch.manual_seed(0)
+    return AlexNetGap(4).eval()
+
+
+def convolutions(model):
+    """Other weights for the convolutions of a network."""
+    weights = model.state_dict()
+    return {
+        name: torch.randn_like(weights[name]) for name in weights if name.startswith("features.")
+    }
+
+
+def test_parameter_counts_are_the_published_ones():
+    counts = {}
+    for name, network in NETWORKS.items():
+        counts[name] = sum(p.numel() for p in network(4).parameters())
+    assert counts == {"alexnet": 57_020_228, "alexnet_gap": 2_470_724}
+
+
+def test_one_channel_is_all_three_colours_three_stay_three_and_nine_fail(gap):
+    one, valid = torch.randn(2, 1, 64, 96), torch.ones(2)
+    grey, colours = gap(one, valid), gap(one.repeat(1, 3, 1, 1), valid)
+    assert torch.allclose(grey, colours, atol=1e-5)
+    first = gap.features[0].weight
+    slopes = [torch.autograd.grad(out.square().sum(), first)[0] for out in (grey, colours)]
+    assert torch.allclose(*slopes, rtol=1e-3, atol=1e-4)
+    three = torch.randn(2, 3, 64, 96)
+    assert gap(three, valid).shape == (2, 4)
+    # what repeating every picture three times makes of three channels
+    with pytest.raises(SettingError, match="9 channels: 1 or 3"):
+        gap(three.repeat(1, 3, 1, 1), valid)
+
+
+def test_the_mean_is_over_columns_of_speech_alone(gap):
+    images = torch.randn(3, 1, 128, 384)
+    maps = gap.activation_map(images)
+    valid = torch.tensor([1.0, 0.5, 0.0])
+    logits = gap(images, valid)
+    columns = maps.shape[3]
+    for row, share in enumerate(valid.tolist()):
+        inside = [k for k in range(columns) if (k + 0.5) / columns < share] or [0]
+        assert torch.allclose(logits[row], maps[row][:, :, inside].mean(dim=(1, 2)), atol=1e-5)
+    assert valid_columns(torch.tensor([0.0]), 5).tolist() == [[True, False, False, False, False]]
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pth"])
+def test_weights_from_a_file_fill_the_convolutions_and_leave_the_head(tmp_path, suffix):
+    model = AlexNetGap(4)
+    weights, file = convolutions(model), tmp_path / f"weights{suffix}"
+    if suffix == ".safetensors":
+        save_file(weights, file)
+    elif suffix == ".npz":
+        np.savez(file, **{name: value.numpy() for name, value in weights.items()})
+    else:
+        torch.save(weights, file)
+    head = model.head.weight.clone()
+    told = start_from(model, str(file))
+    assert told == f"weights{suffix}: convolutions; the rest is random"
+    assert torch.equal(model.head.weight, head)
+    after = model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in weights.items())
+    assert start_from(model, "scratch") == "scratch"
+
+
+def test_real_imagenet_weights_fit():
+    folder = pathlib.Path(os.environ.get("SER_WEIGHTS", REPO.parent / "shared" / "weights"))
+    file = folder / "alexnet_features.npz"
+    if not file.is_file():
+        pytest.skip(f"no ImageNet weights at {file}: set SER_WEIGHTS to the folder that holds it")
+    model = AlexNetGap(4)
+    start_from(model, str(file))
+    assert 0.1 < model.features[0].weight.abs().max() < 3
+
+
+def test_dense_layers_are_taken_where_they_are_given(tmp_path):
+    model = AlexNet(4)
+    weights = convolutions(model)
+    for name, value in model.state_dict().items():
+        if name.startswith(("classifier.1", "classifier.4")):
+            weights[name] = torch.full_like(value, 0.5)
+    save_file(weights, tmp_path / "all.safetensors")
+    assert "two fully connected layers" in start_from(model, str(tmp_path / "all.safetensors"))
+    assert (model.classifier[4].weight == 0.5).all() and (model.classifier[6].bias == 0).all()
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch evil_was_here",)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("missing.npz", None, "no such file"),
+        ("weights.bin", b"x", "none of .safetensors"),
+        ("torn.safetensors", b"x" * 50, "could be read"),
+        ("torn.npz", b"x" * 50, "could be read"),
+        ("evil.pth", pickle.dumps(Evil()), "could be read"),
+    ],
+)
+def test_weights_that_cannot_be_had_are_one_sentence(
+    tmp_path, gap, name, content, told, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(SettingError, match=told) as found:
+        start_from(gap, str(tmp_path / name))
+    assert "\n" not in str(found.value) and name in str(found.value)
+    assert not (tmp_path / "evil_was_here").exists()
+
+
+def test_weights_of_another_network_are_refused_and_change_nothing(tmp_path, gap):
+    before = gap.features[0].weight.clone()
+    weights = convolutions(gap)
+    grey = weights | {"features.0.weight": torch.zeros(64, 1, 11, 11)}
+    save_file(grey, tmp_path / "grey.safetensors")
+    del weights["features.6.bias"]
+    save_file(weights, tmp_path / "part.safetensors")
+    with pytest.raises(SettingError, match="features.6.bias is missing"):
+        start_from(gap, str(tmp_path / "part.safetensors"))
+    with pytest.raises(SettingError, match=r"features.0.weight has shape \(64, 1, 11, 11\)"):
+        start_from(gap, str(tmp_path / "grey.safetensors"))
+    assert torch.equal(gap.features[0].weight, before)

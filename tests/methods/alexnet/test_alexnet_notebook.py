@@ -1,0 +1,152 @@
+"""What notebook 05 shows and keeps: tables, figures, the panel, a labeller of audio."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from alexnet_toys import LABELS, SMALL, ToyStudy, changed, corpus, split_of, trained
+from drawn import assert_nothing_is_cut_off, words
+
+from colab_utils.methods.alexnet import Labeller, clean_runs, folds_figure, noise_figure
+from colab_utils.methods.alexnet.figures import conditions_table, folds_table
+from colab_utils.methods.alexnet.network import AlexNetGap
+from colab_utils.methods.alexnet.panel import panel
+from colab_utils.settings import SettingError
+
+SHORT = changed(num_epochs=1)
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """A study on which nothing is changed, and its runs with and without stability training."""
+    rows = corpus()
+    folder = tmp_path_factory.mktemp("shown")
+    study = ToyStudy("toy", rows, split_of(rows), None, LABELS, folder, progress=False)
+    return study, study.compare(SHORT, 0.0, ["clean", "pink@10"])
+
+
+def test_who_trains_and_who_is_tested_is_shown(study):
+    table = study.overview()
+    assert table.index.names == ["fold", "role"] and list(table) == ["utterances", "speakers"]
+    assert table["utterances"].groupby("fold").sum().tolist() == [54] * 3
+    assert table.xs("valid", level="role")["utterances"].tolist() == [9] * 3
+
+
+def test_comparing_means_with_and_without_stability_training(shown):
+    study, runs = shown
+    assert list(runs) == [
+        "alexnet_gap, clean",
+        "alexnet_gap, pink@10",
+        "alexnet_gap + stability, clean",
+        "alexnet_gap + stability, pink@10",
+    ]
+    weights = [run.config["settings"]["stability"] for run in runs.values()]
+    assert weights == [0.0, 0.0, 0.5, 0.5]
+    assert runs["alexnet_gap + stability, clean"].config["conditions"] == ["white@10"]
+    assert list(clean_runs(runs)) == ["alexnet_gap", "alexnet_gap + stability"]
+    table = conditions_table(runs)
+    assert table["model"].tolist() == ["alexnet_gap"] * 2 + ["alexnet_gap + stability"] * 2
+    assert table["condition"].tolist() == ["clean", "pink@10"] * 2
+    assert list(study.table(runs).index) == list(runs)
+
+
+def test_rates_by_fold_and_pooled(shown):
+    _, runs = shown
+    run = runs["alexnet_gap, clean"]
+    table = folds_table(run)
+    for number, (_, part) in enumerate(run.predictions.groupby("fold")):
+        right = part["true"] == part["pred"]
+        row = table.iloc[number]
+        assert row["uar"] == pytest.approx(right.groupby(part["true"]).mean().mean())
+        assert row["wa"] == pytest.approx(right.mean())
+        assert row["low"] <= row["uar"] <= row["high"] and "(n = 18)" in row["name"]
+    assert table.iloc[3]["uar"] == run.metrics["uar"] and len(table) == 4
+    figure = folds_figure(runs)
+    names = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert names == table["name"].tolist() and names[-1] == "all, pooled"
+    assert_nothing_is_cut_off(figure)
+    with pytest.raises(ValueError, match="no run on clean"):
+        folds_figure({"noisy": runs["alexnet_gap, pink@10"]})
+
+
+def test_rates_against_the_noise(shown, capsys):
+    _, runs = shown
+    figure = noise_figure(runs)
+    axes = figure.axes[0]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["10", "clean"]
+    uar = 100 * runs["alexnet_gap, pink@10"].metrics["uar"]
+    assert axes.lines[0].get_ydata()[0] == pytest.approx(uar)
+    assert "alexnet_gap + stability" in words(figure) and "pink noise" in words(figure)
+    assert_nothing_is_cut_off(figure)
+    with pytest.raises(ValueError, match="no condition has hum noise"):
+        noise_figure(runs, "hum")
+    assert noise_figure(clean_runs(runs)) is None and "clean" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ser_model", ["alexnet_gap", "own"])
+def test_what_the_network_sees_and_where_it_looks(shown, ser_model, monkeypatch):
+    study, runs = shown
+    if ser_model == "own":  # a network that cannot tell where it looks
+        monkeypatch.delattr(AlexNetGap, "activation_map")
+        monkeypatch.setattr(AlexNetGap, "forward", lambda self, images, valid: torch.eye(3)[:1])
+    figure = study.views_figure(SHORT)
+    assert len(figure.axes) == (6 if ser_model == "alexnet_gap" else 3)
+    text = words(figure)
+    assert all(f"{label} taken for" in text for label in LABELS) and "Time (s)" in text
+    assert len(figure.axes[0].images) == 1 and figure.axes[0].images[0].get_array().shape == (
+        63,
+        64,
+    )
+    assert_nothing_is_cut_off(figure)
+
+
+def test_matrices_of_clean_runs(shown):
+    study, runs = shown
+    assert len(study.matrices_figure(clean_runs(runs), "toy, clean").axes) == 2
+
+
+def test_parameters_and_time_of_models_are_told(study, monkeypatch):
+    monkeypatch.setattr("colab_utils.methods.alexnet.study.MODELS", ("alexnet_gap",))
+    table = study.sizes(SHORT)
+    parameters = sum(p.numel() for p in AlexNetGap(3).parameters())
+    assert table.loc["alexnet_gap", "parameters"] == parameters
+    assert table.loc["alexnet_gap", "seconds an epoch"] > 0
+    assert table.loc["alexnet_gap", "segments"] > 0
+
+
+def test_a_kept_model_labels_new_audio_alone_and_together(shown, tmp_path):
+    study, _ = shown
+    folder = study.save(SHORT, "mine")
+    rng, paths = np.random.default_rng(0), []
+    for number in range(2):
+        paths.append(tmp_path / f"{number}.wav")
+        wave = rng.normal(0, 0.1, 20000 + 30000 * number).astype(np.float32)
+        soundfile.write(paths[-1], wave, 16000)
+    labeller = Labeller(folder)
+    table = labeller.label(paths)
+    assert list(table.columns) == ["file", "emotion", "p_anger", "p_fear", "p_sadness"]
+    scores = table.filter(like="p_").to_numpy()
+    assert np.allclose(scores.sum(axis=1), 1) and table["file"].tolist() == list(map(str, paths))
+    assert table["emotion"].tolist() == [LABELS[best] for best in scores.argmax(axis=1)]
+    alone = labeller.label(paths[1:]).filter(like="p_").to_numpy()
+    assert np.allclose(alone, scores[1:], atol=1e-5)
+    assert torch.equal(labeller.limits.low, trained(study, SHORT).limits.low)
+
+
+def test_what_is_no_kept_model_is_one_sentence(tmp_path):
+    with pytest.raises(SettingError, match="holds no model"):
+        Labeller(tmp_path / "nowhere")
+
+
+def test_the_panel_trains_and_tests_the_chosen_fold(study, capsys):
+    made_panel = panel(study, SHORT)
+    made_panel.set(fold="2", mixup=True)
+    runs = made_panel.run_once()
+    assert list(runs) == ["alexnet_gap, clean", "alexnet_gap, pink@10"]
+    for run in runs.values():
+        assert set(run.predictions["fold"]) == {"2"} and run.config["changed"]["mixup"] is True
+
+
+def test_a_setting_that_cannot_work_is_refused_by_the_panel(study):
+    with pytest.raises(SettingError, match="both even out"):
+        panel(study, SMALL).set(oversampling=True)

@@ -1,0 +1,80 @@
+"""The source of functions on the page: their text, place and colours."""
+
+import functools
+import html
+import pathlib
+import re
+
+import IPython
+import IPython.display
+import pytest
+
+from colab_utils.display import curves
+from colab_utils.display.hear import player_html
+from colab_utils.panel import source
+
+
+def decorated(function):
+    @functools.wraps(function)
+    def inside(*arguments):
+        return function(*arguments)
+
+    return inside
+
+
+@decorated
+def adapt(weights, rate=0.1):
+    """One inner step: "<" is kept."""
+    return [w - rate for w in weights if w < 3]
+
+
+def plain_text(page):
+    code = re.search(r"<pre[^>]*>(.*)</pre>", page, re.S).group(1)
+    return html.unescape(re.sub(r"<[^>]+>", "", code))
+
+
+def test_source_is_the_text_of_the_function_with_its_place():
+    found = source.source_of(adapt)
+    assert found.text.startswith(
+        "@decorated\ndef adapt(weights, rate=0.1):"
+    ) and found.text.endswith("if w < 3]")
+    first = next(
+        i
+        for i, text in enumerate(pathlib.Path(__file__).read_text().splitlines(), 1)
+        if text.startswith("@decorated")
+    )
+    assert found.place == f"test_source.py, line {first}" and found.name == "adapt"
+    for wrapped in (
+        functools.partial(adapt, rate=2),
+        functools.cache(adapt),
+        functools.partial(functools.cache(adapt)),
+    ):
+        assert (source.source_of(wrapped).text, source.source_of(wrapped).place) == (
+            found.text,
+            found.place,
+        )
+    assert plain_text(found._repr_html_()).strip() == found.text and "color:" in found._repr_html_()
+    assert repr(found) == f"# {found.place}\n{found.text}"
+    method = source.source_of(curves.LiveCurve.finish)
+    assert (
+        method.name == "LiveCurve.finish"
+        and method.text.startswith("def finish(self")
+        and "\n    from IPython import" in method.text
+    )
+    assert re.fullmatch(r"colab_utils/display/curves\.py, line \d+", method.place)
+    assert source.source_of(curves.LiveCurve).text.startswith("class LiveCurve:")
+
+
+def test_show_source_displays_each_function_and_says_what_has_none(monkeypatch):
+    shown = []
+    monkeypatch.setattr(IPython.display, "display", shown.append)
+    source.show_source(adapt, player_html)
+    assert [one.name for one in shown] == ["adapt", "player_html"]
+    for nothing, message in (
+        ((len,), "len has no Python source to show"),
+        ((3,), "int has no Python source"),
+        ((), "was given nothing"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            source.show_source(*nothing)
+    assert len(shown) == 2
