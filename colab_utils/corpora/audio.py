@@ -9,6 +9,8 @@ import pathlib
 import numpy as np
 import soundfile
 
+from colab_utils.files import AnyPath
+
 EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".opus")
 SHORTEST_SECONDS = 0.05  # under two 25 ms frames nothing can be said of an emotion
 _LFS_POINTER = b"version https://git-lfs"
@@ -21,12 +23,12 @@ _HASH_BLOCK = 1 << 20
 class AudioError(ValueError):
     """An audio file that cannot be used: the message names it, `.reason` is the reason alone."""
 
-    def __init__(self, file: str | os.PathLike, reason: str):
+    def __init__(self, file: AnyPath, reason: str):
         super().__init__(f"{file}: {reason}")
         self.reason = reason
 
 
-def read_audio(file: str | os.PathLike) -> tuple[np.ndarray, int]:
+def read_audio(file: AnyPath) -> tuple[np.ndarray, int]:
     """Decode a file without changing rate or channels.
 
     Returns:
@@ -124,7 +126,7 @@ def _ends_ogg_stream(tail: bytes) -> bool:
     return len(lengths) == segments and len(page) >= 27 + segments + sum(lengths)
 
 
-def load_audio(file: str | os.PathLike, sample_rate: int = 16000) -> np.ndarray:
+def load_audio(file: AnyPath, sample_rate: int = 16000) -> np.ndarray:
     """Decode a file, average its channels and resample (soxr, high quality).
 
     Args:

@@ -17,7 +17,7 @@ import pandas as pd
 from colab_utils import progress
 from colab_utils.corpora import audio
 from colab_utils.corpora.manifest import ManifestError, read_table
-from colab_utils.files import write_csv
+from colab_utils.files import AnyPath, write_csv
 
 FACTS = ("sample_rate", "channels", "duration", "audio_sha256", "reason")
 _KEY = ("path", "size", "mtime_ns")
@@ -94,7 +94,7 @@ def without_extension(file: str) -> str:
 
 
 def decode_rows(
-    rows: pd.DataFrame, root: pathlib.Path, cache: str | os.PathLike | None = None
+    rows: pd.DataFrame, root: pathlib.Path, cache: AnyPath | None = None
 ) -> pd.DataFrame:
     """Decode the files of `rows` in a few threads.
 
@@ -162,7 +162,7 @@ def _facts(file: pathlib.Path) -> dict:
     }
 
 
-def _read_cache(cache: str | os.PathLike | None) -> dict[tuple, dict]:
+def _read_cache(cache: AnyPath | None) -> dict[tuple, dict]:
     """FACTS by `_key`, from an earlier scan; a file that is no such cache costs a sentence."""
     if cache is None or not os.path.isfile(cache):
         return {}
@@ -177,7 +177,7 @@ def _read_cache(cache: str | os.PathLike | None) -> dict[tuple, dict]:
     return dict(zip(keys, facts, strict=True))
 
 
-def _write_cache(cache: str | os.PathLike | None, known: dict[tuple, dict]) -> None:
+def _write_cache(cache: AnyPath | None, known: dict[tuple, dict]) -> None:
     """Keep what is lasting; of a file that changed, the newest.
 
     A cache that cannot be written costs time, not the scan.

@@ -24,6 +24,7 @@ from colab_utils.corpora.manifest import ManifestError, read_table
 from colab_utils.corpora.web import DownloadError, ResumingDownload, announced_size
 from colab_utils.drive import ArchiveError, stage
 from colab_utils.drive.staging import ARCHIVES, STAMP
+from colab_utils.files import AnyPath
 
 DRIVE_FOLDER = "MyDrive/ser_corpora"
 
@@ -68,7 +69,7 @@ def how_to_get(name: str) -> str:
     )
 
 
-def fetch_corpus(name: str, folder: str | os.PathLike, base_url: str | None = None) -> pathlib.Path:
+def fetch_corpus(name: str, folder: AnyPath, base_url: str | None = None) -> pathlib.Path:
     """Download an open corpus to `folder/<name>.zip` and unpack it to `folder/<name>`.
 
     Prints size, licence and address first. An interrupted download goes on where it was at the next
@@ -152,7 +153,8 @@ def _retrieve(url: str, archive: pathlib.Path, known_hash: str) -> None:
     try:
         download.fetch(url)
         fault = ""
-        if known_hash and not pooch.hashes_match(download.part, known_hash):
+        algorithm, _, digest = known_hash.partition(":")
+        if known_hash and pooch.file_hash(str(download.part), algorithm) != digest:
             fault = "the checksum of its owners"
         elif note.exists() and files.file_sha256(download.part) != files.read_json(note)["sha256"]:
             fault = f"the first download (noted in {note})"
@@ -196,7 +198,7 @@ def _archives(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
     return found
 
 
-def drive_overview(drive_folder: str | os.PathLike) -> pd.DataFrame:
+def drive_overview(drive_folder: AnyPath) -> pd.DataFrame:
     """Which corpora lie in a Drive folder; reads no whole file.
 
     Args:
@@ -255,9 +257,7 @@ def _state(paths: list[pathlib.Path]) -> tuple[float, str]:
     return round(size / 1e6, 1), state
 
 
-def prepare_corpus(
-    name: str, drive_folder: str | os.PathLike, local_folder: str | os.PathLike
-) -> pathlib.Path:
+def prepare_corpus(name: str, drive_folder: AnyPath, local_folder: AnyPath) -> pathlib.Path:
     """Unpack the one archive of a corpus on Drive to the local disk.
 
     Done once: a second call copies nothing.

@@ -5,14 +5,13 @@ Everything else in the suite starts from this table.
 
 from __future__ import annotations
 
-import os
 import pathlib
 
 import numpy as np
 import pandas as pd
 
 from colab_utils.corpora.audio import EXTENSIONS
-from colab_utils.files import short_hash, write_csv
+from colab_utils.files import AnyPath, short_hash, write_csv
 
 TEXTS = (
     "utt_id",
@@ -48,7 +47,7 @@ class ManifestError(ValueError):
     """
 
 
-def read_manifest(path: str | os.PathLike) -> pd.DataFrame:
+def read_manifest(path: AnyPath) -> pd.DataFrame:
     """Read and validate a manifest CSV.
 
     Returns:
@@ -60,7 +59,7 @@ def read_manifest(path: str | os.PathLike) -> pd.DataFrame:
     return validate(read_table(path), source=str(path))
 
 
-def read_table(path: str | os.PathLike) -> pd.DataFrame:
+def read_table(path: AnyPath) -> pd.DataFrame:
     """A CSV as text, every cell str, "" where empty.
 
     UTF-8 with or without a byte-order mark; comma, semicolon, tab or bar between cells, whichever
@@ -106,7 +105,7 @@ def numbers(column: pd.Series, source: str, name: str) -> pd.Series:
     return values
 
 
-def write_manifest(df: pd.DataFrame, path: str | os.PathLike) -> pathlib.Path:
+def write_manifest(df: pd.DataFrame, path: AnyPath) -> pathlib.Path:
     """Write a manifest as CSV (UTF-8, LF, atomically); returns the path.
 
     Columns that depend on the copy at hand (LOCAL_COLUMNS) are left out.

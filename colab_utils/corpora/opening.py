@@ -16,15 +16,16 @@ from colab_utils.corpora.download import fetch_corpus, how_to_get, prepare_corpu
 from colab_utils.corpora.manifest import ManifestError
 from colab_utils.corpora.own_data import OWN, from_csv, from_folder
 from colab_utils.corpora.scan import Scan, cache_file, load_corpus
+from colab_utils.files import AnyPath
 
 EMBEDDED = "synthetic"
 
 
 def open_corpus(
     name: str,
-    audio: str | os.PathLike | None = "",
-    workspace: str | os.PathLike = "out",
-    drive_folder: str | os.PathLike | None = None,
+    audio: AnyPath | None = "",
+    workspace: AnyPath = "out",
+    drive_folder: AnyPath | None = None,
     csv_columns: Mapping[str, str] | None = None,
     fetch: bool = False,
 ) -> Scan:
@@ -73,9 +74,9 @@ def open_corpus(
 
 def open_corpora(
     names: Sequence[str],
-    audio: str | os.PathLike | Mapping[str, str] = "",
-    workspace: str | os.PathLike = "out",
-    drive_folder: str | os.PathLike | None = None,
+    audio: AnyPath | Mapping[str, str] = "",
+    workspace: AnyPath = "out",
+    drive_folder: AnyPath | None = None,
     fetch: bool = False,
 ) -> pd.DataFrame:
     """The manifest of several corpora (or domains of one), each opened once by `open_corpus`.
@@ -106,7 +107,7 @@ def open_corpora(
 
 
 def _brought(
-    name: str, local: pathlib.Path, drive_folder: str | os.PathLike | None, fetch: bool
+    name: str, local: pathlib.Path, drive_folder: AnyPath | None, fetch: bool
 ) -> pathlib.Path:
     """The local folder of a corpus that is unpacked from Drive or downloaded.
 
@@ -123,7 +124,7 @@ def _brought(
     return fetch_corpus(name, local)
 
 
-def _open_own(audio: str, columns: Mapping[str, str], workspace: str | os.PathLike) -> Scan:
+def _open_own(audio: str, columns: Mapping[str, str], workspace: AnyPath) -> Scan:
     """The user's own data, from a CSV or a folder; raises ManifestError where there is neither."""
     if not audio:
         raise ManifestError(

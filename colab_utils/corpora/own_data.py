@@ -23,6 +23,7 @@ from colab_utils.corpora.manifest import (
     speaker_keys,
 )
 from colab_utils.corpora.scan import Problem, Scan, existing_folder, problem_table, refused, usable
+from colab_utils.files import AnyPath
 
 OWN = "own"  # the name of the corpus
 _GENDERS = {
@@ -40,12 +41,12 @@ _ENDINGS = ("", *EXTENSIONS, *(ending.upper() for ending in EXTENSIONS))
 
 
 def from_csv(
-    path: str | os.PathLike,
+    path: AnyPath,
     wav: str,
     emotion: str,
     speaker: str | None = None,
-    root: str | os.PathLike | None = None,
-    cache: str | os.PathLike | None = None,
+    root: AnyPath | None = None,
+    cache: AnyPath | None = None,
     **columns: str,
 ) -> Scan:
     """The manifest of a CSV with any column names, with all usable audio decoded.
@@ -74,7 +75,7 @@ def from_csv(
     return _scan_table(_user_table(path, names, root), cache)
 
 
-def from_folder(root: str | os.PathLike, cache: str | os.PathLike | None = None) -> Scan:
+def from_folder(root: AnyPath, cache: AnyPath | None = None) -> Scan:
     """The manifest of a folder with a sub-folder for each emotion (`<emotion>/a.wav`).
 
     What lies deeper belongs to the same emotion. Speakers are unknown, which is said. Files beside
@@ -106,13 +107,13 @@ def from_folder(root: str | os.PathLike, cache: str | os.PathLike | None = None)
 
 
 def from_split_csvs(
-    train: str | os.PathLike,
-    test: str | os.PathLike,
+    train: AnyPath,
+    test: AnyPath,
     wav: str,
     emotion: str,
     speaker: str | None = None,
-    root: str | os.PathLike | None = None,
-    cache: str | os.PathLike | None = None,
+    root: AnyPath | None = None,
+    cache: AnyPath | None = None,
     **columns: str,
 ) -> tuple[Scan, pd.DataFrame]:
     """As `from_csv`, for a ready-made split into a training and a test table.
@@ -164,7 +165,7 @@ def _say_shared(what: str, values: pd.Series, names: pd.Series, role: pd.Series)
 
 
 def _user_table(
-    path: str | os.PathLike, names: Mapping[str, str | None], root: str | os.PathLike | None
+    path: AnyPath, names: Mapping[str, str | None], root: AnyPath | None
 ) -> pd.DataFrame:
     """A user's CSV, checked, with our names for its columns, and where each file should lie.
 
@@ -191,7 +192,7 @@ def _user_table(
     return table
 
 
-def _renamed(path: str | os.PathLike, names: Mapping[str, str | None]) -> pd.DataFrame:
+def _renamed(path: AnyPath, names: Mapping[str, str | None]) -> pd.DataFrame:
     """The columns of a CSV that `names` (ours -> theirs) tells, by our names, as text."""
     allowed = [column for column in COLUMNS if column not in (*_MADE, "emotion", "speaker")]
     for ours in names:
@@ -225,7 +226,7 @@ def _located(base: str, cell: str) -> str:
     return os.path.normpath(os.path.join(base, written))
 
 
-def _scan_table(table: pd.DataFrame, cache: str | os.PathLike | None) -> Scan:
+def _scan_table(table: pd.DataFrame, cache: AnyPath | None) -> Scan:
     """The Scan of a table of `_user_table`, or of several behind each other."""
     problems = []
     lacking = (table["wav"] == "") | (table["emotion"] == "")
@@ -279,7 +280,7 @@ def _decoded(
     rows: pd.DataFrame,
     folder: pathlib.Path,
     problems: list[Problem],
-    cache: str | os.PathLike | None,
+    cache: AnyPath | None,
     ignored: Mapping[str, int] | None = None,
 ) -> Scan:
     """Decode the files of `rows`, keep what is usable, and say when speakers are unknown."""

@@ -15,7 +15,7 @@ from colab_utils.corpora.check import check_manifest
 from colab_utils.corpora.decode import Found, decode_rows, find_audio, nfc
 from colab_utils.corpora.manifest import ManifestError, speaker_keys, validate
 from colab_utils.corpora.parsers import ANNOTATIONS, PARSERS, ForeignNameError, belongs_to
-from colab_utils.files import short_hash
+from colab_utils.files import AnyPath, short_hash
 
 PROBLEM_COLUMNS = ("file", "utt_id", "reason")
 Problem = tuple[str, str, str]
@@ -58,7 +58,7 @@ class Scan:
         return text
 
 
-def scan(corpus: str, root: str | os.PathLike, cache: str | os.PathLike | None = None) -> Scan:
+def scan(corpus: str, root: AnyPath, cache: AnyPath | None = None) -> Scan:
     """Decode what lies below a folder and say which utterances of a known corpus are usable.
 
     Utterances are found by their file names in any sub-folders, at any rate, with any of
@@ -98,7 +98,7 @@ def scan(corpus: str, root: str | os.PathLike, cache: str | os.PathLike | None =
     return Scan(manifest, problem_table(problems + missing, card), card, found.ignored)
 
 
-def existing_folder(root: str | os.PathLike) -> pathlib.Path:
+def existing_folder(root: AnyPath) -> pathlib.Path:
     """The absolute path of an existing folder; raises ManifestError."""
     folder = pathlib.Path(os.path.abspath(os.path.expanduser(root)))
     if not folder.is_dir():
@@ -219,7 +219,7 @@ def problem_table(problems: list[Problem], card: CorpusCard | None = None) -> pd
     return table.assign(reason=table["reason"] + notes)
 
 
-def cache_file(workspace: str | os.PathLike, name: str, audio: str | os.PathLike) -> pathlib.Path:
+def cache_file(workspace: AnyPath, name: str, audio: AnyPath) -> pathlib.Path:
     """Where it is kept what was learnt of the files of a corpus folder."""
     digits = short_hash(os.path.abspath(audio))
     return pathlib.Path(workspace) / "scans" / f"{name}-{digits}.csv"
@@ -227,8 +227,8 @@ def cache_file(workspace: str | os.PathLike, name: str, audio: str | os.PathLike
 
 def load_corpus(
     name: str,
-    audio: str | os.PathLike | None = None,
-    workspace: str | os.PathLike | None = None,
+    audio: AnyPath | None = None,
+    workspace: AnyPath | None = None,
 ) -> Scan:
     """Scan a corpus; print what is usable and every check that did not pass.
 

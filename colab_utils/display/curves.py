@@ -155,8 +155,13 @@ def _validation(left: Axes, right: Axes, measured: pd.DataFrame) -> None:
     left.axvline(step, color=style.QUIET, lw=0.7, ls=":")
     right.axvline(step, color=style.QUIET, lw=0.7, ls=":")
     label = f"kept: step {step:.0f}, {scores[best]:.1f} %"
-    ring = {"ms": 7, "mfc": "none", "mec": style.INK}
-    right.plot(step, scores[best], "o", ls="none", label=label, **ring)
+    ring = {"marker": "o", "ms": 7, "mfc": "none", "mec": style.INK, "ls": "none"}
+    right.plot(
+        step,
+        scores[best],
+        label=label,
+        **ring,
+    )
 
 
 def running_line(
@@ -174,14 +179,13 @@ def running_line(
 class LiveCurve:
     """A learning curve that grows while a cell trains.
 
-    Called with all records so far, it redraws one picture in place, at most every `seconds` and for
-    a tenth of the time at most. Outside a notebook it does nothing. Not for a panel's output area,
+    Called with all records so far, it redraws one picture in place, at most every SECONDS and for a
+    tenth of the time at most. Outside a notebook it does nothing. Not for a panel's output area,
     which shows the first state only.
 
     Args:
         chance: the rate of guessing, a fraction; None: not drawn.
         title: above the loss.
-        seconds: the least time between two pictures.
 
     Example:
         live = live_curve(chance=0.2)
@@ -189,10 +193,11 @@ class LiveCurve:
         live.finish(history.records)
     """
 
-    def __init__(self, chance: float | None = None, title: str = "", seconds: float = 2.0):
+    SECONDS = 2.0  # the least time between two pictures
+
+    def __init__(self, chance: float | None = None, title: str = ""):
         self.chance = chance
         self.title = title
-        self.seconds = seconds
         self._handle = None
         self._next = 0.0
 
@@ -219,7 +224,7 @@ class LiveCurve:
         else:
             self._handle.update(figure)
         end = time.monotonic()
-        self._next = end + max(self.seconds, 9 * (end - begin))
+        self._next = end + max(self.SECONDS, 9 * (end - begin))
 
 
 live_curve = LiveCurve  # as notebooks call it: a fresh one for each training

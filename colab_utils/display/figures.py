@@ -12,8 +12,7 @@ from matplotlib.axes import Axes
 
 from colab_utils import files
 from colab_utils.display import captions, style
-from colab_utils.results.metrics import summarise
-from colab_utils.results.predictions import check_one_rule, probability_columns
+from colab_utils.results.predictions import check_one_rule
 from colab_utils.results.rates import confusion
 from colab_utils.results.runs import Run
 
@@ -21,10 +20,7 @@ _TITLE = 7  # points
 
 
 def confusion_matrix_figure(
-    predictions: pd.DataFrame,
-    metrics: Mapping[str, Any] | None = None,
-    title: str = "",
-    labels: Sequence[str] | None = None,
+    predictions: pd.DataFrame, metrics: Mapping[str, Any], title: str = ""
 ) -> style.SuiteFigure:
     """Confusion matrix of one method and rule: true emotions on y, predicted on x.
 
@@ -34,9 +30,8 @@ def confusion_matrix_figure(
 
     Args:
         predictions: a table of `results.predictions`.
-        metrics: its metrics.json; None: computed here over `labels`.
+        metrics: its metrics.json; the emotions stand in its order.
         title: above all.
-        labels: the emotions in their order; None: as in `metrics`.
 
     Returns:
         The figure.
@@ -48,8 +43,7 @@ def confusion_matrix_figure(
         confusion_matrix_figure(run.predictions, run.metrics, "EmoDB")
     """
     check_one_rule(predictions)
-    metrics = summary(predictions, labels) if metrics is None else metrics
-    labels = list(labels or metrics["labels"])
+    labels = metrics["labels"]
     width = style.ONE_COLUMN if len(labels) <= 6 else style.WIDE_COLUMN
     told = (title, captions.headline(metrics), captions.rates(metrics))
     above = []
@@ -86,22 +80,6 @@ def draw_matrix(
     upper[support == 0] = "n/a"
     lower = np.array([[f"{count:,}" for count in row] for row in counts])
     style.heat(axes, share, labels, labels, upper, lower)
-
-
-def summary(predictions: pd.DataFrame, labels: Sequence[str] | None = None) -> dict:
-    """metrics.json of a table of predictions.
-
-    Args:
-        predictions: a table of `results.predictions`.
-        labels: the emotions; None: those of its p_ columns, else those that occur.
-
-    Returns:
-        As `results.metrics.summarise`.
-    """
-    if labels is None:
-        scored = [name.removeprefix("p_") for name in probability_columns(predictions)]
-        labels = scored or sorted({*predictions["true"], *predictions["pred"]})
-    return summarise(predictions, labels)
 
 
 def save_confusion_matrix(run: Run) -> list[pathlib.Path]:

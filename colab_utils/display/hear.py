@@ -78,7 +78,7 @@ def error_clips(
         pred: the predicted one; the same: those that were right.
 
     Returns:
-        Columns utt_id, corpus, speaker, times (predictions that say so), of (predictions of this
+        Columns utt_id, speaker, times (predictions that say so), of (predictions of this
         utterance), confidence (mean probability of `pred` over `times`; NaN where the method gives
         none), p_true (of `true`), duration (s) and file.
 
@@ -88,10 +88,10 @@ def error_clips(
     tested = predictions[predictions["true"] == true]
     chosen = tested[tested["pred"] == pred]
     # Methods without probabilities have no p_ columns.
-    chosen = chosen.reindex(columns=["utt_id", "corpus", "speaker", f"p_{pred}", f"p_{true}"])
-    chosen.columns = ["utt_id", "corpus", "speaker", "confidence", "p_true"]
+    chosen = chosen.reindex(columns=["utt_id", "speaker", f"p_{pred}", f"p_{true}"])
+    chosen.columns = ["utt_id", "speaker", "confidence", "p_true"]
     groups = chosen.groupby("utt_id")
-    clips = groups[["corpus", "speaker"]].first()
+    clips = groups[["speaker"]].first()
     clips["times"] = groups.size()
     clips["of"] = tested["utt_id"].value_counts().reindex(clips.index)
     clips[["confidence", "p_true"]] = groups[["confidence", "p_true"]].mean()

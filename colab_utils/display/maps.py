@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import seaborn
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from colab_utils.display import captions, style
 from colab_utils.display.curves import COLOURS, MARKERS
@@ -20,21 +18,12 @@ MOST_POINTS = 1500
 PERPLEXITY = 30
 # Kept by PCA before: the neighbours stay, the search for them is faster.
 _DIMENSIONS = 50
-_KINDS = 2 * len(COLOURS)  # filled, then hollow
+# A colour serves two values, with a marker of its own for each.
+_COLOURS, _MARKERS = COLOURS * 2, MARKERS + MARKERS[3:] + MARKERS[:3]
 _WIDTHS = (style.ONE_COLUMN, style.TWO_COLUMNS, style.TWO_COLUMNS)
 
 
-class Look(NamedTuple):
-    """How a value is drawn; hollow ones share colour and marker with a filled one."""
-
-    colour: str
-    marker: str
-    hollow: bool
-
-
-def embedding_map(
-    vectors: np.ndarray, rows: pd.DataFrame, seed: int = 0, limit: int = MOST_POINTS
-) -> pd.DataFrame:
+def embedding_map(vectors: np.ndarray, rows: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Places on a map by t-SNE (van der Maaten and Hinton 2008, "Visualizing data using t-SNE").
 
     Started from PCA. The perplexity is PERPLEXITY, less for fewer than 91 points: (n - 1) / 3.
@@ -42,9 +31,9 @@ def embedding_map(
     Args:
         vectors: (n, dim), one for each row.
         rows: what is known of the utterances.
-        seed: of t-SNE, and of the sample.
-        limit: of more utterances a sample is drawn, the same for the same n and seed: two maps of
-            the same rows (before and after training) show the same utterances.
+        seed: of t-SNE, and of the sample. Of more than MOST_POINTS utterances one is drawn, the
+            same for the same n and seed: two maps of the same rows (before and after training) show
+            the same utterances.
 
     Returns:
         `rows` (of the sample) with x and y. `.attrs` holds `perplexity`, and `n`, the number of all
@@ -59,8 +48,9 @@ def embedding_map(
     values = np.asarray(vectors, dtype=np.float64)
     _check(values, len(rows))
     chosen = np.arange(len(values))
-    if len(values) > limit:
-        chosen = np.sort(np.random.default_rng(seed).choice(len(values), limit, replace=False))
+    if len(values) > MOST_POINTS:
+        chosen = np.random.default_rng(seed).choice(len(values), MOST_POINTS, replace=False)
+        chosen = np.sort(chosen)
     values = values[chosen]
     if min(values.shape) > _DIMENSIONS:
         values = PCA(_DIMENSIONS, svd_solver="full").fit_transform(values)
@@ -116,29 +106,21 @@ def embedding_maps_figure(
         raise ValueError(
             f"{len(columns)} columns to colour {len(maps)} maps by: pass one, or one for each map"
         )
-    looks = {column: _looks(list(maps.values()), column) for column in columns}
+    values = {column: _values(list(maps.values()), column) for column in columns}
     width = _WIDTHS[len(maps) - 1]
-    side = width / len(maps)
     with style.suite_style():
-        figure = style.new_figure(width, 0.92 * side + 0.6)
+        figure = style.new_figure(width, 0.92 * width / len(maps) + 0.6)
         panels = figure.subplots(1, len(maps), squeeze=False)[0]
         for axes, (name, table), column in zip(panels, maps.items(), columns, strict=True):
-            _draw(axes, table, column, looks[column])
+            _draw(axes, table, column, values[column])
             axes.set_title(name, fontsize=7.5)
-            if len(looks) > 1:
-                _key(axes, looks[column], side, loc="upper center", bbox_to_anchor=(0.5, 0))
-        if len(looks) > 1:
-            style.above(figure, title)
-        else:
-            lines = "\n".join(captions.wrap(title, width, 8))
-            where = {"loc": "outside upper center", "title": lines, "title_fontsize": 8}
-            _key(figure, looks[columns[0]], width, **where)
+        style.above(figure, title)
         style.caption_below(figure, _below(list(maps.values())), marks)
     return figure
 
 
-def _looks(tables: Sequence[pd.DataFrame], column: str) -> dict[str, Look]:
-    """How each value of `column` is drawn, in alphabetical order. Raises ValueError."""
+def _values(tables: Sequence[pd.DataFrame], column: str) -> list[str]:
+    """The values of `column` in alphabetical order. Raises ValueError."""
     values = set()
     for table in tables:
         if lacking := [name for name in (column, "x", "y") if name not in table]:
@@ -147,61 +129,47 @@ def _looks(tables: Sequence[pd.DataFrame], column: str) -> dict[str, Look]:
                 f" {', '.join(map(str, table.columns))}"
             )
         values |= set(table[column].astype(str))
-    if len(values) > _KINDS:
+    if len(values) > len(_COLOURS):
         raise ValueError(
-            f"{len(values)} values of {column}: at most {_KINDS} can be told apart; leave some"
-            " rows out"
+            f"{len(values)} values of {column}: at most {len(_COLOURS)} can be told apart; leave"
+            " some rows out"
         )
-    found = {}
-    for number, value in enumerate(sorted(values)):
-        kind = number % len(COLOURS)
-        found[value] = Look(COLOURS[kind], MARKERS[kind], hollow=number >= len(COLOURS))
-    return found
+    return sorted(values)
 
 
-def _draw(axes: Axes, table: pd.DataFrame, column: str, looks: Mapping[str, Look]) -> None:
-    """The points, all values mixed: drawn one value after the other, the last would cover all."""
+def _draw(axes: Axes, table: pd.DataFrame, column: str, values: list[str]) -> None:
+    """The points, all values mixed, and their legend below."""
+    # Drawn one value after the other, the last would cover all.
     mixed = table.sample(frac=1, random_state=0)
     kind = mixed[column].astype(str)
     seaborn.scatterplot(
         x=mixed["x"],
         y=mixed["y"],
         hue=kind,
+        hue_order=values,
+        palette=dict(zip(values, _COLOURS, strict=False)),
         style=kind,
-        palette={value: look.colour for value, look in looks.items()},
-        markers={value: look.marker for value, look in looks.items()},
-        s=1.4 * np.clip(46 / np.sqrt(len(table)), 2.0, 4.2) ** 2,
+        markers=dict(zip(values, _MARKERS, strict=False)),
+        s=1.7 * np.clip(46 / np.sqrt(len(table)), 2.0, 4.2) ** 2,
         alpha=0.85,
-        legend=False,
+        linewidth=0.3,
         ax=axes,
     )
-    points = axes.collections[-1]
-    faces = points.get_facecolors()
-    edges = np.full_like(faces, 1)
-    hollow = kind.map(lambda value: looks[value].hollow).to_numpy()
-    edges[hollow] = faces[hollow]
-    faces[hollow] = 1
-    points.set(facecolors=faces, edgecolors=edges, linewidths=np.where(hollow, 0.7, 0.3))
     axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
     axes.set_aspect("equal", adjustable="datalim")
     axes.spines[:].set_color("#c0c0c0")
-
-
-def _key(
-    place: Axes | style.SuiteFigure,
-    looks: Mapping[str, Look],
-    width: float,
-    **where: Any,
-) -> None:
-    """What the colours mean, in as many columns as fit `width` inches."""
-    handles = []
-    for value, (colour, marker, hollow) in looks.items():
-        handle = Line2D([], [], label=value, color=colour, marker=marker, ls="none", ms=4.2)
-        handle.set(mfc="white" if hollow else colour, mec=colour if hollow else "white", mew=0.5)
-        handles.append(handle)
-    columns = int(width / (0.32 + max(map(len, looks)) * captions.CHARACTER * 6.5 / 72))
-    columns = max(1, min(len(looks), columns))
-    place.legend(handles=handles, ncols=columns, handletextpad=0.1, columnspacing=0.8, **where)
+    inches = axes.figure.get_figwidth() / axes.get_subplotspec().get_gridspec().ncols
+    columns = int(inches / (0.32 + max(map(len, values)) * captions.CHARACTER * 6.5 / 72))
+    seaborn.move_legend(
+        axes,
+        "upper center",
+        bbox_to_anchor=(0.5, 0),
+        ncols=max(1, columns),
+        title=None,
+        markerscale=1.3,
+        handletextpad=0.1,
+        columnspacing=0.8,
+    )
 
 
 def _below(tables: Sequence[pd.DataFrame]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from colab_utils.display import captions, style
-from colab_utils.display.figures import draw_matrix, summary
+from colab_utils.display.figures import draw_matrix
 from colab_utils.results.predictions import check_one_rule
 
 IN_A_ROW, MOST = 4, 12  # matrices
@@ -17,9 +17,7 @@ _TITLE = 6.5  # points
 
 
 def confusion_matrices_figure(
-    results: Mapping[str, tuple[pd.DataFrame, Mapping[str, Any] | None]],
-    title: str = "",
-    labels: Sequence[str] | None = None,
+    results: captions.Results, title: str = "", labels: Sequence[str] | None = None
 ) -> style.SuiteFigure:
     """Confusion matrices side by side: true emotions on y, predicted on x, one scale of shades.
 
@@ -27,8 +25,7 @@ def confusion_matrices_figure(
     Over each matrix: its name, UAR with interval, and n.
 
     Args:
-        results: {name: (predictions, metrics.json)}, one method and rule each; metrics None:
-            computed here.
+        results: {name: (predictions, metrics.json)}, one method and rule each.
         title: above all.
         labels: the emotions, the same for all; None: all that any of them has.
 
@@ -47,16 +44,14 @@ def confusion_matrices_figure(
             f"{len(results)} confusion matrices: pass 1 to {MOST}, each with its predictions and"
             " metrics"
         )
-    shown, found = {}, {}
+    found = []
     for name, (predictions, metrics) in results.items():
         check_one_rule(predictions, name)
-        metrics = summary(predictions, labels) if metrics is None else metrics
-        shown[name] = predictions, metrics
-        found.update(dict.fromkeys(metrics["labels"]))
+        found += metrics["labels"]
     with style.suite_style():
-        figure = _drawn(shown, list(labels or found))
+        figure = _drawn(results, list(labels or dict.fromkeys(found)))
         style.above(figure, title)
-        style.caption_below(figure, _below(shown), captions.stamps_of_all(shown))
+        style.caption_below(figure, _below(results), captions.stamps_of_all(results))
     return figure
 
 

@@ -19,19 +19,6 @@ from colab_utils.display.figures import confusion_matrix_figure
 from colab_utils.display.page_template import NOTEBOOK, PAGE
 from colab_utils.results.predictions import read_predictions
 
-SHOWN_FILES = (
-    "config.json",
-    "environment.json",
-    "split.csv",
-    "predictions.csv",
-    "metrics.json",
-    "steps.csv",
-    "history.jsonl",
-    "confusion_matrix.png",
-    "confusion_matrix.pdf",
-    "confusion_matrix.svg",
-    "confusion_matrix.csv",
-)
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _STATES = "application/vnd.jupyter.widget-state+json"
 _NOTE = {
@@ -84,7 +71,7 @@ def _time(folder: pathlib.Path) -> float:
 def _run(folder: pathlib.Path, out: pathlib.Path) -> dict[str, Any]:
     """All that the template shows of one run; `metrics` is None where there is a `problem`."""
     name, _, hexadecimal = folder.name.rpartition("-")
-    there = [folder / file for file in SHOWN_FILES if (folder / file).exists()]
+    there = [file for file in sorted(folder.glob("*.*")) if file.is_file()]
     shown = {
         "method": folder.parent.name,
         "name": name or folder.name,

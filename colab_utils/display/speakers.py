@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 
 from colab_utils.corpora.manifest import speaker_keys
 from colab_utils.display import captions, style
-from colab_utils.display.figures import summary
 from colab_utils.results.intervals import STEP_INTERVAL
 from colab_utils.results.metrics import cell_counts
 from colab_utils.results.rates import uar
@@ -48,7 +47,7 @@ def speaker_recall(predictions: pd.DataFrame, labels: Sequence[str]) -> pd.DataF
 
 
 def per_speaker_figure(
-    predictions: pd.DataFrame, metrics: Mapping[str, Any] | None = None, title: str = ""
+    predictions: pd.DataFrame, metrics: Mapping[str, Any], title: str = ""
 ) -> style.SuiteFigure:
     """UAR of every test speaker, beside chance and the overall UAR with its interval.
 
@@ -57,7 +56,7 @@ def per_speaker_figure(
 
     Args:
         predictions: a table of `results.predictions`.
-        metrics: its metrics.json; None: computed here.
+        metrics: its metrics.json.
         title: above the figure.
 
     Returns:
@@ -66,7 +65,6 @@ def per_speaker_figure(
     Example:
         per_speaker_figure(run.predictions, run.metrics)
     """
-    metrics = summary(predictions) if metrics is None else metrics
     table = speaker_recall(predictions, metrics["labels"])
     number = table["speaker"].nunique()
     many = number > MANY

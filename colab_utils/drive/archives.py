@@ -22,6 +22,7 @@ from typing import IO
 
 from colab_utils import files
 from colab_utils.drive.copying import absolute, names_below, reason
+from colab_utils.files import AnyPath
 
 # what reading may raise
 DAMAGE = (
@@ -145,9 +146,7 @@ def _tar_members(path: pathlib.Path) -> Iterator[tuple[str, IO[bytes]]]:
             continue
 
 
-def make_zip(
-    paths: str | os.PathLike | Iterable[str | os.PathLike], to: str | os.PathLike
-) -> pathlib.Path:
+def make_zip(paths: AnyPath | Iterable[AnyPath], to: AnyPath) -> pathlib.Path:
     """Put files and folders into a zip, atomically.
 
     Args:

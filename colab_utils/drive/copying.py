@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable
 
 from colab_utils import files
+from colab_utils.files import AnyPath
 
 # seconds before the second and the third try: Drive's errors 5 and 107 often pass by themselves
 RETRY_WAITS = (1.0, 4.0)
 TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.tmp[^/]*")  # the names that files.replacing gives
 
 
-def absolute(path: str | os.PathLike) -> pathlib.Path:
+def absolute(path: AnyPath) -> pathlib.Path:
     """A path from the root, without `..`; links stay as they are."""
     return pathlib.Path(os.path.abspath(path))
 

@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from colab_utils import session
 from colab_utils.drive.archives import make_zip
 from colab_utils.drive.copying import reason
+from colab_utils.files import AnyPath
 
 
-def download(paths: str | os.PathLike | Iterable[str | os.PathLike], name: str) -> pathlib.Path:
+def download(paths: AnyPath | Iterable[AnyPath], name: str) -> pathlib.Path:
     """Zip files and folders and hand the zip to the browser where there is one.
 
     On Colab the browser's download is started; in Jupyter a link is shown; everywhere the path is

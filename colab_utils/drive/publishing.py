@@ -11,6 +11,7 @@ import shutil
 
 from colab_utils import files
 from colab_utils.drive.copying import RETRY_WAITS, absolute, names_below, reason, retried
+from colab_utils.files import AnyPath
 
 MARKER = "DONE"  # a folder that holds this file is complete
 DRIVE_FOLDERS = ("MyDrive", "My Drive", "Shareddrives", "Shared drives")
@@ -53,7 +54,7 @@ class PublishReport:
         )
 
 
-def publish(path: str | os.PathLike, to: str | os.PathLike) -> PublishReport:
+def publish(path: AnyPath, to: AnyPath) -> PublishReport:
     """Copy a file or folder into the folder `to`, keeping its name; prints the report in one line.
 
     Files already there with the same size and SHA-256 are left alone. Every other one is written

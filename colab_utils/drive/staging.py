@@ -11,13 +11,14 @@ import shutil
 from colab_utils import files
 from colab_utils.drive.archives import unpack
 from colab_utils.drive.copying import absolute, names_below, reason, retried
+from colab_utils.files import AnyPath
 
 STAMP = ".staged.json"  # inside an unpacked folder: which archive it came from
 ARCHIVES = re.compile(r"\.(zip|tar|tgz|tbz2|txz|tar\.gz|tar\.bz2|tar\.xz)$", re.IGNORECASE)
 MANY_FILES = 500
 
 
-def stage(archive_or_folder: str | os.PathLike, to: str | os.PathLike) -> pathlib.Path:
+def stage(archive_or_folder: AnyPath, to: AnyPath) -> pathlib.Path:
     """Bring a zip or tar archive or a folder from Drive into the local folder `to`.
 
     An archive is copied in one piece and unpacked to `to/<its name without suffix>`; a folder goes

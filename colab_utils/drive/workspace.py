@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 from collections.abc import Iterable
 
@@ -10,6 +9,7 @@ from colab_utils import session
 from colab_utils.drive.downloading import download
 from colab_utils.drive.mounting import mount_drive
 from colab_utils.drive.publishing import publish
+from colab_utils.files import AnyPath
 
 RESULTS = "ser_results"  # the folder in MyDrive
 
@@ -35,7 +35,7 @@ def open_workspace(
 
 
 def keep_results(
-    paths: Iterable[str | os.PathLike],
+    paths: Iterable[AnyPath],
     name: str,
     drive_folder: pathlib.Path | None = None,
     save: bool = False,

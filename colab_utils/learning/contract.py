@@ -83,6 +83,7 @@ class Training(NamedTuple):
     patience: int | None = None
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class Contract:
     """What a method writes, with the rows of its task. Arguments as of `study.Study`.
 
@@ -98,38 +99,30 @@ class Contract:
     rule = "inductive"
     small = False
 
-    def __init__(
-        self,
-        name: str,
-        rows: pd.DataFrame,
-        split: pd.DataFrame | None,
-        store: FeatureStore | None,
-        labels: Sequence[str],
-        root: AnyPath,
-        *,
-        protocol: str = "",
-        merge: Mapping[str, str | None] | None = None,
-        device: str = "cpu",
-        progress: bool = True,
-        allow_speaker_overlap: bool = False,
-    ):
-        self.name = name
-        self.rows = rows.reset_index(drop=True)
-        self.split = split
-        self.store = store
-        self.labels = list(labels)
-        self.root = pathlib.Path(root)
-        self.protocol = protocol
-        self.merge = dict(merge or {})
-        self.device = device
-        self.progress = progress
-        self.allow_speaker_overlap = allow_speaker_overlap
+    name: str
+    rows: pd.DataFrame
+    split: pd.DataFrame | None
+    store: FeatureStore | None
+    labels: Sequence[str]
+    root: AnyPath
+    _: dataclasses.KW_ONLY
+    protocol: str = ""
+    merge: Mapping[str, str | None] | None = None
+    device: str = "cpu"
+    progress: bool = True
+    allow_speaker_overlap: bool = False
+
+    def __post_init__(self):
+        self.rows = self.rows.reset_index(drop=True)
+        self.labels = list(self.labels)
+        self.root = pathlib.Path(self.root)
+        self.merge = dict(self.merge or {})
         self._held: dict[Any, Any] = {}
         self._held_fold = ""
         self._learners: dict[Any, Any] = {}
         self._learners_side = ""
-        if split is not None:
-            self.check_split(split)
+        if self.split is not None:
+            self.check_split(self.split)
 
     # --- what a method writes ---------------------------------------------------------------------
 

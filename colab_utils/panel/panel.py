@@ -87,7 +87,6 @@ class Panel:
         self.result = None
         self.start = self._all_in_one()
         check(self.start)
-        self._changing = False
         self._build(title)
 
     def _all_in_one(self) -> Any:
@@ -211,18 +210,11 @@ class Panel:
         return rows
 
     def _show(self, values: Any) -> None:
-        self._changing = True
-        try:
-            for name, field in self._fields.items():
-                field.value = getattr(values, name)
-        finally:
-            self._changing = False
-        self._on_change()
+        for name, field in self._fields.items():
+            field.value = getattr(values, name)
 
     def _on_change(self, _change: Any = None) -> None:
         """Show the settings as code to paste, or what is wrong with them (Run is then off)."""
-        if self._changing:
-            return
         try:
             config, chosen = self._taken_apart(self.values)
         except (ValueError, TypeError) as error:

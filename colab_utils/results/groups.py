@@ -18,14 +18,13 @@ from colab_utils.settings import setting
 _TESTED = ["utt_id", "corpus", "speaker", "true"]  # what makes the question of a run
 
 
-def comparable_runs(root: str | os.PathLike, progress: bool = True) -> dict[str, dict[str, Run]]:
+def comparable_runs(root: str | os.PathLike) -> dict[str, dict[str, Run]]:
     """Finished runs that tested the same utterances with the same emotions.
 
     Shots, settings, features and seeds may differ: that is what is compared.
 
     Args:
         root: the workspace, which holds runs/.
-        progress: whether a bar is shown.
 
     Returns:
         {question: {name: run}}. A question is named by its corpora, emotions and number of
@@ -40,7 +39,7 @@ def comparable_runs(root: str | os.PathLike, progress: bool = True) -> dict[str,
     finished = table.loc[table["done"], "folder"]
     runs_of: dict[str, list[Run]] = {}
     title_of: dict[str, str] = {}
-    for folder in progress_bar(finished, desc="runs", disable=not progress, leave=False):
+    for folder in progress_bar(finished, desc="runs", leave=False):
         run = load_run(folder)
         tested = pd.read_csv(
             run.path / "predictions.csv", usecols=_TESTED, dtype=str, keep_default_na=False

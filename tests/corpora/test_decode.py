@@ -13,13 +13,10 @@ def test_a_second_scan_decodes_nothing_and_a_changed_file_again(emodb, tmp_path,
     (emodb / "wav" / "03a01Wa.wav").write_bytes(b"not audio" * 20)
     cache = tmp_path / "cache.csv"
     first = scan("emodb", emodb, cache)
-    assert (
-        sorted(decoded) == ["03a01Fa.wav", "03a01Nc.wav", "03a01Wa.wav", "08a01Wa.wav"]
-        and first.decoded == 4
-    )
+    assert sorted(decoded) == ["03a01Fa.wav", "03a01Nc.wav", "03a01Wa.wav", "08a01Wa.wav"]
     decoded.clear()
     second = scan("emodb", emodb, cache)
-    assert decoded == [] and second.decoded == 0
+    assert decoded == []
     pd.testing.assert_frame_equal(first.manifest, second.manifest)
     pd.testing.assert_frame_equal(first.problems, second.problems)
     soundfile.write(emodb / "wav" / "03a01Nc.wav", noise(77), 16000)
@@ -79,7 +76,7 @@ def test_what_the_disk_refused_is_tried_again(emodb, tmp_path, monkeypatch):
     first = scan("emodb", emodb, tmp_path / "cache.csv")
     monkeypatch.setattr(audio, "read_audio", original)
     second = scan("emodb", emodb, tmp_path / "cache.csv")
-    assert (len(first.manifest), len(second.manifest), second.decoded) == (2, 3, 1)
+    assert (len(first.manifest), len(second.manifest)) == (2, 3)
     assert "from the disk" in reasons(first)["wav/08a01Wa.wav"]
 
 

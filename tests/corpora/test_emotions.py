@@ -1,11 +1,9 @@
 """The choice of emotions that a study compares."""
 
 import pandas as pd
-import pytest
 
 from colab_utils.corpora.emotions import choose_utterances, select_emotions
 from colab_utils.corpora.manifest import (
-    ManifestError,
     empty_row,
     validate,
 )

@@ -72,10 +72,7 @@ def test_the_embedded_corpus_is_made_below_the_workspace(tmp_path, monkeypatch, 
 @pytest.mark.parametrize("as_what", [str, lambda folder: folder])
 def test_a_known_corpus_in_a_folder_is_decoded_once(tmp_path, emodb, as_what, capsys, decoded):
     scan = open_corpus("emodb", as_what(emodb), tmp_path / "w")
-    assert (
-        ids(scan) == [f"emodb/{stem}" for stem in STEMS]
-        and scan.card.name == "emodb"
-    )
+    assert ids(scan) == [f"emodb/{stem}" for stem in STEMS] and scan.card.name == "emodb"
     assert "3 found, 535 expected" in capsys.readouterr().out
     assert len(decoded) == 3
     open_corpus("emodb", as_what(emodb), tmp_path / "w")

@@ -120,7 +120,9 @@ def test_a_disk_that_fills_up_keeps_the_part_and_says_so(server, tmp_path, monke
 
 def test_an_interrupt_says_what_was_kept(server, tmp_path, monkeypatch, capsys):
     class Pressed:
-        def __init__(self, *args, **kwargs):
+        """A bar at whose third step somebody presses stop."""
+
+        def __init__(self, **settings):
             self.pieces = 0
 
         def __enter__(self):
@@ -134,7 +136,7 @@ def test_an_interrupt_says_what_was_kept(server, tmp_path, monkeypatch, capsys):
             if self.pieces == 3:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(web, "progress_bar", Pressed)
+    monkeypatch.setattr(web.progress, "bar", Pressed)
     with pytest.raises(KeyboardInterrupt):
         fetch(server, tmp_path)
     part = tmp_path / ".emodb.zip.download/emodb.zip.part"

@@ -26,12 +26,7 @@ from colab_utils.corpora.scan import load_corpus, scan
 )
 def test_real_corpora_are_whole(corpus, number, real_corpora):
     result = scan(corpus, real_corpora / corpus)
-    assert (len(result.manifest), len(result.problems), result.decoded, result.ignored) == (
-        number,
-        0,
-        number,
-        {},
-    )
+    assert (len(result.manifest), len(result.problems), result.ignored) == (number, 0, {})
     assert manifest_hash(result.manifest) == manifest_hash(shipped_manifest(corpus))
     assert set(result.manifest["sample_rate"]) == {16000} and set(result.manifest["channels"]) == {
         1
@@ -143,7 +138,7 @@ def test_a_corpus_with_annotation_files_needs_only_a_module_and_a_card(tmp_path,
 def test_the_synthetic_corpus_is_made_in_the_workspace(tmp_path, monkeypatch, tone, capsys):
     made = []
 
-    def make_synthetic_corpus(folder, seed=0, n_speakers=8, progress=True):
+    def make_synthetic_corpus(folder):
         made.append(folder)
         rows = [
             {
@@ -183,7 +178,8 @@ def test_load_corpus_prints_what_matters_and_remembers(emodb, tmp_path, capsys, 
         and result.card.name == "emodb"
     )
     decoded.clear()
-    assert load_corpus("emodb", emodb, workspace=tmp_path / "work").decoded == 0 and decoded == []
+    load_corpus("emodb", emodb, workspace=tmp_path / "work")
+    assert decoded == []
     with pytest.raises(ManifestError, match="pass audio="):
         load_corpus("savee", workspace=tmp_path)
 

@@ -22,7 +22,7 @@ from colab_utils.corpora.synthetic import corpus as making
 SMALL = {"n_speakers": 2, "n_repetitions": 1}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def small(tmp_path_factory) -> pd.DataFrame:
     """A corpus of 50 clips, made by one process; tests that change it copy its folder first."""
     return make_synthetic_corpus(tmp_path_factory.mktemp("small"), n_jobs=1, **SMALL)

@@ -130,7 +130,7 @@ class Page:
 
 
 def test_live_curve_redraws_one_picture_and_not_too_often(monkeypatch):
-    page, live = Page(monkeypatch), curves.live_curve(chance=0.2, title="MAML", seconds=2.0)
+    page, live = Page(monkeypatch), curves.live_curve(chance=0.2, title="MAML")
     live(records()[:10])
     assert len(page.shown) == 1 and page.updated == []
     for n, now in ((20, 101.9), (30, 102.1), (40, 103.0), (50, 104.2)):
@@ -149,7 +149,7 @@ def test_live_curve_redraws_one_picture_and_not_too_often(monkeypatch):
 
 
 def test_live_curve_takes_a_tenth_of_the_time_at_most(monkeypatch):
-    page, live = Page(monkeypatch), curves.live_curve(seconds=0.5)
+    page, live = Page(monkeypatch), curves.live_curve()
 
     def slow(*_):
         page.now += 3.0  # a picture that takes 3 s

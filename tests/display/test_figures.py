@@ -1,6 +1,5 @@
 """The confusion matrix: cells against naive counts, what title and stamps say, nothing overlaps."""
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -43,7 +42,8 @@ def test_cells_hold_counts_and_per_cent():
             count = sum(p == pred for p in rows)
             percents.append(f"{100 * count / len(rows):.0f} %")
             counts.append(str(count))
-    assert cells(figures.confusion_matrix_figure(data)) == (percents, counts)
+    figure = figures.confusion_matrix_figure(data, summarise(data, LABELS, n_boot=0))
+    assert cells(figure) == (percents, counts)
 
 
 def test_title_and_axes_say_what_a_reader_needs():
@@ -125,17 +125,21 @@ def test_pooled_counts_are_stated():
 
 
 def test_an_emotion_without_utterances_is_not_zero_per_cent():
-    figure = figures.confusion_matrix_figure(predictions(), labels=[*LABELS, "disgust"])
+    data = predictions()
+    metrics = summarise(data, [*LABELS, "disgust"], n_boot=20)
+    figure = figures.confusion_matrix_figure(data, metrics)
     assert cells(figure)[0][-5:] == ["n/a"] * 5
     assert "No true utterance of disgust" in words(figure)
 
 
 def test_unusable_tables_are_refused():
     data = predictions()
+    metrics = summarise(data, LABELS, n_boot=0)
     with pytest.raises(ValueError, match="nothing to draw"):
-        figures.confusion_matrix_figure(data.head(0))
+        figures.confusion_matrix_figure(data.head(0), metrics)
+    both = pd.concat([data, data.assign(rule="prototypes")])
     with pytest.raises(ValueError, match="logistic / inductive; logistic / prototypes"):
-        figures.confusion_matrix_figure(pd.concat([data, data.assign(rule="prototypes")]))
+        figures.confusion_matrix_figure(both, metrics)
 
 
 def boxes(texts):
@@ -182,5 +186,5 @@ def test_save_confusion_matrix_writes_raw_counts(tmp_path):
 
 def test_it_is_saved_exactly_and_leaves_no_trace_in_pyplot(tmp_path):
     data = predictions()
-    assert_saved_exactly(lambda: figures.confusion_matrix_figure(data), tmp_path)
-    assert isinstance(figures.confusion_matrix_figure(data), matplotlib.figure.Figure)
+    metrics = summarise(data, LABELS, n_boot=0)
+    assert_saved_exactly(lambda: figures.confusion_matrix_figure(data, metrics), tmp_path)

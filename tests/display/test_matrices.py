@@ -46,7 +46,8 @@ def test_matrices_side_by_side_hold_their_counts_and_one_scale_of_shades():
 def test_matrices_of_many_emotions_fit_and_stamps_stand_below():
     labels = ["anger", "boredom", "contempt", "disgust", "fear", "frustration", "happiness"]
     data = predictions(labels, corpus="synthetic-a")
-    figure = matrices.confusion_matrices_figure({f"method {i}": (data, None) for i in range(4)})
+    result = data, summarise(data, labels, n_boot=20)
+    figure = matrices.confusion_matrices_figure({f"method {i}": result for i in range(4)})
     figure.canvas.draw()
     for axes in figure.axes:
         cell = axes.get_window_extent().width / len(labels)
@@ -57,7 +58,10 @@ def test_matrices_of_many_emotions_fit_and_stamps_stand_below():
 
 def test_notes_of_one_run_name_it():
     data = predictions()
-    given = {"one": (data, None), "two": (data, summarise(data, LABELS, 20, notes=["as given"]))}
+    given = {
+        "one": (data, summarise(data, LABELS, 20)),
+        "two": (data, summarise(data, LABELS, 20, notes=["as given"])),
+    }
     said = words(matrices.confusion_matrices_figure(given))
     assert "two: As given." in said
 

@@ -61,8 +61,9 @@ def test_the_figure_over_test_speakers_says_how_often_they_were_tested():
     said = words(speakers.per_speaker_figure(data, metrics))
     assert "Point: over 20 tasks, pooled." in said
     assert "chance: 33.3 %" in said and "chance 33.3" in captions.rates(metrics)
-    several = words(speakers.per_speaker_figure(predictions(draws=2)))
-    assert "Point: over 2 draws; bar: lowest to highest seed and draw." in several
+    several = predictions(draws=2)
+    said = words(speakers.per_speaker_figure(several, summarise(several, LABELS, n_boot=20)))
+    assert "Point: over 2 draws; bar: lowest to highest seed and draw." in said
 
 
 def make_manifest(n_speakers, corpora=("emodb",), n=200):

@@ -110,7 +110,6 @@ def test_killed_at_many_moments_and_run_again_gives_the_same_bytes(
     assert halves >= 3, "the kills came too early or too late to show anything"
 
 
-@pytest.mark.slow
 def test_two_writers_at_once_do_no_harm(tmp_path, corpus, server, monkeypatch):
     monkeypatch.setattr(SMALL_SHARDS, 4)
     processes = [server(manifest=corpus, spec=FORKED, root=tmp_path / "both") for _ in range(2)]

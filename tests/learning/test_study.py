@@ -1,11 +1,11 @@
 """The contract: what every method gets from it, shown on one that is a single small file."""
 
 import dataclasses
-import gc
 import json
 import pathlib
 import weakref
 
+import numpy as np
 import one_file_method
 import pandas as pd
 import pytest
@@ -24,6 +24,7 @@ from colab_utils.settings import SettingError
 
 LABELS = ["anger", "fear", "sadness"]
 CONFIG = SoftmaxConfig(n_boot=50)
+NINE = dataclasses.replace(CONFIG, n_seeds=3)
 
 
 def make_study(root, speakers=6, n_folds=3, seed=0, **more):
@@ -61,6 +62,7 @@ def test_a_method_is_one_file_of_sixty_lines():
     assert len(text.splitlines()) <= 60
 
 
+@pytest.mark.slow  # the figures
 def test_it_gets_predictions_metrics_an_interval_and_figures(tmp_path):
     study = make_study(tmp_path)
     run = study.evaluate([Tested("softmax", dataclasses.replace(CONFIG, n_seeds=2))])["softmax"]
@@ -81,7 +83,8 @@ def test_it_gets_predictions_metrics_an_interval_and_figures(tmp_path):
 
 def test_the_facts_say_which_corpus_protocol_task_and_contract(tmp_path):
     slow = SoftmaxConfig.from_preset("slow", steps=7, n_boot=50)
-    run = make_study(tmp_path).evaluate([Tested("mine", slow, condition="clean")])["mine, clean"]
+    tested = Tested("mine", slow, condition="clean")
+    run = make_study(tmp_path).evaluate([tested], pictures=False)["mine, clean"]
     facts = json.loads((run.path / "config.json").read_text())
     assert facts["corpora"] == {"test": ["aa"], "train": ["aa"], "valid": ["aa"]}
     assert (facts["protocol"], facts["task"], facts["contract"]) == ("by hand", "toy", CONTRACT)
@@ -90,29 +93,30 @@ def test_the_facts_say_which_corpus_protocol_task_and_contract(tmp_path):
     assert facts["merge"] == {"calm": None} and run.metrics["preset"] == "slow"
 
 
+@pytest.fixture(scope="module")
+def nine_parts(tmp_path_factory):
+    """A whole run of three seeds and three folds."""
+    study = make_study(tmp_path_factory.mktemp("nine"))
+    return study.evaluate([Tested("softmax", NINE)], pictures=False)["softmax"]
+
+
 @pytest.mark.parametrize("stop_at", [0, 1, 4, 8])
-def test_stopped_anywhere_it_goes_on_and_ends_the_same(tmp_path, monkeypatch, stop_at):
-    config = dataclasses.replace(CONFIG, n_seeds=3)
-    whole = make_study(tmp_path / "whole").evaluate([Tested("softmax", config)])["softmax"]
+def test_stopped_anywhere_it_goes_on_and_ends_the_same(tmp_path, monkeypatch, stop_at, nine_parts):
     made, predict = [], SoftmaxStudy.predict
 
-    def failing(self, learner, tested, fold):
-        if len(made) == stop_at:
+    def noted(self, learner, tested, fold):
+        if len(made) == stop_at and not again:
             raise KeyboardInterrupt
         made.append((tested.config.seed, fold))
         return predict(self, learner, tested, fold)
 
-    monkeypatch.setattr(SoftmaxStudy, "predict", failing)
+    monkeypatch.setattr(SoftmaxStudy, "predict", noted)
+    again = False
     with pytest.raises(KeyboardInterrupt):
-        make_study(tmp_path / "stopped").evaluate([Tested("softmax", config)])
-
-    def going_on(self, learner, tested, fold):
-        made.append((tested.config.seed, fold))
-        return predict(self, learner, tested, fold)
-
-    monkeypatch.setattr(SoftmaxStudy, "predict", going_on)
-    again = make_study(tmp_path / "stopped").evaluate([Tested("softmax", config)])["softmax"]
-    assert len(made) == len(set(made)) == 9 and content(again) == content(whole)
+        make_study(tmp_path).evaluate([Tested("softmax", NINE)], pictures=False)
+    again = True
+    run = make_study(tmp_path).evaluate([Tested("softmax", NINE)], pictures=False)["softmax"]
+    assert len(made) == len(set(made)) == 9 and content(run) == content(nine_parts)
 
 
 def test_a_trained_model_loads_back_in_another_study(tmp_path, capsys):
@@ -136,38 +140,22 @@ def test_what_does_not_decide_the_weights_does_not_train_again(tmp_path, capsys)
 
 
 def test_folds_with_the_same_training_side_share_a_training(tmp_path):
-    rows = pd.concat(
-        [toy_corpus("aa", LABELS, 4, 3), toy_corpus("bb", LABELS, 4, 3)], ignore_index=True
-    )
-    tested = rows["corpus"] == "bb"
-    parts = []
+    corpora = [toy_corpus("aa", LABELS, 4, 3), toy_corpus("bb", LABELS, 4, 3)]
+    rows, parts = pd.concat(corpora, ignore_index=True), []
+    source = rows["corpus"] == "aa"
     for fold, speakers in (("0", ("s0", "s1")), ("1", ("s2", "s3"))):
-        mine = rows[~tested | rows["speaker"].isin(speakers)]
-        role = mine["speaker"].map({"s3": "valid"}).fillna("train")
-        role = role.where(mine["corpus"] == "aa", "test")
-        parts.append(
-            pd.DataFrame(
-                {
-                    "seed": 0,
-                    "fold": fold,
-                    "draw": 0,
-                    "task": 0,
-                    "role": role,
-                    "utt_id": mine["utt_id"],
-                    "speaker": mine["corpus"] + "/" + mine["speaker"],
-                }
-            )
-        )
-    split = pd.concat(parts, ignore_index=True)
-    study = SoftmaxStudy(
-        "aa-bb", rows, split, Features(rows, LABELS), LABELS, tmp_path, progress=False
-    )
-    study.evaluate([Tested("softmax", CONFIG)], pictures=False)
+        role = np.where(source, np.where(rows["speaker"] == "s3", "valid", "train"), "test")
+        mine = (source | rows["speaker"].isin(speakers)).to_numpy()
+        parts.append(folds.split_rows(rows[mine], role[mine], seed=0, fold=fold))
+
+    def study():
+        split, store = pd.concat(parts, ignore_index=True), Features(rows, LABELS)
+        return SoftmaxStudy("aa-bb", rows, split, store, LABELS, tmp_path, progress=False)
+
+    study().evaluate([Tested("softmax", CONFIG)], pictures=False)
     assert len(list(tmp_path.glob("trained/softmax/*"))) == 1
-    alone = SoftmaxStudy(
-        "aa-bb", rows, split, Features(rows, LABELS), LABELS, tmp_path, progress=False
-    )
-    assert alone.trained(Tested("softmax", CONFIG), "1")[1].resumed_from, "loaded, not trained"
+    history = study().trained(Tested("softmax", CONFIG), "1")[1]
+    assert history.resumed_from, "loaded, not trained"
 
 
 def test_what_a_fold_needed_is_let_go(tmp_path):
@@ -178,13 +166,11 @@ def test_what_a_fold_needed_is_let_go(tmp_path):
         study.held(fold, "pictures", lambda: torch.zeros(1000))
         seen.append(weakref.ref(learner))
         del learner
-        gc.collect()
         alive = [one for one in seen if one() is not None]
         assert len(alive) == 1 and len(study._held) == 1 and len(study._learners) == 1
 
 
-# --- the user's own code
-# ----------------------------------------------------------------------------
+# --- the user's own code --------------------------------------------------------------------------
 
 FACTOR = 1.0
 
@@ -248,18 +234,19 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("same_study", [True, False])
+@pytest.mark.parametrize(
+    ("case", "same_study"), [*((case, True) for case in CASES), ("closure", False)]
+)
 def test_own_code_is_never_loaded_from_an_earlier_call(tmp_path, monkeypatch, case, same_study):
     """With the factor 0 nothing is learnt: the rate of what was changed differs from before."""
     own, change = CASES[case]
     if case == "closure":
         own, change = with_closure()
-    config = dataclasses.replace(CONFIG, steps=60)
-    study = make_study(tmp_path)
+    config = dataclasses.replace(CONFIG, steps=40)
+    study = make_study(tmp_path, n_folds=2)
     before = study.evaluate([Tested("mine", config, own=own)], pictures=False)["mine"]
     change(monkeypatch)
-    study = study if same_study else make_study(tmp_path)
+    study = study if same_study else make_study(tmp_path, n_folds=2)
     after = study.evaluate([Tested("mine", config, own=own)], pictures=False)["mine"]
     assert before.metrics["uar"] > 0.6 and after.metrics["uar"] < 0.5 and before.path != after.path
     assert not list(tmp_path.glob("trained/*/*")), "nobody can use them again"
@@ -324,6 +311,6 @@ def test_one_bar_names_method_condition_and_fold(tmp_path, monkeypatch):
 
 def test_its_panel_runs_it(tmp_path):
     study = make_study(tmp_path)
-    panel = Panel(CONFIG, run=lambda chosen: study.evaluate([Tested("softmax", chosen)]))
+    panel = Panel(CONFIG, run=lambda chosen: study.evaluate([Tested("softmax", chosen)], False))
     panel.set(rate=0.5)
     assert panel.run_once()["softmax"].config["changed"] == {"rate": 0.5}

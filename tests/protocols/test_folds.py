@@ -1,4 +1,4 @@
-"""Folds and splits: nobody is on both sides, everybody is tested once, every emotion can be learnt."""
+"""Folds and splits: nobody is on both sides, all are tested once, each emotion can be learnt."""
 
 import hypothesis
 import numpy as np
@@ -7,7 +7,6 @@ import pytest
 from hypothesis import strategies as st
 
 from colab_utils.protocols import folds
-from colab_utils.protocols.domains import cross_corpus_split
 from colab_utils.protocols.folds import FoldError, LeakError
 
 EMOTIONS = ["anger", "neutral", "sadness"]
@@ -112,31 +111,33 @@ def test_validation_speakers_follow_from_the_seed():
     assert one.equals(again) and not one["role"].equals(other["role"])
 
 
-def test_frozen_folds_by_speaker_session_and_corpus():
+def test_frozen_folds_by_speaker_and_session():
     data = manifest(4)
     frozen = pd.DataFrame({"speaker": ["00", "01", "02", "03", "09"], "fold": [0, 0, 1, 1, 1]})
     split = folds.make_split(data, folds.folds_from_table(data, frozen))
-    assert sides(split, "0")["test"] == {"c/00", "c/01"} and sides(split, "1")["test"] == {
-        "c/02",
-        "c/03",
-    }
-    with pytest.raises(FoldError, match="without a fold: '03'"):
-        folds.folds_from_table(data, frozen[frozen["speaker"] != "03"])
-    by_session = folds.folds_from_table(
-        data.assign(session=data["speaker"].map(lambda s: str(int(s) // 2))),
-        pd.DataFrame({"session": ["0", "1"], "fold": [5, 6]}),
-    )
+    assert sides(split, "0")["test"] == {"c/00", "c/01"}
+    assert sides(split, "1")["test"] == {"c/02", "c/03"}
+    sessions = data.assign(session=data["speaker"].map(lambda s: str(int(s) // 2)))
+    table = pd.DataFrame({"session": ["0", "1"], "fold": [5, 6]})
+    by_session = folds.folds_from_table(sessions, table)
     assert sides(folds.make_split(data, by_session), "6")["test"] == {"c/02", "c/03"}
-    two = pd.concat([data, manifest(4, corpus="d")], ignore_index=True)
-    with pytest.raises(FoldError, match="corpus column"):
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda frozen: frozen[frozen["speaker"] != "03"], "without a fold: '03'"),
+        (lambda frozen: frozen.replace({"speaker": {"09": "03"}}), "'03' stands twice"),
+        (lambda frozen: frozen.rename(columns={"speaker": "who"}), "who, fold: fold and one of"),
+    ],
+)
+def test_frozen_folds_that_do_not_fit_are_refused(change, words):
+    frozen = pd.DataFrame({"speaker": ["00", "01", "02", "03", "09"], "fold": [0, 0, 1, 1, 1]})
+    with pytest.raises(FoldError, match=words):
+        folds.folds_from_table(manifest(4), change(frozen))
+    two = pd.concat([manifest(4), manifest(4, corpus="d")], ignore_index=True)
+    with pytest.raises(FoldError, match="several corpora"):
         folds.folds_from_table(two, frozen)
-    both = pd.concat([frozen.assign(corpus="c"), frozen.assign(corpus="d", fold=[1, 1, 0, 0, 0])])
-    assert sides(folds.make_split(two, folds.folds_from_table(two, both)), "0")["test"] == {
-        "c/00",
-        "c/01",
-        "d/02",
-        "d/03",
-    }
 
 
 def test_films_that_share_a_speaker_leak():
@@ -249,21 +250,15 @@ def test_an_utterance_without_a_fold_and_a_single_fold_are_refused():
         folds.make_split(data, table.assign(fold="x"))
 
 
-def test_cross_corpus_split_trains_here_and_tests_there():
+def test_one_split_trains_here_and_tests_there():
     data = pd.concat([manifest(4, corpus=name) for name in "abc"], ignore_index=True)
-    split = cross_corpus_split(data, ["a", "b"], ["c"], seed=1, n_valid_speakers=2)
-    assert set(split["fold"]) == {"c"} and set(split.loc[split["role"] == "test", "utt_id"]) == set(
-        data.loc[data["corpus"] == "c", "utt_id"]
-    )
+    tested = (data["corpus"] == "c").to_numpy()
+    split = folds.split_once(data, tested, "c", (1, 0), 1, n_valid_speakers=2)
+    assert set(split["fold"]) == {"c"} and set(split["seed"]) == {1}
+    mine = split.loc[split["role"] == "test", "utt_id"]
+    assert set(mine) == set(data.loc[tested, "utt_id"])
     assert split.loc[split["role"] == "valid", "speaker"].nunique() == 2
     assert set(split.loc[split["role"] != "test", "speaker"].str[0]) == {"a", "b"}
-    for train, test, message in (
-        (["a"], ["a"], "both sides"),
-        (["a"], ["z"], "no utterances of z"),
-        ([], ["a"], "training or the test side"),
-    ):
-        with pytest.raises(FoldError, match=message):
-            cross_corpus_split(data, train, test)
     data.loc[data["utt_id"] == "c/0-anger-0", "emotion"] = "fear"
     with pytest.raises(FoldError, match="nobody on the training side speaks fear"):
-        cross_corpus_split(data, ["a", "b"], ["c"])
+        folds.split_once(data, tested, "c", (1, 0), 1)

@@ -12,7 +12,7 @@ from colab_utils.protocols.published import Protocol, ProtocolError, Task, load_
 def refusal(corpora, name, task, change):
     """What is said of the task's manifest after a change."""
     protocol = load_protocol(name)
-    table = change(needed(corpora, protocol.tasks[task]))
+    table = change(needed(corpora, protocol.tasks[task]).copy())
     with pytest.raises(ProtocolError) as caught:
         build_task(protocol, task, table)
     assert "\n" not in str(caught.value)

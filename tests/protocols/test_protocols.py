@@ -123,7 +123,8 @@ def test_the_seed_decides_and_nothing_else(corpora):
 def test_describe_tells_all_of_it(name):
     protocol = load_protocol(name)
     told = yaml.safe_load(protocol.describe())
-    for field in ("title", "source", "metric", "group", "expected"):
+    assert told.get("expected", {}) == protocol.expected
+    for field in ("title", "source", "metric", "group"):
         assert told[field] == getattr(protocol, field)
     assert told["deviations"] == list(protocol.deviations)
     assert told.get("disagreements", []) == list(protocol.disagreements)

@@ -1,6 +1,4 @@
-"""Runs of one question: found across methods, named apart, chosen by words, and compared as
-`methods_table` does.
-"""
+"""Runs of one question: found across methods, named apart, chosen by words, and compared."""
 
 import dataclasses
 
@@ -8,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from colab_utils.display import captions
+from colab_utils import session
 from colab_utils.panel.panel import Panel
 from colab_utils.results import groups
 from colab_utils.results.predictions import PredictionError
@@ -58,8 +56,18 @@ def make(root, method, name, rate, predictions, done=True):
     return run
 
 
-@pytest.fixture
-def root(tmp_path):
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    """Nobody asks here what a run was made with."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "environment", dict)
+        yield
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Runs of three questions, one of them not finished, and a torn folder."""
+    tmp_path = tmp_path_factory.mktemp("runs")
     make(tmp_path, "baselines", "aa-logmel-logistic", 0.1, table(0.6))
     make(tmp_path, "emofsl", "bb-aa-EMOFSL-head-5shot", 0.1, table(0.9))
     make(tmp_path, "emofsl", "bb-aa-EMOFSL-head-15shot", 0.1, table(0.8))
@@ -73,7 +81,7 @@ def root(tmp_path):
 
 
 def test_runs_of_the_same_utterances_are_found_whoever_made_them(root, capsys):
-    found = groups.comparable_runs(root, progress=False)
+    found = groups.comparable_runs(root)
     assert "left out" in capsys.readouterr().out
     titles = list(found)
     assert titles == [
@@ -90,11 +98,11 @@ def test_runs_of_the_same_utterances_are_found_whoever_made_them(root, capsys):
         0.1,
         0.2,
     }
-    assert groups.comparable_runs(root / "nowhere", progress=False) == {}
+    assert groups.comparable_runs(root / "nowhere") == {}
 
 
 def test_words_begin_a_part_of_a_name(root):
-    runs = groups.comparable_runs(root, progress=False)["aa, 2 emotions, 48 utterances (1)"]
+    runs = groups.comparable_runs(root)["aa, 2 emotions, 48 utterances (1)"]
     assert list(groups.chosen_runs(runs, "5shot")) == ["bb-aa-EMOFSL-head-5shot"]
     assert (
         len(groups.chosen_runs(runs, "bb-aa -5shot")) == 2
@@ -109,7 +117,7 @@ def test_words_begin_a_part_of_a_name(root):
 
 
 def test_the_comparison_is_that_of_methods_table(root):
-    questions = groups.comparable_runs(root, progress=False)
+    questions = groups.comparable_runs(root)
     panel = Panel(
         None,
         run=lambda **chosen: groups.compared(questions, **chosen),
@@ -131,18 +139,11 @@ def test_the_comparison_is_that_of_methods_table(root):
         groups.compared(questions, **panel.chosen)
 
 
-def test_stamps_that_not_all_runs_have_name_theirs():
-    one, two = table(0.9), table(0.8).assign(rule="transductive: speaker-normalised")
-    metrics = {"speaker_independence": "unknown", "notes": []}
-    shared, own = captions.stamps_of_all({"one": (one, metrics), "two": (two, metrics)})
-    assert shared.startswith("Speaker independence unknown") and own.startswith("two: Transductive")
-
-
 @pytest.mark.parametrize("method", ["few-shot", "domains", "spectrograms"])
 def test_runs_of_the_rooms_old_names_stay_readable(tmp_path, method):
     """Their folders, facts and parts look as they did before the contract."""
     make(tmp_path, method, "old", 0.5, table(0.6))
     make(tmp_path, "maml", "new", 0.6, table(0.9))
-    questions = groups.comparable_runs(tmp_path, progress=False)
+    questions = groups.comparable_runs(tmp_path)
     runs, found = groups.compared(questions, next(iter(questions)))
     assert {run.config["method"] for run in runs.values()} == {method, "maml"} and len(found) == 2

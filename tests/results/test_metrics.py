@@ -267,20 +267,20 @@ def test_no_predictions_are_refused():
 
 
 def test_coverage_of_the_interval_over_speakers_and_shared_draws():
-    """Coarse: with 20 speakers and 5 shared draws, 95 % intervals hold the true rate in most of 60
+    """Coarse: with 20 speakers and 5 shared draws, 95 % intervals hold the true rate in most of 40
     simulations, and are no wider than needed.
     """
     noise = np.random.default_rng(0).normal(0.5, np.hypot(0.7, 0.3), 200_000)
     truth = np.mean(1 / (1 + np.exp(-noise)))
     inside = 0
-    for number in range(60):
+    for number in range(40):
         data = simulated(
             np.random.default_rng(100 + number), n_speakers=20, n_draws=5, draw_spread=0.3
         )
-        low, high = np.percentile(intervals.uar_replicates(data, LABELS, 300, number), [2.5, 97.5])
+        low, high = np.percentile(intervals.uar_replicates(data, LABELS, 200, number), [2.5, 97.5])
         inside += low <= truth <= high
         assert high - low < 0.35
-    assert 48 <= inside <= 60
+    assert 32 <= inside <= 40
 
 
 def test_ten_thousand_predictions_take_about_a_second():

@@ -1,15 +1,14 @@
-"""Run folders: same settings load, others never overwrite, parts survive a kill, damage is noticed,
-DONE is last.
-"""
+"""Run folders: same settings load, others never overwrite, parts survive a kill, DONE is last."""
 
 import dataclasses
+import functools
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from colab_utils import files
+from colab_utils import files, session
 from colab_utils.results import metrics, runs
 from colab_utils.results.predictions import PREDICTION_COLUMNS
 from colab_utils.settings import setting
@@ -63,6 +62,14 @@ def predictions(n=20, fold="0"):
         }
     )
     return table[list(PREDICTION_COLUMNS)].astype({"true": object, "pred": object})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment():
+    """What a run is made with is asked once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "environment", functools.cache(session.environment))
+        yield
 
 
 def opened(root, config=None, facts=FACTS, split=SPLIT):
@@ -119,8 +126,6 @@ def test_other_settings_never_share_a_folder(tmp_path, change):
 def test_same_settings_find_the_same_folder_whatever_the_machine_or_row_order(
     tmp_path, monkeypatch
 ):
-    from colab_utils import session
-
     first = opened(tmp_path)
     monkeypatch.setattr(session, "environment", lambda: {"torch": "9.9"})
     assert (

@@ -32,6 +32,7 @@ from colab_utils.corpora.synthetic.emotions_table import (
 from colab_utils.corpora.synthetic.phones import SENTENCES
 from colab_utils.corpora.synthetic.speech import SAMPLE_RATE, speak
 from colab_utils.corpora.synthetic.voices import Voice, draw_voice
+from colab_utils.files import AnyPath
 
 VERSION = 1  # raise it with every change that changes a sample or a row
 _NAME = re.compile(r"[fm]\d+-[a-z]+-\d+\.flac")
@@ -40,7 +41,7 @@ _VOICE, _PLACE = 10**6, 10**6 + 1
 
 
 def make_synthetic_corpus(
-    folder: str | os.PathLike,
+    folder: AnyPath,
     seed: int = 0,
     n_speakers: int = 8,
     n_repetitions: int = 5,

@@ -78,7 +78,7 @@ class SpectrogramStudy(Study):
         store = self.store_of(config.features)
         spec = AlexNetSpectrogram(feature_set=config.features)
         limits = fit_range(store, train["utt_id"], spec)
-        counts = [segment_count(frames) for frames in store.lengths(train["utt_id"])]
+        counts = [segment_count(len(store[utt_id])) for utt_id in train["utt_id"]]
 
         def make_pictures() -> FoldPictures:
             noisy = []

@@ -157,10 +157,6 @@ class FeaturesFile(dict):
             rows.append(empty_row(corpus, stem, **fields))
         return rows
 
-    def lengths(self, utterances: Sequence[str]) -> list[int]:
-        """Frames of each of these utterances."""
-        return [len(self[utt_id]) for utt_id in utterances]
-
     def of(self, features: str, condition: str) -> FeaturesFile:
         """Itself, where it holds these features in this condition.
 

@@ -97,6 +97,7 @@ def folds_figure(runs: Mapping[str, Run]) -> style.SuiteFigure:
         axes.axvline(chance, color=style.QUIET, lw=0.8, ls=":", label="chance")
         axes.set_yticks(rows, table["name"])
         axes.set(xlabel="Rate (%)", ylabel="Speakers of the fold", xlim=(0, 100))
+        axes.margins(y=0.15)
         title = f"{run.config['task']}, {run.config['model']}"
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
         told = "Bars: 95 % interval of the UAR over speakers (none for a fold of one)."

@@ -259,7 +259,7 @@ def default_folds(rows: pd.DataFrame) -> str:
     """
     try:
         frozen_folds(rows)
-    except (ManifestError, folds.FoldError):
+    except (BaselineError, folds.FoldError):
         return "grouped" if (rows["film"] != "").any() else "leave-one-speaker-out"
     return "frozen"
 
@@ -268,12 +268,17 @@ def frozen_folds(rows: pd.DataFrame) -> pd.DataFrame:
     """The frozen folds of every corpus in the rows, as one fold table.
 
     Raises:
-        ManifestError: a corpus has none; which to choose instead is said.
+        BaselineError: a corpus has none; what to choose instead is said.
         FoldError: a speaker is in none of its folds.
     """
     tables = []
     for corpus, part in rows.groupby("corpus"):
-        tables.append(folds.folds_from_table(part, cards.frozen_folds(corpus)))
+        try:
+            frozen = cards.frozen_folds(corpus)
+        except ManifestError as error:
+            instead = "folds='leave-one-speaker-out' or folds='grouped'"
+            raise BaselineError(f"{error} ({instead})") from error
+        tables.append(folds.folds_from_table(part, frozen))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -63,9 +63,12 @@ def domains_figure(
             axes.grid(axis="x", color="#e3e3e3", lw=0.5)
             axes.tick_params(left=False)
             axes.spines[["top", "right"]].set_visible(False)
-        figure.legend(loc="outside upper center", ncols=len(algorithms) + 2, frameon=False)
+        above = "\n".join(captions.wrap(title, style.TWO_COLUMNS, 8))
+        columns = len(algorithms) + 2
+        look = {"title": above, "title_fontsize": 8, "frameon": False, "columnspacing": 1.2}
+        figure.legend(loc="outside upper center", ncols=columns, **look)
         below = f"Bars: 95 % interval of the UAR over {table['ci_unit'].iloc[0]}s."
-        finish(figure, right, title, [below], marks)
+        finish(figure, right, "", [below], marks)
     return figure
 
 

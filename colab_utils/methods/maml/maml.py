@@ -8,7 +8,7 @@ head alone adapts).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -63,22 +63,20 @@ class MetaModel(nn.Module):
     """A network and the rates of its inner loop: what meta-training learns, and what is kept of it.
 
     Args:
-        net: the network.
-        adapted: names of the parameters that the inner loop adapts.
-        inner_rate: where each rate starts.
-        steps: inner steps.
-        learn: whether rates are learnt.
+        config: which network, and what of it adapts.
+        dim: columns of the features.
+        n_labels: how many labels there are.
     """
 
-    def __init__(
-        self, net: nn.Module, adapted: Iterable[str], inner_rate: float, steps: int, learn: bool
-    ):
+    def __init__(self, config: MamlConfig, dim: int, n_labels: int):
         super().__init__()
-        self.network = net
-        start = torch.full((steps,), inner_rate, dtype=next(net.parameters()).dtype)
+        self.network = make_network(config, dim, config.outputs(n_labels))
+        if config.contrastive != "none" and config.projection:
+            self.network = WithProjection(self.network, config.projection)
         self._rates = nn.ParameterDict()
-        for name in adapted:
-            rate = nn.Parameter(start.clone(), requires_grad=learn)
+        for name in names_of(self.network, config.adapted):
+            start = torch.full((config.steps,), config.inner_rate)
+            rate = nn.Parameter(start, requires_grad=config.learn_rates)
             self._rates[name.replace(".", "/")] = rate  # torch allows no dot in a name
 
     def rates(self) -> dict[str, torch.Tensor]:
@@ -94,22 +92,6 @@ class MetaModel(nn.Module):
         return found
 
 
-def make_model(config: MamlConfig, dim: int, n_labels: int) -> MetaModel:
-    """A fresh network with its rates.
-
-    Args:
-        config: which network, and what of it adapts.
-        dim: columns of the features.
-        n_labels: outputs with fixed class ids; with permuted ones there are `config.ways`.
-    """
-    outputs = n_labels if config.regime == "fixed" else config.ways
-    net = make_network(config, dim, outputs)
-    if config.contrastive != "none" and config.projection:
-        net = WithProjection(net, config.projection)
-    adapted = names_of(net, config.adapted)
-    return MetaModel(net, adapted, config.inner_rate, config.steps, config.learn_rates)
-
-
 class MamlLearner(ModuleLearner):
     """Meta-training, one meta-update a step, for `training.train`.
 
@@ -117,7 +99,7 @@ class MamlLearner(ModuleLearner):
 
     Args:
         config: its settings.
-        model: of `make_model`, where it is to be computed.
+        model: where it is to be computed.
         sample: sample(i) gives the Tasks of meta-update i; all randomness comes from i.
         valid: fixed Tasks of held-out speakers; the mean query accuracy after the last inner step
             picks the checkpoint.

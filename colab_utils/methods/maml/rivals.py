@@ -21,7 +21,7 @@ from colab_utils.methods.maml.inner_loop import adapted_scores, best_tasks_at_on
 from colab_utils.methods.maml.maml import (
     MOST_AT_ONCE,
     MamlLearner,
-    make_model,
+    MetaModel,
     make_network,
     names_of,
 )
@@ -59,8 +59,8 @@ def make_learner(kind: str, side: TrainingSide, n_labels: int, device: str) -> M
     config = side.config
     dim = side.train.dim
     if kind == "maml":
-        model = make_model(config, dim, n_labels).to(device)
-        outputs = config.ways if config.regime == "permuted" else n_labels
+        model = MetaModel(config, dim, n_labels).to(device)
+        outputs = config.outputs(n_labels)
         valid = side.valid_tasks(config.regime, outputs)
         return MamlLearner(config, model, lambda i: side.tasks(i, config.regime, outputs), valid)
     module = make_network(config, dim, n_labels).to(device)

@@ -29,6 +29,11 @@ def _count(default: int, help: str, low: int, high: int, step: int = 1, **more: 
     return setting(default, help, low=low, high=high, step=step, **more)
 
 
+def _number(default: float, help: str, low: float, high: float, **more: Any) -> Any:
+    """A setting that is a number from `low` to `high`."""
+    return setting(default, help, low=low, high=high, **more)
+
+
 @dataclasses.dataclass(frozen=True)
 class MamlConfig(Settings):
     """Settings of meta-training: to change them asks for another training.
@@ -81,12 +86,8 @@ class MamlConfig(Settings):
     shots: int = _count(5, "support utterances of each class", 1, 25, scope=NETWORK)
     queries: int = _count(10, "query utterances of each class", 1, 30, scope=NETWORK)
     steps: int = _count(5, "inner gradient steps in training", 1, 20, scope=MAML)
-    inner_rate: float = setting(
-        0.05,
-        "inner learning rate (its start, where rates are learnt)",
-        low=0.0,
-        high=2.0,
-        scope=MAML,
+    inner_rate: float = _number(
+        0.05, "inner learning rate (its start, where rates are learnt)", 0.0, 2.0, scope=MAML
     )
     learn_rates: bool = setting(True, "learn one inner rate for each layer and step", scope=MAML)
     adapted: str = setting(
@@ -97,12 +98,8 @@ class MamlConfig(Settings):
     )
     iterations: int = _count(600, "meta-updates at most", 1, 100000, step=50, scope=NETWORK)
     meta_batch: int = _count(8, "episodes in a meta-update", 1, 64, scope=NETWORK)
-    meta_rate: float = setting(
-        1e-3,
-        "learning rate of the meta-update (Adam, cosine to a tenth)",
-        low=1e-6,
-        high=0.1,
-        scope=NETWORK,
+    meta_rate: float = _number(
+        1e-3, "learning rate of the meta-update (Adam, cosine to a tenth)", 1e-6, 0.1, scope=NETWORK
     )
     seed: int = _count(
         0, "first seed, of weights and episodes", 0, 100000, scope=NETWORK, task=True
@@ -125,38 +122,32 @@ class MamlConfig(Settings):
     width: int = _count(
         64, "channels or hidden units of a layer", 8, 512, step=8, more=True, scope=NETWORK
     )
-    multi_step_share: float = setting(
+    multi_step_share: float = _number(
         0.15,
         "share of training in which every step's loss counts",
-        low=0.0,
-        high=1.0,
+        0.0,
+        1.0,
         more=True,
         scope=MAML,
         used={"multi_step": ("annealed",)},
     )
-    order_share: float = setting(
+    order_share: float = _number(
         0.3,
         "share of training in first order",
-        low=0.0,
-        high=1.0,
+        0.0,
+        1.0,
         more=True,
         scope=MAML,
         used={"order": ("annealed",)},
     )
-    contrastive_weight: float = setting(
-        0.1,
-        "weight of the contrastive term",
-        low=0.0,
-        high=10.0,
-        more=True,
-        scope=MAML,
-        used=_WITH_TERM,
+    contrastive_weight: float = _number(
+        0.1, "weight of the contrastive term", 0.0, 10.0, more=True, scope=MAML, used=_WITH_TERM
     )
-    temperature: float = setting(
+    temperature: float = _number(
         0.1,
         "temperature of the contrastive term",
-        low=0.01,
-        high=2.0,
+        0.01,
+        2.0,
         more=True,
         scope=MAML,
         used=_WITH_TERM,
@@ -178,11 +169,11 @@ class MamlConfig(Settings):
         more=True,
         scope=MAML,
     )
-    clip: float = setting(
+    clip: float = _number(
         10.0,
         "largest norm of the meta-gradient; 0: no clipping",
-        low=0.0,
-        high=1000.0,
+        0.0,
+        1000.0,
         more=True,
         scope=MAML,
     )
@@ -228,6 +219,10 @@ class MamlConfig(Settings):
         """Whether the network takes one vector an utterance."""
         return self.network == "mlp"
 
+    def outputs(self, n_labels: int) -> int:
+        """How many outputs the head has: one a label, or with permuted ids one a way."""
+        return n_labels if self.regime == "fixed" else self.ways
+
     @property
     def title(self) -> str:
         """What figures and tables call the meta-trained network."""
@@ -248,13 +243,8 @@ class EpisodeConfig(Settings):
     shots: int = _count(5, "support utterances of each class", 1, 25, scope=RESULT)
     queries: int = _count(10, "query utterances of each class", 1, 30, scope=RESULT)
     steps: int = _count(5, "inner steps at test", 1, 50, scope=RESULT)
-    inner_rate: float = setting(
-        0.0,
-        "inner learning rate at test; 0: the trained rates",
-        low=0.0,
-        high=2.0,
-        step=0.01,
-        scope=RESULT,
+    inner_rate: float = _number(
+        0.0, "inner learning rate at test; 0: the trained rates", 0.0, 2.0, step=0.01, scope=RESULT
     )
     n_tasks: int = _count(200, "test episodes", 1, 2000, scope=RESULT, task=True)
     seed: int = _count(

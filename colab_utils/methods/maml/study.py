@@ -100,8 +100,8 @@ class MamlStudy(Study):
         episodes = self._drawn(tested, fold)
         config = tested.config
         regime, outputs = "fixed", len(self.labels)
-        if tested.kind == "maml" and config.regime == "permuted":
-            regime, outputs = "permuted", config.ways
+        if tested.kind == "maml":
+            regime, outputs = config.regime, config.outputs(outputs)
 
         def valid() -> Tasks:
             return self.side(tested, fold).valid_tasks("fixed", len(self.labels))

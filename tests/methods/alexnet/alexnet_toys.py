@@ -30,9 +30,6 @@ class Store(dict):
 
     key, spec = "abc", {"name": "alexnet"}
 
-    def lengths(self, ids):
-        return np.array([len(self[utt_id]) for utt_id in ids])
-
 
 def corpus(speakers=6, each=3):
     return toy_corpus("aa", LABELS, speakers, each)

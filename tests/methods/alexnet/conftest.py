@@ -1,7 +1,7 @@
 """Fixtures of this room."""
 
 import pytest
-from alexnet_toys import toy_study
+from alexnet_toys import corpus, toy_study
 
 from colab_utils.learning.training import single_thread
 
@@ -15,4 +15,4 @@ def one_thread():
 
 @pytest.fixture
 def study(tmp_path):
-    return toy_study(tmp_path)
+    return toy_study(tmp_path, corpus(6, 2))

@@ -202,7 +202,7 @@ def test_the_metric_that_selects_is_the_one_named():
 
 def test_an_interrupted_training_ends_bit_for_bit_like_an_uninterrupted_one(tmp_path):
     config = changed(mixup=True, stability=0.3)
-    rows = corpus(2)
+    rows = corpus(2, 1)
 
     class Killed(Exception):
         pass

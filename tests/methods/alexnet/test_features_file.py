@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from alexnet_toys import LABELS, SMALL, changed, corpus, spectrograms, split_of
+from alexnet_toys import LABELS, SMALL, changed, corpus, spectrograms, split_of, toy_study
 
 from colab_utils.features.published.alexnet import AlexNetSpectrogram, segments
 from colab_utils.methods.alexnet import AlexnetStudy, open_study, panel
@@ -52,7 +52,6 @@ def test_frames_come_back_bit_for_bit(exported):
     assert all(np.array_equal(back[utt_id], frames) for utt_id, frames in store.items())
     told = ["utt_id", "corpus", "speaker", "emotion"]
     pd.testing.assert_frame_equal(back.rows[told], rows.sort_values("utt_id")[told])
-    assert back.lengths(rows["utt_id"][:3]) == store.lengths(rows["utt_id"][:3]).tolist()
 
 
 def test_three_channels_come_back_and_counts_of_the_published_type(tmp_path):
@@ -81,7 +80,8 @@ def test_many_segments_of_the_published_type_do_not_overflow(tmp_path):
     assert set(map(len, FeaturesFile(path).values())) == {301}
 
 
-def test_a_training_from_the_file_predicts_what_it_predicts_from_audio(study, tmp_path):
+def test_a_training_from_the_file_predicts_what_it_predicts_from_audio(tmp_path):
+    study = toy_study(tmp_path, corpus(4, 2), folds=2)
     config = changed(num_epochs=1, test_hop=150, mixup=True)
     from_audio = study.run(config, pictures=False)["alexnet_gap, clean"].predictions
     path = study.export(config)
@@ -89,7 +89,7 @@ def test_a_training_from_the_file_predicts_what_it_predicts_from_audio(study, tm
     store = FeaturesFile(path)
     rows = store.rows
     again = AlexnetStudy(
-        "toy", rows, split_of(rows), store, LABELS, tmp_path / "again", progress=False
+        "toy", rows, split_of(rows, 2), store, LABELS, tmp_path / "again", progress=False
     )
     from_file = again.run(config, pictures=False)["alexnet_gap, clean"].predictions
     pd.testing.assert_frame_equal(from_file, from_audio)

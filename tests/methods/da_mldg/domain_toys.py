@@ -1,4 +1,4 @@
-"""Small networks, batches and corpora for the tests of domain generalisation, and plain formulas."""
+"""Small networks, batches and corpora for tests of domain generalisation, and plain formulas."""
 
 import numpy as np
 import pandas as pd

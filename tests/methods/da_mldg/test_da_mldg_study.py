@@ -42,7 +42,7 @@ def two_folds(root):
 
 def small_study(root):
     """From start to end, for a test that kills it."""
-    config = dataclasses.replace(CONFIG, n_seeds=2, steps=60, gamma_rule="normalised")
+    config = dataclasses.replace(CONFIG, n_seeds=2, steps=40, gamma_rule="normalised")
     two_folds(root).compare(config, ["erm", "da-mldg"])
 
 
@@ -104,9 +104,10 @@ def test_features_are_scaled_by_training_utterances_every_source_counting_the_sa
     assert study.clips(tested, study.folds[0], "test").scale is train.scale
 
 
+@pytest.mark.slow
 def test_every_algorithm_learns_and_its_metrics_follow_from_its_predictions(rows, tmp_path):
     study = make_study(rows, tmp_path)
-    config = dataclasses.replace(CONFIG, steps=80, n_seeds=2)
+    config = dataclasses.replace(CONFIG, steps=60, n_seeds=2)
     runs = study.compare(config, list(ALGORITHMS), pictures=False)
     assert list(runs) == list(ALGORITHMS)
     for name, run in runs.items():
@@ -238,6 +239,7 @@ def test_what_a_fold_needed_is_let_go(tmp_path):
     assert all(one() is None for one in seen)
 
 
+@pytest.mark.slow
 def test_a_study_of_two_folds_and_seeds_runs_from_start_to_end(tmp_path):
     small_study(tmp_path)
     folders = {path.name.split("-toy-")[1][:3]: path for path in tmp_path.glob("runs/da_mldg/*")}

@@ -1,4 +1,4 @@
-"""Batches of domain generalisation: pure in (seed, step), fair to utterances, honest about padding."""
+"""Batches of domains: pure in (seed, step), fair to utterances, honest about padding."""
 
 import itertools
 

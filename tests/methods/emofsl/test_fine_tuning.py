@@ -1,4 +1,4 @@
-"""EMOFSL on frozen features: many draws at once end as each does alone, and decide as scipy does."""
+"""Fine-tuning on frozen features: many draws at once end as each does alone, decide as scipy."""
 
 import dataclasses
 import time
@@ -296,6 +296,7 @@ def test_broken_features_end_in_a_sentence():
         fine_tune(net(), support, y, config_with(epochs=2), None)
 
 
+@pytest.mark.slow
 def test_fifty_draws_of_three_methods_take_little_time():
     torch.manual_seed(0)
     module = EmofslNet(Scale(torch.zeros(576), torch.ones(576)), 4)

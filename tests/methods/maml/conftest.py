@@ -4,8 +4,10 @@ import pytest
 
 
 @pytest.fixture(autouse=True, scope="module")
-def no_pictures():
-    """A confusion matrix takes most of a second."""
+def quick():
+    """No pictures of confusion matrices, and little to choose from in fine-tuning."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("colab_utils.learning.study.save_confusion_matrix", lambda run: None)
+        patch.setattr("colab_utils.methods.maml.rivals.RATES", (0.01, 0.1))
+        patch.setattr("colab_utils.methods.maml.rivals.STEPS", 5)
         yield

@@ -199,7 +199,6 @@ def test_it_is_an_html_widget(corpus):
 
 HEADLESS = """
 import numpy as np, pandas as pd, soundfile
-from colab_utils.display import curves
 from colab_utils.methods import maml
 soundfile.write("a.wav", np.random.default_rng(0).normal(0, .1, 12 * 16000), 16000)
 rows = pd.MultiIndex.from_product([["support", "query"], ["anger", "fear"], range(6)])
@@ -209,13 +208,13 @@ rows = rows.assign(task=0, speaker="x/" + rows["role"], corpus="x", file="a.wav"
 """
 
 
+@pytest.mark.slow
 def test_a_headless_run_ends_with_megabytes_of_audio_and_the_report_keeps_it(tmp_path):
-    train = (
-        "live = curves.live_curve(seconds=0)\nfor n in (1, 2, 3):\n    live([{'step': i, 'loss': 1"
-        " / i} for i in range(1, n + 1)])"
-    )
+    train = """live = maml.live_curve()
+for n in (1, 2, 3):
+    live.finish([{"step": i, "loss": 1 / i} for i in range(1, n + 1)])"""
     notebook = make_notebook(
-        HEADLESS, "maml.show_episode(rows)", "maml.show_source(curves.spread)", train
+        HEADLESS, "maml.show_episode(rows)", "maml.show_source(maml.adapt)", train
     )
     nbclient.NotebookClient(
         notebook,
@@ -228,7 +227,7 @@ def test_a_headless_run_ends_with_megabytes_of_audio_and_the_report_keeps_it(tmp
     page = next(one["state"]["value"] for one in state.values() if one["model_name"] == "HTMLModel")
     assert len(page) > 5e6 and page.count("<audio") == 14
     assert (
-        "def spread(" in code.outputs[0]["data"]["text/plain"]
+        "def adapt(" in code.outputs[0]["data"]["text/plain"]
         and "<pre" in code.outputs[0]["data"]["text/html"]
     )
     assert [set(output["data"]) for output in live.outputs] == [{"image/png", "text/plain"}], (

@@ -11,6 +11,7 @@ from colab_utils.methods import maml
 from colab_utils.settings import SettingError
 
 
+@pytest.mark.slow
 def test_the_notebook_s_figures_say_what_the_runs_were(tmp_path):
     study = make_study(tmp_path)
     config = dataclasses.replace(CONFIG, iterations=2)

@@ -283,9 +283,10 @@ def test_a_setting_that_is_not_looked_at_names_nothing(tmp_path):
 
 def test_rivals_with_the_same_network_share_their_training(tmp_path):
     study = make_study(tmp_path)
-    quick = dataclasses.replace(CONFIG, iterations=2)
-    study.compare(quick, EPISODES, {}, ["pooled, zero-shot", "pooled, fine-tuned", "ProtoNet"])
-    study.compare(dataclasses.replace(quick, regime="permuted", order="first"), EPISODES)
+    config = dataclasses.replace(CONFIG, iterations=2)
+    episodes = dataclasses.replace(EPISODES, n_tasks=4)
+    study.compare(config, episodes, {}, ["pooled, zero-shot", "pooled, fine-tuned", "ProtoNet"])
+    study.compare(dataclasses.replace(config, regime="permuted", order="first"), episodes)
     names = sorted(path.name.rpartition("-seed")[0] for path in tmp_path.glob("trained/maml/*"))
     assert names == [
         "toy-toy-maml-mlp-fixed-4way2shot",

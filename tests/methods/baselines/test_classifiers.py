@@ -1,0 +1,89 @@
+"""The simple classifiers, each against its definition; no test information in the scaler."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+from sklearn.linear_model import LogisticRegression
+from sklearn.svm import LinearSVC
+
+from colab_utils.learning.training import train
+from colab_utils.methods.baselines import classifiers
+from colab_utils.methods.baselines.settings import BaselineConfig
+
+FITTED = ["majority", "nearest-mean", "logistic", "linear-svm"]
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    """Training x and y of three classes, and tested x."""
+    rng = np.random.default_rng(1)
+    y = np.arange(60) % 3
+    x = rng.normal(0, 1, (60, 4)) + y[:, None]
+    return x[:45], y[:45], x[45:]
+
+
+def scores_of(name, x, y, tested, n_labels=3, c=0.1):
+    return classifiers.scores_of(BaselineConfig(name, C=c), x, y, tested, n_labels)
+
+
+def test_classifiers_do_what_they_are_called(blobs):
+    x, y, tested = blobs
+    shares = scores_of("majority", x[:3], np.array([2, 2, 1]), tested)
+    np.testing.assert_array_equal(shares, np.tile([0, 1 / 3, 2 / 3], (15, 1)))
+    means = np.stack([x[y == label].mean(axis=0) for label in range(3)])
+    nearest = cdist(tested, means).argmin(1)
+    np.testing.assert_array_equal(scores_of("nearest-mean", x, y, tested).argmax(1), nearest)
+    model = LogisticRegression(C=0.3, class_weight="balanced", max_iter=2000).fit(x, y)
+    logistic = scores_of("logistic", x, y, tested, c=0.3)
+    np.testing.assert_allclose(logistic, model.predict_proba(tested))
+    model = LinearSVC(C=0.1, class_weight="balanced", max_iter=10000, random_state=0).fit(x, y)
+    svm = scores_of("linear-svm", x, y, tested)
+    np.testing.assert_array_equal(svm.argmax(1), model.predict(tested))
+
+
+@pytest.mark.parametrize("name", FITTED)
+@pytest.mark.parametrize("classes", [(0, 1, 2), (0, 2)])
+def test_scores_are_distributions_with_a_column_for_every_label(blobs, name, classes):
+    x, y, tested = blobs
+    keep = np.isin(y, classes)
+    scores = scores_of(name, x[keep], y[keep], tested, 4)
+    assert scores.shape == (15, 4) and np.allclose(scores.sum(axis=1), 1) and (scores >= 0).all()
+    assert not scores[:, [c for c in range(4) if c not in classes]].any()
+
+
+def test_inductive_scaling_sees_training_only_and_speaker_scaling_sees_each_speaker():
+    x = np.random.default_rng(2).normal(5, 3, (30, 4)).astype(np.float32)
+    x[:, 3] = 7.0
+    training, speakers = np.arange(30) < 20, np.repeat(["a", "b", "c"], 10)
+    scaled = classifiers.normalise(x, training, speakers, "inductive")
+    known = x[:20, :3].astype(float)
+    expected = (x[:, :3] - known.mean(0)) / known.std(0)
+    np.testing.assert_allclose(scaled[:, :3], expected, rtol=1e-5)
+    moved = x.copy()
+    moved[20:] += 100
+    again = classifiers.normalise(moved, training, speakers, "inductive")
+    np.testing.assert_array_equal(again[:20], scaled[:20])
+    own = classifiers.normalise(x, training, speakers, "speaker-normalised")
+    for speaker in "abc":
+        np.testing.assert_allclose(own[speakers == speaker].mean(0), 0, atol=1e-6)
+        np.testing.assert_allclose(own[speakers == speaker].std(0)[:3], 1, atol=1e-6)
+    assert not own[:, 3].any() and np.isfinite(own).all(), "a constant feature becomes 0"
+
+
+def test_the_perceptron_learns_weighs_classes_alike_and_takes_every_utterance(blobs, tmp_path):
+    x, y, tested = blobs
+    keep = np.flatnonzero((y != 0) | (np.arange(45) < 15))
+    x, y = x[keep], y[keep]
+    config = BaselineConfig("mlp", batch=8, learning_rate=0.01)
+    learner = classifiers.MlpLearner(x, y, (x, y), 4, config)
+    mass = learner.loss.weight.numpy() * np.bincount(y, minlength=4)
+    np.testing.assert_allclose(mass, [len(y) / 4] * 3 + [0], rtol=1e-6)
+    assert learner.steps_per_epoch == -(-len(x) // 8)
+    train(learner, 20 * learner.steps_per_epoch, tmp_path, every=1000, progress=False)
+    scores = learner.scores(tested)
+    assert scores.shape == (15, 4) and np.allclose(scores.sum(axis=1), 1)
+    assert learner.validate() > 0.5 and (learner.scores(tested) == scores).all()
+    other = dataclasses.replace(config, seed=1)
+    assert not np.allclose(classifiers.MlpLearner(x, y, (x, y), 4, other).scores(tested), scores)
