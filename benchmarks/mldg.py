@@ -1,5 +1,4 @@
-"""One first-order step of MLDG: the suite's against DomainBed's own, on the same network and
-batches.
+"""One first-order step of MLDG: the suite's against DomainBed's own, on the same network and data.
 
     python benchmarks/mldg.py --peer PATH/TO/DomainBed [--turns 7] [--device cpu] [--threads 1]
 
@@ -35,7 +34,9 @@ from torch import nn
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
-from colab_utils.methods.da_mldg.algorithms import Batches, Mldg
+from colab_utils.methods.da_mldg.algorithms.algorithm import Batches
+from colab_utils.methods.da_mldg.algorithms.mldg import Mldg
+from colab_utils.methods.da_mldg.settings import DomainConfig
 from colab_utils.models import network
 
 CLASSES, INNER_RATE, RATE, MOMENTUM = 5, 0.01, 1e-3, 0.9
@@ -50,38 +51,54 @@ def batches_of(case: str, domains: int, device: str) -> Batches:
     generator = torch.Generator().manual_seed(0)
     made = {}
     for number in range(domains):
-        x, y = (
-            torch.randn(n, *shape, generator=generator) + 0.1 * number,
-            torch.randint(CLASSES, (n,), generator=generator),
-        )
-        mask = (
-            () if len(shape) == 1 else (torch.ones(n, shape[0], dtype=torch.bool, device=device),)
-        )
-        made[f"domain-{number}"] = ((x.to(device), *mask), y.to(device))
+        x = torch.randn(n, *shape, generator=generator) + 0.1 * number
+        y = torch.randint(CLASSES, (n,), generator=generator)
+        x, y = x.to(device), y.to(device)
+        made[f"domain-{number}"] = (x, *masks_of(x)), y
     return made
 
 
-def sgd(parameters, rate: float = RATE) -> torch.optim.Optimizer:
-    return torch.optim.SGD(parameters, lr=rate, momentum=MOMENTUM)
+def masks_of(values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The mask of frames (n, frames, dim), all valid; none of vectors (n, dim)."""
+    if values.dim() == 2:
+        return ()
+    return (torch.ones(values.shape[:2], dtype=torch.bool, device=values.device),)
 
 
-def suite(net: nn.Module, batches: Batches, **settings) -> Step:
+def ours(net: nn.Module, order: str = "first") -> Mldg:
+    """The suite's MLDG with plain SGD."""
+    config = DomainConfig(
+        algorithm="mldg",
+        order=order,
+        inner_rate=INNER_RATE,
+        optimiser="sgd",
+        learning_rate=RATE,
+        momentum=MOMENTUM,
+        weight_decay=0.0,
+    )
+    return Mldg(net, config)
+
+
+def suite(net: nn.Module, batches: Batches, order: str = "first") -> Step:
     """Ours."""
-    algorithm = Mldg(net, sgd, inner_rate=INNER_RATE, **settings)
+    algorithm = ours(net, order)
     return lambda: algorithm.update(batches)["loss"]
 
 
 def plain_copy(net: nn.Module, batches: Batches) -> Step:
-    """The published formula, word by word: a deep copy is trained for one step and tested, its
-    gradients go to the network.
+    """The published formula, word by word.
+
+    A deep copy is trained for one step and tested, its gradients go to the network.
     """
-    optimiser, order = sgd(net.parameters()), Mldg(net, sgd)
+    optimiser = torch.optim.SGD(net.parameters(), lr=RATE, momentum=MOMENTUM)
+    order = ours(net)
 
     def loss_of(model: nn.Module, names: list[str]) -> torch.Tensor:
-        return sum(
-            functional.cross_entropy(model(*batches[name][0])[0], batches[name][1])
-            for name in names
-        ) / len(names)
+        losses = []
+        for name in names:
+            inputs, y = batches[name]
+            losses.append(functional.cross_entropy(model(*inputs)[0], y))
+        return sum(losses) / len(losses)
 
     def step() -> float:
         held = order.held_out(batches)
@@ -113,28 +130,29 @@ class _Logits(nn.Module):
         self.net = net
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        mask = (
-            ()
-            if values.dim() == 2
-            else (torch.ones(values.shape[:2], dtype=torch.bool, device=values.device),)
-        )
-        return self.net(values, *mask)[0]
+        """Logits of values, all of whose frames are valid."""
+        return self.net(values, *masks_of(values))[0]
 
 
 def domainbed(
     algorithms: types.ModuleType, net: nn.Module, batches: Batches, as_it_is: bool = False
 ) -> Step:
-    """DomainBed's own MLDG.update; its loss and its gradient are divided by the number of domains,
-    which is taken back here.
+    """DomainBed's own MLDG.update.
+
+    Its loss and its gradient are divided by the number of domains, which is taken back here.
     """
-    names, order = sorted(batches), Mldg(net, sgd)
+    names, order = sorted(batches), ours(net)
     # its constructor would download a network
     peer = algorithms.MLDG.__new__(algorithms.MLDG)
     nn.Module.__init__(peer)
     peer.hparams, peer.num_meta_test = {"lr": INNER_RATE, "weight_decay": 0.0, "mldg_beta": 1.0}, 1
     peer.network = _Logits(net)
-    peer.optimizer = sgd(peer.network.parameters(), RATE * len(names))
-    minibatches = [(batches[name][0][0], batches[name][1]) for name in names]
+    rate = RATE * len(names)
+    peer.optimizer = torch.optim.SGD(peer.network.parameters(), lr=rate, momentum=MOMENTUM)
+    minibatches = []
+    for name in names:
+        inputs, y = batches[name]
+        minibatches.append((inputs[0], y))
     inner = torch.optim.Adam if as_it_is else torch.optim.SGD
 
     def step() -> float:
@@ -151,8 +169,9 @@ def domainbed(
 
 
 def peer_from(path: str) -> types.ModuleType:
-    """DomainBed's algorithms; timm, which its image networks alone need, is replaced by an empty
-    module where it is missing.
+    """DomainBed's algorithms.
+
+    Where timm is missing, which its image networks alone need, an empty module takes its place.
     """
     sys.path.insert(0, path)
     try:
@@ -170,7 +189,7 @@ def peer_from(path: str) -> types.ModuleType:
 
 
 def timed(step: Step, device: str) -> tuple[float, float, float]:
-    """Wall and processor milliseconds of one step (processor: all threads together), and its loss."""
+    """Wall and processor milliseconds (of all threads together) of one step, and its loss."""
     wall, processor = time.perf_counter(), time.process_time()
     loss = step()
     if device == "cuda":
@@ -179,8 +198,9 @@ def timed(step: Step, device: str) -> tuple[float, float, float]:
 
 
 def peak_of(step: Step, net: nn.Module, device: str) -> float:
-    """Megabytes that a step holds at most beyond what was there before, gradients counted as the
-    step's own.
+    """Megabytes that a step holds at most beyond what was there before.
+
+    Gradients count as the step's own.
     """
     net.zero_grad()
     if device == "cuda":
@@ -209,8 +229,9 @@ def duel(
     turns: int,
     device: str,
 ) -> dict[str, list[float]]:
-    """Turn by turn; prints and returns median wall and processor milliseconds and peak megabytes of
-    each. Losses of those in `same` must agree.
+    """Run them turn by turn; losses of those in `same` must agree.
+
+    Prints and returns median wall and processor milliseconds and peak megabytes of each.
     """
     runs = {name: [] for name in contestants}
     for turn in range(turns + 1):  # the first one warms up and is not counted
@@ -246,61 +267,50 @@ def duel(
 def contest(
     case: str, algorithms: types.ModuleType | None, domains: int, turns: int, device: str
 ) -> dict[str, float]:
-    """One network and number of domains; the ratios of the peer (DomainBed with two domains, else
-    the plain copy) to ours.
+    """One network and number of domains.
+
+    Returns the ratios of the peer (DomainBed with two domains, else the plain copy) to ours.
     """
     batches = batches_of(case, domains, device)
     torch.manual_seed(0)
     start = network(case, 768, CLASSES).to(device)
-    made, peer = {}, "DomainBed" if algorithms is not None and domains == 2 else "plain copy"
+    made = {}
 
-    def add(name: str, maker: Callable, *arguments, **settings) -> None:
+    def add(name: str, maker: Callable, *before, **settings) -> None:
         net = copy.deepcopy(start)
-        made[name] = maker(*arguments, net, batches, **settings), net
+        made[name] = maker(*before, net, batches, **settings), net
 
-    # frames are many, vectors are few: one domain at a time, or all at once
-    apart = case != "mlp"
-    add("suite", suite, apart=apart)
+    add("suite", suite)
     add("plain copy", plain_copy)
-    same = ["suite", "plain copy"]
+    same, peer = ["suite", "plain copy"], "plain copy"
     if domains == 2:
         add("suite, second order", suite, order="second")
-    else:
-        same.append(f"suite, domains {'together' if apart else 'apart'}")
-        add(same[-1], suite, apart=not apart)
     if algorithms is not None and domains == 2:
-        same.append("DomainBed")
-        add("DomainBed", domainbed, algorithms)
+        peer = "DomainBed"
+        same.append(peer)
+        add(peer, domainbed, algorithms)
         add("DomainBed as it is (another loss)", domainbed, algorithms, as_it_is=True)
     elif algorithms is not None:
         add("DomainBed (another loss)", domainbed, algorithms)
     n, shape = CASES[case]
-    found = duel(
-        f"{case}, {domains} domains x {n} utterances of {' x '.join(map(str, shape))}",
-        made,
-        same,
-        turns,
-        device,
-    )
+    title = f"{case}, {domains} domains x {n} utterances of {' x '.join(map(str, shape))}"
+    found = duel(title, made, same, turns, device)
+    wall, processor, megabytes = found["suite"]
     if domains == 2:
-        wall, _, megabytes = (
-            second / first
-            for second, first in zip(found["suite, second order"], found["suite"], strict=True)
-        )
+        second = found["suite, second order"]
         print(
-            f"  second order takes {wall:.1f} times the time and {megabytes:.1f} times the memory"
-            " of the first"
+            f"  second order takes {second[0] / wall:.1f} times the time and "
+            f"{second[2] / megabytes:.1f} times the memory of the first"
         )
     name = f"mldg_{case}_{domains}_domains_over_{peer.lower().replace(' ', '_')}"
-    kinds = ("time", "processor_time", "memory") if device == "cpu" else ("time", "", "memory")
-    return {
-        f"{name}_{kind}": theirs / ours
-        for kind, theirs, ours in zip(kinds, found[peer], found["suite"], strict=True)
-        if kind
-    }
+    ratios = {f"{name}_time": found[peer][0] / wall, f"{name}_memory": found[peer][2] / megabytes}
+    if device == "cpu":
+        ratios[f"{name}_processor_time"] = found[peer][1] / processor
+    return ratios
 
 
 def main() -> None:
+    """Read the command line and run all contests."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument(
         "--peer", help="a checkout of DomainBed: the folder that holds `domainbed/`"

@@ -24,7 +24,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from run_notebook import read_value  # noqa: E402
 
 from colab_utils import corpora, session  # noqa: E402
-from colab_utils.methods.emofsl.figures import uar_by_draw  # noqa: E402
+from colab_utils.methods.emofsl.figures.runs import uar_by_draw  # noqa: E402
 from colab_utils.methods.emofsl.settings import DECISIONS, METHODS, EmofslConfig  # noqa: E402
 from colab_utils.methods.emofsl.study import BASELINES, Runs  # noqa: E402
 from colab_utils.methods.emofsl.transfers import Transfers  # noqa: E402

@@ -31,12 +31,12 @@ class Found:
 
     Attributes:
         files: relative POSIX paths as on disk, in NFC order.
-        refused: file -> reason.
+        refused: (file, "", reason) of what is not to be read.
         ignored: suffix -> number of files that are not audio.
     """
 
     files: list[str]
-    refused: dict[str, str]
+    refused: list[tuple[str, str, str]]
     ignored: dict[str, int]
 
 
@@ -47,10 +47,11 @@ def find_audio(root: pathlib.Path) -> Found:
     __MACOSX), names with a backslash or that are not valid text, and folders that cannot be read
     are refused with a reason; files without one of audio.EXTENSIONS are only counted.
     """
-    files, refused, ignored, seen = [], {}, collections.Counter(), set()
+    files, refused, ignored, seen = [], [], collections.Counter(), set()
 
     def unreadable(error: OSError) -> None:
-        refused[os.path.relpath(error.filename, root)] = f"folder cannot be read ({error.strerror})"
+        name = os.path.relpath(error.filename, root)
+        refused.append((name, "", f"folder cannot be read ({error.strerror})"))
 
     for folder, folders, names in os.walk(root, followlinks=True, onerror=unreadable):
         real = {name: os.path.realpath(f"{folder}/{name}") for name in folders}
@@ -61,7 +62,8 @@ def find_audio(root: pathlib.Path) -> Found:
             if not name.lower().endswith(audio.EXTENSIONS):
                 ignored[os.path.splitext(name)[1].lower() or "(no suffix)"] += 1
             elif reason := _unfit(file):
-                refused[file.encode("utf-8", "replace").decode("utf-8")] = reason
+                readable = file.encode("utf-8", "replace").decode("utf-8")
+                refused.append((readable, "", reason))
             else:
                 files.append(file)
     return Found(sorted(files, key=nfc), refused, dict(ignored))
@@ -141,25 +143,19 @@ def _key(file: str, root: pathlib.Path) -> tuple[str, int, int]:
 
 def _facts(file: pathlib.Path) -> dict:
     """FACTS of one file, and `lasting`: whether they would be the same next time."""
+    facts = {"sample_rate": 0, "channels": 0, "duration": 0.0, "audio_sha256": "", "reason": ""}
+    lasting = True
     try:
         samples, rate = audio.read_audio(file)
     except audio.AudioError as error:
-        return {
-            "sample_rate": 0,
-            "channels": 0,
-            "duration": 0.0,
-            "audio_sha256": "",
-            "reason": error.reason,
-            "lasting": not isinstance(error.__cause__, OSError),
-        }
-    return {
-        "sample_rate": rate,
-        "channels": samples.shape[1],
-        "duration": len(samples) / rate,
-        "audio_sha256": audio.samples_sha256(samples, rate),
-        "reason": "",
-        "lasting": True,
-    }
+        facts["reason"] = error.reason
+        lasting = not isinstance(error.__cause__, OSError)
+    else:
+        facts["sample_rate"] = rate
+        facts["channels"] = samples.shape[1]
+        facts["duration"] = len(samples) / rate
+        facts["audio_sha256"] = audio.samples_sha256(samples, rate)
+    return facts | {"lasting": lasting}
 
 
 def _read_cache(cache: AnyPath | None) -> dict[tuple, dict]:
@@ -169,12 +165,11 @@ def _read_cache(cache: AnyPath | None) -> dict[tuple, dict]:
     whole = dict.fromkeys(("size", "mtime_ns", "sample_rate", "channels"), int)
     try:
         table = read_table(cache).astype({**whole, "duration": float})
-        facts = table[list(FACTS)].assign(lasting=True).to_dict("records")
-        keys = table[list(_KEY)].itertuples(index=False, name=None)
+        table = table.set_index(list(_KEY))[list(FACTS)].assign(lasting=True)
+        return table.to_dict("index")
     except (ManifestError, ValueError, KeyError) as error:
         print(f"{cache} is not a scan cache ({error}): every file is decoded again")
         return {}
-    return dict(zip(keys, facts, strict=True))
 
 
 def _write_cache(cache: AnyPath | None, known: dict[tuple, dict]) -> None:
@@ -182,13 +177,13 @@ def _write_cache(cache: AnyPath | None, known: dict[tuple, dict]) -> None:
 
     A cache that cannot be written costs time, not the scan.
     """
-    if cache is None:
+    if cache is None or not known:
         return
-    newest = {}
-    for key, facts in known.items():
-        if facts["lasting"]:
-            newest[key[0]] = dict(zip(_KEY, key, strict=True)) | facts
+    keys = pd.MultiIndex.from_tuples(list(known), names=_KEY)
+    table = pd.DataFrame(list(known.values()), index=keys)
+    lasting = table.pop("lasting")
+    table = table[lasting].reset_index().drop_duplicates("path", keep="last")
     try:
-        write_csv(cache, pd.DataFrame(newest.values(), columns=[*_KEY, *FACTS]))
+        write_csv(cache, table)
     except OSError as error:
         print(f"the scan cache {cache} could not be written ({error}): the next scan decodes again")

@@ -19,7 +19,7 @@ import pandas as pd
 import pooch
 
 from colab_utils import files
-from colab_utils.corpora.cards import corpus_names, data_folder, load_card
+from colab_utils.corpora.cards import data_folder, load_card
 from colab_utils.corpora.manifest import ManifestError, read_table
 from colab_utils.corpora.web import DownloadError, ResumingDownload, announced_size
 from colab_utils.drive import ArchiveError, stage
@@ -44,13 +44,6 @@ def _source(name: str) -> pd.Series:
     return sources.loc[name]
 
 
-def _licence(name: str) -> str:
-    """The licence as its card states it."""
-    if name in corpus_names():
-        return load_card(name).license
-    return "as stated on the page where you get it"
-
-
 def how_to_get(name: str) -> str:
     """Where a corpus comes from, its licence, and what to put where on Drive, in one paragraph.
 
@@ -62,7 +55,7 @@ def how_to_get(name: str) -> str:
     """
     source = _source(name)
     return (
-        f"{source['ask']} Licence: {_licence(name)}. Put it on Drive as one archive,"
+        f"{source['ask']} Licence: {load_card(name).license}. Put it on Drive as one archive,"
         f" {DRIVE_FOLDER}/{name}.zip, not as single files (Drive takes hours for those). Inside:"
         f" {source['inside']} Then prepare_corpus({name!r}, <that folder>, <a local folder>)"
         f" unpacks it, and load_corpus({name!r}, ...) says what is missing."
@@ -110,23 +103,13 @@ def fetch_corpus(name: str, folder: AnyPath, base_url: str | None = None) -> pat
     url = source["url"]
     if base_url:
         url = f"{base_url.rstrip('/')}/{url.rsplit('/', 1)[-1]}"
-    fetched = not archive.exists()
-    if fetched:
+    if archive.exists():
+        stage(archive, folder)
+    else:
         tried = bool(base_url) or source["tested"] == "yes"
         _announce(name, url, source["bytes"], tried)
         _retrieve(url, archive, source["hash"])
-    try:
-        stage(archive, folder)
-    except ArchiveError as error:
-        if not fetched:
-            raise
-        archive.unlink()
-        raise DownloadError(
-            f"what {url} gave is not a usable archive and was removed ({error.__cause__ or error}):"
-            f" get it by hand, how_to_get({name!r}) says how"
-        ) from error
-    if fetched:
-        _note_source(archive, url)
+        _unpack(name, url, archive)
     print(
         f"{name} is unpacked in {target}; load_corpus({name!r}, ...) compares it with the expected"
         f" counts. Keep {archive.name} on Drive ({DRIVE_FOLDER}) to spare the download next time."
@@ -139,7 +122,7 @@ def _announce(name: str, url: str, size: str, tried: bool) -> None:
     number = int(size) if size else announced_size(url)
     told = f"{number / 1e6:.0f} MB" if number else "size not announced"
     warning = "" if tried else " (address not tried from here)"
-    print(f"{name}: {told}, licence: {_licence(name)}, from {url}{warning}.")
+    print(f"{name}: {told}, licence: {load_card(name).license}, from {url}{warning}.")
 
 
 def _retrieve(url: str, archive: pathlib.Path, known_hash: str) -> None:
@@ -171,8 +154,16 @@ def _retrieve(url: str, archive: pathlib.Path, known_hash: str) -> None:
             shutil.rmtree(work, ignore_errors=True)
 
 
-def _note_source(archive: pathlib.Path, url: str) -> None:
-    """Write down where an archive came from and its SHA-256, at its first download."""
+def _unpack(name: str, url: str, archive: pathlib.Path) -> None:
+    """Unpack what was fetched, or remove it; note where it came from and its SHA-256, once."""
+    try:
+        stage(archive, archive.parent)
+    except ArchiveError as error:
+        archive.unlink()
+        raise DownloadError(
+            f"what {url} gave is not a usable archive and was removed ({error.__cause__ or error}):"
+            f" get it by hand, how_to_get({name!r}) says how"
+        ) from error
     note = archive.with_suffix(".source.json")
     if not note.exists():
         content = {
@@ -273,7 +264,7 @@ def prepare_corpus(name: str, drive_folder: AnyPath, local_folder: AnyPath) -> p
     Raises:
         FileNotFoundError: it is not on Drive; the message says how to get the corpus.
         ArchiveError: it is damaged or would write outside its folder.
-        ManifestError: it is there more than once.
+        ManifestError: it is there more than once, or it is no known corpus and not there.
         DiskFullError: there is no room.
         OSError: Drive is lost.
 
@@ -288,7 +279,5 @@ def prepare_corpus(name: str, drive_folder: AnyPath, local_folder: AnyPath) -> p
             " one archive"
         )
     if not found:
-        known = name in _sources().index
-        help_ = how_to_get(name) if known else f"Put it there as {name}.zip."
-        raise FileNotFoundError(f"no archive of {name} in {folder}. {help_}")
+        raise FileNotFoundError(f"no archive of {name} in {folder}. {how_to_get(name)}")
     return stage(found[0], local_folder)

@@ -45,6 +45,9 @@ def open_corpus(
         csv_columns: names the columns of the CSV: `wav`, `emotion` and, where known, `speaker`.
         fetch: whether it may be downloaded.
 
+    Returns:
+        The Scan: `.manifest` is what is usable, `.problems` what is not.
+
     Raises:
         ManifestError: for an unknown name, for `audio` that is not there or does not fit, and,
             saying how to get the corpus, when none of these ways applies. Also what `fetch_corpus`
@@ -88,6 +91,9 @@ def open_corpora(
         workspace: as in `open_corpus`.
         drive_folder: as in `open_corpus`.
         fetch: as in `open_corpus`.
+
+    Returns:
+        The manifests behind each other, with LOCAL_COLUMNS.
 
     Raises:
         ManifestError: and others, as `open_corpus`.

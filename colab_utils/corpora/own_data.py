@@ -22,7 +22,7 @@ from colab_utils.corpora.manifest import (
     refuse,
     speaker_keys,
 )
-from colab_utils.corpora.scan import Problem, Scan, existing_folder, problem_table, refused, usable
+from colab_utils.corpora.scan import Problem, Scan, existing_folder, problem_table, usable
 from colab_utils.files import AnyPath
 
 OWN = "own"  # the name of the corpus
@@ -64,6 +64,9 @@ def from_csv(
         cache: the CSV of `decode_rows`.
         **columns: further columns by the manifest's own names (`gender="sex"`, `arousal="act"`).
 
+    Returns:
+        The Scan; its corpus is "own".
+
     Raises:
         ManifestError: naming the columns found and expected, or the row and value that cannot be
             read.
@@ -85,6 +88,9 @@ def from_folder(root: AnyPath, cache: AnyPath | None = None) -> Scan:
         root: the folder.
         cache: the CSV of `decode_rows`.
 
+    Returns:
+        The Scan; its corpus is "own".
+
     Raises:
         ManifestError: when there is no audio in sub-folders.
 
@@ -99,7 +105,7 @@ def from_folder(root: AnyPath, cache: AnyPath | None = None) -> Scan:
             f"{folder}: no audio in sub-folders; one folder for each emotion is expected, such as"
             f" {folder.name}/anger/a.wav"
         )
-    problems = refused(found)
+    problems = list(found.refused)
     problems += [(file, "", "lies in no emotion folder") for file in found.files if "/" not in file]
     labels = [nfc(file.partition("/")[0]) for file in files]
     table = pd.DataFrame({"emotion": labels, "speaker": ""})
@@ -257,7 +263,8 @@ def _common_folder(table: pd.DataFrame) -> pathlib.Path:
     # a missing file names no utterance
     there = [file for file in table["absolute"] if os.path.isfile(file)]
     there = there or table["absolute"].tolist()
-    common = pathlib.Path(os.path.commonpath([os.path.dirname(file) for file in there]))
+    folders = [os.path.dirname(file) for file in there]
+    common = pathlib.Path(os.path.commonpath(folders))
     bases = [pathlib.Path(base) for base in table["base"].unique()]
     if len(bases) == 1 and common.is_relative_to(bases[0]):
         return bases[0]

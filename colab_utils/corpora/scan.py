@@ -70,13 +70,16 @@ def scan(corpus: str, root: AnyPath, cache: AnyPath | None = None) -> Scan:
         root: the folder.
         cache: the CSV of `decode_rows`.
 
+    Returns:
+        The Scan.
+
     Raises:
         ManifestError: when the folder is not there or holds nothing of the corpus.
     """
     root = existing_folder(root)
     card = load_card(corpus)
     found = find_audio(root)
-    problems = refused(found)
+    problems = list(found.refused)
     rows = _named(card, root, found, problems)
     expected = shipped_manifest(card.name)
     missing: list[Problem] = []
@@ -105,11 +108,6 @@ def existing_folder(root: AnyPath) -> pathlib.Path:
         hint = ": unpack it first" if folder.is_file() else ""
         raise ManifestError(f"{folder}: no such folder{hint}")
     return folder
-
-
-def refused(found: Found) -> list[Problem]:
-    """The files whose names rule them out, as problems."""
-    return [(file, "", reason) for file, reason in found.refused.items()]
 
 
 def because(rows: pd.DataFrame) -> list[Problem]:
@@ -236,6 +234,9 @@ def load_corpus(
         name: one of corpus_names(); "synthetic" is made below the workspace.
         audio: the folder of the corpus; of "synthetic" it may be left out.
         workspace: what was decoded is remembered below it (default: session.workspace()).
+
+    Returns:
+        The Scan.
 
     Raises:
         ManifestError: as `scan`, and when `audio` is not given.

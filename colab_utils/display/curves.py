@@ -107,6 +107,7 @@ def learning_curve_figure(
     table = pd.DataFrame(list(records))
     names = list(records[0]) if len(records) else []
     losses = [name for name in names if name.endswith("loss")]
+    accuracies = [name for name in names if name.endswith("accuracy")]
     if not losses:
         told = f"no loss among {', '.join(names)}" if names else "no records"
         raise ValueError(f"{told}: nothing to draw; train first")
@@ -118,31 +119,21 @@ def learning_curve_figure(
         lines = captions.wrap(title, 0.45 * style.WIDE_COLUMN, 7.5)
         left.set_title("\n".join(lines), loc="left", fontsize=7.5)
         left.spines[["top", "right"]].set_visible(False)
-        _scores(right, table, [name for name in names if name.endswith("accuracy")])
+        right.set(xlabel="Training step", ylabel="Validation score (%)")
+        if accuracies:
+            right.set_ylabel("Accuracy (%)")
+            accuracy = 100 * table[accuracies[0]]
+            running_line(right, table["step"], accuracy, COLOURS[1], "training tasks")
         if "validation" in table and table["validation"].notna().any():
             _validation(left, right, table.dropna(subset="validation"))
         if chance is not None:
             label = f"chance {100 * chance:.1f} %"
             right.axhline(100 * chance, color=style.QUIET, lw=0.8, ls=":", label=label)
         if right.get_legend_handles_labels()[0]:
-            right.legend(
-                loc="lower center",
-                bbox_to_anchor=(0.5, 1),
-                ncols=2,
-                handlelength=1.6,
-                columnspacing=1,
-            )
+            above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": 2}
+            right.legend(**above, handlelength=1.6, columnspacing=1)
         finish(figure, right, "", [], [])
     return figure
-
-
-def _scores(axes: Axes, table: pd.DataFrame, accuracies: list[str]) -> None:
-    """The accuracy on training tasks, where there is one."""
-    axes.set(xlabel="Training step", ylabel="Validation score (%)")
-    if accuracies:
-        axes.set_ylabel("Accuracy (%)")
-        accuracy = 100 * table[accuracies[0]]
-        running_line(axes, table["step"], accuracy, COLOURS[1], "training tasks")
 
 
 def _validation(left: Axes, right: Axes, measured: pd.DataFrame) -> None:
@@ -152,15 +143,17 @@ def _validation(left: Axes, right: Axes, measured: pd.DataFrame) -> None:
     right.plot(measured["step"], scores, "o-", label="validation", **look)
     best = scores.idxmax()
     step = measured.loc[best, "step"]
-    left.axvline(step, color=style.QUIET, lw=0.7, ls=":")
-    right.axvline(step, color=style.QUIET, lw=0.7, ls=":")
-    label = f"kept: step {step:.0f}, {scores[best]:.1f} %"
-    ring = {"marker": "o", "ms": 7, "mfc": "none", "mec": style.INK, "ls": "none"}
+    for axes in (left, right):
+        axes.axvline(step, color=style.QUIET, lw=0.7, ls=":")
     right.plot(
         step,
         scores[best],
-        label=label,
-        **ring,
+        "o",
+        ms=7,
+        mfc="none",
+        mec=style.INK,
+        ls="none",
+        label=f"kept: step {step:.0f}, {scores[best]:.1f} %",
     )
 
 
@@ -188,9 +181,9 @@ class LiveCurve:
         title: above the loss.
 
     Example:
-        live = live_curve(chance=0.2)
-        train(..., on_record=live)
-        live.finish(history.records)
+        >>> live = live_curve(chance=0.2)
+        >>> train(..., on_record=live)
+        >>> live.finish(history.records)
     """
 
     SECONDS = 2.0  # the least time between two pictures

@@ -40,7 +40,7 @@ def confusion_matrix_figure(
         PredictionError: an empty table, or one of several methods or rules.
 
     Example:
-        confusion_matrix_figure(run.predictions, run.metrics, "EmoDB")
+        >>> confusion_matrix_figure(run.predictions, run.metrics, "EmoDB")
     """
     check_one_rule(predictions)
     labels = metrics["labels"]

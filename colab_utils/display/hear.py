@@ -142,7 +142,7 @@ def hear_errors(predictions: pd.DataFrame, manifest: pd.DataFrame, limit: int = 
         ipywidgets: an HTML object with the commonest confusion.
 
     Example:
-        hear_errors(run.predictions, manifest)
+        >>> hear_errors(run.predictions, manifest)
     """
     labels = sorted({*predictions["true"], *predictions["pred"]})
     counts = confusion(predictions["true"], predictions["pred"], labels)

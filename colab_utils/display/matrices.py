@@ -37,7 +37,7 @@ def confusion_matrices_figure(
         PredictionError: an empty table, or one of several methods or rules.
 
     Example:
-        confusion_matrices_figure({"EmoDB": (run.predictions, run.metrics)})
+        >>> confusion_matrices_figure({"EmoDB": (run.predictions, run.metrics)})
     """
     if not 0 < len(results) <= MOST:
         raise ValueError(

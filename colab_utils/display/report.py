@@ -71,7 +71,7 @@ def _time(folder: pathlib.Path) -> float:
 def _run(folder: pathlib.Path, out: pathlib.Path) -> dict[str, Any]:
     """All that the template shows of one run; `metrics` is None where there is a `problem`."""
     name, _, hexadecimal = folder.name.rpartition("-")
-    there = [file for file in sorted(folder.glob("*.*")) if file.is_file()]
+    there = [file for file in sorted(folder.glob("[!.]*.*")) if file.is_file()]
     shown = {
         "method": folder.parent.name,
         "name": name or folder.name,
@@ -137,16 +137,13 @@ def _picture(folder: pathlib.Path, predictions: pd.DataFrame, metrics: dict) -> 
     return base64.b64encode(png).decode()
 
 
-def _flat(config: dict, above: str = "") -> dict[str, str]:
+def _flat(config: dict) -> dict[str, str]:
     """config.json in one level: nested settings with dots in their names, values as JSON."""
+    (flat,) = pd.json_normalize(config).to_dict("records")
     found = {}
-    for name, value in config.items():
-        if isinstance(value, dict) and value:
-            found.update(_flat(value, f"{above}{name}."))
-        elif isinstance(value, str):
-            found[above + name] = value
-        else:
-            found[above + name] = json.dumps(value, ensure_ascii=False)
+    for name, value in flat.items():
+        is_text = isinstance(value, str)
+        found[name] = value if is_text else json.dumps(value, ensure_ascii=False)
     return found
 
 

@@ -63,7 +63,7 @@ def per_speaker_figure(
         The figure.
 
     Example:
-        per_speaker_figure(run.predictions, run.metrics)
+        >>> per_speaker_figure(run.predictions, run.metrics)
     """
     table = speaker_recall(predictions, metrics["labels"])
     number = table["speaker"].nunique()
@@ -153,7 +153,7 @@ def speakers_by_emotion(manifest: pd.DataFrame, title: str = "") -> style.SuiteF
         others are summed in a last row that says how many.
 
     Example:
-        speakers_by_emotion(manifest, "EmoDB")
+        >>> speakers_by_emotion(manifest, "EmoDB")
     """
     table = speaker_emotion_table(manifest)
     gender = dict(zip(speaker_keys(manifest), manifest["gender"].str[:1], strict=True))

@@ -68,7 +68,7 @@ class Panel:
         SettingError: settings that cannot work, or that no widget can show.
 
     Example:
-        Panel(BaselineConfig(), run=lambda config: study.run(config), title="A classifier")
+        >>> Panel(BaselineConfig(), run=lambda config: study.run(config), title="A classifier")
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Panel:
             SettingError: they cannot work; nothing is changed.
 
         Example:
-            panel.set(n_shot=5)
+            >>> panel.set(n_shot=5)
         """
         wanted = with_settings(self.values, **values)
         self._taken_apart(wanted)
@@ -159,7 +159,7 @@ class Panel:
                 does not pass over it.
 
         Example:
-            panel.run_once()
+            >>> panel.run_once()
         """
         error = self._on_run()
         if error is not None:

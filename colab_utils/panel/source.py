@@ -88,7 +88,7 @@ def show_source(*functions: Callable[..., Any]) -> None:
         ValueError: none, or one without source; nothing is displayed.
 
     Example:
-        show_source(inner_loop.adapt)
+        >>> show_source(inner_loop.adapt)
     """
     from IPython.display import display
 

@@ -52,9 +52,6 @@ def split_rows(
         seed: of the repetition.
         fold: its name.
         **more: draw and task, of each or of all; default 0.
-
-    Returns:
-        A table of SPLIT_COLUMNS.
     """
     table = rows[["utt_id"]].assign(
         seed=seed, fold=str(fold), draw=0, task=0, speaker=speaker_keys(rows), role=role
@@ -206,12 +203,14 @@ def folds_from_table(manifest: pd.DataFrame, frozen: pd.DataFrame) -> pd.DataFra
     Raises:
         FoldError: columns that are missing, a unit without a fold or with two, several corpora.
     """
-    unit = next((name for name in ("speaker", "session", "film") if name in frozen.columns), None)
-    if unit is None or "fold" not in frozen.columns:
+    there = set(frozen.columns)
+    units = [unit for unit in ("speaker", "session", "film") if unit in there]
+    if not units or "fold" not in there:
         raise FoldError(
             f"frozen folds have the columns {', '.join(frozen.columns)}: fold and one of speaker, "
             "session, film are needed"
         )
+    unit = units[0]
     if manifest["corpus"].nunique() > 1:
         raise FoldError("the manifest holds several corpora: each has frozen folds of its own")
     fold_of = frozen.astype(str).set_index(unit)["fold"]
@@ -329,9 +328,8 @@ def _some_utterances(
         "validates"
     )
     rows, seed = np.flatnonzero(training), int(rng.integers(2**31))
-    return train_test_split(
-        rows, test_size=_VALID_SHARE, stratify=emotions[rows], random_state=seed
-    )[1]
+    stratify = emotions[rows]
+    return train_test_split(rows, test_size=_VALID_SHARE, stratify=stratify, random_state=seed)[1]
 
 
 def check_disjoint(
@@ -363,10 +361,8 @@ def _refuse(split: pd.DataFrame, unit: pd.Series, what: str, way_out: str = "") 
     names = _on_both_sides(split, unit)
     if names:
         more = " ..." if len(names) > 10 else ""
-        raise LeakError(
-            f"{what}(s) on both the training and the test side: {', '.join(names[:10])}{more}"
-            f"{way_out}"
-        )
+        told = f"{', '.join(names[:10])}{more}{way_out}"
+        raise LeakError(f"{what}(s) on both the training and the test side: {told}")
 
 
 def _on_both_sides(split: pd.DataFrame, unit: pd.Series) -> list[str]:

@@ -56,7 +56,7 @@ def compare(
         UnpairedError: the two do not hold the same utterances, speakers and true labels.
 
     Example:
-        compare(run.predictions, other.predictions, run.metrics["labels"])["p_bootstrap"]
+        >>> compare(run.predictions, other.predictions, run.metrics["labels"])["p_bootstrap"]
     """
     a = validate(predictions_a, labels)
     b = validate(predictions_b, labels)

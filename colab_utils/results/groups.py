@@ -33,7 +33,7 @@ def comparable_runs(root: str | os.PathLike) -> dict[str, dict[str, Run]]:
         printed and left out, as `runs_table` does.
 
     Example:
-        questions = comparable_runs("out")
+        >>> questions = comparable_runs("out")
     """
     table = runs_table(root)
     finished = table.loc[table["done"], "folder"]

@@ -172,7 +172,7 @@ def recompute(run_folder: str | os.PathLike) -> dict:
         ValueError: metrics.json is torn; names the file.
 
     Example:
-        recompute("out/runs/baselines/emodb-logmel-logistic-0123456789ab")["uar"]
+        >>> recompute("out/runs/baselines/emodb-logmel-logistic-0123456789ab")["uar"]
     """
     folder = pathlib.Path(run_folder)
     stored = files.read_json(folder / "metrics.json")

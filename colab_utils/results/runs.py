@@ -292,7 +292,7 @@ def load_run(path: str | os.PathLike) -> Run:
         RunError: config.json or split.csv cannot be read.
 
     Example:
-        load_run("out/runs/baselines/emodb-logmel-logistic-0123456789ab").metrics["uar"]
+        >>> load_run("out/runs/baselines/emodb-logmel-logistic-0123456789ab").metrics["uar"]
     """
     folder = pathlib.Path(path)
     config = _read_config(folder)
@@ -315,7 +315,7 @@ def runs_table(root: str | os.PathLike) -> pd.DataFrame:
         that cannot be read is printed and left out.
 
     Example:
-        runs_table("out").sort_values("uar")
+        >>> runs_table("out").sort_values("uar")
     """
     rows = []
     for file in sorted(pathlib.Path(root).glob("runs/*/*/config.json")):

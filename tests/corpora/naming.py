@@ -27,7 +27,6 @@ def two(low, high):
     return st.integers(low, high).map("{:02}".format)
 
 
-# Naming written down a second time, from method_facts §5, as what each place of a name may hold.
 EMODB = st.tuples(
     words("03 08 09 10 11 12 13 14 15 16"),
     words("a01 a02 a04 a05 a07 b01 b02 b03 b09 b10"),
@@ -53,7 +52,6 @@ SAVEE = st.tuples(
         st.tuples(st.just("n"), st.integers(1, 30)),
     ),
 )
-# Naming written down a second time, from method_facts §5, as what each place of a name may hold.
 IEMOCAP = st.tuples(
     st.integers(1, 5).map(str),
     st.sampled_from("FM"),

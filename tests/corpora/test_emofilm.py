@@ -30,7 +30,7 @@ LANGUAGES = (
 
 
 def emofilm_stems():
-    """1,115 fabricated stems whose 591 clip ids are shared by languages as §5.1 counts them."""
+    """1,115 fabricated stems whose 591 clip ids are shared by languages as in the corpus."""
     ids = [
         f"{'fm'[n % 2]}_{('ans', 'dis', 'gio', 'rab', 'tri')[n % 5]}{n // 10:03}a"
         for n in range(591)

@@ -173,6 +173,7 @@ def test_speaker_keys_keep_corpora_apart():
     ]
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_rows_in_three_seconds(tmp_path):
     number = 100_000
     lines = [

@@ -41,6 +41,7 @@ def test_a_server_that_keeps_breaking_ends_in_one_sentence_and_the_next_call_goe
     assert not (tmp_path / ".emodb.zip.download").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_download_fetches_only_the_remaining_bytes(server, tmp_path):
     server.pause = 0.02
     call = (

@@ -21,6 +21,7 @@ from colab_utils.corpora.manifest import (
 from colab_utils.corpora.scan import load_corpus, scan
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("corpus", "number"), [("emodb", 535), ("ravdess", 1440), ("emovo", 588), ("savee", 480)]
 )

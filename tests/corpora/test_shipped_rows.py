@@ -16,7 +16,7 @@ from colab_utils.corpora.parsers import PARSERS
 REAL = ("emodb", "emovo", "ravdess", "savee")
 
 
-# the classes of method_facts §4.1
+# the five classes of DA-MLDG
 FIVE = ["anger", "happiness", "sadness", "disgust", "fear"]
 
 
@@ -36,7 +36,7 @@ def test_every_corpus_has_parser_card_and_shipped_rows():
         assert validate(rows).equals(rows)
 
 
-# method_facts §5: [V] counts, written here a second time
+# the verified counts, written here a second time
 GOLDEN = {
     "emodb": (
         {
@@ -136,7 +136,7 @@ def test_frozen_folds(corpus, number):
     assert sorted(folds["fold"].unique()) == list(range(number))
     groups = {frozenset(group) for _, group in folds.groupby("fold")["speaker"]}
     if corpus == "ravdess":
-        # method_facts §5.4
+        # the folds of EmoBox (Ma et al. 2024, Interspeech)
         listed = "01,11,20,21 04,10,12,14 08,09,19,23 03,05,07,24 02,15,16,18 06,13,17,22"
         assert groups == {frozenset(group.split(",")) for group in listed.split()}
     else:
@@ -205,7 +205,6 @@ def test_golden_counts_of_cafe_and_tess():
         [*FIVE, "surprise", "neutral"], 400
     )
     assert tess["speaker"].value_counts().to_dict() == {"OAF": 1400, "YAF": 1400}
-    # 5-class counts of §5
     assert (len(select_emotions(cafe, FIVE)[0]), len(select_emotions(tess, FIVE)[0])) == (720, 2000)
 
 

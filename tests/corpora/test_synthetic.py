@@ -28,7 +28,8 @@ from colab_utils.features import front_end
 from colab_utils.methods.baselines.classifiers import scores_of
 from colab_utils.methods.baselines.study import BaselineConfig
 
-SEEDS = (0, 1, 2)
+pytestmark = pytest.mark.slow
+SEEDS = (0, 1)
 
 
 MEL = librosa.filters.mel(sr=16000, n_fft=512, n_mels=32, fmin=60, fmax=7600)

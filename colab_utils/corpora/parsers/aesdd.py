@@ -8,14 +8,11 @@ who, and the files hold six speakers: gender is unknown.
 from __future__ import annotations
 
 import pathlib
-import re
 
 from colab_utils.corpora.parsers.names import read_name
 
 NAME = "aesdd"
-_STEM = re.compile(
-    r"(?P<emotion_raw>[adfhs])(?P<text_id>0[1-9]|1\d|20) \(0?(?P<speaker>[1-6])\)[ab]?", re.ASCII
-)
+_STEM = r"(?P<emotion_raw>[adfhs])(?P<text_id>0[1-9]|1\d|20) \(0?(?P<speaker>[1-6])\)[ab]?"
 
 
 def parse(path: pathlib.PurePosixPath) -> dict:

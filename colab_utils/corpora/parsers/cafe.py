@@ -7,14 +7,12 @@ Actors with odd numbers are men.
 from __future__ import annotations
 
 import pathlib
-import re
 
 from colab_utils.corpora.parsers.names import ForeignNameError, read_name
 
 NAME = "cafe"
-_STEM = re.compile(
-    r"(?P<speaker>0[1-9]|1[012])-(?P<emotion_raw>[CDJNPST])-(?P<intensity>[12])-(?P<text_id>[1-6])",
-    re.ASCII,
+_STEM = (
+    r"(?P<speaker>0[1-9]|1[012])-(?P<emotion_raw>[CDJNPST])-(?P<intensity>[12])-(?P<text_id>[1-6])"
 )
 
 

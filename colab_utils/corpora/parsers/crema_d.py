@@ -6,7 +6,6 @@ Cao, Cooper, Keutmann, Gur, Nenkova & Verma 2014, IEEE Trans. Affect. Comput. 5(
 from __future__ import annotations
 
 import pathlib
-import re
 
 from colab_utils.corpora.parsers.names import ForeignNameError, read_name
 
@@ -18,11 +17,10 @@ _WOMEN = (
     " 1078 1079 1082 1084 1089 1091"
 )
 _LEVELS = {"LO": "low", "MD": "medium", "HI": "high", "XX": ""}
-_STEM = re.compile(
+_STEM = (
     r"(?P<speaker>10(?:0[1-9]|[1-8]\d|9[01]))"
     r"_(?P<text_id>DFA|IEO|ITH|ITS|IOM|IWL|IWW|MTI|TAI|TIE|TSI|WSI)"
-    r"_(?P<emotion_raw>ANG|DIS|FEA|HAP|NEU|SAD)_(?P<intensity>LO|MD|HI|XX)",
-    re.ASCII,
+    r"_(?P<emotion_raw>ANG|DIS|FEA|HAP|NEU|SAD)_(?P<intensity>LO|MD|HI|XX)"
 )
 
 

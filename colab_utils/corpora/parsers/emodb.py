@@ -6,16 +6,14 @@ Burkhardt, Paeschke, Rolfes, Sendlmeier & Weiss 2005, Interspeech, 1517-1520.
 from __future__ import annotations
 
 import pathlib
-import re
 
 from colab_utils.corpora.parsers.names import read_name
 
 NAME = "emodb"
 _MEN = ("03", "10", "11", "12", "15")
-_STEM = re.compile(
+_STEM = (
     r"(?P<speaker>03|08|09|10|11|12|13|14|15|16)(?P<text_id>a0[12457]|b0[1239]|b10)"
-    r"(?P<emotion_raw>[WLEAFTN])[a-z]",
-    re.ASCII,
+    r"(?P<emotion_raw>[WLEAFTN])[a-z]"
 )
 
 

@@ -19,10 +19,9 @@ from colab_utils.corpora.manifest import ManifestError, read_table
 from colab_utils.corpora.parsers.names import GENDER, ForeignNameError, read_name
 
 NAME = "emofilm"
-_STEM = re.compile(
+_STEM = (
     r"(?P<text_id>(?P<gender>[fm])_(?P<emotion_raw>ans|dis|gio|rab|tri)\d{3}[a-z])"
-    r"(?P<language>en|es|it)",
-    re.ASCII,
+    r"(?P<language>en|es|it)"
 )
 _LEGEND = re.compile(r"(?![.~])(?:.*legend|EmoFilm_labels).*\.(?i:csv|xlsx)")
 _UNKNOWN = r"|\?+|unknown\b.*"

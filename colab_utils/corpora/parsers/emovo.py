@@ -7,15 +7,13 @@ LREC, 3501-3504.
 from __future__ import annotations
 
 import pathlib
-import re
 
 from colab_utils.corpora.parsers.names import GENDER, read_name
 
 NAME = "emovo"
-_STEM = re.compile(
+_STEM = (
     r"(?P<emotion_raw>dis|gio|pau|rab|sor|tri|neu)-(?P<speaker>[fm][123])"
-    r"-(?P<text_id>b[123]|l[1234]|n[12345]|d[12])",
-    re.ASCII,
+    r"-(?P<text_id>b[123]|l[1234]|n[12345]|d[12])"
 )
 
 

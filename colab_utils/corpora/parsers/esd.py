@@ -7,14 +7,13 @@ Zhou, Sisman, Liu & Li 2022, Emotional voice conversion: theory, databases and E
 from __future__ import annotations
 
 import pathlib
-import re
 
 from colab_utils.corpora.parsers.names import ForeignNameError, read_name
 
 NAME = "esd"
 EMOTIONS = ("Neutral", "Angry", "Happy", "Sad", "Surprise")  # 350 numbers each, from 1
 MALE = frozenset({4, 5, 6, 8, 10, 11, 12, 13, 14, 20})
-_STEM = re.compile(r"(?P<speaker>00(?:0[1-9]|1\d|20))_00(?P<text_id>\d{4})", re.ASCII)
+_STEM = r"(?P<speaker>00(?:0[1-9]|1\d|20))_00(?P<text_id>\d{4})"
 
 
 def parse(path: pathlib.PurePosixPath) -> dict:

@@ -17,7 +17,7 @@ from colab_utils.corpora.parsers.names import GENDER, ForeignNameError, read_lab
 
 NAME = "iemocap"
 _DIALOGUE = r"Ses0(?P<session>[1-5])[FM]_(?P<text_id>impro0[1-8][ab]?|script0[123]_[123]b?)"
-_STEM = re.compile(_DIALOGUE + r"_(?P<speaker>[FM])\d{3}", re.ASCII)
+_STEM = _DIALOGUE + r"_(?P<speaker>[FM])\d{3}"
 _LINE = re.compile(
     r"\[[\d.]+ - [\d.]+\]\t(?P<turn>\w+)\t(?P<emotion_raw>\w+)\t"
     r"\[\s*(?P<valence>\d+(?:\.\d+)?)\s*,\s*(?P<arousal>\d+(?:\.\d+)?)\s*,"

@@ -16,10 +16,9 @@ from colab_utils.corpora.manifest import ManifestError
 from colab_utils.corpora.parsers.names import GENDER, read_labels, read_name
 
 NAME = "msp_improv"
-_STEM = re.compile(
+_STEM = (
     r"MSP-IMPROV-S(?P<text_id>0[1-9]|1\d|20)[AHSN]-(?P<speaker>[FM]0[1-6])-(?P<style>[PRST])"
-    r"-[FM]{2}\d{2}",
-    re.ASCII,
+    r"-[FM]{2}\d{2}"
 )
 _STYLES = {"P": "natural", "R": "scripted", "S": "improvised", "T": "target-improvised"}
 _LINE = re.compile(

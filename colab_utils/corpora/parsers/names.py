@@ -24,7 +24,7 @@ class ForeignNameError(ValueError):
 def read_name(
     path: pathlib.PurePosixPath,
     corpus: str,
-    pattern: re.Pattern,
+    pattern: str,
     rule: str,
     language: str,
     stem: str = "",
@@ -34,7 +34,7 @@ def read_name(
     Args:
         path: the file, with the folders that it lies in.
         corpus: name of the corpus.
-        pattern: of the whole name; its named groups are the columns that they fill.
+        pattern: of the whole name (ASCII); its named groups are the columns that they fill.
         rule: the naming in words, for the error.
         language: BCP 47.
         stem: read in place of the name without its extension.
@@ -46,7 +46,7 @@ def read_name(
         ForeignNameError: where the name does not follow the pattern.
     """
     stem = stem or path.stem
-    match = pattern.fullmatch(stem)
+    match = re.fullmatch(pattern, stem, re.ASCII)
     if match is None:
         raise ForeignNameError(path, f"the name does not follow {rule}")
     row = empty_row(corpus, stem, language=language, style="scripted")

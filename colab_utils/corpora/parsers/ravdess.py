@@ -7,15 +7,13 @@ odd numbers are men. Livingstone & Russo 2018, PLoS ONE 13(5), e0196391.
 from __future__ import annotations
 
 import pathlib
-import re
 
 from colab_utils.corpora.parsers.names import ForeignNameError, read_name
 
 NAME = "ravdess"
-_STEM = re.compile(
+_STEM = (
     r"0[123]-0[12]-(?P<emotion_raw>0[1-8])-(?P<intensity>0[12])-(?P<text_id>0[12])-0[12]"
-    r"-(?P<speaker>0[1-9]|1\d|2[0-4])",
-    re.ASCII,
+    r"-(?P<speaker>0[1-9]|1\d|2[0-4])"
 )
 # what else the release holds, by how its names begin and why it is left out
 _OTHER = {

@@ -6,15 +6,13 @@ Haq & Jackson 2010, Multimodal emotion recognition, in: Machine Audition, IGI Gl
 from __future__ import annotations
 
 import pathlib
-import re
 
 from colab_utils.corpora.parsers.names import read_name
 
 NAME = "savee"
-_STEM = re.compile(
+_STEM = (
     r"(?P<speaker>DC|JE|JK|KL)_"
-    r"(?P<text_id>(?P<emotion_raw>(?:a|d|f|h|sa|su)(?=0[1-9]|1[0-5])|n)(?:0[1-9]|[12]\d|30))",
-    re.ASCII,
+    r"(?P<text_id>(?P<emotion_raw>(?:a|d|f|h|sa|su)(?=0[1-9]|1[0-5])|n)(?:0[1-9]|[12]\d|30))"
 )
 
 

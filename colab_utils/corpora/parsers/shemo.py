@@ -7,14 +7,13 @@ speech emotion detection, Lang. Resour. Eval. 53(1), 1-16.
 from __future__ import annotations
 
 import pathlib
-import re
 
 from colab_utils.corpora.parsers.names import GENDER, read_name
 
 NAME = "shemo"
-_STEM = re.compile(
-    r"(?P<speaker>F(?:0[1-9]|[12]\d|3[01])|M(?:0[1-9]|[1-4]\d|5[0-6]))(?P<emotion_raw>[AHNSWF])\d{2}",
-    re.ASCII,
+_STEM = (
+    r"(?P<speaker>F(?:0[1-9]|[12]\d|3[01])|M(?:0[1-9]|[1-4]\d|5[0-6]))"
+    r"(?P<emotion_raw>[AHNSWF])\d{2}"
 )
 
 

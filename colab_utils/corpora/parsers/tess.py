@@ -6,15 +6,13 @@ Pichora-Fuller & Dupuis 2020, Toronto emotional speech set, Borealis, doi:10.568
 from __future__ import annotations
 
 import pathlib
-import re
 
 from colab_utils.corpora.parsers.names import read_name
 
 NAME = "tess"
-_STEM = re.compile(
+_STEM = (
     r"(?P<speaker>OAF|YAF)_(?P<text_id>[a-z]+)"
-    r"_(?P<emotion_raw>angry|disgust|fear|happy|neutral|ps|sad)",
-    re.ASCII,
+    r"_(?P<emotion_raw>angry|disgust|fear|happy|neutral|ps|sad)"
 )
 
 

@@ -36,8 +36,10 @@ def phone(wave: np.ndarray, speaker: Generator, rng: Generator) -> np.ndarray:
     wave = wave + _noise(len(wave), -64.0, rng)
     size = np.minimum(np.abs(wave), 1.0)
     coded = np.sign(wave) * np.log1p(255 * size) / np.log(256)
-    coded = np.rint(coded * 127) / 127
-    size = np.exp(np.abs(coded) * np.log(256)) - 1
+    coded = np.rint(coded * 127)
+    coded = coded / 127
+    size = np.exp(np.abs(coded) * np.log(256))
+    size = size - 1
     return np.sign(coded) * size / 255
 
 

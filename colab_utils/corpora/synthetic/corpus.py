@@ -19,7 +19,7 @@ from numpy.random import Generator, default_rng
 
 from colab_utils import files, progress
 from colab_utils.corpora.audio import read_audio, samples_sha256
-from colab_utils.corpora.manifest import NUMBERS, empty_row
+from colab_utils.corpora.manifest import NUMBERS, empty_row, read_table
 from colab_utils.corpora.synthetic.channels import DOMAINS, Domain, transmit
 from colab_utils.corpora.synthetic.emotions_table import (
     ACTIVATION_IN_AROUSAL,
@@ -225,7 +225,7 @@ def _complete(folder: pathlib.Path, key: str) -> pd.DataFrame | None:
         return None
     types = dict.fromkeys((*NUMBERS, "duration"), float)
     types.update(sample_rate=int, channels=int)
-    table = pd.read_csv(listing, dtype=str, keep_default_na=False).astype(types)
+    table = read_table(listing).astype(types)
     place = table.columns.get_loc("sample_rate")
     table.insert(place, "file", [str(folder / f"{path}.flac") for path in table["path"]])
     missing = [

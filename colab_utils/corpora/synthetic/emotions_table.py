@@ -28,71 +28,55 @@ in acted corpora. Sources by key:
 
 from __future__ import annotations
 
-import dataclasses
 import io
 
 import pandas as pd
 
 
-@dataclasses.dataclass(frozen=True)
-class Parameter:
-    """One column of the table.
-
-    Attributes:
-        unit: of its moves.
-        spread: natural standard deviation over utterances, in this unit.
-        activation: what one standard deviation of general activation adds (LJB05: F0, loudness,
-            rate and high-frequency energy rise together with arousal).
-        source: of its moves.
-    """
-
-    unit: str
-    spread: float
-    activation: float
-    source: str
-
-
-PARAMETERS = {
-    "f0_level": Parameter("semitones", 1.5, 0.8, "BS96, S03, MA93"),
-    "f0_range": Parameter("ln factor of the F0 excursions", 0.18, 0.04, "BS96, S03, JL03"),
-    "f0_final": Parameter("semitones moved over the last syllable", 1.2, 0.0, "JL03, MA93"),
-    "rate": Parameter("ln factor of syllables per second", 0.07, 0.03, "JL03, MA93, S03"),
-    "loudness": Parameter("dB", 1.8, 1.0, "BS96, JL03, S03"),
-    "accent": Parameter("dB of stressed over other syllables", 0.8, 0.2, "JL03"),
-    "tilt": Parameter("dB/octave above 500 Hz", 0.6, 0.3, "BS96, JL03, S03"),
-    "breath": Parameter("dB of aspiration noise", 2.0, 0.0, "GC03, BuS00, MA93"),
-    "jitter": Parameter("ln factor", 0.30, 0.0, "JL03, BO95"),
-    "shimmer": Parameter("ln factor", 0.30, 0.0, "JL03, BO95"),
-    "tremor": Parameter("semitones of F0 modulation near 6 Hz", 0.08, 0.0, "MA93, BuS00"),
-    "smile": Parameter("ln factor of the formant frequencies", 0.012, 0.0, "T80"),
-    "precision": Parameter("ln factor of the vowel space", 0.08, 0.0, "MA93, BuS00"),
-}
-
-
 def read_numbers(table: str) -> pd.DataFrame:
     """A table of numbers written in the code; its first column names the rows."""
-    return pd.read_csv(
-        io.StringIO(table), sep=r"\s+", index_col=0, float_precision="round_trip"
-    ).astype(float)
+    source = io.StringIO(table)
+    numbers = pd.read_csv(source, sep=r"\s+", index_col=0, float_precision="round_trip")
+    return numbers.astype(float)
 
 
-_MOVES = """
-parameter  anger  happiness  fear   sadness  disgust  neutral
-f0_level   +4.5   +4.5       +5.5   -2.2     -2.0     0
-f0_range   +0.45  +0.55      -0.20  -0.50    +0.15    0
-f0_final   -1.5   +2.5       +1.5   -2.0     -3.0     0
-rate       +0.12  +0.10      +0.20  -0.22    -0.20    0
-loudness   +7.0   +4.0       +1.5   -5.0     -1.0     0
-accent     +2.5   +1.0       +0.3   -1.5     +0.8     0
-tilt       +2.4   +0.9       -0.6   -2.0     +0.7     0
-breath     -5.0   0          +4.0   +5.0     +0.5     0
-jitter     +0.40  -0.40      +0.70  +0.30    +0.80    0
-shimmer    +0.40  -0.40      +0.50  +0.30    +0.70    0
-tremor     0      0          +0.50  +0.10    0        0
-smile      0      +0.05      0      0        -0.04    0
-precision  +0.15  +0.05      0      -0.25    0        0
+# parameter  unit                                    sources of its moves
+# f0_level   semitones                               BS96, S03, MA93
+# f0_range   ln factor of the F0 excursions          BS96, S03, JL03
+# f0_final   semitones moved over the last syllable  JL03, MA93
+# rate       ln factor of syllables per second       JL03, MA93, S03
+# loudness   dB                                      BS96, JL03, S03
+# accent     dB of stressed over other syllables     JL03
+# tilt       dB/octave above 500 Hz                  BS96, JL03, S03
+# breath     dB of aspiration noise                  GC03, BuS00, MA93
+# jitter     ln factor                               JL03, BO95
+# shimmer    ln factor                               JL03, BO95
+# tremor     semitones of F0 modulation near 6 Hz    MA93, BuS00
+# smile      ln factor of the formant frequencies    T80
+# precision  ln factor of the vowel space            MA93, BuS00
+#
+# spread: natural standard deviation over utterances. activation: what one standard deviation of
+# general activation adds (LJB05: F0, loudness, rate and high-frequency energy rise together with
+# arousal). habit: standard deviation over speakers of what they add to every utterance.
+_TABLE = """
+parameter  spread  activation  habit  anger  happiness  fear   sadness  disgust  neutral
+f0_level   1.5     0.8         0      +4.5   +4.5       +5.5   -2.2     -2.0     0
+f0_range   0.18    0.04        0.12   +0.45  +0.55      -0.20  -0.50    +0.15    0
+f0_final   1.2     0           0.5    -1.5   +2.5       +1.5   -2.0     -3.0     0
+rate       0.07    0.03        0.05   +0.12  +0.10      +0.20  -0.22    -0.20    0
+loudness   1.8     1.0         1.0    +7.0   +4.0       +1.5   -5.0     -1.0     0
+accent     0.8     0.2         0.5    +2.5   +1.0       +0.3   -1.5     +0.8     0
+tilt       0.6     0.3         0.4    +2.4   +0.9       -0.6   -2.0     +0.7     0
+breath     2.0     0           1.0    -5.0   0          +4.0   +5.0     +0.5     0
+jitter     0.30    0           0.2    +0.40  -0.40      +0.70  +0.30    +0.80    0
+shimmer    0.30    0           0.2    +0.40  -0.40      +0.50  +0.30    +0.70    0
+tremor     0.08    0           0      0      0          +0.50  +0.10    0        0
+smile      0.012   0           0      0      +0.05      0      0        -0.04    0
+precision  0.08    0           0.08   +0.15  +0.05      0      -0.25    0        0
 """
-MOVES = read_numbers(_MOVES).to_dict()  # {emotion: {parameter: move}}
+_table = read_numbers(_TABLE)
+PARAMETERS = {row.Index: row for row in _table[["spread", "activation", "habit"]].itertuples()}
+MOVES = _table.loc[:, "anger":].to_dict()  # {emotion: {parameter: move}}
 EMOTIONS = tuple(MOVES)
 
 # (valence, arousal, dominance) in -1..1 at full acting strength, after RM77 and LJB05; 0 is the

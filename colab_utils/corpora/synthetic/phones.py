@@ -9,15 +9,17 @@ from colab_utils.corpora.synthetic.emotions_table import read_numbers
 
 # First three formants in Hz of a man's vowels, after Peterson & Barney 1952, J. Acoust. Soc. Am.
 # 24(2), 175-184 ("y": front rounded, estimated).
-VOWELS = {
-    "i": (270, 2290, 3010),
-    "e": (530, 1840, 2480),
-    "a": (730, 1090, 2440),
-    "o": (570, 840, 2410),
-    "u": (300, 870, 2240),
-    "@": (490, 1350, 2400),
-    "y": (280, 1850, 2200),
-}
+_VOWELS = """
+sound  f1   f2    f3
+i      270  2290  3010
+e      530  1840  2480
+a      730  1090  2440
+o      570  840   2410
+u      300  870   2240
+@      490  1350  2400
+y      280  1850  2200
+"""
+VOWELS = read_numbers(_VOWELS).T.to_dict("list")  # {sound: formants}
 
 # Formant loci in Hz (a man's), closure and sounding durations in s, level of voicing and of noise
 # in dB relative to a vowel's voicing (-80 = none), centre and width of the noise band in Hz. Stops

@@ -22,6 +22,7 @@ from colab_utils.corpora.synthetic.voices import Voice
 
 SAMPLE_RATE = 16000
 FRAME_MS = 5.0
+_FRAME = 80  # samples
 # 32 ms: longer than the longest pitch period there is (31 ms at 32 Hz)
 _FFT = 512
 _HZ = np.arange(_FFT // 2 + 1) * SAMPLE_RATE / _FFT
@@ -71,17 +72,18 @@ def speak(voice: Voice, sentence: str, moves: dict[str, float], rng: Generator) 
         `moves["loudness"]`.
     """
     tracks = lay_out(voice, sentence, moves, rng)
-    f0 = np.where(tracks.voice > -35.0, melody(voice, tracks, moves, rng), 0.0)
+    f0 = melody(voice, tracks, moves, rng)
+    f0 = np.where(tracks.voice > -35.0, f0, 0.0)
     power, aperiodicity = envelopes(voice, tracks, moves, rng)
     wave = pyworld.synthesize(f0, power, aperiodicity, SAMPLE_RATE, FRAME_MS)
-    frame = int(SAMPLE_RATE * FRAME_MS / 1000)
-    voiced = np.repeat(f0 > 0, frame)[: len(wave)]
+    voiced = np.repeat(f0 > 0, _FRAME)[: len(wave)]
     sounding = wave[: len(voiced)][voiced]
     rms = np.sqrt(np.mean(sounding**2))
-    gain = 10 ** ((-30.0 + moves["loudness"]) / 20)
+    level = -30.0 + moves["loudness"]
+    loud = wave * 10 ** (level / 20) / rms
     before = rng.uniform(0.04, 0.12)
     after = rng.uniform(0.10, 0.20)
-    return np.concatenate([_pause(before), wave * gain / rms, _pause(after)])
+    return np.concatenate([_pause(before), loud, _pause(after)])
 
 
 def _pause(seconds: float) -> np.ndarray:

@@ -35,24 +35,6 @@ class Voice:
     expressiveness: dict[str, float]
 
 
-# standard deviation over speakers, by parameter
-_HABIT_SPREAD = {
-    "f0_level": 0.0,
-    "f0_range": 0.12,
-    "f0_final": 0.5,
-    "rate": 0.05,
-    "loudness": 1.0,
-    "accent": 0.5,
-    "tilt": 0.4,
-    "breath": 1.0,
-    "jitter": 0.2,
-    "shimmer": 0.2,
-    "tremor": 0.0,
-    "smile": 0.0,
-    "precision": 0.08,
-}
-
-
 def draw_voice(name: str, rng: Generator) -> Voice:
     """Draw the speaker `name` ("f..." a woman, "m..." a man).
 
@@ -69,8 +51,8 @@ def draw_voice(name: str, rng: Generator) -> Voice:
     bandwidth = np.exp(0.15 * rng.standard_normal())
     pausing = rng.uniform(0.0, 0.3)
     habits = {}
-    for parameter, spread in _HABIT_SPREAD.items():
-        habits[parameter] = spread * rng.standard_normal()
+    for parameter in PARAMETERS.values():
+        habits[parameter.Index] = parameter.habit * rng.standard_normal()
     if gender == "female":
         habits["breath"] += 2.0
     expressiveness = {}

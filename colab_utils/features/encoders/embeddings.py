@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from colab_utils.features.encoders.checkpoints import find
+from colab_utils.features.encoders.checkpoints import Checkpoint, find
 from colab_utils.features.encoders.module import (
     SAMPLE_RATE,
     EncoderModule,
@@ -152,19 +152,23 @@ class SpeechEncoder(Encoder):
                 " layer, or a pooling"
             )
 
+    def source(self) -> Checkpoint:
+        """Where the checkpoint is. Raises EncoderError."""
+        return find(self.checkpoint, self.revision)
+
     def resolved(self) -> dict:
         """Checkpoint and revision by what they are now. Raises EncoderError."""
-        return find(self.checkpoint, self.revision).identity()
+        return self.source().identity()
 
     @property
     def depth(self) -> int:
         """Transformer layers that the checkpoint has. Raises EncoderError."""
-        return find(self.checkpoint, self.revision).config().num_hidden_layers
+        return self.source().config().num_hidden_layers
 
     @property
     def width(self) -> int:
         """Numbers a frame has in one layer. Raises EncoderError."""
-        return find(self.checkpoint, self.revision).config().hidden_size
+        return self.source().config().hidden_size
 
     @property
     def feature_names(self) -> list[str]:
@@ -213,7 +217,7 @@ def load_encoder(spec: SpeechEncoder, device: str = "cpu") -> EncoderModule:
     Raises:
         EncoderError: the checkpoint cannot be had or is damaged.
     """
-    model, normalise = load_model(find(spec.checkpoint, spec.revision))
+    model, normalise = load_model(spec.source())
     return EncoderModule(model, normalise, spec.layer, spec.half).to(device)
 
 
@@ -246,8 +250,7 @@ def save_encoder(
     """
     from transformers import AutoFeatureExtractor
 
-    source = find(spec.checkpoint, spec.revision)
-    model, _ = load_model(source)
+    model, _ = load_model(spec.source())
     tuned = upper.encoder.layers
     top = spec.layer if isinstance(spec.layer, int) else spec.depth
     # load_state_dict copies between devices; WavLM's first tuned layer holds more
@@ -258,7 +261,7 @@ def save_encoder(
         model.encoder.layer_norm.load_state_dict(upper.encoder.layer_norm.state_dict())
     with quiet():
         model.save_pretrained(folder)
-    AutoFeatureExtractor.from_pretrained(source.folder).save_pretrained(folder)
+    AutoFeatureExtractor.from_pretrained(spec.source().folder).save_pretrained(folder)
     return pathlib.Path(folder)
 
 

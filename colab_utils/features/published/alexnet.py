@@ -54,7 +54,7 @@ class AlexNetSpectrogram(Spectrogram):
     def __post_init__(self) -> None:
         super().__post_init__()
         # a condition that does not exist is refused here
-        degraded(np.zeros(16, np.float32), RATE, self.condition)
+        degraded(np.zeros(16, np.float32), self.condition)
 
     @property
     def bins(self) -> int:
@@ -86,7 +86,7 @@ class AlexNetSpectrogram(Spectrogram):
         ]
 
     def _frames(self, wave: np.ndarray, device: str) -> np.ndarray:
-        wave = degraded(wave, RATE, self.condition)
+        wave = degraded(wave, self.condition)
         channels = [self._level(wave, device)]
         if self.feature_set in _WIDTHS:
             for _ in range(2):
@@ -95,7 +95,7 @@ class AlexNetSpectrogram(Spectrogram):
             rng = np.random.default_rng(own_seed(wave, "lognrevspec"))
             noisy = wave + rng.normal(0, NOISE, len(wave))
             channels.append(self._level(noisy.astype(np.float32), device))
-            channels.append(self._level(degraded(wave, RATE, "reverb"), device))
+            channels.append(self._level(degraded(wave, "reverb"), device))
         return np.concatenate(channels, axis=1)
 
     def _level(self, wave: np.ndarray, device: str) -> np.ndarray:

@@ -3,9 +3,9 @@
 from colab_utils.display.curves import live_curve
 from colab_utils.methods.alexnet.figures import clean_runs, folds_figure, noise_figure
 from colab_utils.methods.alexnet.labeller import Labeller
+from colab_utils.methods.alexnet.notebook import AlexnetStudy, open_study
 from colab_utils.methods.alexnet.panel import panel
 from colab_utils.methods.alexnet.settings import AlexnetConfig
-from colab_utils.methods.alexnet.study import AlexnetStudy, open_study
 from colab_utils.methods.alexnet.training import AlexnetLearner, divergence, mixed
 from colab_utils.panel.source import show_source
 

@@ -12,6 +12,7 @@ speaker: samsudinng/speech_emo_recognition, extract_features.py), and whole by n
     <speaker>/utterance_labels         int64 (utterances,), class ids
     <speaker>/utt_id                   str (utterances,), <corpus>/<name>
     <speaker>/frames                   int64 (utterances,): frames of 10 ms without the padding
+    <speaker>/place                    int64 (utterances,): their order in the corpus
 
 `segments_per_utterance` is int8 in the published file: added up under NumPy 2 it overflows at 128.
 
@@ -59,7 +60,8 @@ def save_features(
     if foreign := sorted(set(rows["emotion"]) - set(labels)):
         raise ValueError(f"{foreign[0]!r} is not among the labels {', '.join(labels)}")
     content = {"labels": np.array(labels, dtype=str), "features": np.array(features)}
-    for speaker, part in rows.groupby("speaker"):
+    for speaker, places in rows.groupby("speaker").indices.items():
+        part = rows.iloc[places]
         frames = [store[utt_id] for utt_id in part["utt_id"]]
         cut = [segments(one, spec)[0] for one in frames]
         counts = np.array([len(one) for one in cut])
@@ -70,6 +72,7 @@ def save_features(
         content[f"{speaker}/utterance_labels"] = spoken
         content[f"{speaker}/utt_id"] = part["utt_id"].to_numpy(dtype=str)
         content[f"{speaker}/frames"] = np.array([len(one) for one in frames])
+        content[f"{speaker}/place"] = places
     with files.replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **content)
     return pathlib.Path(path)
@@ -82,7 +85,7 @@ class FeaturesFile(dict):
         path: of the file.
 
     Attributes:
-        rows: its utterances as a manifest, in the order of their ids.
+        rows: its utterances as a manifest.
         labels: the emotions, in the order of the class ids.
         features: the feature set.
         corpus: the name of the corpus.
@@ -117,19 +120,18 @@ class FeaturesFile(dict):
         _need("features", self.features in FEATURE_SETS, f"one of {', '.join(FEATURE_SETS)}")
         spec = AlexNetSpectrogram(feature_set=self.features)
         self.spec = identity(spec)
-        rows = []
-        for speaker in sorted({name.rpartition("/")[0] for name in content} - {""}):
-            rows += self._speaker(content, speaker, spec)
-        _need("<speaker>/segments", len(rows) > 0, "one speaker or more")
-        self.rows = validate(pd.DataFrame(rows).sort_values("utt_id"), "all speakers")
+        speakers = {name.rpartition("/")[0] for name in content} - {""}
+        _need("<speaker>/segments", len(speakers) > 0, "one speaker or more")
+        tables = [self._speaker(content, speaker, spec) for speaker in sorted(speakers)]
+        self.rows = validate(pd.concat(tables).sort_index(), "all speakers")
         corpora = set(self.rows["corpus"])
         _need("utt_id", len(corpora) == 1, f"one corpus, not {', '.join(sorted(corpora))}")
         self.corpus = corpora.pop()
 
     def _speaker(
         self, content: Mapping[str, np.ndarray], speaker: str, spec: AlexNetSpectrogram
-    ) -> list[dict]:
-        """Keep the frames of one speaker; returns the rows."""
+    ) -> pd.DataFrame:
+        """Keep the frames of one speaker; returns the rows, their places as the index."""
 
         def field(name: str, kind: type, *shape: int) -> np.ndarray:
             return _field(content, f"{speaker}/{name}", kind, shape)
@@ -155,7 +157,7 @@ class FeaturesFile(dict):
             emotion = self.labels[spoken[number]]
             fields = {"speaker": speaker, "emotion": emotion, "emotion_raw": emotion}
             rows.append(empty_row(corpus, stem, **fields))
-        return rows
+        return pd.DataFrame(rows, index=field("place", np.integer, n))
 
     def of(self, features: str, condition: str) -> FeaturesFile:
         """Itself, where it holds these features in this condition.
@@ -180,10 +182,9 @@ def _field(
     content: Mapping[str, np.ndarray], name: str, kind: type, shape: tuple[int, ...] = ()
 ) -> np.ndarray:
     """One array. Raises ValueError for one that is missing, pickled, or not as it has to be."""
-    _need(name, name in content, "a field of this name")
     try:
         values = content[name]
-    except ValueError as error:
+    except (KeyError, ValueError) as error:
         raise ValueError(f"{name}: {error}") from error
     _need(name, np.issubdtype(values.dtype, kind), f"{kind.__name__}, not {values.dtype}")
     _need(name, not shape or values.shape == shape, f"shape {shape}, not {values.shape}")

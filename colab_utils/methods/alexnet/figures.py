@@ -9,7 +9,14 @@ import numpy as np
 import pandas as pd
 
 from colab_utils.display import captions, style
-from colab_utils.display.curves import COLOURS, DASHES, MARKERS, finish, name_ends
+from colab_utils.display.curves import (
+    COLOURS,
+    DASHES,
+    MARKERS,
+    finish,
+    methods_figure,
+    name_ends,
+)
 from colab_utils.results.metrics import summarise
 from colab_utils.results.runs import Run
 
@@ -27,7 +34,7 @@ def clean_runs(runs: Mapping[str, Run]) -> dict[str, Run]:
 
 
 def conditions_table(runs: Mapping[str, Run]) -> pd.DataFrame:
-    """Finished runs as rows: model, condition, uar, low, high (of its 95 % interval), wa."""
+    """Finished runs as rows: model, condition, uar, low, high (of its 95 % interval); fractions."""
     rows = []
     for run in runs.values():
         row = {"model": run.config["model"], "condition": run.config["condition"]}
@@ -38,23 +45,25 @@ def conditions_table(runs: Mapping[str, Run]) -> pd.DataFrame:
 def folds_table(run: Run) -> pd.DataFrame:
     """One row a fold of a finished run, then one of all folds pooled.
 
-    Columns: name (speakers and utterances), uar, low, high (95 % over its speakers; NaN for one),
-    wa; fractions, means over seeds.
+    Columns: method (speakers, utterances and WA), uar, low, high (95 % over its speakers; NaN for
+    one); fractions, means over seeds.
     """
-    rows = []
+    told = {}
     for _, part in run.predictions.groupby("fold"):
-        metrics = summarise(part, run.metrics["labels"], n_boot=1000)
         speakers = ", ".join(sorted(set(part["speaker"])))
-        name = f"{speakers} (n = {metrics['n_utterances']})"
-        rows.append({"name": name} | _rates(metrics))
-    rows.append({"name": "all, pooled"} | _rates(run.metrics))
+        told[speakers] = summarise(part, run.metrics["labels"], n_boot=1000)
+    told["all, pooled"] = run.metrics
+    rows = []
+    for speakers, metrics in told.items():
+        name = f"{speakers} (n = {metrics['n_utterances']}, WA {100 * metrics['wa']:.1f})"
+        rows.append({"method": name} | _rates(metrics))
     return pd.DataFrame(rows)
 
 
 def _rates(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """UAR, the ends of its interval (NaN: none), and WA, of a metrics.json."""
+    """UAR and the ends of its interval (NaN: none), of a metrics.json."""
     low, high = metrics["uar_ci95"] or (np.nan, np.nan)
-    return {"uar": metrics["uar"], "low": low, "high": high, "wa": metrics["wa"]}
+    return {"uar": metrics["uar"], "low": low, "high": high}
 
 
 def _clean(runs: Mapping[str, Run]) -> Run:
@@ -78,31 +87,14 @@ def folds_figure(runs: Mapping[str, Run]) -> style.SuiteFigure:
     """
     run = _clean(runs)
     table = folds_table(run)
-    rows = np.arange(len(table))[::-1]
-    with style.suite_style():
-        figure = style.new_figure(style.ONE_COLUMN, 0.2 * len(table) + 1.4)
-        axes = figure.subplots()
-        style.points(
-            axes,
-            rows,
-            table["uar"],
-            table["low"],
-            table["high"],
-            color=COLOURS[0],
-            label="UAR (UA)",
-        )
-        axes.plot(100 * table["wa"], rows, "s", ms=3.5, mfc="none", color=COLOURS[1], label="WA")
-        axes.axhline(0.5, color=style.QUIET, lw=0.6)
-        chance = 100 * run.metrics["chance"]
-        axes.axvline(chance, color=style.QUIET, lw=0.8, ls=":", label="chance")
-        axes.set_yticks(rows, table["name"])
-        axes.set(xlabel="Rate (%)", ylabel="Speakers of the fold", xlim=(0, 100))
-        axes.margins(y=0.15)
-        title = f"{run.config['task']}, {run.config['model']}"
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
-        told = "Bars: 95 % interval of the UAR over speakers (none for a fold of one)."
-        finish(figure, axes, title, [told], captions.stamps(run.predictions, run.metrics))
-    return figure
+    title = f"Speakers of each fold: {run.config['task']}, {run.config['model']}"
+    return methods_figure(
+        table,
+        run.metrics["chance"],
+        title,
+        highlight=[table["method"].iloc[-1]],
+        marks=captions.stamps(run.predictions, run.metrics),
+    )
 
 
 def noise_figure(runs: Mapping[str, Run], noise: str = "pink") -> style.SuiteFigure | None:

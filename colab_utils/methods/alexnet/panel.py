@@ -5,8 +5,8 @@ from __future__ import annotations
 from IPython.display import display
 
 from colab_utils import drive
+from colab_utils.methods.alexnet.notebook import AlexnetStudy
 from colab_utils.methods.alexnet.settings import AlexnetConfig
-from colab_utils.methods.alexnet.study import AlexnetStudy
 from colab_utils.panel.panel import Panel
 from colab_utils.results.runs import Run
 from colab_utils.settings import setting

@@ -36,7 +36,11 @@ _AS_RELEASED = {**_PAPER, "padding": "zero"}
 
 @dataclasses.dataclass(frozen=True)
 class AlexnetConfig(Settings):
-    """Settings of one network, its training and its test."""
+    """Settings of one network, its training and its test.
+
+    Example:
+        config = AlexnetConfig.from_preset("small", mixup=True)
+    """
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "default": {},

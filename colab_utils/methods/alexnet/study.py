@@ -1,335 +1,208 @@
-"""AlexNet on spectrograms as notebook 05 asks for it: networks for folds and seeds, figures, files.
-
-They are tested on clean and on worse recordings of speakers never heard.
-"""
+"""The contract of AlexNet on spectrograms: how a fold is learnt and predicted, from which data."""
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-import os
-import pathlib
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from colab_utils import corpora, session
-from colab_utils.display import style
-from colab_utils.display.matrices import confusion_matrices_figure
-from colab_utils.learning.study import Tested
-from colab_utils.learning.training import History
-from colab_utils.methods.alexnet import views
-from colab_utils.methods.alexnet.contract import SpectrogramStudy
-from colab_utils.methods.alexnet.features_file import FeaturesFile, save_features
-from colab_utils.methods.alexnet.labeller import save_network
-from colab_utils.methods.alexnet.network import MODELS
+from colab_utils.features.acoustic.degrade import TRAINING_NOISES
+from colab_utils.features.published.alexnet import AlexNetSpectrogram, segment_count
+from colab_utils.features.store.extract import extract
+from colab_utils.features.store.store import FeatureStore
+from colab_utils.learning.study import Study, Tested, Training
+from colab_utils.methods.alexnet.features_file import FeaturesFile
+from colab_utils.methods.alexnet.network import weights_mark
+from colab_utils.methods.alexnet.pictures import (
+    SEGMENT,
+    Images,
+    Range,
+    fit_range,
+    make_images,
+    utterance_probabilities,
+)
 from colab_utils.methods.alexnet.settings import AlexnetConfig
-from colab_utils.methods.alexnet.training import OwnNetwork
-from colab_utils.protocols.published import load_protocol
-from colab_utils.protocols.speakers import build_within
-from colab_utils.results.runs import Run
-from colab_utils.settings import as_list
-
-NOTEBOOK_CONDITIONS = ("clean", "pink@20", "pink@10", "pink@0", "reverb@0.9", "8khz")
-_STABILITY = 0.5  # its weight where nobody gives one
-
-
-class AlexnetStudy(SpectrogramStudy):
-    """The networks of a task, trained, tested, shown and kept; see `SpectrogramStudy`.
-
-    Example:
-        study = AlexnetStudy("emodb", rows, split, None, labels, "out")
-        runs = study.run(AlexnetConfig.from_preset("small"), ["clean", "pink@10"])
-    """
-
-    def overview(self) -> pd.DataFrame:
-        """Who trains, validates and is tested.
-
-        Returns:
-            `utterances` (how many) and `speakers` (who) of every fold and role.
-        """
-        sides = self.split.groupby(["fold", "role"])
-        names = sides["speaker"].agg(lambda speakers: ", ".join(sorted(set(speakers))))
-        return pd.DataFrame({"utterances": sides["utt_id"].nunique(), "speakers": names})
-
-    def of_fold(self, fold: str) -> AlexnetStudy:
-        """The study of one fold alone: it is trained and tested as in the whole study.
-
-        Its runs have names of their own; networks and features are shared.
-
-        Args:
-            fold: one of `folds`.
-
-        Returns:
-            A study whose split has this fold only.
-        """
-        one = copy.copy(self)
-        one.split = self.split[self.split["fold"] == fold]
-        one._alone = fold
-        one._held, one._learners = {}, {}
-        return one
-
-    def train(
-        self, config: AlexnetConfig, on_record: Callable[[list[dict]], None] | None = None
-    ) -> History:
-        """Train the first fold with the first seed, or load it.
-
-        Args:
-            config: the settings.
-            on_record: called with all records so far now and then, such as a live curve.
-
-        Returns:
-            What happened.
-
-        Raises:
-            SettingError: for settings that cannot work.
-            TrainingError: for a loss that is not finite, or too little memory.
-            Interrupted: by the user; all is saved.
-
-        Example:
-            history = study.train(config, on_record=live)
-        """
-        return super().train(Tested(config.ser_model, config), on_record=on_record)
-
-    def run(
-        self,
-        config: AlexnetConfig,
-        conditions: Sequence[str] = ("clean",),
-        *,
-        own: OwnNetwork | None = None,
-        name: str = "",
-        pictures: bool = True,
-    ) -> dict[str, Run]:
-        """One network in every condition.
-
-        Args:
-            config: its settings.
-            conditions: of the tested recordings.
-            own: makes a network of one's own from the number of classes.
-            name: what figures and tables call it; default: that of the network.
-            pictures: draw the confusion matrix of each run, too.
-
-        Returns:
-            Finished runs by "<name>, <condition>".
-
-        Raises:
-            SettingError: for settings that cannot work.
-            TrainingError: for a loss that is not finite, or too little memory.
-            Interrupted: by the user; all is saved.
-
-        Example:
-            runs = study.run(config, ["clean", "pink@10"])
-        """
-        if not name:
-            name = getattr(own, "__name__", "own network") if own else config.ser_model
-        return self.evaluate(_in_conditions(name, config, conditions, own), pictures)
-
-    def compare(
-        self,
-        config: AlexnetConfig,
-        stability: float = 0.0,
-        conditions: Sequence[str] = NOTEBOOK_CONDITIONS,
-    ) -> dict[str, Run]:
-        """The same network without and with stability training, in every condition.
-
-        From a features file the one without is tested on clean features alone, which is said.
-
-        Args:
-            config: the settings of both.
-            stability: weight of the divergence; 0: that of `config`, or 0.5 where it has none.
-            conditions: of the tested recordings.
-
-        Returns:
-            Finished runs by "<network>, <condition>".
-
-        Example:
-            runs = study.compare(config, 0.5)
-        """
-        name = config.ser_model
-        without = dataclasses.replace(config, stability=0.0)
-        if not self.has_audio:
-            self._say_no_audio("noise, in training and in tests,")
-            return self.run(without, pictures=False)
-        weight = stability or config.stability or _STABILITY
-        with_it = dataclasses.replace(config, stability=weight)
-        chosen = _in_conditions(name, without, conditions)
-        chosen += _in_conditions(f"{name} + stability", with_it, conditions)
-        return self.evaluate(chosen, pictures=False)
-
-    def sizes(self, config: AlexnetConfig, steps: int = 1) -> pd.DataFrame:
-        """What both networks cost, from a few steps of fresh ones on the first fold.
-
-        Args:
-            config: the settings of both.
-            steps: how many are timed.
-
-        Returns:
-            `parameters`, `segments` and `seconds an epoch` of each network.
-        """
-        rows = {}
-        for name in reversed(MODELS):
-            fresh = dataclasses.replace(config, ser_model=name, pretrained="scratch")
-            learner = self.learner(Tested(name, fresh), self.folds[0]).learner
-            learner.step(0)
-            begin = time.perf_counter()
-            for step in range(1, steps + 1):
-                learner.step(step)
-            seconds = (time.perf_counter() - begin) / steps * learner.steps_per_epoch
-            rows[name] = {
-                "parameters": sum(one.numel() for one in learner.module.parameters()),
-                "segments": len(learner.fold.y),
-                "seconds an epoch": round(seconds, 2),
-            }
-            self._let_go()
-        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
-
-    def views_figure(self, config: AlexnetConfig) -> style.SuiteFigure:
-        """What the network of the first fold sees, and where it looks.
-
-        Args:
-            config: its settings.
-
-        Returns:
-            The first segments of test clips, of different emotions as far as there are.
-        """
-        tested = Tested(config.ser_model, config)
-        fold = self.folds[0]
-        learner = self.trained(tested, fold)[0]
-        rows = self.part(tested, fold, "test")
-        rows = rows.drop_duplicates("emotion").head(views.MOST)
-        images = self.images(rows, config, learner.limits)
-        return views.views_figure(learner, images, rows, self.labels)
-
-    def matrices_figure(self, runs: Mapping[str, Run], title: str = "") -> style.SuiteFigure:
-        """The confusion matrices of these runs, side by side.
-
-        Args:
-            runs: finished ones by name.
-            title: above them; default: the task.
-
-        Returns:
-            The figure.
-        """
-        shown = {name: (run.predictions, run.metrics) for name, run in runs.items()}
-        return confusion_matrices_figure(shown, title or self.name, self.labels)
-
-    # --- what is kept -----------------------------------------------------------------------------
-
-    def save(self, config: AlexnetConfig, save_label: str) -> pathlib.Path:
-        """Keep the best network of the first fold, with all that labelling new audio needs.
-
-        Args:
-            config: its settings.
-            save_label: a name for it.
-
-        Returns:
-            Its folder, `root`/models/`save_label`; `Labeller` loads it.
-        """
-        fold = self.folds[0]
-        learner, history = self.trained(Tested(config.ser_model, config), fold)
-        about = {
-            "labels": self.labels,
-            "task": self.name,
-            "version": self.VERSION,
-            "fold": fold,
-            "best_score": history.best_score,
-            "started": learner.started,
-        }
-        return save_network(self.root / "models" / save_label, learner, config, about)
-
-    def test_files(self, config: AlexnetConfig) -> list[str]:
-        """The audio files of the speakers that the first fold tests.
-
-        Args:
-            config: any settings of the study.
-
-        Returns:
-            Their paths; none, and a sentence is printed, where there is no audio.
-        """
-        if not self.has_audio:
-            self._say_no_audio("labelling files")
-            return []
-        return list(self.part(Tested("", config), self.folds[0], "test")["file"])
-
-    def export(self, config: AlexnetConfig) -> pathlib.Path:
-        """Write the features of each speaker into one file, which `open_study` takes for audio.
-
-        Args:
-            config: says which feature set.
-
-        Returns:
-            The file, below `root`/exports.
-        """
-        features = config.features
-        path = self.root / "exports" / f"{self.name}-{features}.npz"
-        return save_features(path, self.rows, self.store_of(features), self.labels, features)
-
-    def _say_no_audio(self, what: str) -> None:
-        """One sentence on what is left out."""
-        print(f"left out: {what} needs audio, and {self.store.path} holds features alone")
+from colab_utils.methods.alexnet.training import (
+    AlexnetLearner,
+    FoldPictures,
+    TrainingFold,
+    probabilities,
+)
+from colab_utils.settings import SettingError
 
 
-def _in_conditions(
-    name: str, config: AlexnetConfig, conditions: Sequence[str], own: OwnNetwork | None = None
-) -> list[Tested]:
-    """One network, to be tested in each of several conditions."""
-    return [Tested(name, config, own, condition=condition) for condition in conditions]
+class SpectrogramStudy(Study):
+    """Networks on every fold of speakers (roles train, valid, test).
 
-
-def open_study(
-    corpus: str,
-    audio: str = "",
-    root: str | os.PathLike = "out",
-    drive_folder: str | os.PathLike | None = None,
-    *,
-    features_file: str = "",
-    emotions: str | Sequence[str] = (),
-    fetch: bool = False,
-    **arrangement: Any,
-) -> AlexnetStudy:
-    """The study of speakers within a corpus, for a notebook.
+    Features are extracted into `root`/features, a store for each feature set and condition, when
+    they are first needed. Pictures fill hundreds of megabytes a fold: a network in training has
+    them, and nobody once it is trained.
 
     Args:
-        corpus: its name, or that of one of its recording domains.
-        audio: its folder; empty: embedded, on Drive, or to be fetched.
-        root: the workspace.
-        drive_folder: MyDrive, or None.
-        features_file: what `AlexnetStudy.export` wrote: takes the place of corpus and audio.
-        emotions: a list, or "a,b"; empty: all that the corpus has.
-        fetch: whether the corpus may be downloaded.
-        **arrangement: of `protocols.speakers.build_within`: `task`, a published one; else `n_folds`
-            of speakers by `seed`, or the speakers `test_id` and `val_id` (commas between), tested
-            and validating instead of folds; `merge`, what emotions are renamed to.
+        *of_study: as of `Study`; its store is None (features are extracted from audio), or a
+            FeaturesFile in place of audio: clean features of one set.
+        **others: as of `Study`.
 
     Raises:
-        ManifestError, ProtocolError, FoldError, LeakError: for a corpus or an arrangement that
-            cannot be had.
-        SettingError: for a features file that cannot be used.
-
-    Example:
-        study = alexnet.open_study("emodb", "path/to/emodb", n_folds=5)
+        LeakError: a speaker stands on both sides.
+        SettingError: the split has no validation speakers.
     """
-    emotions, store = as_list(emotions), None
-    if features_file:
-        store = FeaturesFile(features_file)
-        manifest, corpus = store.rows, store.corpus
-        emotions = emotions or store.labels
-    else:
-        folders = {corpus: audio} if audio else ""
-        manifest = corpora.open_corpora([corpus], folders, root, drive_folder, fetch=fetch)
-    task, rows, split = build_within(
-        load_protocol("alexnet"), manifest, corpus, emotions=emotions, **arrangement
-    )
-    return AlexnetStudy(
-        task.name,
-        rows,
-        split,
-        store,
-        task.emotions,
-        root,
-        protocol="alexnet",
-        merge=task.merge,
-        device=session.device(),
-    )
+
+    method = "alexnet"
+    # How the copies of stability training are made worse; tests are in other noise, and in a room
+    # with another decay.
+    conditions = (*(f"{kind}@10" for kind in TRAINING_NOISES), "reverb")
+
+    def __init__(self, *of_study: Any, **others: Any):
+        super().__init__(*of_study, **others)
+        if "valid" not in set(self.split["role"]):
+            raise SettingError(
+                f"task {self.name} has no validation speakers: choose a protocol whose folds have "
+                "some"
+            )
+        self._stores = {}  # by feature set and condition
+        self._in_training = None  # the learner that holds pictures
+        self._alone = ""  # the fold, where this is a study of one of several
+        self._several = len(self.folds) > 1
+
+    # --- the contract -----------------------------------------------------------------------------
+
+    def learner(self, tested: Tested, fold: str) -> Training:
+        """A network with its pictures still to be made."""
+        config = tested.config
+        train = self.part(tested, fold, "train")
+        valid = self.part(tested, fold, "valid")
+        store = self.store_of(config.features)
+        spec = AlexNetSpectrogram(feature_set=config.features)
+        limits = fit_range(store, train["utt_id"], spec)
+        counts = [segment_count(len(store[utt_id])) for utt_id in train["utt_id"]]
+
+        def make_pictures() -> FoldPictures:
+            noisy = []
+            for condition in self._heard(config):
+                noisy.append(self.images(train, config, limits, condition))
+            clean = self.images(train, config, limits)
+            return FoldPictures(clean, noisy, self.images(valid, config, limits))
+
+        y = np.repeat(self.classes(train), counts)
+        data = TrainingFold(limits, y, self.classes(valid), make_pictures)
+        learner = AlexnetLearner(config, len(self.labels), data, self.device, tested.own)
+        self._in_training = learner
+        return Training(learner, learner.steps, learner.steps_per_epoch, config.patience or None)
+
+    def predict(self, learner: AlexnetLearner, tested: Tested, fold: str) -> pd.DataFrame:
+        """Predictions of the test speakers of one fold, in one condition."""
+        config = tested.config
+        rows = self.part(tested, fold, "test")
+        images = self.images(rows, config, learner.limits, tested.condition, config.test_hop)
+        segments = probabilities(learner.module, images)
+        scores = utterance_probabilities(segments, images, config.decision)
+        return self.predictions(tested, fold, rows, scores)
+
+    def trained(self, tested: Tested, fold: str, on_record: Callable | None = None) -> tuple:
+        """As of the contract; what only the training needed is let go, whatever happens."""
+        try:
+            return super().trained(tested, fold, on_record)
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Forget the pictures of the network in training."""
+        if self._in_training is not None:
+            self._in_training.let_go()
+            self._in_training = None
+
+    def check(self, tested: Tested) -> None:
+        """Raise SettingError for weights that are not there, and for noise that does not fit."""
+        _weights(tested)
+        heard = self._heard(tested.config)
+        if tested.condition in heard:
+            raise SettingError(
+                f"condition {tested.condition} was heard in stability training: test on another, "
+                "such as pink@10"
+            )
+        if not self.has_audio:
+            for condition in heard:
+                self.store_of(tested.config.features, condition)
+
+    def training_of(self, tested: Tested) -> Tested:
+        """The settings of the training, and the weights that it starts from.
+
+        A file's content decides, not its name.
+        """
+        return dataclasses.replace(super().training_of(tested), kind=_weights(tested))
+
+    def training_facts(self, tested: Tested, fold: str) -> dict[str, Any]:
+        """What is heard in training besides the clips."""
+        return {"conditions": list(self._heard(tested.config))}
+
+    def facts(self, tested: Tested) -> dict[str, Any]:
+        """What was heard in training, and the weights it started from."""
+        return {"conditions": list(self._heard(tested.config)), "weights": _weights(tested)}
+
+    def notes(self, tested: Tested) -> list[str]:
+        """What the network started from, how the recordings were, what picked the epoch."""
+        learner = self.trained(tested, self.folds_of(tested)[-1])[0]  # the one at hand
+        return [
+            f"started from: {learner.started}",
+            f"condition: {tested.condition}",
+            f"the epoch was picked by the {tested.config.select.upper()} of validation speakers",
+        ]
+
+    def features_of(self, tested: Tested) -> tuple[str, dict]:
+        """Key and specification of the features in the tested condition."""
+        store = self.store_of(tested.config.features, tested.condition)
+        return store.key, store.spec
+
+    def run_name(self, tested: Tested) -> str:
+        """Network and condition; where one fold of several is tested alone, the fold too."""
+        return f"fold-{self._alone}-{tested.label}" if self._alone else tested.label
+
+    def training_name(self, tested: Tested) -> str:
+        """Network and features. One fold alone shares the networks of the whole study."""
+        config = tested.config
+        name = tested.name if tested.own else config.ser_model
+        fold = f"-fold{self._alone}" if self._alone and self._several else ""
+        return f"{name}-{config.features}{fold}"
+
+    # --- data -------------------------------------------------------------------------------------
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether there is audio, and not a features file in its place."""
+        return self.store is None
+
+    def store_of(self, features: str, condition: str = "") -> FeatureStore | FeaturesFile:
+        """Cached features of all utterances in one condition ("": clean)."""
+        key = features, condition or "clean"
+        if not self.has_audio:
+            return self.store.of(*key)
+        if key not in self._stores:
+            spec = AlexNetSpectrogram(feature_set=features, condition=key[1])
+            folder = self.root / "features"
+            self._stores[key] = extract(self.rows, spec, folder, self.device, self.progress)
+        return self._stores[key]
+
+    def images(
+        self,
+        rows: pd.DataFrame,
+        config: AlexnetConfig,
+        limits: Range,
+        condition: str = "",
+        hop: int = SEGMENT,
+    ) -> Images:
+        """Pictures of `rows` as the network sees them."""
+        store = self.store_of(config.features, condition)
+        return make_images(store, rows["utt_id"], config, limits, hop=hop, device=self.device)
+
+    def _heard(self, config: AlexnetConfig) -> tuple[str, ...]:
+        """The conditions of the noisy copies that training hears."""
+        return self.conditions if config.hears_noise else ()
+
+
+def _weights(tested: Tested) -> str:
+    """What identifies the weights that a network starts from. Raises SettingError."""
+    return "own" if tested.own else weights_mark(tested.config.pretrained)

@@ -198,18 +198,18 @@ class AlexnetLearner(ModuleLearner):
         `stability`. With `noisy_loss` L0 is the mean over x and x'.
         """
         logits = self.module(batch.images, batch.valid)
-        loss = soft_cross_entropy(logits, batch.targets)
+        l0 = soft_cross_entropy(logits, batch.targets)
         if batch.noisy is None:
-            return loss, {}
+            return l0, {}
         noisy_logits = self.module(batch.noisy, batch.valid)
         if self.config.noisy_loss:
-            noisy_loss = soft_cross_entropy(noisy_logits, batch.targets)
-            loss = 0.5 * (loss + noisy_loss)
+            noisy_l0 = soft_cross_entropy(noisy_logits, batch.targets)
+            l0 = 0.5 * (l0 + noisy_l0)
         alpha = self.config.stability
         if alpha == 0:
-            return loss, {}
+            return l0, {}
         apart = divergence(logits, noisy_logits)
-        loss = loss + alpha * apart
+        loss = l0 + alpha * apart
         return loss, {"divergence": apart.item()}
 
     def validate(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from IPython.display import display
 
 from colab_utils import drive
-from colab_utils.methods.emofsl.figures import matrices_figure
+from colab_utils.methods.emofsl.figures.runs import matrices_figure
 from colab_utils.methods.emofsl.settings import EmofslConfig
 from colab_utils.methods.emofsl.study import Runs, TransferStudy
 from colab_utils.methods.emofsl.transfers import Transfers
@@ -16,10 +16,18 @@ _FRONT_ENDS = ("logmel", "acoustic")  # offered besides the notebook's own
 
 
 def panel(transfers: Transfers, study: TransferStudy, config: EmofslConfig) -> Panel:
-    """Sliders and choices that start at a study and `config`.
+    """Sliders and choices of notebook 03.
 
     Run trains what is not there, tests BTL, FSTL, EMOFSL and the nearest prototype on the same
     draws, and shows their rates and confusion matrices; Download packs the runs.
+
+    Args:
+        transfers: the corpora and emotions to choose from.
+        study: the pair, front end and emotions to start from.
+        config: the settings to start from.
+
+    Returns:
+        The panel, to show as a cell's last value.
     """
     there = tuple(transfers.corpora)
     front_ends = tuple(dict.fromkeys([study.features, *_FRONT_ENDS]))

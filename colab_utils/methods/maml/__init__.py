@@ -2,8 +2,8 @@
 
 from colab_utils.display.curves import live_curve
 from colab_utils.learning.heads import vectors
-from colab_utils.methods.maml.episode_figure import show_episode
-from colab_utils.methods.maml.figures import (
+from colab_utils.methods.maml.figures.episode import show_episode
+from colab_utils.methods.maml.figures.runs import (
     matrix_figure,
     methods_figure,
     speakers_figure,

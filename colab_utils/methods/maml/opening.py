@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -66,21 +67,24 @@ def open_study(
                            csv_columns={"wav": "file", "emotion": "label", "speaker": "who"})
     """
     if train_csv or test_csv:
-        return _of_tables(train_csv, test_csv, csv_columns or {}, audio, features, root, seed)
-    return _of_protocol(protocol, task, audio, features, root, drive_folder, seed, fetch)
+        tables = _checked(train_csv, test_csv, csv_columns or {})
+        arrangement = _of_tables(*tables, csv_columns, audio, root, seed)
+    else:
+        arrangement = _of_protocol(protocol, task, audio, root, drive_folder, seed, fetch)
+    store = open_store(arrangement["rows"], features, root)
+    return MamlStudy(store=store, root=root, device=session.device(), **arrangement)
 
 
 def _of_protocol(
     protocol: str,
     task: str,
     audio: str,
-    features: str,
     root: str | os.PathLike,
     drive_folder: str | os.PathLike | None,
     seed: int,
     fetch: bool,
-) -> MamlStudy:
-    """The study of a published arrangement."""
+) -> dict[str, Any]:
+    """What `MamlStudy` has to know of a published arrangement."""
     published = load_protocol(protocol)
     name = task or next(iter(published.tasks))
     if name not in published.tasks:
@@ -91,49 +95,41 @@ def _of_protocol(
     everything = corpora.open_corpora(chosen.corpora, audio, root, drive_folder, fetch=fetch)
     rows, split = build_task(published, name, everything, seed)
     print(f"{protocol}, task {name}: {', '.join(chosen.emotions)}")
-    return MamlStudy(
-        name,
-        rows,
-        split,
-        open_store(rows, features, root),
-        chosen.emotions,
-        root,
-        apart=(published.group,),
-        film_overlap=chosen.allow_group_overlap,
-        protocol=protocol,
-        merge=chosen.merge,
-        device=session.device(),
-    )
+    return {
+        "name": name,
+        "rows": rows,
+        "split": split,
+        "labels": chosen.emotions,
+        "apart": (published.group,),
+        "film_overlap": chosen.allow_group_overlap,
+        "protocol": protocol,
+        "merge": chosen.merge,
+    }
 
 
 def _of_tables(
-    train_csv: str,
-    test_csv: str,
+    train: pathlib.Path,
+    test: pathlib.Path,
     columns: Mapping[str, str],
     audio: str,
-    features: str,
     root: str | os.PathLike,
     seed: int,
-) -> MamlStudy:
-    """The study of a training and a test table: meta-training on one, episodes of the other."""
-    train, test = _checked(train_csv, test_csv, columns)
+) -> dict[str, Any]:
+    """What `MamlStudy` has to know of a training and a test table."""
     cache = cache_file(root, "own", f"{train} {test}")
     folder = os.path.expanduser(audio) or None
     scan, sides = corpora.from_split_csvs(train, test, root=folder, cache=cache, **columns)
     print(scan)
     rows = scan.manifest
     speakers_known = (rows["speaker"] != "").all()
-    return MamlStudy(
-        f"{train.stem}-{test.stem}",
-        rows,
-        _with_validation(rows, sides, seed),
-        open_store(rows, features, root),
-        sorted(set(rows["emotion"])),
-        root,
-        apart=("speaker",) if speakers_known else (),
-        protocol="own tables",
-        device=session.device(),
-    )
+    return {
+        "name": f"{train.stem}-{test.stem}",
+        "rows": rows,
+        "split": _with_validation(rows, sides, seed),
+        "labels": sorted(set(rows["emotion"])),
+        "apart": ("speaker",) if speakers_known else (),
+        "protocol": "own tables",
+    }
 
 
 def _checked(

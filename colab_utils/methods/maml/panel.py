@@ -5,7 +5,7 @@ from __future__ import annotations
 from IPython.display import display
 
 from colab_utils import drive
-from colab_utils.methods.maml.figures import matrix_figure
+from colab_utils.methods.maml.figures.runs import matrix_figure
 from colab_utils.methods.maml.settings import EpisodeConfig, MamlConfig
 from colab_utils.methods.maml.study import MamlStudy
 from colab_utils.panel.panel import Panel

@@ -17,6 +17,7 @@ from torch.nn import functional
 from colab_utils.learning import heads, supervised
 from colab_utils.learning.tasks import Batch, Tasks, accuracy, masked_cross_entropy, probabilities
 from colab_utils.learning.training import ModuleLearner
+from colab_utils.methods.maml.episode_tasks import TrainingSide
 from colab_utils.methods.maml.inner_loop import adapted_scores, best_tasks_at_once, portions
 from colab_utils.methods.maml.maml import (
     MOST_AT_ONCE,
@@ -26,7 +27,6 @@ from colab_utils.methods.maml.maml import (
     names_of,
 )
 from colab_utils.methods.maml.settings import EpisodeConfig
-from colab_utils.methods.maml.training_side import TrainingSide
 
 BASELINES = (
     "chance",

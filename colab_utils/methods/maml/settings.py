@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 from colab_utils.methods.maml import published
 from colab_utils.models import NETWORKS
-from colab_utils.settings import RESULT, SettingError, Settings, setting
+from colab_utils.settings import RESULT, TRAINING, SettingError, Settings, setting
 
-# What a setting decides. Rivals that are trained share the network's with meta-training; those that
-# are not trained know how clips are given, and no more.
-INPUT, NETWORK, MAML = "input", "network", "maml"
+# What a setting decides (by default: the training of MAML). Rivals that are trained share the
+# network's with meta-training; those that are not trained know how clips are given, and no more.
+INPUT, NETWORK = "input", "network"
 
 REGIMES = ("fixed", "permuted")
 ORDERS = ("first", "second", "annealed")
@@ -54,7 +54,6 @@ class MamlConfig(Settings):
         "fixed",
         "class ids in an episode: always the emotion's own (fixed), or shuffled in each (permuted)",
         options=REGIMES,
-        scope=MAML,
     )
     network: str = setting(
         "mlp",
@@ -67,34 +66,30 @@ class MamlConfig(Settings):
         "meta-gradient: first order, second order, or first order in the first part of "
         "training (annealed)",
         options=ORDERS,
-        scope=MAML,
     )
     multi_step: str = setting(
         "annealed",
         "query losses that count: after the last step (final), after each step with "
         "rising weight (ramp), or of each step at first and of the last in the end (annealed)",
         options=MULTI_STEP,
-        scope=MAML,
     )
     contrastive: str = setting(
         "none",
         "contrastive term beside the cross-entropy, in the inner and the outer loss",
         options=CONTRASTIVE,
-        scope=MAML,
     )
     ways: int = _count(5, "classes in an episode", 2, 8, scope=NETWORK, task=True)
     shots: int = _count(5, "support utterances of each class", 1, 25, scope=NETWORK)
     queries: int = _count(10, "query utterances of each class", 1, 30, scope=NETWORK)
-    steps: int = _count(5, "inner gradient steps in training", 1, 20, scope=MAML)
+    steps: int = _count(5, "inner gradient steps in training", 1, 20)
     inner_rate: float = _number(
-        0.05, "inner learning rate (its start, where rates are learnt)", 0.0, 2.0, scope=MAML
+        0.05, "inner learning rate (its start, where rates are learnt)", 0.0, 2.0
     )
-    learn_rates: bool = setting(True, "learn one inner rate for each layer and step", scope=MAML)
+    learn_rates: bool = setting(True, "learn one inner rate for each layer and step")
     adapted: str = setting(
         "all",
         "what the inner loop adapts: all layers, or the head alone (ANIL)",
         options=("all", "head"),
-        scope=MAML,
     )
     iterations: int = _count(600, "meta-updates at most", 1, 100000, step=50, scope=NETWORK)
     meta_batch: int = _count(8, "episodes in a meta-update", 1, 64, scope=NETWORK)
@@ -128,7 +123,6 @@ class MamlConfig(Settings):
         0.0,
         1.0,
         more=True,
-        scope=MAML,
         used={"multi_step": ("annealed",)},
     )
     order_share: float = _number(
@@ -137,11 +131,10 @@ class MamlConfig(Settings):
         0.0,
         1.0,
         more=True,
-        scope=MAML,
         used={"order": ("annealed",)},
     )
     contrastive_weight: float = _number(
-        0.1, "weight of the contrastive term", 0.0, 10.0, more=True, scope=MAML, used=_WITH_TERM
+        0.1, "weight of the contrastive term", 0.0, 10.0, more=True, used=_WITH_TERM
     )
     temperature: float = _number(
         0.1,
@@ -149,7 +142,6 @@ class MamlConfig(Settings):
         0.01,
         2.0,
         more=True,
-        scope=MAML,
         used=_WITH_TERM,
     )
     projection: int = _count(
@@ -159,7 +151,6 @@ class MamlConfig(Settings):
         512,
         step=8,
         more=True,
-        scope=MAML,
         used=_WITH_TERM,
     )
     schedule: str = setting(
@@ -167,7 +158,6 @@ class MamlConfig(Settings):
         "learning rate of the meta-update over training",
         options=("cosine", "constant"),
         more=True,
-        scope=MAML,
     )
     clip: float = _number(
         10.0,
@@ -175,7 +165,6 @@ class MamlConfig(Settings):
         0.0,
         1000.0,
         more=True,
-        scope=MAML,
     )
     validate_every: int = _count(
         25, "meta-updates from one validation to the next", 1, 10000, more=True, scope=NETWORK
@@ -199,7 +188,6 @@ class MamlConfig(Settings):
         "who differentiates through the inner loop: torch.func, or higher",
         options=ENGINES,
         more=True,
-        scope=MAML,
     )
 
     def rules(self) -> None:
@@ -283,7 +271,7 @@ def used_by(training: str, config: MamlConfig) -> MamlConfig:
     if not training:
         return config.only(INPUT)
     if training == "maml":
-        return config.only(INPUT, NETWORK, MAML)
+        return config.only(INPUT, NETWORK, TRAINING)
     return config.only(INPUT, NETWORK)
 
 

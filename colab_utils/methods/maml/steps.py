@@ -35,17 +35,9 @@ def steps_table(
         tasks: the number of each task.
         method: of all rows.
         seed: of all rows.
-
-    Raises:
-        StepsError: accuracies of another shape or outside [0, 1].
     """
-    if accuracy.ndim != 2 or len(accuracy) != len(tasks):
-        raise StepsError(
-            f"accuracies have shape {accuracy.shape}: ({len(tasks)}, steps + 1) is needed, one row "
-            "a task"
-        )
     number, steps = accuracy.shape
-    table = pd.DataFrame(
+    return pd.DataFrame(
         {
             "method": method,
             "seed": seed,
@@ -54,7 +46,6 @@ def steps_table(
             "accuracy": accuracy.ravel(),
         }
     )
-    return validate_steps(table)
 
 
 def validate_steps(steps: pd.DataFrame) -> pd.DataFrame:

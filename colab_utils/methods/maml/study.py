@@ -19,8 +19,13 @@ from colab_utils.learning.study import TRAINING_ROLES, Study, Tested, Training
 from colab_utils.learning.tasks import Tasks
 from colab_utils.learning.training import History
 from colab_utils.methods.maml import rivals
-from colab_utils.methods.maml.episode_figure import episode_rows
-from colab_utils.methods.maml.episode_tasks import episode_predictions, query_scores, shares_of
+from colab_utils.methods.maml.episode_tasks import (
+    TrainingSide,
+    episode_predictions,
+    query_scores,
+    shares_of,
+)
+from colab_utils.methods.maml.figures.episode import episode_rows
 from colab_utils.methods.maml.settings import (
     EpisodeConfig,
     MamlConfig,
@@ -30,7 +35,6 @@ from colab_utils.methods.maml.settings import (
     used_by,
 )
 from colab_utils.methods.maml.steps import steps_table
-from colab_utils.methods.maml.training_side import TrainingSide
 from colab_utils.protocols.episodes import Episode, EpisodePlan, EpisodePool, episodes_table
 from colab_utils.protocols.folds import check_disjoint
 from colab_utils.results.runs import Run

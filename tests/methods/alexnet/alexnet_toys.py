@@ -9,9 +9,9 @@ from toy_store import toy_corpus
 
 from colab_utils.features.published.alexnet import AlexNetSpectrogram
 from colab_utils.learning.study import Tested
+from colab_utils.methods.alexnet.notebook import AlexnetStudy
 from colab_utils.methods.alexnet.pictures import fit_range, make_images
 from colab_utils.methods.alexnet.settings import AlexnetConfig
-from colab_utils.methods.alexnet.study import AlexnetStudy
 from colab_utils.methods.alexnet.training import AlexnetLearner, FoldPictures, TrainingFold
 from colab_utils.protocols.folds import grouped_folds, make_split
 

@@ -13,6 +13,8 @@ from colab_utils.methods.alexnet.network import AlexNetGap
 from colab_utils.methods.alexnet.panel import panel
 from colab_utils.settings import SettingError
 
+pytestmark = pytest.mark.usefixtures("quick_networks")
+
 SHORT = changed(num_epochs=1)
 
 
@@ -60,12 +62,12 @@ def test_rates_by_fold_and_pooled(shown):
         right = part["true"] == part["pred"]
         row = table.iloc[number]
         assert row["uar"] == pytest.approx(right.groupby(part["true"]).mean().mean())
-        assert row["wa"] == pytest.approx(right.mean())
-        assert row["low"] <= row["uar"] <= row["high"] and "(n = 12)" in row["name"]
+        assert row["low"] <= row["uar"] <= row["high"]
+        assert f"(n = 12, WA {100 * right.mean():.1f})" in row["method"]
     assert table.iloc[2]["uar"] == run.metrics["uar"] and len(table) == 3
     figure = folds_figure(runs)
     names = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
-    assert names == table["name"].tolist() and names[-1] == "all, pooled"
+    assert names == table["method"].tolist() and names[-1].startswith("all, pooled (n = 24")
     assert_nothing_is_cut_off(figure)
     with pytest.raises(ValueError, match="no run on clean"):
         folds_figure({"noisy": runs["alexnet_gap, pink@10"]})
@@ -108,7 +110,7 @@ def test_matrices_of_clean_runs(shown):
 
 
 def test_parameters_and_time_of_models_are_told(study, monkeypatch):
-    monkeypatch.setattr("colab_utils.methods.alexnet.study.MODELS", ("alexnet_gap",))
+    monkeypatch.setattr("colab_utils.methods.alexnet.notebook.MODELS", ("alexnet_gap",))
     table = study.sizes(SHORT)
     parameters = sum(p.numel() for p in AlexNetGap(3).parameters())
     assert table.loc["alexnet_gap", "parameters"] == parameters

@@ -6,6 +6,8 @@ import pytest
 import torch
 from alexnet_toys import SMALL, changed, corpus, kept_trainings, toy_study
 
+pytestmark = pytest.mark.usefixtures("quick_networks")
+
 GLOBAL_CHOICE = 0
 
 

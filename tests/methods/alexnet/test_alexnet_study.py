@@ -22,13 +22,15 @@ from safetensors.torch import save_file
 
 from colab_utils.learning.study import Tested
 from colab_utils.learning.training import train
-from colab_utils.methods.alexnet import contract
+from colab_utils.methods.alexnet import study as contract
 from colab_utils.methods.alexnet.network import AlexNetGap
+from colab_utils.methods.alexnet.notebook import AlexnetStudy
 from colab_utils.methods.alexnet.pictures import utterance_probabilities
-from colab_utils.methods.alexnet.study import AlexnetStudy
 from colab_utils.methods.alexnet.training import probabilities
 from colab_utils.protocols.folds import grouped_folds, make_split
 from colab_utils.settings import SettingError
+
+pytestmark = pytest.mark.usefixtures("quick_networks")
 
 
 def small_study(root):
@@ -191,7 +193,7 @@ def test_no_picture_outlives_its_training_or_its_test(tmp_path, made, monkeypatc
     assert len(made) == 4 * (3 + 2)  # 2 folds, 2 seeds: train, noisy, valid; 2 tests
     assert at_start == [0] * 4 and alive(made) == 0
     study.views_figure(config)
-    monkeypatch.setattr("colab_utils.methods.alexnet.study.MODELS", ("alexnet_gap",))
+    monkeypatch.setattr("colab_utils.methods.alexnet.notebook.MODELS", ("alexnet_gap",))
     study.sizes(config)
     assert alive(made) == 0
     learner = trained(study, config)

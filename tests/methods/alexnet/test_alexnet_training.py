@@ -19,6 +19,8 @@ from colab_utils.methods.alexnet.pictures import (
 from colab_utils.methods.alexnet.training import Batch
 from colab_utils.settings import SettingError
 
+pytestmark = pytest.mark.usefixtures("quick_networks")
+
 # --- losses ---------------------------------------------------------------------------------------
 
 
@@ -200,6 +202,7 @@ def test_the_metric_that_selects_is_the_one_named():
     assert abs(scores["uar"] - scores["wa"]) > 0.05
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_ends_bit_for_bit_like_an_uninterrupted_one(tmp_path):
     config = changed(mixup=True, stability=0.3)
     rows = corpus(2, 1)

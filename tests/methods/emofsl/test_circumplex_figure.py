@@ -8,8 +8,8 @@ import pytest
 from drawn import assert_nothing_is_cut_off, assert_saved_exactly, words
 
 from colab_utils.methods.emofsl.circumplex import COORDINATES
-from colab_utils.methods.emofsl.circumplex_figure import LEVELS, emotions_figure
 from colab_utils.methods.emofsl.emofsl import levels_and_margins
+from colab_utils.methods.emofsl.figures.circumplex import LEVELS, emotions_figure
 from colab_utils.methods.emofsl.settings import EmofslConfig
 from colab_utils.settings import SettingError
 

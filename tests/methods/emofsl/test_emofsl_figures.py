@@ -13,7 +13,7 @@ from drawn import assert_nothing_is_cut_off, assert_saved_exactly, line, words
 from sklearn.metrics import balanced_accuracy_score
 
 from colab_utils.display import style
-from colab_utils.methods.emofsl import figures
+from colab_utils.methods.emofsl.figures import runs as figures
 from colab_utils.methods.emofsl.settings import METHODS, EmofslConfig
 from colab_utils.results.metrics import summarise
 from colab_utils.results.predictions import PREDICTION_COLUMNS, PredictionError

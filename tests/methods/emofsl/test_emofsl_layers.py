@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_encoders import KINDS, hums, save
+from tiny_encoders import KINDS, save
 
 from colab_utils.features.encoders.embeddings import SpeechEncoder, load_upper_layers
 from colab_utils.features.store.extract import extract
@@ -40,14 +40,6 @@ CONFIG = EmofslConfig(
     tune_layers=2,
 )
 SUPPORT = np.array([0, 1, 4, 5, 8, 9])
-
-
-@pytest.fixture(scope="module")
-def speech(tmp_path_factory):
-    """Two corpora of hums, and a folder for checkpoints and features."""
-    folder = tmp_path_factory.mktemp("hums")
-    there = [hums(folder), hums(folder, "bb", shift=1.3, seed=1)]
-    return pd.concat(there, ignore_index=True), folder
 
 
 def network(speech, kind, pooling="mean-std", n_layers=2):

@@ -16,7 +16,7 @@ from colab_utils.learning.clips import Scale
 from colab_utils.learning.training import TrainingError
 from colab_utils.methods.emofsl import emofsl
 from colab_utils.methods.emofsl.network import EmofslNet
-from colab_utils.methods.emofsl.retrieval import embeddings
+from colab_utils.methods.emofsl.retrieval.embeddings import embeddings
 from colab_utils.methods.emofsl.settings import METHODS, EmofslConfig
 from colab_utils.methods.emofsl.source import SourceLearner
 from colab_utils.methods.emofsl.study import BASELINES, TransferStudy

@@ -5,14 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from test_emofsl_layers import CONFIG, LABELS, speech  # noqa: F401
+from test_emofsl_layers import CONFIG, LABELS
 from tiny_encoders import KINDS, save
 
 from colab_utils.features.encoders.embeddings import SpeechEncoder
 from colab_utils.features.store.extract import extract
 from colab_utils.methods.emofsl.emofsl import metric_loss
 from colab_utils.methods.emofsl.layers.tuning import fine_tune_layers
-from colab_utils.methods.emofsl.retrieval import embeddings
+from colab_utils.methods.emofsl.retrieval.embeddings import embeddings
 from colab_utils.methods.emofsl.transfers import Transfers, keep_encoder
 from colab_utils.protocols.published import load_protocol
 from colab_utils.results.metrics import recompute
@@ -22,7 +22,7 @@ ONE_LAYER = dataclasses.replace(CONFIG, tune_layers=1)
 BTL = {"methods": ["BTL"], "decisions": ["head"], "pictures": False}
 
 
-def transfers_of(speech, root, kind="wav2vec2", **front_ends):  # noqa: F811
+def transfers_of(speech, root, kind="wav2vec2", **front_ends):
     checkpoint = root / "encoder"
     if not checkpoint.exists():
         save(checkpoint, kind)
@@ -32,7 +32,7 @@ def transfers_of(speech, root, kind="wav2vec2", **front_ends):  # noqa: F811
 
 
 @pytest.fixture(scope="module")
-def whole(speech, tmp_path_factory):  # noqa: F811
+def whole(speech, tmp_path_factory):
     """A study of two layers, its runs, and the folder of both."""
     root = tmp_path_factory.mktemp("whole")
     study = transfers_of(speech, root).study("aa", "bb", "tiny", LABELS, tune_layers=2)
@@ -40,7 +40,7 @@ def whole(speech, tmp_path_factory):  # noqa: F811
 
 
 @pytest.mark.slow
-def test_a_study_with_layers_runs_on_the_same_draws_as_a_frozen_one(speech, whole):  # noqa: F811
+def test_a_study_with_layers_runs_on_the_same_draws_as_a_frozen_one(speech, whole):
     _, runs, root = whole
     for (name, _), run in runs.items():
         assert run.metrics == recompute(run.path)
@@ -62,7 +62,7 @@ def test_a_study_with_layers_runs_on_the_same_draws_as_a_frozen_one(speech, whol
 
 
 @pytest.mark.slow
-def test_a_second_call_computes_nothing(speech, whole, capsys):  # noqa: F811
+def test_a_second_call_computes_nothing(speech, whole, capsys):
     _, runs, root = whole
     again = transfers_of(speech, root).study("aa", "bb", "tiny", LABELS, tune_layers=2)
     capsys.readouterr()
@@ -102,7 +102,7 @@ def test_embeddings_move_and_a_loss_of_ones_own_counts(whole):
     )
 
 
-def test_another_pooling_of_the_same_frames_is_another_model_and_another_run(speech, tmp_path):  # noqa: F811
+def test_another_pooling_of_the_same_frames_is_another_model_and_another_run(speech, tmp_path):
     found = []
     for pooling in ("mean", "mean-std"):
         transfers = transfers_of(speech, tmp_path, pooling=pooling)
@@ -112,7 +112,7 @@ def test_another_pooling_of_the_same_frames_is_another_model_and_another_run(spe
     assert len(list((tmp_path / "trained" / "emofsl").iterdir())) == 2
 
 
-def test_the_source_is_trained_without_a_look_at_the_target(speech, tmp_path):  # noqa: F811
+def test_the_source_is_trained_without_a_look_at_the_target(speech, tmp_path):
     study = transfers_of(speech, tmp_path).study("aa", "bb", "tiny", LABELS, tune_layers=1)
     read, padded = set(), study.store.padded
 
@@ -130,7 +130,7 @@ def test_the_tuned_encoder_is_written_in_the_hubs_format_and_read_back(
     speech,
     tmp_path,
     kind,
-    capsys,  # noqa: F811
+    capsys,
 ):
     transfers = transfers_of(speech, tmp_path, kind, pooling="mean")
     study = transfers.study("aa", "bb", "tiny", LABELS, tune_layers=1)
@@ -152,7 +152,7 @@ def test_the_tuned_encoder_is_written_in_the_hubs_format_and_read_back(
     assert np.abs(tuned.matrix(study.rows["utt_id"]) - expected.numpy()).max() < 1e-4
 
 
-def test_layers_below_an_inner_one_are_tuned_and_written_where_they_belong(speech, tmp_path):  # noqa: F811
+def test_layers_below_an_inner_one_are_tuned_and_written_where_they_belong(speech, tmp_path):
     study = transfers_of(speech, tmp_path, layer=2).study("aa", "bb", "tiny", LABELS, tune_layers=1)
     folder = study.save_encoder(ONE_LAYER, tmp_path / "after")
     model = KINDS["wav2vec2"][1]
@@ -180,7 +180,7 @@ def test_settings_that_cannot_be_are_one_sentence(
     front_ends,
     layers,
     config,
-    told,  # noqa: F811
+    told,
 ):
     transfers = transfers_of(speech, tmp_path, **front_ends)
     with pytest.raises(SettingError, match=told) as found:
@@ -189,7 +189,7 @@ def test_settings_that_cannot_be_are_one_sentence(
     assert "\n" not in str(found.value)
 
 
-def test_a_study_of_all_layers_learns_their_weights(speech, tmp_path):  # noqa: F811
+def test_a_study_of_all_layers_learns_their_weights(speech, tmp_path):
     study = transfers_of(speech, tmp_path, layer="all").study("aa", "bb", "tiny", LABELS)
     config = dataclasses.replace(CONFIG, tune_layers=0)
     runs = study.compare(config, **BTL, baselines=[])

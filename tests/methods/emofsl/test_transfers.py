@@ -2,18 +2,13 @@
 panel that switches between them.
 """
 
-import dataclasses
-
-import numpy as np
-import pandas as pd
 import pytest
-from test_curves import line, words
+from drawn import line, words
 
 from colab_utils import corpora
-from colab_utils.methods.emofsl import figures, retrieval
-from colab_utils.methods.emofsl.emofsl import levels_and_margins
+from colab_utils.methods.emofsl.figures import runs as figures
 from colab_utils.methods.emofsl.panel import panel
-from colab_utils.methods.emofsl.retrieval import distance_table
+from colab_utils.methods.emofsl.retrieval import embeddings as retrieval
 from colab_utils.methods.emofsl.settings import EmofslConfig
 from colab_utils.methods.emofsl.transfers import Transfers
 from colab_utils.protocols.published import load_protocol
@@ -24,9 +19,12 @@ FOUR = ["anger", "happiness", "neutral", "sadness"]
 
 
 @pytest.fixture(scope="module")
-def transfers(embedded_workspace):
+def transfers(embedded_workspace, tmp_path_factory):
+    """Three domains of the embedded corpus, and few emotions."""
     manifest = corpora.open_corpora(["synthetic"], "", embedded_workspace[0])
-    return Transfers(load_protocol("emofsl"), manifest, embedded_workspace[0], progress=False)
+    few = manifest["emotion"].isin([*FOUR, "fear"]) & (manifest["corpus"] != "synthetic-street")
+    root = tmp_path_factory.mktemp("transfers")
+    return Transfers(load_protocol("emofsl"), manifest[few], root, progress=False)
 
 
 def test_a_pair_is_made_once_and_holds_the_chosen_emotions_alone(transfers):
@@ -127,9 +125,8 @@ def test_the_figures_of_the_notebook_are_those_of_the_runs(transfers):
     assert "synthetic-studio-synthetic-phone, logmel, decided by head" in words(curves)
     tables = {name: runs[f"{name}, head", 2].predictions for name in ("BTL", "FSTL", "EMOFSL")}
     luck = figures.luck_figure(study, runs, config)
-    rates = 100 * figures.uar_by_draw(tables, study.labels)
-    for name in tables:
-        assert list(line(luck.axes[0], name).get_ydata()) == pytest.approx(list(rates[name]))
+    for name, mean in 100 * figures.uar_by_draw(tables, study.labels).mean().items():
+        assert f"{mean:.1f} ±" in words(luck) and name in words(luck)
     drawn = (
         curves,
         luck,
@@ -154,30 +151,3 @@ def test_published_figures_are_those_of_the_paper_and_only_of_its_tasks():
         and five["BTL"].mean() == pytest.approx(0.4482, abs=1e-4)
     )
     assert published_table(load_protocol("emofsl").published, "emodb-emovo").empty
-
-
-def test_levels_and_margins_are_the_papers_for_its_emotions_and_graded_ones_lie_between():
-    levels, margins = levels_and_margins(EmofslConfig.from_preset("paper"), FOUR)
-    far = {frozenset(pair) for pair in levels.stack()[lambda one: one == "PN"].index}
-    assert far == {
-        frozenset({"happiness", "sadness"}),
-        frozenset({"anger", "sadness"}),
-    } and margins == {"PN": 1.0, "MN": 0.6}
-    graded = levels_and_margins(
-        dataclasses.replace(EmofslConfig.from_preset("paper"), margins="graded"), FOUR
-    )[1]
-    between = graded.to_numpy()[~np.eye(4, dtype=bool)]
-    assert between.min() == pytest.approx(0.6) and between.max() == pytest.approx(1.0)
-
-
-def test_distances_are_those_of_vectors_of_length_one():
-    rng = np.random.default_rng(0)
-    vectors, names = rng.normal(size=(6, 3)), list("abcdef")
-    asked = np.array([True, True, False, False, False, False])
-    table = distance_table(vectors, names, asked, ~asked)
-    assert list(table.index) == ["a", "b"] and list(table.columns) == list("cdef")
-    one, other = (vectors[i] / np.linalg.norm(vectors[i]) for i in (1, 3))
-    assert table.loc["b", "d"] == pytest.approx(np.linalg.norm(one - other))
-    with pytest.raises(ValueError, match="no queries"):
-        distance_table(vectors, names, np.zeros(6, dtype=bool), asked)
-    assert isinstance(table, pd.DataFrame)

@@ -7,7 +7,7 @@ import pytest
 from drawn import assert_nothing_is_cut_off, assert_saved_exactly, line, words
 
 from colab_utils.display import style
-from colab_utils.methods.maml import figures
+from colab_utils.methods.maml.figures.steps import accuracy_by_step_figure
 from colab_utils.methods.maml.steps import StepsError, accuracy_by_step, steps_table
 
 
@@ -37,7 +37,7 @@ STUDY = {
 
 
 def test_lines_and_bands_are_the_mean_and_its_interval():
-    figure = figures.accuracy_by_step_figure(STUDY, 0.2, "EMOVO, 5-way 5-shot")
+    figure = accuracy_by_step_figure(STUDY, 0.2, "EMOVO, 5-way 5-shot")
     axes = figure.axes[0]
     for band, name in zip(axes.collections, ("MAML", "fine-tuning"), strict=True):
         found = accuracy_by_step(STUDY[name])
@@ -76,7 +76,7 @@ def test_names_of_lines_that_end_together_do_not_touch():
     near = {f"method {i}": steps(0.5, 4, seed=i) for i in range(5)} | {
         f"baseline {i}": steps(0.62 + 0.001 * i, 0, seed=i) for i in range(6)
     }
-    figure = figures.accuracy_by_step_figure(
+    figure = accuracy_by_step_figure(
         near,
         0.2,
         "A long title that tells the corpus and the protocol of the study " * 2,
@@ -94,12 +94,12 @@ def test_names_of_lines_that_end_together_do_not_touch():
 
 def test_tables_without_curves_are_refused():
     with pytest.raises(ValueError, match="no methods"):
-        figures.accuracy_by_step_figure({}, 0.2)
+        accuracy_by_step_figure({}, 0.2)
     with pytest.raises(ValueError, match="7 methods with inner steps and 0 without"):
-        figures.accuracy_by_step_figure({str(i): steps() for i in range(7)}, 0.2)
+        accuracy_by_step_figure({str(i): steps() for i in range(7)}, 0.2)
     with pytest.raises(StepsError, match="empty"):
-        figures.accuracy_by_step_figure({"MAML": steps().head(0)}, 0.2)
+        accuracy_by_step_figure({"MAML": steps().head(0)}, 0.2)
 
 
 def test_the_figure_of_steps_is_saved_exactly_and_leaves_no_trace_in_pyplot(tmp_path):
-    assert_saved_exactly(lambda: figures.accuracy_by_step_figure(STUDY, 0.2), tmp_path)
+    assert_saved_exactly(lambda: accuracy_by_step_figure(STUDY, 0.2), tmp_path)

@@ -57,8 +57,6 @@ def test_a_row_for_each_task_and_step():
         (9, 0, 0.0),
         (9, 1, 0.1),
     ]
-    with pytest.raises(StepsError, match=r"shape \(3, 2\): \(2, steps \+ 1\) is needed"):
-        steps_table(values, [0, 1], method="maml", seed=0)
 
 
 def test_csv_brings_back_every_bit(tmp_path):

@@ -94,18 +94,22 @@ class Mldg(Algorithm):
 
         The gradient is kept in every `.grad`, too: it is the first part of the outer one.
         """
-        theta = {}
-        for name, parameter in self.network.named_parameters():
-            if parameter.requires_grad:
-                theta[name] = parameter
-        second = self.config.order == "second"
-        slopes = torch.autograd.grad(
-            loss, list(theta.values()), create_graph=second, materialize_grads=True
-        )
+        named = self.network.named_parameters()
+        theta = {name: parameter for name, parameter in named if parameter.requires_grad}
+        parameters = list(theta.values())
+        if self.config.order == "first":
+            loss.backward()
+            slopes = [parameter.grad for parameter in parameters]
+        else:  # slopes that can be differentiated again, and copies of them
+            slopes = torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=True)
+            for parameter, slope in zip(parameters, slopes, strict=True):
+                if slope is not None:
+                    copied = slope.detach().clone(memory_format=torch.contiguous_format)
+                    parameter.grad = copied
         adapted = {}
         for (name, parameter), slope in zip(theta.items(), slopes, strict=True):
-            adapted[name] = torch.sub(parameter, slope, alpha=self.config.inner_rate)
-            parameter.grad = slope.detach().clone(memory_format=torch.contiguous_format)
+            if slope is not None:
+                adapted[name] = torch.sub(parameter, slope, alpha=self.config.inner_rate)
         return adapted
 
     def logits_at(self, adapted: dict[str, torch.Tensor], batch: Joined) -> torch.Tensor:

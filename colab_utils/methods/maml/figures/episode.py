@@ -75,7 +75,7 @@ def episode_rows(split: pd.DataFrame, manifest: pd.DataFrame, task: int) -> pd.D
         EPISODE_COLUMNS, a row a clip.
 
     Raises:
-        ValueError: a task that is not there, utterances that are not in the manifest.
+        ValueError: a task that is not there.
     """
     episodes = split[split["role"].isin(list(SIDES))]
     rows = episodes[episodes["task"] == task]
@@ -83,17 +83,11 @@ def episode_rows(split: pd.DataFrame, manifest: pd.DataFrame, task: int) -> pd.D
         there = episodes["task"]
         held = f"tasks {there.min()} to {there.max()}" if len(there) else "no episodes"
         raise ValueError(f"no task {task}: the split holds {held}")
-    lacking = rows.loc[~rows["utt_id"].isin(manifest["utt_id"]), "utt_id"]
-    if len(lacking):
-        raise ValueError(
-            f"{lacking.iloc[0]} (and {len(lacking) - 1} more) is in the split but not in the "
-            "manifest: pass the run's own manifest"
-        )
     known = manifest[["utt_id", "emotion", "corpus", "file"]]
     return rows.merge(known, on="utt_id", how="left")[list(EPISODE_COLUMNS)]
 
 
-def show_episode(rows: pd.DataFrame, labels: Sequence[str] | None = None) -> ipywidgets.HTML:
+def show_episode(rows: pd.DataFrame, labels: Sequence[str]) -> ipywidgets.HTML:
     """A picture of one episode: a row for each class, its support clips left, its queries right.
 
     Each clip stands under its speaker. Support speakers are blue, query speakers orange, each in a
@@ -102,7 +96,7 @@ def show_episode(rows: pd.DataFrame, labels: Sequence[str] | None = None) -> ipy
 
     Args:
         rows: EPISODE_COLUMNS of one task (`MamlStudy.episode`).
-        labels: the order of the classes (default: as in the support).
+        labels: the order of the classes.
 
     Returns:
         A widget.
@@ -117,14 +111,13 @@ def show_episode(rows: pd.DataFrame, labels: Sequence[str] | None = None) -> ipy
     return ipywidgets.HTML(episode_html(rows, labels))
 
 
-def episode_html(rows: pd.DataFrame, labels: Sequence[str] | None = None) -> str:
+def episode_html(rows: pd.DataFrame, labels: Sequence[str]) -> str:
     """The page of `show_episode`."""
     emotions = _checked(rows, labels)
+    ways = len(emotions)
+    played = {"support": max(1, PLAYED_SUPPORT // ways), "query": PLAYED_QUERIES}
     support = rows[rows["role"] == "support"]
     query = rows[rows["role"] == "query"]
-    played = {"support": max(1, PLAYED_SUPPORT // len(emotions)), "query": PLAYED_QUERIES}
-    if len(support) <= PLAYED_SUPPORT:
-        played["support"] = PLAYED_SUPPORT
     chips = speaker_chips(rows)
     classes = {}
     for emotion in emotions:
@@ -135,8 +128,8 @@ def episode_html(rows: pd.DataFrame, labels: Sequence[str] | None = None) -> str
     people, warned = _people(support, query)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True)
     return environment.from_string(_PAGE).render(
-        title=f"Task {rows['task'].iloc[0]}: {len(emotions)}-way, {_each(support)}-shot",
-        queries=_each(query),
+        title=f"Task {rows['task'].iloc[0]}: {ways}-way, {len(support) // ways}-shot",
+        queries=len(query) // ways,
         people=people,
         warned=warned,
         look_of_warning=f"color:{style.WARN};background:#fff4ec;padding:0 .3em",
@@ -146,7 +139,7 @@ def episode_html(rows: pd.DataFrame, labels: Sequence[str] | None = None) -> str
     )
 
 
-def _checked(rows: pd.DataFrame, labels: Sequence[str] | None) -> list[str]:
+def _checked(rows: pd.DataFrame, labels: Sequence[str]) -> list[str]:
     """The classes in their order. Raises ValueError for rows that are no episode."""
     lacking = [name for name in EPISODE_COLUMNS if name not in rows.columns]
     if lacking:
@@ -161,11 +154,8 @@ def _checked(rows: pd.DataFrame, labels: Sequence[str] | None) -> list[str]:
             f"{rows['task'].nunique()} task(s) with {there}: choose one with "
             "study.episode(episodes, task)"
         )
-    support_first = rows.sort_values("role", ascending=False, kind="stable")
-    there = list(support_first["emotion"].unique())
-    if labels is None:
-        return there
-    unknown = [emotion for emotion in there if emotion not in labels]
+    there = set(rows["emotion"])
+    unknown = sorted(there - set(labels))
     if unknown:
         raise ValueError(
             f"the episode holds {', '.join(unknown)}, which is not among the labels "
@@ -239,11 +229,3 @@ def _people(support: pd.DataFrame, query: pd.DataFrame) -> tuple[str, bool]:
     if both:
         return f"On both sides: {', '.join(both)}.", True
     return "Nobody is on both sides.", False
-
-
-def _each(side: pd.DataFrame) -> str:
-    """How many clips each class has: "5", or "4 to 5"."""
-    sizes = side["emotion"].value_counts()
-    if sizes.min() == sizes.max():
-        return str(sizes.min())
-    return f"{sizes.min()} to {sizes.max()}"

@@ -66,7 +66,8 @@ def embeddings(study: TransferStudy, config: EmofslConfig, method: str = "") -> 
     Returns:
         The rows, and their projections before and after the fine-tuning.
     """
-    config = dataclasses.replace(config, method=method or config.method)
+    if method:
+        config = dataclasses.replace(config, method=method)
     fold = study.folds[0]
     tested = study.data.numbers(fold, "test")
     support = study.data.draws(config, fold)[0].ravel()

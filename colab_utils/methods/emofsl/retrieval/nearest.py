@@ -12,7 +12,7 @@ from colab_utils.corpora.audio import AudioError, load_audio
 from colab_utils.display import style
 from colab_utils.display.curves import COLOURS
 from colab_utils.display.hear import player_html
-from colab_utils.methods.emofsl.retrieval import Embeddings
+from colab_utils.methods.emofsl.retrieval.embeddings import Embeddings
 
 N_NEAREST = 4  # with players: each second costs 43 kB of the notebook
 MOST_QUERIES = 50  # that are offered

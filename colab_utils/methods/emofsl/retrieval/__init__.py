@@ -1,0 +1,1 @@
+"""What fine-tuning does to an embedding: measures, maps, and the clips that lie nearest."""

@@ -1,0 +1,120 @@
+"""What the methods of a study make of its episodes.
+
+The figures take finished runs by name, or one of them, and say themselves what it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from colab_utils.display import captions, curves, style
+from colab_utils.display.figures import confusion_matrix_figure
+from colab_utils.display.speakers import per_speaker_figure, support_speakers_figure
+from colab_utils.methods.maml.figures.steps import accuracy_by_step_figure
+from colab_utils.methods.maml.steps import read_steps
+from colab_utils.results.runs import Run
+from colab_utils.results.support import support_speakers
+
+
+def methods_figure(runs: Mapping[str, Run]) -> style.SuiteFigure:
+    """UAR of every method with its interval; what is meta-trained stands out.
+
+    Args:
+        runs: finished runs of the same episodes by name (`MamlStudy.compare`).
+
+    Returns:
+        A figure that a notebook shows and `save_figure` saves.
+    """
+    rows, meta_trained = [], []
+    for name, run in runs.items():
+        metrics = run.metrics
+        low, high = metrics["uar_ci95"] or (np.nan, np.nan)
+        rows.append({"method": name, "uar": metrics["uar"], "low": low, "high": high})
+        if run.config["kind"] == "maml":
+            meta_trained.append(name)
+    first = next(iter(runs.values()))
+    return curves.methods_figure(
+        pd.DataFrame(rows),
+        first.metrics["chance"],
+        _title_of(first),
+        highlight=meta_trained,
+        marks=_stamps(runs),
+    )
+
+
+def steps_figure(runs: Mapping[str, Run]) -> style.SuiteFigure:
+    """Accuracy of every method after each inner step; guessing is the line of chance.
+
+    Args:
+        runs: finished runs of the same episodes by name (`MamlStudy.compare`).
+
+    Returns:
+        A figure with a line for each method, and a band: the interval over tasks and seeds.
+    """
+    shown = {name: run for name, run in runs.items() if run.config["kind"] != "chance"}
+    steps = {name: read_steps(run.path / "steps.csv") for name, run in shown.items()}
+    first = next(iter(runs.values()))
+    return accuracy_by_step_figure(
+        steps, first.metrics["chance"], _title_of(first), marks=_stamps(shown)
+    )
+
+
+def matrix_figure(run: Run, more: str = "") -> style.SuiteFigure:
+    """The confusion matrix of one method.
+
+    Args:
+        run: finished.
+        more: what ends the title.
+
+    Returns:
+        A figure: rates in per cent and counts, rows are the true emotions.
+    """
+    title = f"{run.config['model']}, {_ways_and_shots(run)}{more}"
+    return confusion_matrix_figure(run.predictions, run.metrics, title=title)
+
+
+def support_figure(run: Run) -> style.SuiteFigure:
+    """How well episodes went with and without each speaker among the labelled examples.
+
+    Args:
+        run: finished.
+
+    Returns:
+        A figure with a row a speaker: both accuracies, and their difference with its interval.
+    """
+    predictions = run.predictions
+    table = support_speakers(run.split, predictions)
+    return support_speakers_figure(
+        table, title=run.config["model"], marks=captions.stamps(predictions, run.metrics)
+    )
+
+
+def speakers_figure(run: Run) -> style.SuiteFigure:
+    """How well each speaker was recognised.
+
+    Args:
+        run: finished.
+
+    Returns:
+        A figure with a row a speaker: UAR over their queries.
+    """
+    return per_speaker_figure(run.predictions, run.metrics, title=run.config["model"])
+
+
+def _title_of(run: Run) -> str:
+    """Task, ways and shots."""
+    return f"{run.config['task']}, {_ways_and_shots(run)}"
+
+
+def _ways_and_shots(run: Run) -> str:
+    return f"{run.config['test']['ways']}-way {run.config['test']['shots']}-shot"
+
+
+def _stamps(runs: Mapping[str, Run]) -> list[str]:
+    """What a reader of these runs must not miss."""
+    return captions.stamps_of_all(
+        {name: (run.predictions, run.metrics) for name, run in runs.items()}
+    )

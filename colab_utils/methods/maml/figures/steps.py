@@ -1,0 +1,92 @@
+"""Accuracy of methods after each inner step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from colab_utils.display import style
+from colab_utils.display.curves import COLOURS, DASHES, LEVEL_DASHES, MARKERS, finish, name_ends
+from colab_utils.methods.maml.steps import accuracy_by_step
+from colab_utils.results.intervals import STEP_INTERVAL
+
+
+def accuracy_by_step_figure(
+    steps: Mapping[str, pd.DataFrame], chance: float, title: str = "", marks: Sequence[str] = ()
+) -> style.SuiteFigure:
+    """Mean query accuracy after each inner step: a line with a band a method, named at its end.
+
+    Args:
+        steps: a table of `steps` for each method of one test, by the name to show; methods with one
+            step only make no inner steps and are drawn as horizontal lines.
+        chance: a fraction.
+        title: above the figure.
+        marks: stamps of the runs (`captions.stamps`).
+
+    Raises:
+        ValueError: no methods, or more than there are colours.
+        StepsError: a table that cannot be used.
+    """
+    means = {name: accuracy_by_step(table) for name, table in steps.items()}
+    moving = [name for name, mean in means.items() if len(mean) > 1]
+    level = [name for name, mean in means.items() if len(mean) == 1]
+    if not means:
+        raise ValueError(
+            "no methods: there is nothing to draw; pass the steps of one method at least"
+        )
+    if len(moving) > len(COLOURS) or len(level) > len(LEVEL_DASHES):
+        raise ValueError(
+            f"{len(moving)} methods with inner steps and {len(level)} without: at "
+            f"most {len(COLOURS)} of each can be told apart"
+        )
+    last = max(len(mean) for mean in means.values()) - 1 or 1
+    with style.suite_style():
+        figure = style.new_figure(style.WIDE_COLUMN, 2.7)
+        axes = figure.subplots()
+        ends = [_moving(axes, name, means[name], number) for number, name in enumerate(moving)]
+        for name, dashes in zip(level, LEVEL_DASHES, strict=False):
+            value = 100 * means[name]["accuracy"].iloc[-1]
+            axes.axhline(value, color=style.QUIET, lw=0.9, dashes=dashes, label=name)
+            ends.append((last, value, name, style.QUIET))
+        axes.axhline(100 * chance, color=style.QUIET, lw=0.8, ls=":", label="chance")
+        ends.append((last, 100 * chance, "chance", style.QUIET))
+        axes.set(xlabel="Inner step", ylabel="Query accuracy (%)", xlim=(0, last))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        finish(figure, axes, title, [_caption(next(iter(steps.values())), bool(level))], marks)
+        name_ends(axes, ends)
+    return figure
+
+
+def _moving(
+    axes: Axes, name: str, mean: pd.DataFrame, number: int
+) -> tuple[float, float, str, str]:
+    """Draw one method that makes inner steps; where its line ends, its name and its colour."""
+    colour = COLOURS[number]
+    step, value = mean["step"], 100 * mean["accuracy"]
+    axes.fill_between(step, 100 * mean["low"], 100 * mean["high"], color=colour, alpha=0.15, lw=0)
+    axes.plot(
+        step,
+        value,
+        color=colour,
+        marker=MARKERS[number],
+        ms=2.8,
+        lw=1.2,
+        dashes=DASHES[number],
+        label=name,
+        clip_on=False,
+    )
+    return step.iloc[-1], value.iloc[-1], name, colour
+
+
+def _caption(table: pd.DataFrame, level: bool) -> str:
+    """What the curves are means of, and what their bands are."""
+    counts = []
+    for unit in ("task", "seed"):
+        number = table[unit].nunique()
+        counts.append(f"1 {unit}" if number == 1 else f"{number} {unit}s")
+    flat = " Horizontal lines: methods that make no inner steps." if level else ""
+    return (
+        f"Mean over {' x '.join(counts)}; step 0: before adaptation. Bands: {STEP_INTERVAL}.{flat}"
+    )
