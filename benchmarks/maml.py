@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from colab_utils.learning.tasks import Batch, Tasks, masked_cross_entropy
-from colab_utils.methods.maml.inner_loop import best_tasks_at_once, meta_gradient, portions
+from colab_utils.methods.maml.inner_loop import meta_gradient, portions, tasks_at_once
 from colab_utils.methods.maml.losses import step_weights
 from colab_utils.models import network
 
@@ -79,8 +79,7 @@ def ours(model: nn.Module, tasks: Tasks, steps: int, first_order: bool) -> Gradi
         rates,
         tasks,
         step_weights("final", steps, 1.0),
-        first_order=first_order,
-        tasks_at_once=best_tasks_at_once(model, len(tasks.query.y)),
+        first_order,
     )
     return list(found.gradients.values())
 
@@ -199,7 +198,7 @@ def duel(
     order = "first" if first_order else "second"
     print(
         f"\n{case}, {order} order, meta-batch {number}, tasks at once"
-        f" {best_tasks_at_once(model, number)}"
+        f" {tasks_at_once(model, number)}"
     )
     # The first turn warms all up and is not counted.
     reference = ours(model, tasks, STEPS, first_order)

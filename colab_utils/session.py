@@ -25,23 +25,25 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 COLAB_WORKSPACE = pathlib.Path("/content/ser_work")
 NOT_INSTALLED = "not installed"
-# Each package with the names under which it may be installed; the first one found counts.
-PACKAGES = {
-    "torch": ("torch",),
-    "torchaudio": ("torchaudio",),
-    "torchvision": ("torchvision",),
-    "numpy": ("numpy",),
-    "pandas": ("pandas",),
-    "scipy": ("scipy",),
-    "scikit-learn": ("scikit-learn",),
-    "librosa": ("librosa",),
-    "soundfile": ("soundfile",),
-    "higher": ("higher",),
-    "pytorch-metric-learning": ("pytorch-metric-learning",),
-    "faiss": ("faiss-gpu", "faiss-cpu"),
-    "pyworld": ("pyworld-prebuilt", "pyworld"),
-    "ipywidgets": ("ipywidgets",),
-}
+# Libraries that results depend on.
+PACKAGES = (
+    "torch",
+    "torchaudio",
+    "torchvision",
+    "numpy",
+    "pandas",
+    "scipy",
+    "scikit-learn",
+    "librosa",
+    "soundfile",
+    "higher",
+    "pytorch-metric-learning",
+    "faiss",
+    "pyworld",
+    "ipywidgets",
+)
+# Other names under which one may be installed; the first one found counts.
+INSTALLED_AS = {"faiss": ("faiss-gpu", "faiss-cpu"), "pyworld": ("pyworld-prebuilt", "pyworld")}
 
 
 def in_colab() -> bool:
@@ -131,9 +133,9 @@ def versions() -> dict[str, str]:
         {name: version}, "not installed" for a library that is missing.
     """
     found = {"colab_utils": __version__, "python": platform.python_version()}
-    for name, distributions in PACKAGES.items():
+    for name in PACKAGES:
         found[name] = NOT_INSTALLED
-        for distribution in reversed(distributions):
+        for distribution in reversed(INSTALLED_AS.get(name, (name,))):
             with contextlib.suppress(importlib.metadata.PackageNotFoundError):
                 found[name] = importlib.metadata.version(distribution)
     return found

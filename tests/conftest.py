@@ -57,3 +57,11 @@ def embedded_workspace(tmp_path_factory, worker_id) -> tuple[pathlib.Path, str]:
             assert done.returncode == 0, done.stdout + done.stderr
             printed.write_text(done.stdout)
     return workspace, printed.read_text()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """What needs the embedded workspace is slow, whatever it does itself."""
+    for item in items:
+        if "embedded_workspace" in item.fixturenames:
+            item.add_marker(pytest.mark.slow)

@@ -168,11 +168,8 @@ def test_versions_are_those_of_the_imported_modules():
 
 
 def test_a_missing_library_is_named_not_an_error(monkeypatch, capsys):
-    monkeypatch.setattr(
-        session,
-        "PACKAGES",
-        {"torch": ("surely-not-there",), "faiss": ("surely-not-there", "numpy")},
-    )
+    names = {"torch": ("surely-not-there",), "faiss": ("surely-not-there", "numpy")}
+    monkeypatch.setattr(session, "INSTALLED_AS", names)
     assert session.versions()["torch"] == "not installed"
     assert session.versions()["faiss"] == np.__version__
     session.print_versions()

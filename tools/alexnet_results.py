@@ -93,6 +93,9 @@ def study_of(arguments: argparse.Namespace) -> AlexnetStudy:
     task, rows, split = build_within(
         protocol, manifest, "emodb", n_folds=arguments.folds, emotions=emotions
     )
+    wanted = protocol.expected["emodb"]["utterances"]
+    if len(rows) != wanted:
+        sys.exit(f"emodb has {len(rows)} utterances where {wanted} are known")
     return AlexnetStudy(
         task.name,
         rows,

@@ -1,7 +1,5 @@
 """Decoding audio files: a good one gives samples and an identity, a bad one its reason."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import pathlib

@@ -1,7 +1,5 @@
 """Corpus cards and shipped tables: what is known of a corpus before any of its audio is at hand."""
 
-from __future__ import annotations
-
 import dataclasses
 import pathlib
 from collections.abc import Mapping

@@ -3,10 +3,8 @@
 Repeated recordings, unknown speakers, lost files, counts that differ from the published.
 """
 
-from __future__ import annotations
-
 import os
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import pandas as pd
 
@@ -44,9 +42,16 @@ def check_manifest(manifest: pd.DataFrame, card: CorpusCard | None = None) -> pd
     Example:
         >>> check_manifest(scan.manifest, scan.card)
     """
-    findings = [_repeated_ids(manifest)]
+    ids, keys = manifest["utt_id"], speaker_keys(manifest)
+    repeated = ids[ids.duplicated()].unique()
+    fine = f"{len(ids)}, all different"
+    findings = [_finding("utterance ids", "error", "repeated", repeated, fine)]
     findings += _repeated_audio(manifest, card.bad_files() if card else {})
-    findings += [_speakers(manifest), _emotions(manifest), _files(manifest)]
+    unknown = ids[keys == ""]
+    fault = f"unknown for {len(unknown)} of {len(ids)}, so speaker independence is unknown"
+    fine = f"{keys.nunique()}, known for every utterance"
+    findings.append(_finding("speakers", "warning", fault, unknown, fine))
+    findings += [_emotions(manifest), _files(manifest)]
     if card:
         findings += _counts(manifest, card)
         if card.folds:
@@ -55,19 +60,17 @@ def check_manifest(manifest: pd.DataFrame, card: CorpusCard | None = None) -> pd
     return pd.DataFrame(findings, columns=["severity", "check", "detail"])
 
 
-def _some(values: Iterable) -> str:
+def _some(values: Collection) -> str:
     """The first few values, and how many more there are."""
-    values = [str(value) for value in values]
     more = f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
-    return ", ".join(values[:_SHOWN]) + more
+    return ", ".join(list(values)[:_SHOWN]) + more
 
 
-def _repeated_ids(manifest: pd.DataFrame) -> Finding:
-    ids = manifest["utt_id"]
-    repeated = ids[ids.duplicated()].unique()
-    if len(repeated):
-        return "error", "utterance ids", f"repeated: {_some(repeated)}"
-    return "ok", "utterance ids", f"{len(ids)}, all different"
+def _finding(check: str, severity: str, fault: str, where: Collection, fine: str) -> Finding:
+    """The fault and the first of those that have it, or "ok" and what is fine."""
+    if len(where):
+        return severity, check, f"{fault}: {_some(where)}"
+    return "ok", check, fine
 
 
 def _repeated_audio(manifest: pd.DataFrame, known: dict[str, str]) -> list[Finding]:
@@ -94,18 +97,6 @@ def _repeated_audio(manifest: pd.DataFrame, known: dict[str, str]) -> list[Findi
     return findings or [("ok", check, "no two utterances have the same samples")]
 
 
-def _speakers(manifest: pd.DataFrame) -> Finding:
-    keys = speaker_keys(manifest)
-    unknown = manifest.loc[keys == "", "utt_id"]
-    if unknown.empty:
-        return "ok", "speakers", f"{keys.nunique()}, known for every utterance"
-    detail = (
-        f"unknown for {len(unknown)} of {len(manifest)} utterances ({_some(unknown)}):"
-        " speaker independence is unknown"
-    )
-    return "warning", "speakers", detail
-
-
 def _emotions(manifest: pd.DataFrame) -> Finding:
     counts = manifest["emotion"].value_counts().to_dict()
     faults = []
@@ -123,9 +114,8 @@ def _files(manifest: pd.DataFrame) -> Finding:
     if "file" not in manifest.columns:
         return "warning", "files", "not checked: the manifest is not tied to audio files; use scan"
     gone = [file for file in manifest["file"] if not os.path.exists(file)]
-    if gone:
-        return "error", "files", f"{len(gone)} are gone: {_some(gone)}; scan again"
-    return "ok", "files", f"all {len(manifest)} are there"
+    fault = f"{len(gone)} are gone, scan again"
+    return _finding("files", "error", fault, gone, f"all {len(manifest)} are there")
 
 
 def _counts(manifest: pd.DataFrame, card: CorpusCard) -> list[Finding]:

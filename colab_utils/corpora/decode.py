@@ -3,8 +3,6 @@
 What was learnt of a file is kept, so that a second scan decodes nothing.
 """
 
-from __future__ import annotations
-
 import collections
 import concurrent.futures
 import dataclasses

@@ -6,8 +6,6 @@ A hash comes from the owners or is noted at the first download, never made up; w
 compared with the counts of the card by `load_corpus`.
 """
 
-from __future__ import annotations
-
 import datetime
 import os
 import pathlib

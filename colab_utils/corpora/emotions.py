@@ -1,7 +1,5 @@
 """Emotion names: the suite's own list, and the choice of emotions that a study compares."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import pandas as pd

@@ -3,8 +3,6 @@
 Everything else in the suite starts from this table.
 """
 
-from __future__ import annotations
-
 import pathlib
 
 import numpy as np

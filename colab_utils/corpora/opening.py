@@ -3,8 +3,6 @@
 The embedded corpus, a known corpus here, on Drive or to be fetched, or the user's own data.
 """
 
-from __future__ import annotations
-
 import os
 import pathlib
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """A user's own recordings: a table with any column names, a folder an emotion, or a ready split."""
 
-from __future__ import annotations
-
 import os
 import pathlib
 import unicodedata
@@ -10,7 +8,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from colab_utils.corpora.audio import EXTENSIONS
-from colab_utils.corpora.decode import decode_rows, find_audio, nfc, without_extension
+from colab_utils.corpora.decode import find_audio, nfc, without_extension
 from colab_utils.corpora.emotions import WORDS
 from colab_utils.corpora.manifest import (
     COLUMNS,
@@ -20,9 +18,8 @@ from colab_utils.corpora.manifest import (
     numbers,
     read_table,
     refuse,
-    speaker_keys,
 )
-from colab_utils.corpora.scan import Problem, Scan, existing_folder, problem_table, usable
+from colab_utils.corpora.scan import Scan, Sieve, existing_folder
 from colab_utils.files import AnyPath
 
 OWN = "own"  # the name of the corpus
@@ -109,7 +106,7 @@ def from_folder(root: AnyPath, cache: AnyPath | None = None) -> Scan:
     problems += [(file, "", "lies in no emotion folder") for file in found.files if "/" not in file]
     labels = [nfc(file.partition("/")[0]) for file in files]
     table = pd.DataFrame({"emotion": labels, "speaker": ""})
-    return _decoded(_rows(table, files), folder, problems, cache, found.ignored)
+    return _decoded(Sieve(_rows(table, files), problems), folder, cache, found.ignored)
 
 
 def from_split_csvs(
@@ -153,21 +150,19 @@ def from_split_csvs(
     result = _scan_table(pd.concat(tables, ignore_index=True), cache)
     manifest = result.manifest
     role = manifest.pop("role")
-    ids, speakers = manifest["utt_id"], speaker_keys(manifest)
-    _say_shared("speakers", speakers, speakers, role)
-    _say_shared("identical recordings", manifest["audio_sha256"], ids, role)
-    return result, pd.DataFrame({"utt_id": ids, "role": role})
-
-
-def _say_shared(what: str, values: pd.Series, names: pd.Series, role: pd.Series) -> None:
-    """Print which `values` stand on both sides of a split, by the `names` of their rows."""
-    shared = (role.groupby(values).transform("nunique") > 1) & (values != "")
-    if shared.any():
-        examples = names[shared].unique()[:6]
-        print(
-            f"{OWN}: {values[shared].nunique()} {what} in more than one of the tables (not"
-            f" independent): {', '.join(examples)}"
-        )
+    facts = (
+        ("speakers", "speaker", "speaker"),
+        ("identical recordings", "audio_sha256", "utt_id"),
+    )
+    for what, key, name in facts:
+        sides = role.groupby(manifest[key]).transform("nunique")
+        shared = manifest[(sides > 1) & (manifest[key] != "")]
+        if len(shared):
+            print(
+                f"{OWN}: {shared[key].nunique()} {what} in more than one of the tables (not"
+                f" independent): {', '.join(shared[name].unique()[:6])}"
+            )
+    return result, pd.DataFrame({"utt_id": manifest["utt_id"], "role": role})
 
 
 def _user_table(
@@ -244,7 +239,7 @@ def _scan_table(table: pd.DataFrame, cache: AnyPath | None) -> Scan:
         _refuse_two_sides(table)
     folder = _common_folder(table)
     files = [pathlib.Path(os.path.relpath(file, folder)).as_posix() for file in table["absolute"]]
-    return _decoded(_rows(table, files), folder, problems, cache)
+    return _decoded(Sieve(_rows(table, files), problems), folder, cache)
 
 
 def _refuse_two_sides(table: pd.DataFrame) -> None:
@@ -284,18 +279,18 @@ def _rows(table: pd.DataFrame, files: list[str]) -> pd.DataFrame:
 
 
 def _decoded(
-    rows: pd.DataFrame,
+    sieve: Sieve,
     folder: pathlib.Path,
-    problems: list[Problem],
     cache: AnyPath | None,
     ignored: Mapping[str, int] | None = None,
 ) -> Scan:
-    """Decode the files of `rows`, keep what is usable, and say when speakers are unknown."""
-    manifest = usable(decode_rows(rows, folder, cache), problems)
+    """Decode the files, keep what is usable, and say when speakers are unknown."""
+    sieve.decode(folder, cache)
+    manifest = sieve.rows
     unknown = (manifest["speaker"] == "").sum()
     if unknown:
         print(
             f"{OWN}: the speaker of {unknown} of {len(manifest)} utterances is unknown, so whether"
             " a tested speaker was also trained on cannot be known; every figure will say so"
         )
-    return Scan(manifest, problem_table(problems), None, ignored or {})
+    return sieve.scan(ignored=ignored)

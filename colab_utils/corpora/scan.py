@@ -1,7 +1,5 @@
 """From a folder of audio to a manifest of what is usable, with a reason for all that is not."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import pathlib
@@ -79,26 +77,75 @@ def scan(corpus: str, root: AnyPath, cache: AnyPath | None = None) -> Scan:
     root = existing_folder(root)
     card = load_card(corpus)
     found = find_audio(root)
-    problems = list(found.refused)
-    rows = _named(card, root, found, problems)
+    sieve = _named(card, root, found)
     expected = shipped_manifest(card.name)
-    missing: list[Problem] = []
+    absent = []
     if expected is None:
-        rows = _annotated(rows, card.name, root, problems)
-        rows = _labelled(rows, card, problems)
+        _annotate(sieve, card.name, root)
+        _label(sieve, card)
     else:
-        foreign = ~rows["utt_id"].isin(expected["utt_id"])
+        foreign = ~sieve.rows["utt_id"].isin(expected["utt_id"])
         why = f"foreign: a legal name, but not among the utterances of {card.name}"
-        rows = set_aside(rows, foreign, why, problems)
-        rows = expected.merge(rows[["utt_id", "found"]], on="utt_id")
-        absent = expected[~expected["utt_id"].isin(rows["utt_id"])]
-        why = "missing: no audio file of this name"
-        missing = because(absent.assign(found=absent["path"], reason=why))
-    rows = decode_rows(rows, root, cache)
+        sieve.take_out(foreign, why)
+        sieve.rows = expected.merge(sieve.rows[["utt_id", "found"]], on="utt_id")
+        missing = expected[~expected["utt_id"].isin(sieve.rows["utt_id"])]
+        for row in missing.itertuples():
+            absent.append((row.path, row.utt_id, "missing: no audio file of this name"))
     skip = [f"{card.name}/{bad['path']}" for bad in card.known_bad if bad.get("skip")]
-    rows = set_aside(rows, rows["utt_id"].isin(skip), "left out: a known bad file", problems)
-    manifest = usable(rows, problems)
-    return Scan(manifest, problem_table(problems + missing, card), card, found.ignored)
+    sieve.take_out(sieve.rows["utt_id"].isin(skip), "left out: a known bad file")
+    sieve.decode(root, cache)
+    sieve.problems += absent
+    return sieve.scan(card, found.ignored)
+
+
+class Sieve:
+    """Rows that may become utterances, and the problems of those that cannot.
+
+    Args:
+        rows: COLUMNS and `found`, the file relative to a folder.
+        problems: what is known already, as (file, utt_id, reason).
+    """
+
+    def __init__(self, rows: pd.DataFrame, problems: list[Problem]):
+        self.rows = rows
+        self.problems = problems
+
+    def take_out(self, bad: pd.Series, reason: str | pd.Series) -> None:
+        """Make problems of the bad rows: one reason for all, or one each."""
+        out = self.rows.assign(reason=reason)
+        for row in out[bad].itertuples():
+            problem = (row.found, row.utt_id, row.reason)
+            self.problems.append(problem)
+        self.rows = self.rows[~bad].reset_index(drop=True)
+
+    def decode(self, root: pathlib.Path, cache: AnyPath | None) -> None:
+        """Keep the rows whose file is good, each utterance once: the first file in order."""
+        self.rows = decode_rows(self.rows, root, cache)
+        self.take_out(self.rows["reason"] != "", self.rows["reason"])
+        again = self.rows["utt_id"].duplicated()
+        first = self.rows[~again].set_index("utt_id")
+        reasons = pd.Series("", index=self.rows.index)
+        for row in self.rows[again].itertuples():
+            used = first.loc[row.utt_id]
+            same = "the same" if used["audio_sha256"] == row.audio_sha256 else "other"
+            why = f"duplicate: {same} samples under the same name as {used['found']}, which is used"
+            if used["emotion"] != row.emotion:
+                why += f" with the label {used['emotion']} (this one says {row.emotion})"
+            reasons[row.Index] = why
+        self.take_out(again, reasons)
+
+    def scan(
+        self, card: CorpusCard | None = None, ignored: Mapping[str, int] | None = None
+    ) -> Scan:
+        """What is left, validated; what the card knows of a bad file is added to its reason."""
+        known = card.bad_files() if card else {}
+        problems = []
+        for file, utt_id, reason in self.problems:
+            note = f" (known: {known[utt_id]})" if utt_id in known else ""
+            problems.append((file, utt_id, reason + note))
+        table = pd.DataFrame(problems, columns=list(PROBLEM_COLUMNS), dtype=object)
+        manifest = validate(self.rows.drop(columns=["found", "reason"]))
+        return Scan(manifest, table, card, ignored or {})
 
 
 def existing_folder(root: AnyPath) -> pathlib.Path:
@@ -110,111 +157,61 @@ def existing_folder(root: AnyPath) -> pathlib.Path:
     return folder
 
 
-def because(rows: pd.DataFrame) -> list[Problem]:
-    """The problem of each row: its `found` (the file), `utt_id` and `reason`."""
-    return list(rows[["found", "utt_id", "reason"]].itertuples(index=False, name=None))
-
-
-def set_aside(
-    rows: pd.DataFrame, bad: pd.Series, reason: str | pd.Series, problems: list[Problem]
-) -> pd.DataFrame:
-    """The good rows; the bad ones become problems."""
-    problems += because(rows.assign(reason=reason)[bad])
-    return rows[~bad].reset_index(drop=True)
-
-
-def _named(
-    card: CorpusCard, root: pathlib.Path, found: Found, problems: list[Problem]
-) -> pd.DataFrame:
-    """Rows (COLUMNS and `found`, the relative file) of the names that the corpus' parser reads.
+def _named(card: CorpusCard, root: pathlib.Path, found: Found) -> Sieve:
+    """The files whose names the corpus' parser reads; the others are problems.
 
     The folder's own name counts as the first part of each path: some corpora name the speaker by
     folder.
     """
     if card.name not in PARSERS:
         raise ManifestError(f"{card.name} has no file-name rule: use load_corpus")
-    parsed = []
+    parsed, foreign = [], []
     for file in found.files:
         try:
             row = PARSERS[card.name](pathlib.PurePosixPath(root.name, nfc(file)))
         except ForeignNameError as error:
-            problems.append((file, "", f"foreign: {error.reason}"))
+            foreign.append((file, "", f"foreign: {error.reason}"))
         else:
             parsed.append(row | {"found": file})
     if not parsed:
-        raise ManifestError(_nothing(card.name, root, found, problems))
+        raise ManifestError(_nothing(card.name, root, found, foreign))
     # the same order in every folder layout
-    return pd.DataFrame(parsed).sort_values("utt_id", kind="stable", ignore_index=True)
+    rows = pd.DataFrame(parsed).sort_values("utt_id", kind="stable", ignore_index=True)
+    return Sieve(rows, found.refused + foreign)
 
 
-def _nothing(name: str, root: pathlib.Path, found: Found, problems: list[Problem]) -> str:
+def _nothing(name: str, root: pathlib.Path, found: Found, foreign: list[Problem]) -> str:
     """Why nothing of a corpus was found below a folder, and what may have been meant."""
-    if not found.files:
+    if not foreign:
         return (
-            f"{root}: no audio file in it or its sub-folders ({len(problems)} refused): is this the"
-            f" folder of {name}?"
+            f"{root}: no audio file in it or its sub-folders ({len(found.refused)} refused): is"
+            f" this the folder of {name}?"
         )
-    first = found.files[0]
-    reason = problems[-len(found.files)][2]
+    first, _, reason = foreign[0]
     other = belongs_to(pathlib.PurePosixPath(root.name, nfc(first)))
     hint = f"; the name is one of {other[0]}" if other else ""
     return (
-        f"{root}: none of its {len(found.files)} audio files is one of {name}; the first:"
-        f" {first}, {reason}{hint}"
+        f"{root}: none of its {len(foreign)} audio files is one of {name}; the first: {first},"
+        f" {reason}{hint}"
     )
 
 
-def _annotated(
-    rows: pd.DataFrame, name: str, root: pathlib.Path, problems: list[Problem]
-) -> pd.DataFrame:
-    """Fill in what stands in annotation files; utterances without an entry become problems."""
-    if name not in ANNOTATIONS:
-        return rows
-    table = ANNOTATIONS[name](root)
-    bare = ~rows["utt_id"].isin(table.index)
-    rows = set_aside(rows, bare, "no entry in the annotation files", problems)
-    for column in table:
-        rows[column] = rows["utt_id"].map(table[column])
-    return rows
+def _annotate(sieve: Sieve, name: str, root: pathlib.Path) -> None:
+    """Fill in what stands in annotation files; utterances without an entry are taken out."""
+    if name in ANNOTATIONS:
+        table = ANNOTATIONS[name](root)
+        bare = ~sieve.rows["utt_id"].isin(table.index)
+        sieve.take_out(bare, "no entry in the annotation files")
+        for column in table:
+            sieve.rows[column] = sieve.rows["utt_id"].map(table[column])
 
 
-def _labelled(rows: pd.DataFrame, card: CorpusCard, problems: list[Problem]) -> pd.DataFrame:
-    """Fill in `emotion` by the card's label map; labels that are not in it become problems."""
-    raw = rows["emotion_raw"]
-    rows = rows.assign(emotion=raw.map(card.label_map))
-    strange = rows["emotion"].isna()
+def _label(sieve: Sieve, card: CorpusCard) -> None:
+    """Fill in `emotion` by the card's label map; rows with a label not in it are taken out."""
+    raw = sieve.rows["emotion_raw"]
+    sieve.rows["emotion"] = raw.map(card.label_map)
     why = "label " + raw.map(repr) + f" is not in the label map of {card.name}.yaml"
-    return set_aside(rows, strange, why, problems)
-
-
-def usable(rows: pd.DataFrame, problems: list[Problem]) -> pd.DataFrame:
-    """The rows whose file is good, each utterance once (the first file in order), validated.
-
-    Args:
-        rows: COLUMNS, `found`, and what `decode_rows` adds.
-        problems: the other rows are added to it.
-    """
-    good = set_aside(rows, rows["reason"] != "", rows["reason"], problems)
-    again = good["utt_id"].duplicated()
-    first = good[~again].set_index("utt_id")
-    for row in good[again].itertuples():
-        used = first.loc[row.utt_id]
-        same = "the same samples" if used["audio_sha256"] == row.audio_sha256 else "other samples"
-        why = f"duplicate: {same} under the same name as {used['found']}, which is used"
-        if used["emotion"] != row.emotion:
-            why += f" with the label {used['emotion']} (this one says {row.emotion})"
-        problems.append((row.found, row.utt_id, why))
-    return validate(good[~again].drop(columns=["found", "reason"]))
-
-
-def problem_table(problems: list[Problem], card: CorpusCard | None = None) -> pd.DataFrame:
-    """DataFrame(file, utt_id, reason); what the card knows of a bad file is added to its reason."""
-    known = card.bad_files() if card else {}
-    table = pd.DataFrame(problems, columns=list(PROBLEM_COLUMNS), dtype=object)
-    notes = table["utt_id"].map(
-        lambda utt_id: f" (known: {known[utt_id]})" if utt_id in known else ""
-    )
-    return table.assign(reason=table["reason"] + notes)
+    sieve.take_out(sieve.rows["emotion"].isna(), why)
 
 
 def cache_file(workspace: AnyPath, name: str, audio: AnyPath) -> pathlib.Path:
@@ -251,7 +248,8 @@ def load_corpus(
         from colab_utils.corpora.synthetic import make_synthetic_corpus
 
         folder = audio or pathlib.Path(workspace) / "corpora" / "synthetic"
-        result = Scan(validate(make_synthetic_corpus(folder)), problem_table([]), card)
+        made = validate(make_synthetic_corpus(folder))
+        result = Scan(made, pd.DataFrame(columns=PROBLEM_COLUMNS), card)
     elif audio is None:
         raise ManifestError(
             f"{name}: no audio comes with the suite ({card.access}, {card.url}); pass audio=<the"

@@ -1,7 +1,5 @@
 """A download that goes on where it was stopped: `pooch` checks hashes, but begins again."""
 
-from __future__ import annotations
-
 import errno
 import pathlib
 import shutil
@@ -66,24 +64,6 @@ class ResumingDownload:
             DiskFullError: there is no room. Either way the part stays for the next call.
         """
         self.part.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._with_retries(url)
-        except files.DiskFullError:
-            raise
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise files.DiskFullError(
-                    error.errno,
-                    f"no room left on the disk while fetching {url}: free some space and run again;"
-                    f" {self.kept()}",
-                ) from error
-            raise
-        except KeyboardInterrupt:
-            print(f"Download stopped; {self.kept()}. Run the cell again to go on.")
-            raise
-
-    def _with_retries(self, url: str) -> None:
-        """Go on with the part until it is whole. Raises DownloadError."""
         for wait in (*WAITS, None):
             try:
                 self._go_on(url)
@@ -96,6 +76,19 @@ class ResumingDownload:
                         f"{url} could not be fetched ({_reason(error)}{tries}): {self.kept()}; run"
                         " the cell again later, or get the archive by hand"
                     ) from error
+            except files.DiskFullError:
+                raise
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                raise files.DiskFullError(
+                    error.errno,
+                    f"no room left on the disk while fetching {url}: free some space and run again;"
+                    f" {self.kept()}",
+                ) from error
+            except KeyboardInterrupt:
+                print(f"Download stopped; {self.kept()}. Run the cell again to go on.")
+                raise
             time.sleep(wait)
 
     def _go_on(self, url: str) -> None:

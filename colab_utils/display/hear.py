@@ -7,6 +7,7 @@ import html
 import io
 from typing import Any
 
+import ipywidgets
 import jinja2
 import numpy as np
 import pandas as pd
@@ -35,7 +36,7 @@ _CLIPS = jinja2.Template(
 (true: {{ "%.0f"|format(100 * clip.p_true) }}&nbsp;%){% else %}not given{% endif %}</td>
 <td style="{{ cell }}">{{ clip.times }} of {{ clip.of }}</td>
 <td style="{{ cell }}">{{ "%.1f"|format(clip.duration) }}&nbsp;s</td>
-<td style="{{ cell }}">{{ sound(clip)|safe }}</td>
+<td style="{{ cell }}">{{ clip_html(clip.file, clip.utt_id)|safe }}</td>
 </tr>{% endfor %}</tbody></table>
 """,
     autoescape=True,
@@ -64,6 +65,22 @@ def player_html(samples: np.ndarray, rate: int, label: str = "") -> str:
         f' aria-label="{html.escape(label)}"'
         f' src="data:audio/wav;base64,{base64.b64encode(buffer.getvalue()).decode()}"></audio>{cut}'
     )
+
+
+def clip_html(file: str, label: str) -> str:
+    """A player of an audio file, or the reason why there is none.
+
+    Args:
+        file: its path.
+        label: for screen readers.
+
+    Returns:
+        HTML.
+    """
+    try:
+        return player_html(load_audio(file), RATE, label)
+    except AudioError as error:
+        return f"cannot be played: {html.escape(error.reason)}"
 
 
 def error_clips(
@@ -116,17 +133,8 @@ def clips_html(clips: pd.DataFrame, limit: int = 6) -> str:
     Returns:
         The page; an unreadable file is named with its reason instead of a player.
     """
-    return _CLIPS.render(
-        number=len(clips), clips=list(clips.head(limit).itertuples()), sound=_sound
-    )
-
-
-def _sound(clip: Any) -> str:
-    """A player, or why there is none."""
-    try:
-        return player_html(load_audio(clip.file), RATE, clip.utt_id)
-    except AudioError as error:
-        return f"cannot be played: {html.escape(error.reason)}"
+    shown = list(clips.head(limit).itertuples())
+    return _CLIPS.render(number=len(clips), clips=shown, clip_html=clip_html)
 
 
 def hear_errors(predictions: pd.DataFrame, manifest: pd.DataFrame, limit: int = 6) -> Any:
@@ -138,8 +146,7 @@ def hear_errors(predictions: pd.DataFrame, manifest: pd.DataFrame, limit: int = 
         limit: clips of a cell that are shown.
 
     Returns:
-        The widget to show as a cell's last value; it starts at the commonest confusion. Without
-        ipywidgets: an HTML object with the commonest confusion.
+        The widget to show as a cell's last value; it starts at the commonest confusion.
 
     Example:
         >>> hear_errors(run.predictions, manifest)
@@ -158,15 +165,6 @@ def hear_errors(predictions: pd.DataFrame, manifest: pd.DataFrame, limit: int = 
             return f"<p>No {true} was {taken}.</p>"
         return f"<h4>{true} {taken}</h4>{clips_html(clips, limit)}"
 
-    try:
-        import ipywidgets
-    except ImportError:
-        from IPython.display import HTML
-
-        return HTML(
-            f"{cell(true, pred)}<p>Other cells: <code>HTML(clips_html(error_clips(predictions,"
-            " manifest, true, pred)))</code></p>"
-        )
     true_box = ipywidgets.Dropdown(description="true", options=_counted(counts.sum(axis=1)))
     pred_box = ipywidgets.Dropdown(description="predicted", options=_counted(counts.loc[true]))
     true_box.value, pred_box.value = true, pred

@@ -4,8 +4,6 @@
 refused.
 """
 
-from __future__ import annotations
-
 import errno
 import lzma
 import os

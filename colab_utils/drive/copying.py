@@ -1,7 +1,5 @@
 """What every way to and from Drive needs: a folder's files, another try, an error in short."""
 
-from __future__ import annotations
-
 import os
 import pathlib
 import re

@@ -1,7 +1,5 @@
 """One zip to the reader's own computer, whatever the browser does."""
 
-from __future__ import annotations
-
 import os
 import pathlib
 import sys

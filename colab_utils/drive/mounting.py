@@ -1,7 +1,5 @@
 """Mounting Google Drive, which may be refused, fail or not exist."""
 
-from __future__ import annotations
-
 import os
 import pathlib
 

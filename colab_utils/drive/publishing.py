@@ -1,7 +1,5 @@
 """Results to Drive: every copy is read back and compared, the marker of completeness comes last."""
 
-from __future__ import annotations
-
 import dataclasses
 import errno
 import glob
@@ -67,6 +65,9 @@ def publish(path: AnyPath, to: AnyPath) -> PublishReport:
         path: what to publish.
         to: a folder on Drive.
 
+    Returns:
+        What was sent, what was there already, what failed and why.
+
     Raises:
         FileNotFoundError: when `path` does not exist.
 
@@ -116,14 +117,15 @@ def _same_content(source: pathlib.Path, target: pathlib.Path) -> bool:
 
 def _declares(marker: str, name: str) -> bool:
     """Whether `marker` is one, and of the folder in which (or deeper) the file `name` lies."""
-    place = pathlib.PurePosixPath(marker)
-    inside = pathlib.PurePosixPath(name).is_relative_to(place.parent)
-    return place.name == MARKER and inside and name != marker
+    folder, _, last = marker.rpartition("/")
+    if last != MARKER or name == marker:
+        return False
+    return not folder or name.startswith(f"{folder}/")
 
 
 def _markers_last(name: str) -> tuple[bool, int, str]:
     """Files in the order of their names, then the markers, the deepest of them first."""
-    is_marker = pathlib.PurePosixPath(name).name == MARKER
+    is_marker = name.rpartition("/")[2] == MARKER
     return is_marker, -name.count("/") if is_marker else 0, name
 
 

@@ -1,7 +1,5 @@
 """A corpus from Drive to the local disk, once: thousands of small files over Drive take hours."""
 
-from __future__ import annotations
-
 import errno
 import os
 import pathlib

@@ -1,7 +1,5 @@
 """How a notebook begins and ends: where it works, and what it keeps."""
 
-from __future__ import annotations
-
 import pathlib
 from collections.abc import Iterable
 

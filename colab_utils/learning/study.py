@@ -95,14 +95,15 @@ class Study(Contract):
         if one is None:
             return None, None
         one = self._marked(one)
-        side = split_hash(self._training_side(one, fold))
-        if side != self._learners_side:
+        side = self._training_side(one, fold)
+        mark = split_hash(side)
+        if mark != self._learners_side:
             self._learners.clear()
-            self._learners_side = side
+            self._learners_side = mark
         key = _key(one)
         if key not in self._learners:
             with single_thread(self.single(one)):
-                self._learners[key] = self._trained_now(one, fold, on_record)
+                self._learners[key] = self._trained_now(one, fold, side, on_record)
         return self._learners[key]
 
     def _training_side(self, one: Tested, fold: str) -> pd.DataFrame:
@@ -111,21 +112,23 @@ class Study(Contract):
         return sides.loc[sides["role"].isin(TRAINING_ROLES), ["utt_id", "role"]]
 
     def _trained_now(
-        self, one: Tested, fold: str, on_record: OnRecord | None
+        self, one: Tested, fold: str, side: pd.DataFrame, on_record: OnRecord | None
     ) -> tuple[Any, History | None]:
-        """Train, or load from disk."""
+        """Train, or load from disk. side: who trains and validates."""
         wanted = self.learner(one, fold)
         if wanted is None:
             return None, None
-        side = self._training_side(one, fold)
         rows = self.rows[self.rows["utt_id"].isin(side["utt_id"])]
         facts = {"manifest": manifest_hash(rows), "kind": one.kind, **self._common_facts(one)}
         facts.update(self.training_facts(one, fold))
         spec = self.features_of(one)[1]
         name = f"{self.training_task(one)}-{spec['name']}-{self.training_name(one)}"
         said = f"training {self.training_name(one)}"
-        alike = self._alike(one, side)
-        if alike != self.folds_of(one):
+        # folds with the same training side share one folder
+        mark = split_hash(side)
+        folds = self.folds_of(one)
+        alike = [of for of in folds if split_hash(self._training_side(one, of)) == mark]
+        if alike != folds:
             name += f"-fold{alike[0]}"
             said += f", fold {fold}"
         folder, history = train_or_load(
@@ -146,15 +149,6 @@ class Study(Contract):
         if one.mark:  # what was trained with the user's own code serves nobody later
             shutil.rmtree(folder)
         return wanted.learner, history
-
-    def _alike(self, one: Tested, side: pd.DataFrame) -> list[str]:
-        """The folds with this training side: they share one folder."""
-        wanted = split_hash(side)
-        folds = []
-        for fold in self.folds_of(one):
-            if split_hash(self._training_side(one, fold)) == wanted:
-                folds.append(fold)
-        return folds
 
     # --- testing ----------------------------------------------------------------------------------
 

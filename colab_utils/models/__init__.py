@@ -18,6 +18,13 @@ from colab_utils.models.mlp import Mlp
 from colab_utils.settings import SettingError
 
 NETWORKS = ("mlp", "conv4", "lstm")
+# the normalisations that each network has; the lstm has no such layers, every clip stands alone
+_NORMS = {
+    "mlp": ("group", "batch"),
+    "conv4": ("group", "batch", "paper-batch"),
+    "lstm": ("group",),
+    "resnet18": ("group", "batch"),
+}
 
 
 def network(
@@ -37,24 +44,25 @@ def network(
         frames: the longest clip under "paper-batch".
 
     Raises:
-        SettingError: a name or a norm that does not exist, or does not for that network.
+        SettingError: a name or a norm that does not exist, or does not for that network; a width
+            that "group" cannot divide into groups of 8 channels.
 
     Example:
         >>> logits, embedding = network("mlp", 768, 5)(torch.randn(2, 768))
         >>> logits.shape, embedding.shape
         (torch.Size([2, 5]), torch.Size([2, 64]))
     """
+    if name not in _NORMS:
+        raise SettingError(f"no network is called {name!r}: choose from {', '.join(_NORMS)}")
+    if norm not in _NORMS[name]:
+        raise SettingError(f"norm = {norm!r}: {name} knows {', '.join(map(repr, _NORMS[name]))}")
     if name == "conv4":
         return Conv4(dim, n_classes, norm=norm, width=width, frames=frames)
     if name == "lstm":
-        return Lstm(dim, n_classes, norm=norm, width=width)
+        return Lstm(dim, n_classes, width=width)
     if name == "mlp":
         return Mlp(dim, n_classes, norm=norm, width=width)
-    if name == "resnet18":
-        # imported here, because torchvision takes most of a second
-        from colab_utils.models.resnet import ResNet18
+    # imported here, because torchvision takes most of a second
+    from colab_utils.models.resnet import ResNet18
 
-        return ResNet18(n_classes, norm=norm, width=width)
-    raise SettingError(
-        f"no network is called {name!r}: choose from {', '.join(NETWORKS)}, resnet18"
-    )
+    return ResNet18(n_classes, norm=norm, width=width)

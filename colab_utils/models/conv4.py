@@ -7,9 +7,6 @@ from torch import nn
 from torch.nn import functional
 
 from colab_utils.models.normalisation import MaskedNorm, kaiming
-from colab_utils.settings import SettingError
-
-NORMS = ("group", "batch", "paper-batch")
 
 
 class Conv4(nn.Module):
@@ -27,13 +24,11 @@ class Conv4(nn.Module):
     width 64 and 5 classes: 113 541; published form with 200 frames: 132 741.
 
     Raises:
-        SettingError: another norm, or a width that "group" cannot divide.
+        SettingError: a width that "group" cannot divide.
     """
 
     def __init__(self, dim: int, n_classes: int, *, norm: str, width: int, frames: int):
         super().__init__()
-        if norm not in NORMS:
-            raise SettingError(f"norm = {norm!r}: conv4 knows {', '.join(map(repr, NORMS))}")
         self.frames = frames if norm == "paper-batch" else None
         self.convs = nn.ModuleList(
             kaiming(nn.Conv2d(before, width, 3, stride=2, padding=1))

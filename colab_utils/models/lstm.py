@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from colab_utils.models.normalisation import kaiming
-from colab_utils.settings import SettingError
 
 
 class _LstmLayer(nn.Module):
@@ -46,19 +45,12 @@ class Lstm(nn.Module):
 
     The linear layer takes the state after the last valid frame; there is no non-linearity between
     it and the head, as in Few-Shot_SER. Information flows forward in time only, so what comes after
-    a clip's last frame cannot reach its output. There is nothing to normalise: "group" is the one
-    norm, every clip stands alone. Parameters for 20 columns, width 64 and 5 classes: 225 029.
-
-    Raises:
-        SettingError: another norm.
+    a clip's last frame cannot reach its output. Parameters for 20 columns, width 64 and 5 classes:
+    225 029.
     """
 
-    def __init__(self, dim: int, n_classes: int, *, norm: str, width: int):
+    def __init__(self, dim: int, n_classes: int, *, width: int):
         super().__init__()
-        if norm != "group":
-            raise SettingError(
-                f"norm = {norm!r}: the lstm has no normalisation layers; set norm = 'group'"
-            )
         units = self.embedding_dim = 2 * width
         self.layers = nn.Sequential(_LstmLayer(dim, units), _LstmLayer(units, units))
         self.embed = kaiming(nn.Linear(units, units))

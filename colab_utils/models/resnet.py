@@ -10,7 +10,6 @@ from torch.nn import functional
 from torchvision.models.resnet import BasicBlock
 
 from colab_utils.models.normalisation import MaskedNorm
-from colab_utils.settings import SettingError
 
 
 class _Group(MaskedNorm):
@@ -36,9 +35,6 @@ class _Batch(nn.BatchNorm2d):
         # (valid frames, channels, 1, rows)
         frames = super().forward(by_frame[valid].unsqueeze(2)).squeeze(2)
         return x.new_zeros(by_frame.shape).index_put((valid,), frames).transpose(1, 2)
-
-
-_NORMS = {"group": _Group, "batch": _Batch}
 
 
 class _Block(BasicBlock):
@@ -82,14 +78,12 @@ class ResNet18(nn.Module):
     norm.
 
     Raises:
-        SettingError: another norm, or a width that "group" cannot divide.
+        SettingError: a width that "group" cannot divide.
     """
 
     def __init__(self, n_classes: int, *, norm: str = "group", width: int = 64):
         super().__init__()
-        if norm not in _NORMS:
-            raise SettingError(f"norm = {norm!r}: resnet18 knows {' and '.join(map(repr, _NORMS))}")
-        layer = _NORMS[norm]
+        layer = _Group if norm == "group" else _Batch
         self.conv1 = nn.Conv2d(1, width, 7, 2, 3, bias=False)
         self.bn1 = layer(width)
         self.maxpool = nn.MaxPool2d(3, 2, 1)

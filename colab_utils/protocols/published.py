@@ -115,8 +115,13 @@ class Protocol:
             >>> print(load_protocol("emofsl").describe())
         """
         content = _without_empty(dataclasses.asdict(self))
-        how = {"sort_keys": False, "default_flow_style": None, "allow_unicode": True}
-        return yaml.safe_dump(content, width=10_000, **how)
+        told = {}
+        for name in ("deviations", "disagreements"):
+            if name in content:
+                told[name] = content.pop(name)
+        how = {"sort_keys": False, "allow_unicode": True, "width": 10_000}
+        facts = yaml.safe_dump(content, default_flow_style=None, **how)
+        return facts + yaml.safe_dump(told, default_flow_style=False, **how)
 
     def similar_task(
         self, name: str, train: Sequence[str], test: Sequence[str], **rules: Any

@@ -69,9 +69,9 @@ class Part:
         if not self.finished:
             return None
         try:
-            for name, mark in files.read_json(self._mark)["sha256"].items():
-                if files.file_sha256(self._mark.with_name(name)) != mark:
-                    raise ValueError(f"{name} does not match its mark")
+            changed = _changed(self._mark.parent, files.read_json(self._mark)["sha256"])
+            if changed:
+                raise ValueError(f"{', '.join(changed)} changed since")
             return read_predictions(self._file(".csv"))
         except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError) as error:
             print(f"part {self.name} was torn ({error}) and is computed again")
@@ -130,13 +130,10 @@ class Run:
         """
         if not (self.path / "DONE").exists():
             return False
-        damaged = []
         try:
-            for name, mark in files.read_json(self.path / "DONE").items():
-                if files.file_sha256(self.path / name) != mark:
-                    damaged.append(name)
+            damaged = _changed(self.path, files.read_json(self.path / "DONE"))
         except (ValueError, OSError, AttributeError) as error:
-            damaged.append(str(error))
+            damaged = [str(error)]
         if damaged:
             print(
                 f"{self.path.name}: {', '.join(damaged)} changed since the run was done: made again"
@@ -201,6 +198,11 @@ class Run:
             )
         marks = {name: files.file_sha256(self.path / name) for name in self._results}
         files.write_json(self.path / "DONE", marks)
+
+
+def _changed(folder: pathlib.Path, marks: Mapping[str, str]) -> list[str]:
+    """The files that no longer have the SHA-256 of their marks."""
+    return [name for name, mark in marks.items() if files.file_sha256(folder / name) != mark]
 
 
 def _slug(name: str, also: str = "") -> str:

@@ -248,9 +248,9 @@ def test_channels_leave_their_marks(default):
         band(5000, 8000, deviation=True),
         band(500, 3000, deviation=True),
     )
-    # no lows on the phone,
+    # no lows on the phone
     assert low["phone"] - middle["phone"] < low["studio"] - middle["studio"] - 1
-    # and no s
+    # no s on the phone
     assert hiss["phone"] < 0.8 * hiss["studio"]
     # traffic rumbles
     assert low["street"] - middle["street"] > low["studio"] - middle["studio"] + 0.5

@@ -164,14 +164,3 @@ def test_an_empty_cell_says_so(corpus):
     assert page_of(widget) == "<p>No anger was taken for happiness.</p>"
     pred_box.value = "anger"
     assert "anger recognised" in page_of(widget) and page_of(widget).count("<audio") == 6
-
-
-def test_without_ipywidgets_the_commonest_confusion_is_shown(corpus, monkeypatch):
-    manifest, predictions = corpus
-    monkeypatch.setitem(__import__("sys").modules, "ipywidgets", None)
-    page = hear.hear_errors(predictions, manifest).data
-    assert (
-        "taken for" in page
-        and "<audio" in page
-        and "error_clips(predictions, manifest, true, pred)" in page
-    )

@@ -90,7 +90,8 @@ def test_women_speak_higher_than_men(real_corpora):
         frames = np.concatenate(Prosody().compute(waves))
         return np.exp(np.median(frames[frames[:, 1] > 0, 0]))
 
-    men, women = [pitch(s) for s in ("m1", "m2", "m3")], [pitch(s) for s in ("f1", "f2", "f3")]
+    men = [pitch("m1"), pitch("m2")]
+    women = [pitch("f1"), pitch("f2")]
     assert 80 < max(men) < min(women) < 300
 
 

@@ -112,8 +112,8 @@ def _idle(key, name, norm):
         ("cnn", "group", 64, "'cnn'.*mlp, conv4, lstm"),
         ("conv4", "layer", 64, "norm = 'layer'"),
         ("conv4", "group", 20, "width = 20.*multiple of 8"),
-        ("lstm", "batch", 64, "norm = 'batch'.*set norm = 'group'"),
-        ("mlp", "paper-batch", 64, "norm = 'paper-batch'.*'group' and 'batch'"),
+        ("lstm", "batch", 64, "norm = 'batch': lstm knows 'group'"),
+        ("mlp", "paper-batch", 64, "norm = 'paper-batch': mlp knows 'group', 'batch'"),
     ],
 )
 def test_networks_that_do_not_exist_are_refused_in_one_sentence(name, norm, width, named):

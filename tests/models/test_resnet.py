@@ -198,7 +198,7 @@ def test_weights_of_another_network_are_refused_and_change_nothing():
 
 
 def test_settings_that_do_not_exist_are_refused():
-    with pytest.raises(SettingError, match="norm = 'layer': resnet18 knows 'group' and 'batch'"):
+    with pytest.raises(SettingError, match="norm = 'layer': resnet18 knows 'group', 'batch'"):
         network("resnet18", 64, 5, norm="layer")
     with pytest.raises(SettingError, match="multiple of 8"):
         network("resnet18", 64, 5, width=12)

@@ -10,8 +10,6 @@ module, name it below, write `data_manifests/<name>.yaml`. `parse` gives `emotio
 `label_map` turns it into `emotion`.
 """
 
-from __future__ import annotations
-
 import pathlib
 from collections.abc import Callable
 

@@ -5,8 +5,6 @@ follows where a take was repeated. The owners document three women and two men w
 who, and the files hold six speakers: gender is unknown.
 """
 
-from __future__ import annotations
-
 import pathlib
 
 from colab_utils.corpora.parsers.names import read_name

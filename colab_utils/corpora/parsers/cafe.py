@@ -4,8 +4,6 @@ Gournay, Lahaie & Lefebvre 2018, A Canadian French emotional speech dataset, ACM
 Actors with odd numbers are men.
 """
 
-from __future__ import annotations
-
 import pathlib
 
 from colab_utils.corpora.parsers.names import ForeignNameError, read_name

@@ -3,8 +3,6 @@
 Cao, Cooper, Keutmann, Gur, Nenkova & Verma 2014, IEEE Trans. Affect. Comput. 5(4), 377-390.
 """
 
-from __future__ import annotations
-
 import pathlib
 
 from colab_utils.corpora.parsers.names import ForeignNameError, read_name

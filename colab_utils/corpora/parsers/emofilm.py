@@ -7,8 +7,6 @@ and film stand in the owners' legend (`f_m_corpus_it_es_en_legend.xlsx`, or a CS
 file, speaker, film).
 """
 
-from __future__ import annotations
-
 import pathlib
 import re
 

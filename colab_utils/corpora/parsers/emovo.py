@@ -4,8 +4,6 @@ Costantini, Iaderola, Paoloni & Todisco 2014, EMOVO corpus: an Italian emotional
 LREC, 3501-3504.
 """
 
-from __future__ import annotations
-
 import pathlib
 
 from colab_utils.corpora.parsers.names import GENDER, read_name

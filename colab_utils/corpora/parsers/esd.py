@@ -4,8 +4,6 @@ Zhou, Sisman, Liu & Li 2022, Emotional voice conversion: theory, databases and E
 137, 1-18.
 """
 
-from __future__ import annotations
-
 import pathlib
 
 from colab_utils.corpora.parsers.names import ForeignNameError, read_name

@@ -5,8 +5,6 @@ Busso, Bulut, Lee, Kazemzadeh, Mower, Kim, Chang, Lee & Narayanan 2008, Lang. Re
 `[t0 - t1] <tab> turn <tab> label <tab> [V, A, D]`.
 """
 
-from __future__ import annotations
-
 import pathlib
 import re
 

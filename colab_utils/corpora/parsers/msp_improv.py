@@ -5,8 +5,6 @@ Comput. 8(1), 67-80. Labels stand in `Evaluation.txt`, in lines
 `UTD-IMPROV-S01A-F01-P-FM01.avi; LABEL; A:..; V:..; D:.. ; N:..;`.
 """
 
-from __future__ import annotations
-
 import pathlib
 import re
 

@@ -1,7 +1,5 @@
 """What all corpus parsers share: how a name is read or refused, and how labels are read."""
 
-from __future__ import annotations
-
 import pathlib
 import re
 from collections.abc import Iterable

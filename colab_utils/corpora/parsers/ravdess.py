@@ -4,8 +4,6 @@ They are modality, vocal channel, emotion, intensity, statement, repetition and 
 odd numbers are men. Livingstone & Russo 2018, PLoS ONE 13(5), e0196391.
 """
 
-from __future__ import annotations
-
 import pathlib
 
 from colab_utils.corpora.parsers.names import ForeignNameError, read_name

@@ -3,8 +3,6 @@
 Haq & Jackson 2010, Multimodal emotion recognition, in: Machine Audition, IGI Global, 398-423.
 """
 
-from __future__ import annotations
-
 import pathlib
 
 from colab_utils.corpora.parsers.names import read_name

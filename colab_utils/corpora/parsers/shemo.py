@@ -4,8 +4,6 @@ Mohamad Nezami, Jamshid Lou & Karami 2019, ShEMO: a large-scale validated databa
 speech emotion detection, Lang. Resour. Eval. 53(1), 1-16.
 """
 
-from __future__ import annotations
-
 import pathlib
 
 from colab_utils.corpora.parsers.names import GENDER, read_name

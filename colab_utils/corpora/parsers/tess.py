@@ -3,8 +3,6 @@
 Pichora-Fuller & Dupuis 2020, Toronto emotional speech set, Borealis, doi:10.5683/SP2/E8H2MF.
 """
 
-from __future__ import annotations
-
 import pathlib
 
 from colab_utils.corpora.parsers.names import read_name

@@ -3,8 +3,6 @@
 Each has its own speakers, language, channel, strength of acting and balance of emotions.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 

@@ -3,8 +3,6 @@
 Each utterance comes from its own random generator.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import os

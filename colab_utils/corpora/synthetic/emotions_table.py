@@ -26,8 +26,6 @@ in acted corpora. Sources by key:
   Emot. 19(5), 633-653
 """
 
-from __future__ import annotations
-
 import io
 
 import pandas as pd

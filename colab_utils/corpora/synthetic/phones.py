@@ -3,8 +3,6 @@
 Sentences are sequences of consonant-vowel syllables.
 """
 
-from __future__ import annotations
-
 from colab_utils.corpora.synthetic.emotions_table import read_numbers
 
 # First three formants in Hz of a man's vowels, after Peterson & Barney 1952, J. Acoust. Soc. Am.

@@ -7,8 +7,6 @@ poles of a vocal tract model (Fant 1960). Only element-wise numpy and scipy filt
 BLAS: the samples then do not depend on the number of threads or processes.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable
 

@@ -1,7 +1,5 @@
 """Speakers: the voice and the habits that all utterances of one speaker share."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

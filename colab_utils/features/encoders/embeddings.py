@@ -136,7 +136,6 @@ class SpeechEncoder(Encoder):
     half: bool = setting(
         False,
         "compute in float16 on a GPU (a CPU always computes in float32)",
-        options=(False, True),
     )
 
     def __post_init__(self) -> None:

@@ -53,7 +53,6 @@ class PaperLogMel(LogMel):
     symmetric: bool = setting(
         True,
         "values in [-4, 4] as the original meant, or in [0, 4] as it computed",
-        options=(True, False),
     )
 
     def _level(self, mel: torch.Tensor) -> torch.Tensor:
@@ -89,7 +88,6 @@ class PaperMfcc(LogMel):
     normalise: bool = setting(
         False,
         "mean 0 and deviation 1 of each coefficient over each utterance",
-        options=(False, True),
     )
 
     @property

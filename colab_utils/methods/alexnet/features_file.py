@@ -115,9 +115,11 @@ class FeaturesFile(dict):
     def _read(self, content: Mapping[str, np.ndarray]) -> None:
         """Take over the whole file. Raises ValueError that begins with the name of a field."""
         self.labels = _field(content, "labels", np.str_).tolist()
-        _need("labels", len(set(self.labels)) == len(self.labels) > 1, "two emotions or more")
+        different = len(set(self.labels))
+        _need("labels", different == len(self.labels) > 1, "two different emotions or more")
         self.features = str(_field(content, "features", np.str_))
-        _need("features", self.features in FEATURE_SETS, f"one of {', '.join(FEATURE_SETS)}")
+        known = ", ".join(FEATURE_SETS)
+        _need("features", self.features in FEATURE_SETS, f"one of {known}")
         spec = AlexNetSpectrogram(feature_set=self.features)
         self.spec = identity(spec)
         speakers = {name.rpartition("/")[0] for name in content} - {""}

@@ -13,7 +13,18 @@ from colab_utils.results.runs import Run
 
 
 def panel(study: BaselineStudy, config: BaselineConfig) -> Panel:
-    """Sliders that start at `config`; Run tests a classifier and draws its confusion matrix."""
+    """Sliders that start at `config`; Run tests a classifier and draws its confusion matrix.
+
+    Args:
+        study: the corpus.
+        config: the settings to start from.
+
+    Returns:
+        A panel, for a notebook to show.
+
+    Example:
+        >>> baselines.panel(study, config)
+    """
 
     def run_and_draw(chosen: BaselineConfig) -> Run:
         run = study.run(chosen)

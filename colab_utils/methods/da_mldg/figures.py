@@ -29,6 +29,9 @@ def domains_figure(
         title: above.
         marks: stamps of the runs, see `marks_of`.
 
+    Returns:
+        A figure, for a notebook to show.
+
     Raises:
         ValueError: for an empty table, an algorithm that stands twice for a target, and more
             algorithms than there are colours.
@@ -105,6 +108,9 @@ def gamma_figure(
         title: above.
         marks: stamps of the run.
 
+    Returns:
+        A figure, for a notebook to show.
+
     Raises:
         ValueError: for records without a gamma.
 
@@ -142,6 +148,9 @@ def matrices_figure(runs: Runs, algorithm: str) -> style.SuiteFigure:
     Args:
         runs: {target: {algorithm: finished run}}.
         algorithm: which.
+
+    Returns:
+        A figure, for a notebook to show.
     """
     shown = {}
     for target in list(runs)[:_MOST_MATRICES]:
@@ -156,6 +165,9 @@ def marks_of(runs: Runs) -> list[str]:
 
     Args:
         runs: {target: {algorithm: finished run}}.
+
+    Returns:
+        Sentences to stand in a figure.
     """
     shown = {}
     for target, of_target in runs.items():

@@ -25,6 +25,9 @@ def panel(studies: DomainStudies, config: DomainConfig) -> Panel:
         studies: the targets there are.
         config: the settings to start from.
 
+    Returns:
+        A panel, for a notebook to show.
+
     Example:
         >>> da_mldg.panel(studies, config)
     """

@@ -264,6 +264,9 @@ def main_algorithm(names: str | Sequence[str]) -> str:
 
     Args:
         names: names of algorithms, a list or "erm, mldg".
+
+    Returns:
+        One of the names.
     """
     names = settings.as_list(names)
     return "da-mldg" if "da-mldg" in names else names[-1]

@@ -62,6 +62,9 @@ def means_table(table: pd.DataFrame, rate: str = "uar") -> pd.DataFrame:
         table: columns algorithm, target, n (utterances of the target) and `rate`.
         rate: which column.
 
+    Returns:
+        Columns UM, WM, GM.
+
     Raises:
         PredictionError: where an algorithm lacks a target that another has.
     """
@@ -82,10 +85,13 @@ def means_table(table: pd.DataFrame, rate: str = "uar") -> pd.DataFrame:
 
 
 def readable_means(table: pd.DataFrame) -> pd.DataFrame:
-    """The means of UAR and WA side by side, per cent, see `means_table`.
+    """The means of UAR and WA side by side, see `means_table`.
 
     Args:
         table: of `targets_table`.
+
+    Returns:
+        Per cent, a row for each algorithm.
     """
     parts = []
     for rate in ("uar", "wa"):
@@ -125,7 +131,14 @@ def published_rates() -> tuple[pd.DataFrame, str]:
 
 
 def folders_of(runs: Runs) -> list[pathlib.Path]:
-    """The folders of all runs, {target: {algorithm: run}}."""
+    """The folders of all runs.
+
+    Args:
+        runs: {target: {algorithm: finished run}}.
+
+    Returns:
+        Their paths, target by target.
+    """
     folders = []
     for of_target in runs.values():
         folders += [run.path for run in of_target.values()]

@@ -251,6 +251,9 @@ def open_studies(
         emotions: default the protocol's.
         merge: what emotions are renamed to.
 
+    Returns:
+        The studies, with a name for each.
+
     Raises:
         ManifestError: a corpus that there is not.
         ProtocolError: a task that there is not.

@@ -67,6 +67,11 @@ class EmofslNet(nn.Module):
         """Logits (..., n, classes) and the projection F (..., n, width), not normalised."""
         return forward(self.state_dict(keep_vars=True), values, self.activation)
 
+    @property
+    def net(self) -> EmofslNet:
+        """Itself; in a network with an encoder below it, the part above."""
+        return self
+
     def scaled(self, values: torch.Tensor) -> torch.Tensor:
         """What the projection sees of values (..., n, dim): (..., n, dim / layers)."""
         return scaled(self.state_dict(keep_vars=True), values)

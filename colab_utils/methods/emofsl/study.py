@@ -326,7 +326,7 @@ class TransferStudy(Study):
         if tested.kind == "source only":
             logits = self.data.through(learner.module, numbers)[0]
             return torch.softmax(logits, dim=-1).expand(len(draws), *logits.shape)
-        net = self._frozen(learner)
+        net = learner.module.net
         support, y = self._support(draws)
         tasks = rivals.as_tasks(net, support, y, self.data.vectors(numbers))
         train = self.data.numbers(fold, "train")
@@ -351,10 +351,6 @@ class TransferStudy(Study):
         metric = self.metric(config, fold)
         parameters = emofsl.fine_tune(learner.module, support, y, config, metric)
         return forward(parameters, self.data.vectors(numbers), config.activation)[1][0]
-
-    def _frozen(self, learner: SourceLearner) -> EmofslNet:
-        """The network whose standardisation and layer weights the baselines share."""
-        return learner.module
 
     def _support(self, draws: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Features (draws, n, dim) and class ids (n,) of support draws (draws, classes, shots)."""

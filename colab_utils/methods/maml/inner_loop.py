@@ -16,6 +16,8 @@ from torch.func import functional_call, vmap
 
 from colab_utils.learning.tasks import Batch, Tasks, probabilities
 
+MOST_AT_ONCE = 64  # tasks that are computed together: each holds its own weights after every step
+
 Loss = Callable[[torch.Tensor, torch.Tensor, Batch], torch.Tensor]  # (logits, embedding, batch)
 Parameters = dict[str, torch.Tensor]
 
@@ -42,7 +44,6 @@ def functional(model: nn.Module, loss: Loss, many: bool = False) -> ModelAt:
         model: called with the inputs of a batch, it gives logits and embedding.
         loss: of logits, embedding and batch, a scalar.
         many: parameters and batch have a leading dimension (tasks, ...), and so has the answer.
-            A loss of pytorch-metric-learning cannot do that.
 
     Returns:
         A function of parameters and a batch to an `Answer`.
@@ -179,9 +180,7 @@ def meta_gradient(
     rates: Parameters,
     tasks: Tasks,
     step_weights: torch.Tensor,
-    *,
     first_order: bool = False,
-    tasks_at_once: int = 1,
 ) -> MetaGradient:
     """The gradient of the mean `outer_objective` by the model's parameters and by the rates.
 
@@ -194,15 +193,15 @@ def meta_gradient(
         tasks: with a leading dimension (tasks, ...).
         step_weights: float (steps + 1,), the weight of the query loss after k steps.
         first_order: take the gradients of the inner steps for constants.
-        tasks_at_once: how many are computed together; memory grows with it, not with the number of
-            tasks.
     """
     theta = leaves_of(dict(model.named_parameters()))
     alpha = leaves_of(rates)
-    many = tasks_at_once > 1
+    n_tasks = len(tasks.query.y)
+    at_once = tasks_at_once(model, n_tasks, loss)
+    many = at_once > 1
     model_at = functional(model, loss, many)
-    found = MetaGradient(theta, alpha, len(tasks.query.y))
-    for some in portions(tasks, tasks_at_once):
+    found = MetaGradient(theta, alpha, n_tasks)
+    for some in portions(tasks, at_once):
         start = for_each_task(theta, some) if many else theta
         objective, answer = outer_objective(
             model_at, start, alpha, some, step_weights.tolist(), first_order
@@ -213,9 +212,7 @@ def meta_gradient(
     return found
 
 
-def adapted_scores(
-    model: nn.Module, loss: Loss, rates: Parameters, tasks: Tasks, *, tasks_at_once: int = 1
-) -> torch.Tensor:
+def adapted_scores(model: nn.Module, loss: Loss, rates: Parameters, tasks: Tasks) -> torch.Tensor:
     """Probabilities of the query before adaptation and after each inner step.
 
     Args:
@@ -223,7 +220,6 @@ def adapted_scores(
         loss: of the inner steps.
         rates: {parameter: (steps,)} of the adapted ones; {} for no steps.
         tasks: with a leading dimension (tasks, ...).
-        tasks_at_once: how many are computed together.
 
     Returns:
         float (tasks, steps + 1, n_query, classes); 0 for classes that do not compete.
@@ -234,12 +230,13 @@ def adapted_scores(
     def logits_at(theta: Parameters, query: Batch) -> torch.Tensor:
         return functional_call(model, theta, query.inputs)[0]
 
-    many = tasks_at_once > 1
+    at_once = tasks_at_once(model, len(tasks.query.y), loss)
+    many = at_once > 1
     if many:
         logits_at = vmap(logits_at)
     model_at = functional(model, loss, many)
     found = []
-    for some in portions(tasks, tasks_at_once):
+    for some in portions(tasks, at_once):
         start = for_each_task(theta, some) if many else theta
         path = adapt(model_at, start, constant_rates, some.support, first_order=True)
         by_step = torch.stack([logits_at(theta_k, some.query) for theta_k in path], dim=-3)
@@ -247,15 +244,18 @@ def adapted_scores(
     return torch.cat(found) if many else torch.stack(found)
 
 
-def best_tasks_at_once(model: nn.Module, n_tasks: int) -> int:
-    """How many tasks to compute together: all where that is faster, else one.
+def tasks_at_once(model: nn.Module, n_tasks: int, loss: Loss | None = None) -> int:
+    """How many tasks to compute together: MOST_AT_ONCE or all where that is faster, else one.
 
     One for convolutions on a CPU, where the tasks' own weights turn them into a grouped convolution
-    (measured: 2.7 times slower than one by one).
+    (measured: 2.7 times slower than one by one), and for a loss with an attribute `one_by_one`,
+    which vmap cannot take.
     """
     convolutional = any(isinstance(module, nn.Conv2d) for module in model.modules())
     on_cpu = next(model.parameters()).device.type == "cpu"
-    return 1 if convolutional and on_cpu else n_tasks
+    if convolutional and on_cpu or hasattr(loss, "one_by_one"):
+        return 1
+    return min(n_tasks, MOST_AT_ONCE)
 
 
 # --- small steps ----------------------------------------------------------------------------------

@@ -26,9 +26,7 @@ def meta_gradient(
     rates: Parameters,
     tasks: Tasks,
     step_weights: torch.Tensor,
-    *,
     first_order: bool = False,
-    tasks_at_once: int = 1,
 ) -> MetaGradient:
     """What `inner_loop.meta_gradient` gives, task by task: `higher` has no batched tasks."""
     theta = dict(model.named_parameters())

@@ -93,6 +93,7 @@ def episode_loss(kind: str, weight: float, temperature: float) -> Loss:
         cross_entropy = masked_cross_entropy(logits, embedding, batch)
         return cross_entropy + weight * term(embedding, batch.y)
 
+    loss.one_by_one = True  # pytorch-metric-learning is not for vmap
     return loss
 
 

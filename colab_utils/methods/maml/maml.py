@@ -18,7 +18,6 @@ from colab_utils.learning.training import ModuleLearner, TrainingError
 from colab_utils.methods.maml.inner_loop import (
     MetaGradient,
     adapted_scores,
-    best_tasks_at_once,
     meta_gradient,
 )
 from colab_utils.methods.maml.losses import (
@@ -29,8 +28,6 @@ from colab_utils.methods.maml.losses import (
 )
 from colab_utils.methods.maml.settings import MamlConfig
 from colab_utils.models import network
-
-MOST_AT_ONCE = 64  # tasks of a test: each holds its own weights after every step
 
 
 def engine_of(name: str) -> Callable[..., MetaGradient]:
@@ -116,9 +113,6 @@ class MamlLearner(ModuleLearner):
         self.meta_gradient = engine_of(config.engine)
         learnt = [value for value in model.parameters() if value.requires_grad]
         self.optimiser = torch.optim.Adam(learnt, lr=config.meta_rate)
-        self.tasks_at_once = 1
-        if config.contrastive == "none":
-            self.tasks_at_once = best_tasks_at_once(model.network, config.meta_batch)
 
     def step(self, i: int) -> dict[str, float]:
         """One meta-update; the mean query loss and accuracy after the last inner step."""
@@ -154,8 +148,7 @@ class MamlLearner(ModuleLearner):
             self.module.rates(),
             tasks,
             step_weights(config.multi_step, config.steps, multi_step_progress),
-            first_order=first_order_at(progress, config.order, config.order_share),
-            tasks_at_once=self.tasks_at_once,
+            first_order_at(progress, config.order, config.order_share),
         )
 
     def _meta_rate(self, progress: float) -> float:
@@ -182,8 +175,6 @@ class MamlLearner(ModuleLearner):
         """
         rates = self.module.rates_for(steps)
         if rate:
-            rates = {name: torch.full_like(trained, rate) for name, trained in rates.items()}
-        at_once = 1
-        if self.tasks_at_once > 1:
-            at_once = min(len(tasks.query.y), MOST_AT_ONCE)
-        return adapted_scores(self.module.network, self.loss, rates, tasks, tasks_at_once=at_once)
+            for name, trained in rates.items():
+                rates[name] = torch.full_like(trained, rate)
+        return adapted_scores(self.module.network, self.loss, rates, tasks)

@@ -18,9 +18,13 @@ from colab_utils.learning import heads, supervised
 from colab_utils.learning.tasks import Batch, Tasks, accuracy, masked_cross_entropy, probabilities
 from colab_utils.learning.training import ModuleLearner
 from colab_utils.methods.maml.episode_tasks import TrainingSide
-from colab_utils.methods.maml.inner_loop import adapted_scores, best_tasks_at_once, portions
-from colab_utils.methods.maml.maml import (
+from colab_utils.methods.maml.inner_loop import (
     MOST_AT_ONCE,
+    adapted_scores,
+    portions,
+    tasks_at_once,
+)
+from colab_utils.methods.maml.maml import (
     MamlLearner,
     MetaModel,
     make_network,
@@ -96,7 +100,8 @@ def answer_of(kind: str, learner: Any, test: EpisodeConfig, valid: Callable[[], 
     if kind == "pooled, fine-tuned":
         return _fine_tuning(learner.module, valid())
     if kind == "pooled, zero-shot":
-        return lambda tasks: _zero_shot(learner.module, tasks)
+        # the pre-trained network as it is: no support is looked at
+        return lambda tasks: adapted_scores(learner.module, masked_cross_entropy, {}, tasks)
     if kind == "ProtoNet":
         return learner.scores
     if kind == "chance":
@@ -104,12 +109,6 @@ def answer_of(kind: str, learner: Any, test: EpisodeConfig, valid: Callable[[], 
     if kind == "logistic regression":
         return heads.logistic_regression
     return heads.nearest_prototype
-
-
-def _zero_shot(module: nn.Module, tasks: Tasks) -> torch.Tensor:
-    """The pre-trained network as it is: no support is looked at."""
-    number = len(tasks.query.y)
-    return adapted_scores(module, masked_cross_entropy, {}, tasks, tasks_at_once=number)[:, 0]
 
 
 def _fine_tuning(module: nn.Module, valid: Tasks) -> Answer:
@@ -122,12 +121,7 @@ def _fine_tuning(module: nn.Module, valid: Tasks) -> Answer:
     for name, values in fine_tune_rates(module, best.rate, best.steps, best.part).items():
         idle = values.new_zeros(STEPS - best.steps)  # curves of all seeds equally long
         rates[name] = torch.cat([values, idle])
-    at_once = best_tasks_at_once(module, MOST_AT_ONCE)
-
-    def answer(tasks: Tasks) -> torch.Tensor:
-        return adapted_scores(module, masked_cross_entropy, rates, tasks, tasks_at_once=at_once)
-
-    return answer
+    return lambda tasks: adapted_scores(module, masked_cross_entropy, rates, tasks)
 
 
 # --- fine-tuning ----------------------------------------------------------------------------------
@@ -167,16 +161,12 @@ def choose_fine_tuning(module: nn.Module, valid: Tasks) -> FineTuning:
         module: the pre-trained network.
         valid: the validation episodes.
     """
-    y = valid.query.y
-    at_once = best_tasks_at_once(module, min(MOST_AT_ONCE, len(y)))
     best = FineTuning(0.0, "", 0, -1.0)
     for part in PARTS:
         for rate in RATES:
             rates = fine_tune_rates(module, rate, STEPS, part)
-            scores = adapted_scores(
-                module, masked_cross_entropy, rates, valid, tasks_at_once=at_once
-            )
-            by_step = accuracy(scores, y).mean(dim=0)[1:]
+            scores = adapted_scores(module, masked_cross_entropy, rates, valid)
+            by_step = accuracy(scores, valid.query.y).mean(dim=0)[1:]
             top = int(by_step.argmax())
             if float(by_step[top]) > best.accuracy:
                 best = FineTuning(rate, part, top + 1, float(by_step[top]))
@@ -240,7 +230,7 @@ class ProtoNetLearner(ModuleLearner):
             return self.module(*inputs)[1]
 
         number = len(batch.y)
-        if best_tasks_at_once(self.module, number) > 1:
+        if tasks_at_once(self.module, number) > 1:
             return torch.vmap(embedded)(*batch.inputs)
         found = []
         for i in range(number):

@@ -147,9 +147,10 @@ def source_of(speech, kind="wav2vec2", config=CONFIG):
     return SourceLearner(module, data, train_rows, valid_rows, config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_the_source_training_moves_the_last_layers_and_lowers_the_loss(speech, tmp_path, kind):
-    learner = source_of(speech, kind, dataclasses.replace(CONFIG, tune_layers=1, source_epochs=15))
+    learner = source_of(speech, kind, dataclasses.replace(CONFIG, tune_layers=1, source_epochs=10))
     before = copy.deepcopy(learner.module.state_dict())
     history = train(learner, learner.steps, tmp_path, every=learner.steps_per_epoch, progress=False)
     losses = [record["loss"] for record in history.records]

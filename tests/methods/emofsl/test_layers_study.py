@@ -102,6 +102,7 @@ def test_embeddings_move_and_a_loss_of_ones_own_counts(whole):
     )
 
 
+@pytest.mark.slow
 def test_another_pooling_of_the_same_frames_is_another_model_and_another_run(speech, tmp_path):
     found = []
     for pooling in ("mean", "mean-std"):

@@ -237,9 +237,7 @@ def test_fine_tuning_starts_at_the_pretrained_answer():
     expected = probabilities(flat.unflatten(0, tasks.query.y.shape), tasks.query.active)
     for steps in (0, 5):
         rates = rivals.fine_tune_rates(learner.module, 0.1, steps, "all")
-        scores = adapted_scores(
-            learner.module, masked_cross_entropy, rates, tasks, tasks_at_once=30
-        )
+        scores = adapted_scores(learner.module, masked_cross_entropy, rates, tasks)
         assert scores.shape[1] == steps + 1
         assert torch.allclose(scores[:, 0], expected, atol=1e-6)
     head = rivals.fine_tune_rates(learner.module, 0.1, 2, "head")
@@ -256,9 +254,7 @@ def test_the_choice_of_fine_tuning_is_the_best_of_the_grid(monkeypatch):
         for part in rivals.PARTS:
             for steps in range(1, 6):
                 rates = rivals.fine_tune_rates(learner.module, rate, steps, part)
-                scores = adapted_scores(
-                    learner.module, masked_cross_entropy, rates, tasks, tasks_at_once=30
-                )
+                scores = adapted_scores(learner.module, masked_cross_entropy, rates, tasks)
                 last = accuracy(scores[:, -1], tasks.query.y)
                 grid[rate, part, steps] = float(last.mean())
     assert best.accuracy == pytest.approx(max(grid.values()))

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from colab_utils.learning.tasks import Batch, Tasks, masked_cross_entropy, probabilities
+from colab_utils.methods.maml import inner_loop
 from colab_utils.methods.maml.inner_loop import (
     adapt,
     adapted_scores,
@@ -17,6 +18,7 @@ from colab_utils.methods.maml.inner_loop import (
     meta_gradient,
     outer_objective,
     portions,
+    tasks_at_once,
 )
 from colab_utils.methods.maml.losses import (
     WithProjection,
@@ -122,8 +124,7 @@ def test_the_closed_form_on_a_quadratic(first_order, steps):
         {"theta": torch.full((steps,), rate)},
         Tasks(side(*supports), side(*queries)),
         torch.eye(steps + 1)[-1],
-        first_order=first_order,
-        tasks_at_once=2,
+        first_order,
     )
     expected = 0.0
     for s, q in zip(supports, queries, strict=True):
@@ -206,6 +207,14 @@ def test_many_tasks_together_are_adapted_like_each_alone(name, first_order):
     assert all(torch.allclose(a, b, atol=1e-10) for a, b in zip(slopes, total, strict=True))
 
 
+def test_tasks_are_computed_together_where_that_is_faster_and_can_be():
+    mlp, conv4 = make_model("mlp"), make_model("conv4")
+    assert [tasks_at_once(mlp, number) for number in (1, 8, 200)] == [1, 8, 64]
+    assert tasks_at_once(conv4, 8) == 1
+    assert tasks_at_once(mlp, 8, episode_loss("none", 0.0, 1.0)) == 8
+    assert tasks_at_once(mlp, 8, episode_loss("nt-xent", 0.5, 0.2)) == 1
+
+
 # All choices on the quickest network; the others differ in their layers alone.
 ENGINE_CASES = [
     *itertools.product(("mlp",), MULTI_STEP, (True, False), (True, False)),
@@ -218,7 +227,7 @@ def test_the_two_engines_agree(name, kind, head_only, first_order):
     model, tasks = make_model(name), make_tasks(name, number=2)
     rates, weights = make_rates(model, 3, head_only=head_only), step_weights(kind, 3, 0.4)
     a, b = (
-        engine_of(one)(model, masked_cross_entropy, rates, tasks, weights, first_order=first_order)
+        engine_of(one)(model, masked_cross_entropy, rates, tasks, weights, first_order)
         for one in ENGINES
     )
     assert_equal(a.gradients, b.gradients)
@@ -267,32 +276,36 @@ def test_an_inner_rate_of_zero_is_plain_training():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_first_order_differs_from_second_and_the_model_and_the_order_of_tasks_do_not_matter(name):
+def test_first_order_differs_from_second_and_the_order_of_tasks_does_not_matter(name, monkeypatch):
     model, tasks = make_model(name), make_tasks(name)
     rates, weights = make_rates(model, 2), step_weights("annealed", 2, 0.5)
     before = copy.deepcopy(model.state_dict())
 
-    def found(tasks, **more):
-        return meta_gradient(model, masked_cross_entropy, rates, tasks, weights, **more).gradients
+    def found(tasks, at_once=1, first_order=False):
+        monkeypatch.setattr(inner_loop, "tasks_at_once", lambda *_: at_once)
+        return meta_gradient(
+            model, masked_cross_entropy, rates, tasks, weights, first_order
+        ).gradients
 
     second = found(tasks)
     first = found(tasks, first_order=True)
     assert (second["head.weight"] - first["head.weight"]).abs().max() > 1e-6
     turned = torch.utils._pytree.tree_map(lambda value: value.flip(0), tasks)
-    for other in (found(turned), found(tasks, tasks_at_once=2), found(tasks, tasks_at_once=3)):
+    for other in (found(turned), found(tasks, at_once=2), found(tasks, at_once=3)):
         assert_equal(second, other)
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     assert all(value.grad is None for value in model.parameters())
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_adapted_scores_are_those_of_plain_sgd_on_a_copy(name):
+def test_adapted_scores_are_those_of_plain_sgd_on_a_copy(name, monkeypatch):
     model, tasks = make_model(name, classes=5), make_tasks(name, classes=5)
     rates = {key: torch.full((3,), 0.2) for key, _ in model.named_parameters()}
     scores = adapted_scores(model, masked_cross_entropy, rates, tasks)
     assert scores.shape == (3, 4, WAYS * QUERIES, 5) and (scores[..., WAYS:] == 0).all()
-    for at_once in (2, 3):
-        others = adapted_scores(model, masked_cross_entropy, rates, tasks, tasks_at_once=at_once)
+    for at_once in (1, 2, 3):
+        monkeypatch.setattr(inner_loop, "tasks_at_once", lambda *_, at_once=at_once: at_once)
+        others = adapted_scores(model, masked_cross_entropy, rates, tasks)
         assert torch.allclose(scores, others, atol=1e-10)
     for i, task in enumerate(portions(tasks, 1)):
         copied = copy.deepcopy(model)
@@ -309,7 +322,7 @@ def test_adapted_scores_are_those_of_plain_sgd_on_a_copy(name):
 def test_classes_that_do_not_compete_take_no_gradient():
     model, tasks = make_model("mlp", classes=5), make_tasks("mlp", classes=5)
     rates, weights = make_rates(model, 2), torch.eye(3)[-1]
-    found = meta_gradient(model, masked_cross_entropy, rates, tasks, weights, tasks_at_once=3)
+    found = meta_gradient(model, masked_cross_entropy, rates, tasks, weights)
     slope = found.gradients["head.weight"]
     assert (slope[WAYS:] == 0).all() and slope[:WAYS].abs().min() > 0
 

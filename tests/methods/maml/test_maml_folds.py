@@ -1,7 +1,6 @@
 """Episodes shared out over the folds of a target, and code of one's own in them."""
 
 import dataclasses
-import gc
 import weakref
 
 import pandas as pd
@@ -68,7 +67,6 @@ def test_what_a_fold_needed_is_let_go(tmp_path):
     read = study._read
 
     def watched(*arguments):
-        gc.collect()
         held.append(sum(clips() is not None for clips in seen))
         clips = read(*arguments)
         seen.append(weakref.ref(clips))

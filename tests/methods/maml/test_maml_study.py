@@ -73,6 +73,7 @@ def test_the_checkpoint_is_the_best_on_held_out_speakers_of_the_training_corpora
     assert learner.validate() == pytest.approx(history.best_score, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_every_method_answers_the_same_queries_and_the_metrics_follow_from_the_predictions(runs):
     assert list(runs) == [*BASELINES, "fixed", "permuted"]
     columns = ["seed", "task", "utt_id", "true"]
@@ -90,6 +91,7 @@ def test_every_method_answers_the_same_queries_and_the_metrics_follow_from_the_p
     assert runs["logistic regression"].metrics["uar"] > 0.5 and runs["fixed"].metrics["uar"] > 0.5
 
 
+@pytest.mark.slow
 def test_support_and_query_speakers_differ_in_every_episode(runs):
     split = runs["nearest prototype"].split
     episodes = split[split["role"].isin(["support", "query"])]
@@ -99,6 +101,7 @@ def test_support_and_query_speakers_differ_in_every_episode(runs):
         assert not sides["support"] & sides["query"]
 
 
+@pytest.mark.slow
 def test_the_steps_file_starts_at_the_zero_shot_accuracy_and_ends_with_the_predictions(runs):
     run = runs["fixed"]
     steps = pd.read_csv(run.path / "steps.csv")

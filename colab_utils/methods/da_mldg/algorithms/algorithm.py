@@ -154,8 +154,10 @@ class Algorithm:
         shares = [1 / (len(sizes) * size) for size in sizes]
         if self.config.loss == "sample-mean":
             shares = [1 / sum(sizes)] * len(sizes)
-        columns = zip(*(batches[name][0] for name in names), strict=True)
-        inputs = tuple(torch.cat(parts) for parts in columns)
+        inputs = batches[names[0]][0]  # of a single domain: no copy
+        if len(names) > 1:
+            columns = zip(*(batches[name][0] for name in names), strict=True)
+            inputs = tuple(torch.cat(parts) for parts in columns)
         weights = torch.tensor(shares, dtype=torch.float64)
         weights = weights.repeat_interleave(torch.tensor(sizes)).to(inputs[0])
         return Joined(inputs, torch.cat(classes), weights, sizes)

@@ -15,9 +15,8 @@ from colab_utils.display.curves import COLOURS, DASHES, LEVEL_DASHES, MARKERS, f
 from colab_utils.display.speakers import support_speakers_figure
 from colab_utils.methods.emofsl.settings import METHODS, EmofslConfig
 from colab_utils.methods.emofsl.study import BASELINES, Runs, TransferStudy, tuned_name
-from colab_utils.results.metrics import cell_counts
 from colab_utils.results.predictions import PredictionError, check_one_rule, validate
-from colab_utils.results.rates import uar
+from colab_utils.results.rates import confusion, uar
 from colab_utils.results.support import support_speakers
 
 PUBLISHED = "published (same protocol only)"
@@ -72,20 +71,22 @@ def uar_by_draw(predictions: Mapping[str, pd.DataFrame], labels: Sequence[str]) 
         raise PredictionError(
             "no methods: there is nothing to compare; pass the predictions of one method at least"
         )
-    found = {}
+
+    def pooled(draw: pd.DataFrame) -> float:
+        return float(uar(confusion(draw["true"], draw["pred"], labels)))
+
+    rates = {}
     for name, rows in predictions.items():
         check_one_rule(rows, name)
-        table = validate(rows, labels)
-        draws = table[["seed", "draw"]].drop_duplicates().sort_values(["seed", "draw"])
-        index = pd.MultiIndex.from_frame(draws)
-        found[name] = pd.Series(uar(cell_counts(table, labels, ("seed", "draw"))), index)
-        first = next(iter(found))
-        if not index.equals(found[first].index):
+        draws = validate(rows, labels).groupby(["seed", "draw"])[["true", "pred"]]
+        rates[name] = draws.apply(pooled)
+        first = next(iter(rates))
+        if not rates[name].index.equals(rates[first].index):
             raise PredictionError(
                 f"{name} was tested on other draws than {first}: compare runs with the same seeds, "
                 "folds and draws"
             )
-    return pd.DataFrame(found)
+    return pd.DataFrame(rates)
 
 
 # --- UAR against the number of shots --------------------------------------------------------------

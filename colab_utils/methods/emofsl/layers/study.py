@@ -20,7 +20,6 @@ from colab_utils.methods.emofsl import emofsl
 from colab_utils.methods.emofsl.layers.data import FrameData
 from colab_utils.methods.emofsl.layers.network import EncoderNet
 from colab_utils.methods.emofsl.layers.tuning import fine_tune_layers
-from colab_utils.methods.emofsl.network import EmofslNet
 from colab_utils.methods.emofsl.settings import EmofslConfig
 from colab_utils.methods.emofsl.source import Metric, SourceLearner
 from colab_utils.methods.emofsl.study import BASELINES, TransferStudy
@@ -154,6 +153,3 @@ class LayersStudy(TransferStudy):
         numbers = draw.ravel()
         support, y = self.data.inputs(numbers), self.data.y[numbers]
         return fine_tune_layers(learner.module, support, y, config, metric)
-
-    def _frozen(self, learner: SourceLearner) -> EmofslNet:
-        return learner.module.net

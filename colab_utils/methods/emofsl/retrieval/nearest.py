@@ -8,10 +8,9 @@ import ipywidgets
 import jinja2
 import pandas as pd
 
-from colab_utils.corpora.audio import AudioError, load_audio
 from colab_utils.display import style
 from colab_utils.display.curves import COLOURS
-from colab_utils.display.hear import player_html
+from colab_utils.display.hear import clip_html
 from colab_utils.methods.emofsl.retrieval.embeddings import Embeddings
 
 N_NEAREST = 4  # with players: each second costs 43 kB of the notebook
@@ -20,20 +19,18 @@ RIGHT, WRONG, QUERY = COLOURS[2], "#b3261e", COLOURS[0]
 _PAGE = """
 <div style="line-height:1.35">
 <p style="margin:.3em 0"><b>{{ right }} of the {{ clips|length - 1 }} nearest</b> of {{ n_support }}
-support clips have the emotion of the query, {{ clips[0].emotion }}.
+support clips have the emotion of the query, {{ clips[0].row.emotion }}.
 {% if synthetic %}<b>Synthetic corpus: not human speech.</b>{% endif %}</p>
 <div style="display:flex;flex-wrap:wrap;gap:.45em;align-items:flex-start">
 {% for clip in clips %}
 <div style="border:1px solid rgba(128,128,128,.35);border-left:.3em solid {{ clip.colour }};
-border-radius:.3em;padding:.25em .45em;width:13.5em" title="{{ clip.utt_id }}">
-<span style="background:{{ clip.colour }};color:{{ clip.ink }};border-radius:.8em;
+border-radius:.3em;padding:.25em .45em;width:13.5em" title="{{ clip.row.utt_id }}">
+<span style="background:{{ clip.colour }};color:{{ ink_on(clip.colour) }};border-radius:.8em;
 padding:.05em .6em;font-weight:600;white-space:nowrap">{{ clip.told }}</span>
 <small>{{ clip.beside }}</small><br>
-<b>{{ clip.emotion }}</b>, speaker {{ clip.speaker }}<br>
-<small style="opacity:.75">{{ clip.utt_id.partition("/")[2] }}</small>
-<div style="margin-top:.25em">
-{% if clip.player %}{{ clip.player|safe }}{% else %}cannot be played: {{ clip.problem }}{% endif %}
-</div></div>
+<b>{{ clip.row.emotion }}</b>, speaker {{ clip.row.speaker or "unknown" }}<br>
+<small style="opacity:.75">{{ clip.row.utt_id.partition("/")[2] }}</small>
+<div style="margin-top:.25em">{{ clip.player|safe }}</div></div>
 {% endfor %}
 </div></div>
 """
@@ -102,26 +99,20 @@ def nearest_html(found: Embeddings, query: str) -> str:
         clips.append(_card(row, colour, f"{rank}. {told}", f"distance {row.distance:.3g}"))
     return jinja2.Template(_PAGE, autoescape=True).render(
         clips=clips,
+        ink_on=style.ink_on,
         right=int(nearest["right"].sum()),
         n_support=f"{(~found.queries).sum():,}",
         synthetic=asked["corpus"].startswith("synthetic"),
     )
 
 
-def _card(row: Any, colour: str, told: str, beside: str) -> dict[str, str]:
+def _card(row: Any, colour: str, told: str, beside: str) -> dict[str, Any]:
     """What the page says of one clip: `told` in a coloured chip, `beside` it in small print."""
-    card = {
-        "utt_id": row.utt_id,
-        "emotion": row.emotion,
-        "speaker": row.speaker or "unknown",
+    label = f"{told}: {row.emotion}, speaker {row.speaker or 'unknown'}"
+    return {
+        "row": row,
         "colour": colour,
-        "ink": style.ink_on(colour),
         "told": told,
         "beside": beside,
+        "player": clip_html(row.file, label),
     }
-    try:
-        label = f"{told}: {row.emotion}, speaker {card['speaker']}"
-        card["player"] = player_html(load_audio(row.file), 16000, label)
-    except AudioError as error:
-        card["problem"] = error.reason
-    return card

@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
 
-from colab_utils.corpora.audio import AudioError, load_audio
 from colab_utils.display import style
-from colab_utils.display.hear import player_html
+from colab_utils.display.hear import clip_html
 
 PLAYED_SUPPORT = 12  # clips of the support with a player, shared out over the classes
 PLAYED_QUERIES = 1  # and of the query, in each class
@@ -49,7 +48,6 @@ _PAGE = """
 border-radius:.3em;padding:.25em .45em">
 <span style="background:{{ clip.colour }};color:{{ clip.ink }};{{ chip }}">{{ clip.speaker }}</span>
 <small style="opacity:.75">{{ clip.name }}</small>
-{% if clip.fault %}<br><small>cannot be played: {{ clip.fault }}</small>{% endif %}
 {% if clip.player %}
 <div style="width:12.5em;margin-top:.25em">{{ clip.player | safe }}</div>
 {% endif %}
@@ -203,10 +201,7 @@ def _clips(rows: pd.DataFrame, chips: dict, played: int) -> list[dict[str, str]]
         }
         if len(found) < played:
             label = f"{clip.emotion}, {clip.role}, speaker {speaker}"
-            try:
-                shown["player"] = player_html(load_audio(clip.file), 16000, label)
-            except AudioError as error:
-                shown["fault"] = error.reason
+            shown["player"] = clip_html(clip.file, label)
         found.append(shown)
     return found
 
