@@ -215,7 +215,7 @@ def main() -> None:
     print(f"\n## Paired differences over the tasks\n\n{markdown(summary(apart))}")
     for decision, k in itertools.product(DECISIONS, arguments.shots):
         print(f"\n### k = {k}, {decision}\n\n{markdown(pair_table(table, apart, k, decision))}")
-    majority = 100 * table.groupby("task", sort=False)["majority"].first().round(3)
+    majority = table.groupby("task", sort=False)["majority"].first().mul(100).round(1)
     print(f"\nmajority (WA), per cent: {majority.to_dict()}")
 
 

@@ -3,11 +3,13 @@ Download.
 """
 
 import hashlib
-import os
 import pathlib
 import zipfile
 
-from browser import make_notebook, notebook_page, run_all, wait_until
+import pytest
+from browser import make_notebook, notebook_page, run_all, shots_folder, wait_until
+
+pytestmark = pytest.mark.slow
 
 SETTINGS = """
 import dataclasses
@@ -47,6 +49,9 @@ panel
 """
 
 
+CODE = ".suite-panel .widget-html pre"  # the settings to paste
+
+
 def picture(page) -> str:
     """A hash of the one picture in the panel's output."""
     return hashlib.sha256(
@@ -54,72 +59,82 @@ def picture(page) -> str:
     ).hexdigest()
 
 
+def text_of(page, selector):
+    return page.locator(selector).first.inner_text()
+
+
+def move_the_slider(page):
+    """Three keys to the right: the code says so, and nothing runs."""
+    before = picture(page)
+    handle = page.locator(".ui-slider-handle, .noUi-handle").first
+    handle.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    wait_until(lambda: "n_shot=5" in text_of(page, CODE), "the code shows the slider's new value")
+    assert picture(page) == before, "nothing runs before Run is pressed"
+
+
+def run_by_mouse(page, out):
+    """A new picture takes the place of the old one."""
+    before = picture(page)
+    page.locator(".suite-panel button", has_text="Run").click()
+    wait_until(lambda: "drawn with n_shot=5" in out.inner_text(), "the output names the setting")
+    wait_until(
+        lambda: page.locator(".suite-output img").count() == 1 and picture(page) != before,
+        "another picture, alone",
+    )
+    assert "n_shot=2" not in out.inner_text(), "the earlier output was cleared"
+
+
+def make_an_error(page):
+    """One sentence; the traceback is folded away."""
+    for name in ("anger", "sadness"):
+        page.locator(".suite-panel").get_by_label(name, exact=True).uncheck()
+    page.locator(".suite-panel button", has_text="Run").click()
+    page.wait_for_selector(".suite-output [role=alert]")
+    told = text_of(page, ".suite-output [role=alert]")
+    assert "emotions = (): choose at least one" in told
+    assert "Traceback" not in told
+
+
+def reset_and_run_by_keyboard(page, out, first):
+    """Every setting is back, and so is the first picture."""
+    page.locator(".suite-panel button", has_text="Reset").click()
+    wait_until(lambda: "DemoConfig()" in text_of(page, CODE), "Reset puts every setting back")
+    page.locator(".suite-panel button", has_text="Run").focus()
+    page.keyboard.press("Enter")
+    wait_until(
+        lambda: "drawn with n_shot=2" in out.inner_text() and picture(page) == first,
+        "Run by keyboard gives the first picture",
+    )
+
+
+def download(page, archive):
+    """The zip lies in the workspace, and a line says where."""
+    page.locator(".suite-panel button", has_text="Download").click()
+    wait_until(archive.is_file, "the zip in the workspace")
+    wait_until(lambda: "Saved" in text_of(page, ".suite-messages"), "the line that says where")
+
+
 def test_panel_runs_redraws_explains_errors_and_downloads(tmp_path):
     notebook = make_notebook(SETTINGS, PANEL, "panel.run_once(); print('ALL RUN')")
-    work, shots = tmp_path / "out", pathlib.Path(os.environ.get("BROWSER_SHOTS", tmp_path))
+    work, shots = tmp_path / "out", shots_folder(tmp_path)
+    archive = work / "downloads" / "demo.zip"
     with notebook_page(tmp_path, notebook, {"SER_WORKSPACE": str(work)}) as page:
         run_all(page)
         page.wait_for_selector(".suite-output img")
-        before = picture(page)
-        panel = page.locator(".suite-panel")
         out = page.locator(".suite-output").last
         assert "drawn with n_shot=2" in out.inner_text()
-
-        handle = page.locator(".ui-slider-handle, .noUi-handle").first
-        handle.focus()
-        for _ in range(3):
-            page.keyboard.press("ArrowRight")
-        wait_until(
-            lambda: "n_shot=5" in panel.locator(".widget-html pre").first.inner_text(),
-            "the code shows the slider's new value",
-        )
-        assert picture(page) == before, "nothing runs before Run is pressed"
-
-        panel.locator("button", has_text="Run").click()
-        wait_until(
-            lambda: "drawn with n_shot=5" in out.inner_text(),
-            "the run's output names the new setting",
-        )
-        wait_until(
-            lambda: page.locator(".suite-output img").count() == 1 and picture(page) != before,
-            "another picture, alone",
-        )
-        assert "n_shot=2" not in out.inner_text(), "the earlier output was cleared"
-
-        for name in ("anger", "sadness"):
-            panel.get_by_label(name, exact=True).uncheck()
-        panel.locator("button", has_text="Run").click()
-        page.wait_for_selector(".suite-output [role=alert]")
-        alert = page.locator(".suite-output [role=alert]").first
-        assert "emotions = (): choose at least one" in alert.inner_text()
-        assert "Traceback" not in alert.inner_text(), "the traceback is folded away"
+        first = picture(page)
+        move_the_slider(page)
+        run_by_mouse(page, out)
+        make_an_error(page)
         page.screenshot(path=shots / "panel-error.png", full_page=True)
-
-        panel.locator("button", has_text="Reset").click()
-        wait_until(
-            lambda: "DemoConfig()" in panel.locator(".widget-html pre").first.inner_text(),
-            "Reset puts every setting back",
-        )
-        panel.locator("button", has_text="Run").focus()
-        page.keyboard.press("Enter")
-        wait_until(
-            lambda: "drawn with n_shot=2" in out.inner_text() and picture(page) == before,
-            "Run by keyboard gives the first picture",
-        )
-
-        panel.locator("button", has_text="Download").click()
-        archive = work / "downloads" / "demo.zip"
-        wait_until(archive.is_file, "the zip in the workspace")
-        wait_until(
-            lambda: "Saved" in page.locator(".suite-messages").inner_text(),
-            "the line that says where the zip is",
-        )
+        reset_and_run_by_keyboard(page, out, first)
+        download(page, archive)
         page.screenshot(path=shots / "panel.png", full_page=True)
         assert page.errors == []
     with zipfile.ZipFile(archive) as opened:
         assert opened.testzip() is None
-        assert {pathlib.PurePosixPath(name).name for name in opened.namelist()} == {
-            "demo.png",
-            "demo.pdf",
-            "demo.svg",
-        }
+        names = {pathlib.PurePosixPath(name).name for name in opened.namelist()}
+    assert names == {"demo.png", "demo.pdf", "demo.svg"}

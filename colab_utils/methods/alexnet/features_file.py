@@ -146,19 +146,22 @@ class FeaturesFile(dict):
         spoken = field("utterance_labels", np.integer, n)
         known = np.isin(spoken, range(len(self.labels))).all()
         _need(f"{speaker}/utterance_labels", known, f"class ids below {len(self.labels)}")
-        alike = np.array_equal(field("segment_labels", np.integer), np.repeat(spoken, counts))
+        expected = np.repeat(spoken, counts)
+        alike = np.array_equal(field("segment_labels", np.integer), expected)
         _need(f"{speaker}/segment_labels", alike, "the class id of the utterance for each segment")
         cut = field("segments", np.floating, total, spec.channels, spec.bins, SEGMENT)
         _need(f"{speaker}/segments", np.isfinite(cut).all(), "finite values")
-        pieces = np.split(cut.astype(np.float32), np.cumsum(counts)[:-1])
+        cut = cut.astype(np.float32, copy=False).transpose(0, 3, 1, 2)
+        in_time = cut.reshape(-1, spec.dim)
+        begins = SEGMENT * (np.cumsum(counts) - counts)
         rows = []
         for number, utt_id in enumerate(field("utt_id", np.str_, n).tolist()):
-            in_time = pieces[number].transpose(0, 3, 1, 2).reshape(-1, spec.dim)
-            self[utt_id] = in_time[: frames[number]]
+            begin = begins[number]
+            self[utt_id] = in_time[begin : begin + frames[number]]
             corpus, _, stem = utt_id.partition("/")
             emotion = self.labels[spoken[number]]
-            fields = {"speaker": speaker, "emotion": emotion, "emotion_raw": emotion}
-            rows.append(empty_row(corpus, stem, **fields))
+            row = empty_row(corpus, stem, speaker=speaker, emotion=emotion, emotion_raw=emotion)
+            rows.append(row)
         return pd.DataFrame(rows, index=field("place", np.integer, n))
 
     def of(self, features: str, condition: str) -> FeaturesFile:

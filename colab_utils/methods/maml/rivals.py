@@ -52,7 +52,7 @@ PARTS = ("all", "head")
 RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
 STEPS = 20
 
-Answer = Callable[[Tasks], torch.Tensor]
+Method = Callable[[Tasks], torch.Tensor]  # probabilities of the query
 
 
 # --- training -------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ def make_learner(kind: str, side: TrainingSide, n_labels: int, device: str) -> M
 # --- answers --------------------------------------------------------------------------------------
 
 
-def answer_of(kind: str, learner: Any, test: EpisodeConfig, valid: Callable[[], Tasks]) -> Answer:
+def answer_of(kind: str, learner: Any, test: EpisodeConfig, valid: Callable[[], Tasks]) -> Method:
     """How a method answers test episodes.
 
     Args:
@@ -111,7 +111,7 @@ def answer_of(kind: str, learner: Any, test: EpisodeConfig, valid: Callable[[], 
     return heads.nearest_prototype
 
 
-def _fine_tuning(module: nn.Module, valid: Tasks) -> Answer:
+def _fine_tuning(module: nn.Module, valid: Tasks) -> Method:
     """Gradient steps on the support from the pre-trained weights.
 
     Rate, part and number of steps are those that do best in validation episodes.

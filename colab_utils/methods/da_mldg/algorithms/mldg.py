@@ -89,28 +89,37 @@ class Mldg(Algorithm):
         """
         return sorted(batches)[self.draw().integers(len(batches))]
 
-    def inner_step(self, loss: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Theta' = theta - inner_rate grad L(S'; theta), by name.
+    def inner_step(self, train_loss: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Theta' = theta - inner_rate grad L(S'; theta), by name."""
+        adapted = {}
+        for name, slope in self.inner_gradient(train_loss).items():
+            parameter = self.network.get_parameter(name)
+            adapted[name] = torch.sub(parameter, slope, alpha=self.config.inner_rate)
+        return adapted
 
-        The gradient is kept in every `.grad`, too: it is the first part of the outer one.
+    def inner_gradient(self, train_loss: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The gradient of L(S'; theta) by name; it is put into every `.grad`, too.
+
+        There it is the first part of the outer gradient. In second order it can be differentiated
+        again. Parameters without effect have none.
         """
         named = self.network.named_parameters()
         theta = {name: parameter for name, parameter in named if parameter.requires_grad}
-        parameters = list(theta.values())
         if self.config.order == "first":
-            loss.backward()
-            slopes = [parameter.grad for parameter in parameters]
-        else:  # slopes that can be differentiated again, and copies of them
-            slopes = torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=True)
-            for parameter, slope in zip(parameters, slopes, strict=True):
-                if slope is not None:
-                    copied = slope.detach().clone(memory_format=torch.contiguous_format)
-                    parameter.grad = copied
-        adapted = {}
+            train_loss.backward()
+            slopes = [parameter.grad for parameter in theta.values()]
+        else:
+            slopes = torch.autograd.grad(
+                train_loss, list(theta.values()), create_graph=True, allow_unused=True
+            )
+        found = {}
         for (name, parameter), slope in zip(theta.items(), slopes, strict=True):
             if slope is not None:
-                adapted[name] = torch.sub(parameter, slope, alpha=self.config.inner_rate)
-        return adapted
+                found[name] = slope
+                if self.config.order == "second":
+                    copied = slope.detach().clone(memory_format=torch.contiguous_format)
+                    parameter.grad = copied
+        return found
 
     def logits_at(self, adapted: dict[str, torch.Tensor], batch: Joined) -> torch.Tensor:
         """Logits (n, classes) at theta'; running statistics move in copies that are thrown away."""
