@@ -94,7 +94,7 @@ def small_study(root):
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
 @pytest.mark.parametrize("normalisation", NORMALISATIONS)
 def test_every_baseline_runs_and_says_what_it_is(tmp_path, classifier, normalisation, drawn):
-    config = dataclasses.replace(LOSO, classifier=classifier, normalisation=normalisation, epochs=3)
+    config = dataclasses.replace(LOSO, classifier=classifier, normalisation=normalisation, epochs=1)
     done = run(tmp_path, config)
     table, found = done.predictions, done.metrics
     assert done.done and len(table) == 72 and set(table["method"]) == {classifier}
@@ -142,6 +142,7 @@ def test_a_run_equals_the_same_work_by_hand(tmp_path):
     assert done.metrics["uar"] == pytest.approx(expected) and expected < 1
 
 
+@pytest.mark.slow
 def test_what_a_notebook_compares(tmp_path):
     manifest, store = corpus(offset=8.0)
     study = BaselineStudy(manifest, store, EMOTIONS, tmp_path, progress=False)
@@ -162,11 +163,11 @@ def test_same_settings_compute_nothing_again_and_others_do(tmp_path, monkeypatch
     assert run(tmp_path, dataclasses.replace(LOSO, C=0.2)).path != first.path
 
 
-@pytest.mark.parametrize("classifier", ["logistic", "mlp"])
+@pytest.mark.parametrize("classifier", ["logistic", pytest.param("mlp", marks=pytest.mark.slow)])
 def test_stopped_in_the_middle_it_keeps_its_folds_and_ends_the_same(
     tmp_path, monkeypatch, classifier
 ):
-    config = dataclasses.replace(LOSO, classifier=classifier, epochs=2, n_seeds=2)
+    config = dataclasses.replace(LOSO, classifier=classifier, epochs=1, n_seeds=2)
     whole = run(tmp_path / "whole", config)
     made, predict = [], BaselineStudy.predict
 

@@ -40,6 +40,7 @@ def test_pitch_of_a_voice_like_wave_is_its_fundamental():
     assert np.isnan(gallery.pitch(np.zeros(8000, dtype=np.float32))).all()
 
 
+@pytest.mark.slow
 def test_gallery_shows_and_plays_one_clip_of_each_emotion(tmp_path, tone):
     rows = []
     for emotion in ("anger", "neutral", "sadness"):

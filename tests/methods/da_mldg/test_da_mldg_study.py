@@ -59,7 +59,7 @@ def weights_of(root):
 def test_selection_never_sees_the_target(rows, tmp_path, algorithm):
     study = make_study(rows, tmp_path)
     target = set(rows.loc[rows["corpus"] == "cc", "utt_id"])
-    config = dataclasses.replace(CONFIG, algorithm=algorithm)
+    config = dataclasses.replace(CONFIG, algorithm=algorithm, steps=20)
     history = trained(study, config)
     assert study.store.read and not study.store.read & target
     measured = {one["step"]: one["validation"] for one in history.records if "validation" in one}
@@ -184,7 +184,7 @@ def test_embeddings_are_those_of_validation_and_target(rows, tmp_path):
 
 def train_in_a_child(rows, root):
     torch.set_num_threads(1)
-    config = dataclasses.replace(CONFIG, steps=300, validate_every=5, gamma_rule="normalised")
+    config = dataclasses.replace(CONFIG, steps=150, validate_every=5, gamma_rule="normalised")
     trained(make_study(rows, root), config)
 
 
