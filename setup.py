@@ -55,7 +55,13 @@ EXTRAS = {
         "widgetsnbextension==3.6.6",
         "ipykernel>=6.17",
     ],
-    "test": ["pytest>=8", "hypothesis>=6.100", "pytest-xdist>=3.5", "playwright>=1.40", "ruff>=0.6"],
+    "test": [
+        "pytest>=8",
+        "hypothesis>=6.100",
+        "pytest-xdist>=3.5",
+        "playwright>=1.40",
+        "ruff>=0.6",
+    ],
 }
 
 setup(

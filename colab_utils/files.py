@@ -3,8 +3,6 @@
 Never half of it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import hashlib

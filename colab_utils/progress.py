@@ -1,7 +1,5 @@
 """Progress bars: widgets in a cell's output, plain text in the output of a panel."""
 
-from __future__ import annotations
-
 import contextlib
 import sys
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ repeatable; torch itself is imported only inside the functions that need it, so 
 first.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib.metadata
 import json

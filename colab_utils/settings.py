@@ -5,8 +5,6 @@ hash and the results table are all made from these fields. The grammar of a para
 `Settings.from_form`.
 """
 
-from __future__ import annotations
-
 import ast
 import dataclasses
 import difflib

@@ -1,7 +1,5 @@
 """What stands above and below every result: headline, size of the data, what must not be missed."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping
 from typing import Any

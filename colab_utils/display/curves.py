@@ -1,7 +1,5 @@
 """Curves and intervals of a study: training as it goes on, and all methods side by side."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """The confusion matrix of a run, with what a reader needs to judge it, and its counts as a file."""
 
-from __future__ import annotations
-
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any

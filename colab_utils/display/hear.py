@@ -1,7 +1,5 @@
 """Listening to what was confused with what: the clips behind a cell of the confusion matrix."""
 
-from __future__ import annotations
-
 import base64
 import html
 import io

@@ -1,7 +1,5 @@
 """A map of an embedding: every utterance a point, near those it resembles."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Several confusion matrices side by side: methods on a task, or a method on several corpora."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """One self-contained page of all that is in an output folder: runs and executed notebooks."""
 
-from __future__ import annotations
-
 import base64
 import datetime
 import json

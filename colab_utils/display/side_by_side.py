@@ -1,7 +1,5 @@
 """Runs of one question side by side, as notebook 06 shows them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Figures about speakers: who spoke which emotion how often, and how well each was recognised."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

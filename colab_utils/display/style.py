@@ -3,8 +3,6 @@
 Sizes fit the columns of a paper; colours survive colour blindness and grey print.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import pathlib

@@ -3,8 +3,6 @@
 A front end and what it needs (torch, WORLD, transformers) is imported when it is asked for.
 """
 
-from __future__ import annotations
-
 import os
 import pathlib
 import pkgutil

@@ -3,8 +3,6 @@
 Nothing is unpickled.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import pathlib

@@ -3,8 +3,6 @@
 The same support, the same queries.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -15,6 +13,9 @@ from colab_utils.learning.tasks import Batch, Tasks, probabilities
 
 def vectors(batch: Batch) -> torch.Tensor:
     """One vector for each utterance of a batch.
+
+    Args:
+        batch: utterances as vectors, or as frames with the mask of those that are not padding.
 
     Returns:
         float (..., n, dim), the vectors as given; of frames their mean and standard deviation over

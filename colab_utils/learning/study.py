@@ -6,8 +6,6 @@ training is resumed or loaded, parts survive a kill, facts name a run, one bar s
 and what a fold needed is let go.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import shutil
 import uuid

@@ -1,7 +1,5 @@
 """Supervised training of one network on labelled utterances, classes weighted to equal mass."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

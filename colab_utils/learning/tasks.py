@@ -1,7 +1,5 @@
 """Few-shot tasks as tensors: what inner loop, networks and baselines hand to each other."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -3,8 +3,6 @@
 Other settings never overwrite.
 """
 
-from __future__ import annotations
-
 import pathlib
 import re
 from collections.abc import Mapping

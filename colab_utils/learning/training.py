@@ -6,8 +6,6 @@ optionally `validate() -> float`, higher is better. All its randomness comes fro
 generators, from i, or from what is in its state.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import dataclasses

@@ -1,0 +1,1 @@
+"""One room a notebook; rooms do not know each other."""

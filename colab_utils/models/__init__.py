@@ -8,8 +8,6 @@ resnet18 is the large one, of domain generalisation: no vmap, and running statis
 norm="batch".
 """
 
-from __future__ import annotations
-
 from torch import nn
 
 from colab_utils.models.conv4 import Conv4

@@ -1,7 +1,5 @@
 """Conv4: the small convolutional network of few-shot learning, on spectrograms of any length."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 from torch.nn import functional

@@ -1,7 +1,5 @@
 """The recurrent network of Few-Shot_SER, written out so that it can be differentiated twice."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

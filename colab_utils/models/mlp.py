@@ -1,7 +1,5 @@
 """A multi-layer perceptron on one vector an utterance, such as an encoder's embedding."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 from torch.nn import functional

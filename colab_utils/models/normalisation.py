@@ -1,7 +1,5 @@
 """What the networks share: how weights start, and normalisation that sees valid frames only."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

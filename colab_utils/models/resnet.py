@@ -1,7 +1,5 @@
 """ResNet18 for spectrograms: torchvision's network for one channel, blind to padding."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import torch

@@ -1,7 +1,5 @@
 """One widget for each setting: made from its range, choices and help, read back in its type."""
 
-from __future__ import annotations
-
 import html
 import math
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The panel of a notebook: sliders and choices made from settings, with Run, Reset and Download."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import html

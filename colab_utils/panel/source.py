@@ -1,7 +1,5 @@
 """The source of a method's core as highlighted Python: a reader of a notebook sees what runs."""
 
-from __future__ import annotations
-
 import functools
 import html
 import inspect

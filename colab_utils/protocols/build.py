@@ -3,8 +3,6 @@
 Pure functions of the manifest, the frozen folds and a seed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Train on some corpora, test on others."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 

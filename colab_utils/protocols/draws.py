@@ -3,8 +3,6 @@
 Pure functions of rows, split and seed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

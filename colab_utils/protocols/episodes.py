@@ -7,8 +7,6 @@ nothing; here every clip of a class can be drawn, and nobody is in the support a
 one task.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple

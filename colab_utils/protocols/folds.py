@@ -7,8 +7,6 @@ speakers (speakers unknown, folds by session or film) it has utt_id besides, one
 split has SPLIT_COLUMNS; its speaker is the key "<corpus>/<speaker>".
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ With every deviation that we make. `data_manifests/protocols/<name>.yaml` holds 
 are the fields of Protocol and Task.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Speaker-independent tasks within one corpus: folds of speakers, or speakers by their ids."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """Is one method better than another on the same speakers? Paired tests, each named."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Which finished runs can be compared: those that answered the same question, whoever made them."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable, Mapping

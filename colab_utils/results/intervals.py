@@ -8,8 +8,6 @@ speaker; redrawing inside each speaker on its own would average that common effe
 narrow an interval.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

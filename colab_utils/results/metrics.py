@@ -4,8 +4,6 @@ Predictions are pooled over folds and tasks within a (seed, draw), then averaged
 speaker has one clip of an emotion, a UAR per fold is nearly noise.
 """
 
-from __future__ import annotations
-
 import os
 import pathlib
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """The table of predictions: metrics, intervals and figures of a run follow from this one file."""
 
-from __future__ import annotations
-
 import os
 import pathlib
 from collections.abc import Sequence

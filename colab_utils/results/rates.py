@@ -6,8 +6,6 @@ instead of counting as 0 (scikit-learn's `recall_score(labels=...)`) or vanishin
 (`balanced_accuracy_score`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

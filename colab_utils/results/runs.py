@@ -4,8 +4,6 @@ A folder's name ends with the hash of its config.json; work inside is done in pa
 kill; DONE is written last.
 """
 
-from __future__ import annotations
-
 import os
 import pathlib
 import re

@@ -1,7 +1,5 @@
 """Who was in the support set: how tasks went with and without each speaker among the labelled."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from scipy import sparse

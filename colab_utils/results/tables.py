@@ -1,7 +1,5 @@
 """All methods of a study side by side: rates, intervals, and paired differences to one of them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

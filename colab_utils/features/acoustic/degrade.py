@@ -3,8 +3,6 @@
 Pure functions of the samples, a condition and a seed.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 

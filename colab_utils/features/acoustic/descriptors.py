@@ -1,7 +1,5 @@
 """Low-level descriptors: voice quality and timbre of a log-mel frame (Eyben et al. 2016)."""
 
-from __future__ import annotations
-
 import functools
 
 import numpy as np

@@ -5,8 +5,6 @@ audEERING GmbH. The suite therefore neither ships nor requires it: `pip install 
 user's own step.
 """
 
-from __future__ import annotations
-
 import functools
 import threading
 from dataclasses import dataclass

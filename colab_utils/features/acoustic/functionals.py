@@ -1,7 +1,5 @@
 """Acoustic functionals: one vector an utterance, statistics over the frames each is about."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Log-mel spectrograms as librosa gives them, faster."""
 
-from __future__ import annotations
-
 import functools
 from dataclasses import dataclass
 

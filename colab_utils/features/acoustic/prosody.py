@@ -1,7 +1,5 @@
 """Pitch, voicing, loudness and breathiness every 10 ms, by the WORLD vocoder (Morise 2016)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What the front ends share whose frames torch computes, one waveform after the other."""
 
-from __future__ import annotations
-
 import abc
 import contextlib
 import threading

@@ -3,8 +3,6 @@
 Nothing large is fetched before it is asked for.
 """
 
-from __future__ import annotations
-
 import functools
 import pathlib
 from dataclasses import dataclass

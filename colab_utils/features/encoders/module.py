@@ -1,7 +1,5 @@
 """Speech encoders of transformers as torch modules: each clip as if it were alone."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Small pretrained speech encoders inside packages of the Python index: no model hub is needed."""
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 import pathlib

@@ -1,7 +1,5 @@
 """The five feature sets of the AlexNet system: spectrograms in dB, some with deltas or noise."""
 
-from __future__ import annotations
-
 import functools
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The log-mel spectrogram of DA-MLDG (King Gandhi et al. 2023), as its released code has it."""
 
-from __future__ import annotations
-
 import functools
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The front ends of Few-Shot_SER (github.com/lucashueda/Few-Shot_SER), as published or repaired."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Filling feature stores: decode, compute, write; whatever was finished before is used again."""
 
-from __future__ import annotations
-
 import itertools
 import os
 import pathlib

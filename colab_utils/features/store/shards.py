@@ -1,7 +1,5 @@
 """One shard of a feature store: a file that says what it holds and whether it is whole."""
 
-from __future__ import annotations
-
 import json
 import os
 import pathlib

@@ -1,7 +1,5 @@
 """Cached features: a folder of shards and an index that is written last."""
 
-from __future__ import annotations
-
 import functools
 import os
 import pathlib

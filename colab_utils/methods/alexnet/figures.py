@@ -1,7 +1,5 @@
 """How the AlexNet system fares: rates by fold, and rates against the noise."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A network to keep: weights, range of the bins and settings, and what labels audio with them."""
 
-from __future__ import annotations
-
 import os
 import pathlib
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ The networks of the published system (samsudinng/speech_emo_recognition, model.p
 AlexNet (Krizhevsky 2014).
 """
 
-from __future__ import annotations
-
 import os
 import pathlib
 from typing import NoReturn

@@ -1,7 +1,5 @@
 """The panel of notebook 05: other features, networks and ways of training, on one fold."""
 
-from __future__ import annotations
-
 from IPython.display import display
 
 from colab_utils import drive

@@ -3,8 +3,6 @@
 The steps are those of the published system (samsudinng/speech_emo_recognition, data_utils.py).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 

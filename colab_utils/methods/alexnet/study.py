@@ -1,7 +1,5 @@
 """The contract of AlexNet on spectrograms: how a fold is learnt and predicted, from which data."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from typing import Any

@@ -4,8 +4,6 @@ Mixup (Zhang et al. 2018), stability training (Zheng et al. 2016), SpecAugment (
 oversampling; optimiser and batches as published (samsudinng/speech_emo_recognition, train_ser.py).
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What a network sees of spectrograms, and where it looks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

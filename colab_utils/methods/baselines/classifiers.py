@@ -3,8 +3,6 @@
 Models of scikit-learn, asked for scores, and a small perceptron that is trained.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from scipy.special import softmax

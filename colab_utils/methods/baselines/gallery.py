@@ -3,8 +3,6 @@
 Spectrogram and pitch, and a player.
 """
 
-from __future__ import annotations
-
 import base64
 import html
 from collections.abc import Sequence

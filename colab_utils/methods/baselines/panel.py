@@ -1,7 +1,5 @@
 """The panel of notebook 01: another classifier on the same corpus."""
 
-from __future__ import annotations
-
 from IPython.display import display
 
 from colab_utils import drive

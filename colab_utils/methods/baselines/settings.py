@@ -1,7 +1,5 @@
 """Settings of the simple baselines."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from collections.abc import Mapping

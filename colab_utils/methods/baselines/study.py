@@ -1,7 +1,5 @@
 """Simple baselines on one vector per utterance: who does not beat them is shown not to."""
 
-from __future__ import annotations
-
 import dataclasses
 import pathlib
 from collections.abc import Sequence

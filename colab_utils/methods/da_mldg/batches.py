@@ -1,7 +1,5 @@
 """Batches of domain generalisation: what a step is fed with follows from its number alone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Every algorithm on every target corpus, and gamma over a training."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """An algorithm with its network, made from settings, and how it learns."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

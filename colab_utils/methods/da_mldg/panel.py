@@ -1,7 +1,5 @@
 """The panel of notebook 04: other targets, scenarios and algorithms, with other settings."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from IPython.display import display

@@ -1,7 +1,5 @@
 """Settings of domain generalisation: one algorithm, its network and its training."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from collections.abc import Mapping

@@ -5,8 +5,6 @@ Whoever has VoxCeleb gives its manifest and features; otherwise the speakers of 
 serve, which are few: the result says which it was.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import pathlib

@@ -3,8 +3,6 @@
 Random weights, speakers told apart, ImageNet, or a file of one's own.
 """
 
-from __future__ import annotations
-
 import os
 
 import torch

@@ -3,8 +3,6 @@
 Held-out source speakers pick the step; the target has no part in it.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import pathlib

@@ -3,8 +3,6 @@
 And the three means over targets that the DA-MLDG paper gives, and its own table.
 """
 
-from __future__ import annotations
-
 import pathlib
 from collections.abc import Mapping
 

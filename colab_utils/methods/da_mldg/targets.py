@@ -3,8 +3,6 @@
 Any set of corpora with one left out, a published scenario, or its stand-ins.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence

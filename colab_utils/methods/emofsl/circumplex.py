@@ -8,8 +8,6 @@ valence makes the two pairs equal (0.859 and 0.861); the next pair, anger-neutra
 the limit lies half-way. The rule gives the paper's pairs for every factor from 0 to 0.54.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Who is on which side of a transfer, and what a network is called with for each utterance."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

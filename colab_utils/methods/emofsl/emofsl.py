@@ -9,8 +9,6 @@ vector an utterance (`emofsl.layers`: with layers of the encoder that learn). Th
 3. `decide` compares queries with the class centres of the support, or asks the head.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterable, Sequence
 

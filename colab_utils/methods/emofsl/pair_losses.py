@@ -9,8 +9,6 @@ It is not called here because it picks pairs by index, one batch at a time; thes
 n x n masks.
 """
 
-from __future__ import annotations
-
 import torch
 from torch.nn import functional
 

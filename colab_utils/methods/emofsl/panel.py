@@ -1,7 +1,5 @@
 """The panel of notebook 03: other corpora, front ends, emotions, shots, margins and weights."""
 
-from __future__ import annotations
-
 from IPython.display import display
 
 from colab_utils import drive

@@ -3,8 +3,6 @@
 The baselines of `learning.heads`, and linear discriminant analysis.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from sklearn.covariance import ledoit_wolf

@@ -4,8 +4,6 @@ Source: Yue et al. 2023, APSIPA ASC. The paper names a source and a target but d
 the source is used; here it is supervised training with all of its labels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -3,8 +3,6 @@
 Train on the source, fine-tune on k-shot support of the target, test the target's other speakers.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -3,8 +3,6 @@
 What a panel switches between, and the door of notebook 03.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import pathlib

@@ -1,7 +1,5 @@
 """Episodes as tensors: what is drawn for training and test, and scores back as predictions."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 

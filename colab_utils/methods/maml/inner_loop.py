@@ -5,8 +5,6 @@ step, the query loss of every step). Parameters are dictionaries {name: tensor}.
 written for one task; `functional(..., many=True)` makes the same of it for many tasks at once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """The second engine of the inner loop: the library `higher` (Grefenstette et al. 2019)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The loss of an episode: its terms, which inner steps count, and the order of the gradient."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

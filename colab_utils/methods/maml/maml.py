@@ -5,8 +5,6 @@ learnt rate for each layer and step, annealed order, cosine schedule), Raghu et 
 head alone adapts).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Which utterances a study has: those of a published arrangement, or of two tables of one's own."""
 
-from __future__ import annotations
-
 import os
 import pathlib
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The panel of notebook 02: other ways, shots, steps and rates for the trained network."""
 
-from __future__ import annotations
-
 from IPython.display import display
 
 from colab_utils import drive

@@ -3,8 +3,6 @@
 Source: github.com/lucashueda/Few-Shot_SER (2021), the scripts `src/bin/train_*`.
 """
 
-from __future__ import annotations
-
 # The settings of the scripts `train_maml_*`; ways, shots, queries and steps as in most of them.
 _PAPER = {
     "regime": "permuted",

@@ -5,8 +5,6 @@ prototypical networks (Snell et al. 2017). Trained on all utterances at once ("p
 called in results): supervised pre-training, as it is or fine-tuned on the support.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

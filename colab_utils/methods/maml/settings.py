@@ -1,7 +1,5 @@
 """Settings of meta-training and of the test episodes: ranges, presets, and who looks at which."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar

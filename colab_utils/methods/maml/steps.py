@@ -5,8 +5,6 @@ other tasks of the same corpus and the same speakers, and wherever it is shown i
 (results.intervals.STEP_INTERVAL).
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 

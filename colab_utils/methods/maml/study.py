@@ -3,8 +3,6 @@
 Training sees the source alone; the target, a corpus or language never heard, is tested once.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence

@@ -6,8 +6,6 @@ and `load(state)` to go on exactly where a training stopped. One file an algorit
 of DA-MLDG is in `gamma`.
 """
 
-from __future__ import annotations
-
 from colab_utils.methods.da_mldg.algorithms.algorithm import Algorithm
 from colab_utils.methods.da_mldg.algorithms.coral import Coral
 from colab_utils.methods.da_mldg.algorithms.erm import Erm

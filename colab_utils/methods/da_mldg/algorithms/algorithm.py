@@ -3,8 +3,6 @@
 A step on one batch of each source domain, and probabilities for new inputs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

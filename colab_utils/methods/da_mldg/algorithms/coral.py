@@ -1,7 +1,5 @@
 """CORAL: embeddings whose mean and covariance are the same in every source domain."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from typing import Any

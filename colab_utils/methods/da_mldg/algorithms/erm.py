@@ -3,8 +3,6 @@
 What every other algorithm has to beat.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -3,8 +3,6 @@
 It weighs the loss of the held-out domain in `mldg.Mldg.gradients`; `Mldg.weight` says how.
 """
 
-from __future__ import annotations
-
 import torch
 
 

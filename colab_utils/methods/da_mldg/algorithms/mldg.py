@@ -4,8 +4,6 @@ Which of the two it is, is a matter of one number: what the loss of the held-out
 (`Mldg.weight`), 1 or the domain shift gamma.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -3,8 +3,6 @@
 So the rest must learn to predict as well.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Emotions in the plane of valence and arousal, joined by the level of each pair of them."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """The figures of notebook 03: rates over shots, luck of the draw, matrices, support, layers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The utterances of a transfer as stored frames below the layers of an encoder that learn."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The last layers of a speech encoder under the network of EMOFSL, so that they learn together."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

@@ -3,8 +3,6 @@
 Its last layers are trained on the source and fine-tuned on each support draw.
 """
 
-from __future__ import annotations
-
 import os
 import pathlib
 from typing import Any

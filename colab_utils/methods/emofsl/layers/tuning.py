@@ -5,8 +5,6 @@ encoder's, so draws are fine-tuned one after the other, each from the source's w
 (Yue et al. 2023, Fig. 2) has wav2vec 2.0 as extractor and does not say which of its layers learn.
 """
 
-from __future__ import annotations
-
 import copy
 
 import torch

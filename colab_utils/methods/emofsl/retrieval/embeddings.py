@@ -3,8 +3,6 @@
 The measures are those of pytorch-metric-learning, searched by faiss.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The support clips nearest to a tested one after the fine-tuning, to see and to hear."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import ipywidgets

@@ -1,7 +1,5 @@
 """One episode, to see and to hear: who speaks in the support, who in the query."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import ipywidgets

@@ -3,8 +3,6 @@
 The figures take finished runs by name, or one of them, and say themselves what it was.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Accuracy of methods after each inner step."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
