@@ -262,7 +262,7 @@ def as_list(value: Any) -> list:
 
 def _kind(field: dataclasses.Field) -> type | None:
     """The type of a field's values; None where its annotation allows several."""
-    several = isinstance(field.type, str) and "|" in field.type
+    several = "|" in str(field.type)
     kind = type(field.default)
     return kind if kind in _KINDS and not several else None
 
