@@ -45,16 +45,18 @@ def test_notebook_05_on_the_embedded_corpus_and_on_emodb(
         "OVERSAMPLING=True",
         "SETTINGS={'n_boot': 50}",
     ]
-    for speaker in ("03", "08", "10", "11"):
-        for path in (real_corpora / "emodb").rglob(f"{speaker}a*.*"):
-            (tmp_path / "emodb").mkdir(exist_ok=True)
+    # four speakers, four emotions; the sixth letter is the emotion
+    (tmp_path / "emodb").mkdir()
+    for path in (real_corpora / "emodb").rglob("*.*"):
+        if path.name[:2] in ("03", "08", "10", "11") and path.name[5] in "WFNT":
             shutil.copy(path, tmp_path / "emodb")
+    tested = len(list((tmp_path / "emodb").glob("03*")))
     audio = ["CORPUS=emodb", f"AUDIO={tmp_path / 'emodb'}", "EXPORT=True"]
     done = run("05_alexnet_spectrogram.ipynb", tmp_path, *audio, *chosen)
     assert done.returncode == 0, done.stdout + done.stderr
     heard = only(tmp_path, "runs/alexnet/emodb-2-folds-alexnet-alexnet-gap-clean-*")
     metrics = json.loads((heard / "metrics.json").read_text())
-    assert metrics["n"] == 49 and metrics["n_speakers"] == 1
+    assert metrics["n"] == tested > 20 and metrics["n_speakers"] == 1
 
     exported = only(tmp_path, "exports/emodb-2-folds-logmeldeltaspec.npz")
     done = run(

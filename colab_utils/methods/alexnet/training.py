@@ -193,7 +193,11 @@ class AlexnetLearner(ModuleLearner):
             L(x, x') = L0(x) + alpha D(x, x')
 
         L0 is cross-entropy, x' the noisy copy of x, D `divergence`, and alpha the setting
-        `stability`. With `noisy_loss` L0 is the mean over x and x'.
+        `stability`. With `noisy_loss` L0 is the mean over x and x', and alpha may be 0. The
+        gradient passes through the answers for both.
+
+        Returns:
+            The loss, a scalar, and {"divergence": D} where D takes part.
         """
         logits = self.module(batch.images, batch.valid)
         l0 = soft_cross_entropy(logits, batch.targets)
@@ -206,9 +210,8 @@ class AlexnetLearner(ModuleLearner):
         alpha = self.config.stability
         if alpha == 0:
             return l0, {}
-        apart = divergence(logits, noisy_logits)
-        loss = l0 + alpha * apart
-        return loss, {"divergence": apart.item()}
+        d = divergence(logits, noisy_logits)
+        return l0 + alpha * d, {"divergence": d.item()}
 
     def validate(self) -> float:
         """UAR or WA of the validation utterances."""
@@ -239,12 +242,14 @@ def soft_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Ten
 
 
 def divergence(logits: torch.Tensor, noisy_logits: torch.Tensor) -> torch.Tensor:
-    """How far the answers for clips x and their noisy copies x' are apart (Zheng et al. 2016).
+    """How far the answers for clips x and their noisy copies x' are apart.
 
         D(x, x') = KL(P(y|x) || P(y|x')) = sum_y P(y|x) (log P(y|x) - log P(y|x'))
 
-    0 where both agree and positive elsewhere. The code in circulation hands probabilities to a
-    function that expects log-probabilities: negative, and not least where both agree.
+    0 where both agree, positive elsewhere. Zheng et al. 2016 name this divergence and write the
+    part of it that depends on x', -sum_y P(y|x) log P(y|x'). A published code
+    (musifahamran/FYP, train_ser_CLoss.py) hands probabilities to a function that expects
+    log-probabilities: its value is negative, and its minimum does not lie where both agree.
 
     Args:
         logits: of the clips, float (n, classes).
@@ -263,10 +268,12 @@ def divergence(logits: torch.Tensor, noisy_logits: torch.Tensor) -> torch.Tensor
 def mixed(batch: Batch, config: AlexnetConfig, rng: np.random.Generator) -> Batch:
     """Mixup (Zhang et al. 2018): each picture with that of a random partner.
 
-        x = l x_i + (1 - l) x_j,  y = l y_i + (1 - l) y_j,  l ~ Beta(a, a) for each i
+        x = share x_i + (1 - share) x_j
+        y = share y_i + (1 - share) y_j,  share ~ Beta(a, a) for each i
 
-    The noisy copies are mixed in the same way; what is speech in either picture is speech in the
-    mixture. With `mixup_larger` the own picture has at least half of the share, as published
+    The partners j are a permutation, so that a picture may meet itself. Noisy copies are mixed in
+    the same way; the speech of the mixture is as wide as that of the wider picture. With
+    `mixup_larger` x_i has the larger share, as in the published code
     (samsudinng/speech_emo_recognition, train_ser.py).
 
     Args:
@@ -282,14 +289,15 @@ def mixed(batch: Batch, config: AlexnetConfig, rng: np.random.Generator) -> Batc
     if config.mixup_larger:
         share = np.maximum(share, 1 - share)
     partner = rng.permutation(n)
-    l_y = torch.from_numpy(share).to(batch.targets)[:, None]
-    l_x = l_y[:, :, None, None]
-    images = l_x * batch.images + (1 - l_x) * batch.images[partner]
-    targets = l_y * batch.targets + (1 - l_y) * batch.targets[partner]
+    # one share a picture, shaped to multiply targets (n, classes) and images (n, channels, h, w)
+    of_targets = torch.from_numpy(share).to(batch.targets)[:, None]
+    of_images = of_targets[:, :, None, None]
+    images = of_images * batch.images + (1 - of_images) * batch.images[partner]
+    targets = of_targets * batch.targets + (1 - of_targets) * batch.targets[partner]
     valid = torch.maximum(batch.valid, batch.valid[partner])
     noisy = batch.noisy
     if noisy is not None:
-        noisy = l_x * noisy + (1 - l_x) * noisy[partner]
+        noisy = of_images * noisy + (1 - of_images) * noisy[partner]
     return Batch(images, valid, targets, noisy)
 
 

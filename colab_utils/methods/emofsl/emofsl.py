@@ -109,6 +109,30 @@ def metric_loss(
 # --- stage 2: the support -------------------------------------------------------------------------
 
 
+def parameters_of_draws(
+    module: EmofslNet, n_draws: int, tune: str
+) -> tuple[Parameters, list[torch.Tensor]]:
+    """The source's weights for each draw, {name: (draws, ...)}, and those of them that learn.
+
+    Args:
+        module: the source's network.
+        n_draws: how many draws.
+        tune: "head" for the head alone, "all" for projection and layer weights besides.
+    """
+    learning = ["head"]
+    if tune == "all":
+        learning = ["head", "projection", "layer_weights"]
+    parameters = {}
+    tuned = []
+    for name, value in module.state_dict().items():
+        of_draws = value.expand(n_draws, *value.shape)
+        if name.split(".")[0] in learning:
+            of_draws = of_draws.clone().requires_grad_()
+            tuned.append(of_draws)
+        parameters[name] = of_draws
+    return parameters, tuned
+
+
 def fine_tune(
     module: EmofslNet,
     support: torch.Tensor,
@@ -116,18 +140,24 @@ def fine_tune(
     config: EmofslConfig,
     metric: Metric | None,
 ) -> Parameters:
-    """Stage 2: Adam from the source's weights, for each draw on its own support.
+    """Stage 2: from the source's weights on, each support draw for itself.
 
-    The loss is cross-entropy + config.loss_weight * metric(F, y). All draws are one computation:
-    Adam works number by number and the draws' losses are added, so each draw ends as it would
-    alone. Gradients are not clipped: Adam does not see their size.
+    `config.epochs` updates by Adam on the whole support, whose learning rate shrinks by the factor
+    `config.decay` each time. The loss is cross-entropy + config.loss_weight * metric(embedding, y).
+    All draws are one computation: their losses are added and Adam treats every number by itself,
+    so each draw ends as it would alone. Gradients are not clipped, for Adam divides by their size.
+
+    With config.tune = "head" the projection stays and with it the embedding: the metric loss then
+    changes nothing. `config.centre` says whose mean is subtracted from the features: the source's
+    (0), the support's (1), or one between.
 
     Args:
         module: the source's network; it stays as it is.
-        support: float (draws, n, dim).
+        support: features, float (draws, n, dim).
         y: class ids, int64 (draws, n) or (n,).
         config: the settings.
-        metric: of `metric_loss`, or one's own of that form.
+        metric: (embedding (draws, n, width), y (draws, n)) -> (draws,), such as `metric_loss`
+            makes; None for cross-entropy alone (BTL).
 
     Returns:
         The parameters of each draw, {name: (draws, ...)}, for `decide`.
@@ -142,20 +172,11 @@ def fine_tune(
         >>> scores = decide(parameters, query, support, y, config)["head"]
     """
     check_settings(config, module)
-    tuned_layers = ["head"]
-    if config.tune == "all":
-        tuned_layers = ["head", "projection", "layer_weights"]
-    parameters = {}
-    tuned = []
-    for name, value in module.state_dict().items():
-        of_draws = value.expand(len(support), *value.shape)
-        if name.split(".")[0] in tuned_layers:
-            of_draws = of_draws.clone().requires_grad_()
-            tuned.append(of_draws)
-        parameters[name] = of_draws
+    parameters, tuned = parameters_of_draws(module, len(support), config.tune)
+    # from the source's mean towards the support's
     parameters["mean"] = torch.lerp(parameters["mean"], support.mean(dim=1), config.centre)
 
-    # fused: the plain Adam takes most of the time
+    # fused: Adam's own arithmetic would else take most of the time
     optimiser = torch.optim.Adam(tuned, lr=config.learning_rate, fused=True)
     decay = torch.optim.lr_scheduler.ExponentialLR(optimiser, config.decay)
     for _ in range(config.epochs):

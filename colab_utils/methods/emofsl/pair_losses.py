@@ -26,16 +26,22 @@ def equation_2(
     kappa1: float = 0.6,
     kappa2: float = 0.3,
 ) -> torch.Tensor:
-    """The loss of EMOFSL on one support set, as the paper's equation 2 has it.
+    """The loss of EMOFSL on one support set: equation 2 of Yue et al. 2023, APSIPA ASC.
 
-    L = sum over PP of d + kappa1 * sum over PN of max(alpha - d, 0)
-    + kappa2 * sum over MN of max(beta - d, 0), where d is the distance of two utterances.
-    `emotion_distance` is the same for many support sets at once.
+        L =          sum over PP of d
+            + kappa1 sum over PN of max(alpha - d, 0)
+            + kappa2 sum over MN of max(beta - d, 0)
+
+    d is the Euclidean distance of the embeddings of two utterances, each brought to length 1 first
+    (the paper leaves that open; without it the margins mean nothing). The paper's names of pairs:
+    PP of one emotion, PN of emotions far apart (anger and sadness, happiness and sadness), MN of
+    all other emotions. `emotion_distance` with reduction="sum" gives the same for many support
+    sets at once.
 
     Args:
-        embedding: F of the support, float (n, dim).
+        embedding: of the support, float (n, dim).
         y: class ids, int64 (n,).
-        far: bool (classes, classes), True where two emotions are far apart (PN).
+        far: bool (classes, classes), symmetric, True for two emotions far apart (PN).
         alpha: margin of PN pairs; distances lie between 0 and 2.
         beta: margin of MN pairs, below alpha.
         kappa1: weight of PN pairs.
@@ -71,14 +77,17 @@ def emotion_distance(
     normalise: bool = True,
     reduction: str = "mean",
 ) -> torch.Tensor:
-    """Equation 2 (EMOFSL) for many support sets at once: the same as `equation_2`.
+    """The loss of EMOFSL for many support sets at once.
 
-    A pair beyond its margin has no gradient.
+    With reduction="sum" it is `equation_2` of each support set, as published. With "mean" each of
+    the three groups of pairs (PP, PN, MN) is averaged first, so that many shots weigh no more than
+    few. A PN or MN pair beyond its margin has no gradient.
 
     Args:
         embedding: float (..., n, dim), any leading dimensions.
         y: class ids, int64 (..., n), or (n,) for all.
-        far: bool (classes, classes), where `circumplex.pair_levels` says "PN".
+        far: bool (classes, classes), True where two emotions are far apart on the circumplex of
+            valence and arousal (`circumplex.pair_levels` says "PN").
         alpha: margin of PN pairs.
         beta: margin of MN pairs.
         kappa1: weight of PN pairs.

@@ -10,7 +10,7 @@ from colab_utils.methods.maml.figures.runs import (
     steps_figure,
     support_figure,
 )
-from colab_utils.methods.maml.inner_loop import adapt, functional, outer_objective
+from colab_utils.methods.maml.inner_loop import adapt, as_function, outer_objective
 from colab_utils.methods.maml.losses import contrastive_term, step_weights
 from colab_utils.methods.maml.opening import open_study
 from colab_utils.methods.maml.panel import panel
@@ -28,7 +28,7 @@ __all__ = [
     "MamlStudy",
     "adapt",
     "contrastive_term",
-    "functional",
+    "as_function",
     "live_curve",
     "matrix_figure",
     "methods_figure",

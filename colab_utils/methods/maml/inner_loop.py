@@ -2,7 +2,7 @@
 
 Finn et al. 2017 (first and second order); Antoniou et al. 2019 (a learnt rate for each layer and
 step, the query loss of every step). Parameters are dictionaries {name: tensor}. Everything here is
-written for one task; `functional(..., many=True)` makes the same of it for many tasks at once.
+written for one task; with `as_function(..., many=True)` the same code runs on many at once.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,16 +35,22 @@ class Answer(NamedTuple):
 ModelAt = Callable[[Parameters, Batch], Answer]
 
 
-def functional(model: nn.Module, loss: Loss, many: bool = False) -> ModelAt:
-    """The network as a function of its parameters.
+def as_function(model: nn.Module, loss: Loss, many: bool = False) -> ModelAt:
+    """The network as a function of its parameters, so that they can be those after some steps.
 
     Args:
-        model: called with the inputs of a batch, it gives logits and embedding.
-        loss: of logits, embedding and batch, a scalar.
-        many: parameters and batch have a leading dimension (tasks, ...), and so has the answer.
+        model: called with the inputs of a batch, it gives logits (n, classes) and embedding
+            (n, dim).
+        loss: called with (logits, embedding, batch), it gives a scalar. The inner loop and the
+            outer loop minimise the same one; a contrastive term is part of it.
+        many: whether parameters {name: (tasks, ...)} and batch hold many tasks. Then loss
+            (tasks,) and logits (tasks, n, classes) of the answer do, too.
 
     Returns:
-        A function of parameters and a batch to an `Answer`.
+        `model_at(theta, batch)`, which gives an `Answer`: `.loss` and `.logits`.
+
+    Example:
+        answer = as_function(network, loss)(theta, task.query)
     """
 
     def model_at(theta: Parameters, batch: Batch) -> Answer:
@@ -61,37 +67,44 @@ def adapt(
     support: Batch,
     first_order: bool = False,
 ) -> list[Parameters]:
-    """theta_k+1 = theta_k - rate_k * gradient of the support loss at theta_k.
+    """The inner loop: gradient steps on the support set.
 
-    Finn et al. 2017, equation 1, repeated; with a rate for each layer and step: Antoniou et al.
-    2019.
+        theta_(k+1) = theta_k - rate_k * gradient of the support loss at theta_k
+
+    Finn et al. 2017, equation 1, repeated; with a rate for each parameter tensor and step: Antoniou
+    et al. 2019.
 
     Args:
-        model_at: the network as a function of its parameters, see `functional`.
-        theta: the parameters to start from.
-        rates: {parameter: (steps,)} of those that are adapted; the others stay.
+        model_at: the network as a function of its parameters (`as_function`).
+        theta: {name: tensor}, the parameters to start from; for many tasks (tasks, ...) each.
+        rates: {name: (steps,)} of the parameters that are adapted. All others stay as they are
+            (with those of the head alone: ANIL).
         support: the labelled utterances of a task.
-        first_order: take the gradients for constants.
+        first_order: treat the gradients as constants, as if they did not depend on theta.
 
     Returns:
-        theta_0, theta_1, ... after 0, 1, ... steps.
+        [theta_0, theta_1, ...], the parameters after 0, 1, ... steps.
 
     Example:
-        path = adapt(functional(network, masked_cross_entropy), theta, rates, task.support)
-        logits = functional_call(network, path[-1], task.query.inputs)[0]
+        model_at = as_function(network, masked_cross_entropy)
+        path = adapt(model_at, theta, rates, task.support)
+        answer = model_at(path[-1], task.query)
     """
     path = [theta]
     for k in range(number_of_steps(rates)):
         before = path[-1]
+        # first order: the gradient is taken at a detached copy, which makes it a constant
         at = leaves_of(before) if first_order else before
-        loss = model_at(at, support).loss.sum()  # of many tasks: each has its own parameters
+        # many tasks: each has its own parameters, so the sum gives each task its own gradient
+        loss = model_at(at, support).loss.sum()
         adapted = [at[name] for name in rates]
         slopes = torch.autograd.grad(
             loss, adapted, create_graph=not first_order, materialize_grads=True
         )
         after = dict(before)
         for name, slope in zip(rates, slopes, strict=True):
-            # before - rate * slope, in one pass
+            # before - rate * slope, in one pass; from `before`, not from the copy, so that the
+            # outer gradient reaches theta_0 in first order, too
             after[name] = torch.addcmul(before[name], rates[name][k], slope, value=-1)
         path.append(after)
     return path
@@ -105,22 +118,23 @@ def outer_objective(
     step_weights: Sequence[float],
     first_order: bool = False,
 ) -> tuple[torch.Tensor, Answer]:
-    """Sum over k of weight_k * query loss at theta_k: what the outer loop minimises.
+    """What the outer loop minimises: the sum over k of weight_k * query loss at theta_k.
 
     With the last weight alone it is that of Finn et al. 2017, otherwise the multi-step loss of
     Antoniou et al. 2019, section 4.
 
     Args:
-        model_at: see `functional`.
-        theta: the parameters that are learnt.
+        model_at: the network as a function of its parameters (`as_function`).
+        theta: {name: tensor}, the parameters that are learnt.
         rates: of the inner steps, see `adapt`.
-        task: its support and its query.
-        step_weights: of the query losses after 0, 1, ... steps (`losses.step_weights`).
-        first_order: take the gradients of the inner steps for constants.
+        task: support and query of one task, or of many (leading dimension).
+        step_weights: of the query losses after 0, 1, ... steps (`step_weights`); one of them at
+            least is above 0.
+        first_order: treat the gradients of the inner steps as constants.
 
     Returns:
-        The objective (of many tasks: summed over them), and the answer to the query after the last
-        step that has a weight.
+        The objective, and the `Answer` to the query after the last step with a weight. Of many
+        tasks the objective is the sum; its caller divides by their number.
     """
     path = adapt(model_at, theta, rates, task.support, first_order)
     objective = 0.0
@@ -190,14 +204,14 @@ def meta_gradient(
         rates: {parameter: (steps,)} of the adapted ones.
         tasks: with a leading dimension (tasks, ...).
         step_weights: float (steps + 1,), the weight of the query loss after k steps.
-        first_order: take the gradients of the inner steps for constants.
+        first_order: treat the gradients of the inner steps as constants.
     """
     theta = leaves_of(dict(model.named_parameters()))
     alpha = leaves_of(rates)
     n_tasks = len(tasks.query.y)
     at_once = tasks_at_once(model, n_tasks, loss)
     many = at_once > 1
-    model_at = functional(model, loss, many)
+    model_at = as_function(model, loss, many)
     found = MetaGradient(theta, alpha, n_tasks)
     for some in portions(tasks, at_once):
         start = for_each_task(theta, some) if many else theta
@@ -232,7 +246,7 @@ def adapted_scores(model: nn.Module, loss: Loss, rates: Parameters, tasks: Tasks
     many = at_once > 1
     if many:
         logits_at = vmap(logits_at)
-    model_at = functional(model, loss, many)
+    model_at = as_function(model, loss, many)
     found = []
     for some in portions(tasks, at_once):
         start = for_each_task(theta, some) if many else theta

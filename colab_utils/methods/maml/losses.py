@@ -24,15 +24,22 @@ Term = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (embedding, y) ->
 def contrastive_term(kind: str, temperature: float) -> Term:
     """How far utterances of one class are from each other, against those of other classes.
 
-    With s the cosine of two embeddings and t the temperature, two of one class being a positive
-    pair:
+    s_ij is the cosine of the embeddings of utterances i and j, t the temperature; P(i) are the
+    other utterances of i's class, N(i) those of other classes.
 
-    "nt-xent": mean over positive pairs of -log(e^(s/t) / (e^(s/t) + sum over the first one's
-    negatives of e^(s/t))), as in Few-Shot_SER (t = 0.07). "supervised": mean over utterances of
-    the mean over their positive pairs of -log(e^(s/t) / sum over all its pairs of e^(s/t)), L_out
-    of Khosla et al. 2020, equation 2.
+    "nt-xent", as in Few-Shot_SER (github.com/lucashueda/Few-Shot_SER, t = 0.07): the mean over all
+    i and all j in P(i) of
 
-    It can be differentiated twice, and is not for vmap.
+        -log [ e^(s_ij/t) / (e^(s_ij/t) + sum over k in N(i) of e^(s_ik/t)) ]
+
+    "supervised" (Khosla et al. 2020, equation 2): the mean over all i with a P(i) of the mean over
+    j in P(i) of
+
+        -log [ e^(s_ij/t) / sum over k != i of e^(s_ik/t) ]
+
+    Both are losses of pytorch-metric-learning; the tests hold them against double loops. They can
+    be differentiated twice, as second-order MAML does. vmap cannot run them: tasks with this term
+    are computed one by one.
 
     Args:
         kind: "nt-xent" or "supervised".
@@ -52,16 +59,17 @@ def contrastive_term(kind: str, temperature: float) -> Term:
         raise SettingError(
             f"no contrastive term is called {kind!r}: choose from {', '.join(TERMS)}"
         )
-    # The library's own mean leaves out every loss of exactly 0: utterances without a positive
-    # pair, but also those that rounding puts there.
+    # MeanReducer divides by all utterances. The library's default leaves out each loss that is
+    # exactly 0, and so also those that rounding brings there.
     loss = TERMS[kind](temperature=temperature, reducer=MeanReducer())
 
     def term(embedding: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        of_its_class = torch.bincount(y)[y]
-        with_positive = int((of_its_class > 1).sum())
+        class_size = torch.bincount(y)[y]
+        with_positive = int((class_size > 1).sum())
         if with_positive == 0:
-            return embedding.sum() * 0.0
+            return embedding.sum() * 0.0  # 0 with a gradient, 0 everywhere
         if kind == "supervised":
+            # from the mean over all utterances to that over those with a P(i); others count 0
             return loss(embedding, y) * (len(y) / with_positive)
         return loss(embedding, y)
 
@@ -121,18 +129,19 @@ class WithProjection(nn.Module):
 
 
 def step_weights(kind: str, steps: int, progress: float) -> torch.Tensor:
-    """Weights of the query losses after 0, 1, ... `steps` inner steps; 0 before adaptation.
+    """Weights w_0, w_1, ... w_N of the query losses after 0, 1, ... N inner steps; w_0 is 0.
+
+    "final": w_N = 1 alone (Finn et al. 2017). "ramp": w_k = k / (1 + ... + N) (Few-Shot_SER).
+    "annealed": w_k = max((1 - p) / N, 0.03 / N) for 0 < k < N, and w_N what is left of 1; from
+    p = 1 on as "final" (Antoniou et al. 2019, section 4, and its published code).
 
     Args:
-        kind: "final": the last step alone (Finn et al. 2017). "ramp": w_k = 0.1 k, divided by
-            their sum (Few-Shot_SER). "annealed", with N steps and the progress p: each
-            max((1 - p) / N, 0.03 / N), the last the rest; from p = 1 on the last alone (Antoniou
-            et al. 2019, section 4, and its published code).
-        steps: N.
-        progress: p, of that part of the training in which every step counts, from 0 on.
+        kind: "final", "ramp" or "annealed".
+        steps: N, 1 or more.
+        progress: p, meta-updates done over those in which all steps shall count.
 
     Returns:
-        float64 (steps + 1,) of sum 1.
+        float64 (N + 1,), of sum 1.
     """
     weights = torch.zeros(steps + 1, dtype=torch.float64)
     if kind == "ramp":
@@ -141,7 +150,7 @@ def step_weights(kind: str, steps: int, progress: float) -> torch.Tensor:
     elif kind == "annealed" and progress < 1:
         weights[1:] = max((1 - progress) / steps, 0.03 / steps)
         weights[-1] = 1 - weights[1:-1].sum()
-    else:
+    else:  # final, and annealed at its end
         weights[-1] = 1
     return weights
 

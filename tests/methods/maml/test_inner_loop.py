@@ -12,8 +12,8 @@ from colab_utils.methods.maml import inner_loop
 from colab_utils.methods.maml.inner_loop import (
     adapt,
     adapted_scores,
+    as_function,
     for_each_task,
-    functional,
     leaves_of,
     meta_gradient,
     outer_objective,
@@ -190,7 +190,7 @@ def test_many_tasks_together_are_adapted_like_each_alone(name, first_order):
     model, tasks = make_model(name), make_tasks(name)
     theta, rates = leaves_of(dict(model.named_parameters())), leaves_of(make_rates(model, 2))
     leaves = [*theta.values(), *rates.values()]
-    one, many = (functional(model, masked_cross_entropy, many) for many in (False, True))
+    one, many = (as_function(model, masked_cross_entropy, many) for many in (False, True))
     start = for_each_task(theta, tasks)
     path = adapt(many, start, rates, tasks.support, first_order)
     value, answer = outer_objective(many, start, rates, tasks, (0.0, 0.4, 0.6), first_order)

@@ -9,8 +9,8 @@ import torch
 def energy(logits: torch.Tensor) -> float:
     """E: the mean over utterances of log sum_c exp(z_c).
 
-    It is minus the free energy of Liu et al. (2020, Energy-based out-of-distribution detection) at
-    temperature 1, as the DA-MLDG paper takes it.
+    Liu et al. (2020, Energy-based out-of-distribution detection) call minus this number the energy
+    of an input, at temperature 1; the DA-MLDG paper takes it without the minus.
 
     Args:
         logits: z, (n, classes).

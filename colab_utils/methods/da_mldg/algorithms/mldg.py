@@ -35,8 +35,8 @@ class Mldg(Algorithm):
     L: mean over domains of the mean cross-entropy. E: mean log-sum-exp of the logits
     (`gamma.energy`). "mldg" (Li et al. 2018, Learning to Generalize, Algorithm 1): the weight is 1.
     "da-mldg" (King Gandhi et al. 2023, PerCom Workshops): the weight is gamma, see `weight`. The
-    last gradient passes through theta' with order = "second"; "first" takes the inner gradient for
-    a constant. The outer step may be any optimiser's.
+    last gradient passes through theta' with order = "second"; "first" treats the inner gradient
+    as a constant. The outer step may be any optimiser's.
 
     Batch normalisation: S' at theta moves the running statistics; what is computed at theta'
     normalises with its own batch and leaves them alone. Keeps `loss`, its parts `meta_train_loss`
@@ -51,21 +51,33 @@ class Mldg(Algorithm):
         self.usual_gamma: float | None = None
 
     def gradients(self, batches: Batches) -> dict[str, Any]:
-        """The gradient of L(S'; theta) + weight L(V; theta'), put into every `.grad`."""
+        """Put the gradient of L(S'; theta) + weight L(V; theta') by theta into every `.grad`.
+
+        With order = "second" it passes through the inner step; "first" treats the gradient in that
+        step as a constant. Every `.grad` is empty before.
+
+        Args:
+            batches: {source: its batch}.
+
+        Returns:
+            Numbers for the history: `loss`, `meta_train_loss`, `meta_test_loss`, `weight`, `gamma`
+            (DA-MLDG), and `held_out`, the place of V in the order of names.
+        """
         held_out = self.held_out(batches)
         seen = self.join({name: batches[name] for name in batches if name != held_out})  # S'
         unseen = self.join({held_out: batches[held_out]})  # V
 
         train_loss = weighted_cross_entropy(self.network(*seen.inputs)[0], seen)  # L(S'; theta)
-        adapted = self.inner_step(train_loss)  # theta'; every .grad holds grad L(S'; theta)
-        logits = self.logits_at(adapted, unseen)
-        test_loss = weighted_cross_entropy(logits, unseen)  # L(V; theta')
+        # theta'; its gradient, grad L(S'; theta), is in every .grad from here on
+        adapted = self.inner_step(train_loss)
+        unseen_logits = self.logits_at(adapted, unseen)
+        test_loss = weighted_cross_entropy(unseen_logits, unseen)  # L(V; theta')
 
         gamma = None
         if self.config.algorithm == "da-mldg":
             with torch.no_grad():
                 seen_logits = self.logits_at(adapted, seen)
-            gamma = domain_shift(seen_logits, logits)  # |E(S'; theta') - E(V; theta')|
+            gamma = domain_shift(seen_logits, unseen_logits)  # |E(S'; theta') - E(V; theta')|
         weight = self.weight(gamma)
         (weight * test_loss).backward()  # adds weight grad L(V; theta') to every .grad
 
@@ -88,7 +100,7 @@ class Mldg(Algorithm):
         return sorted(batches)[self.draw().integers(len(batches))]
 
     def inner_step(self, train_loss: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Theta' = theta - inner_rate grad L(S'; theta), by name."""
+        """The adapted weights theta' = theta - inner_rate grad L(S'; theta), {name: tensor}."""
         adapted = {}
         for name, slope in self.inner_gradient(train_loss).items():
             parameter = self.network.get_parameter(name)
@@ -96,10 +108,11 @@ class Mldg(Algorithm):
         return adapted
 
     def inner_gradient(self, train_loss: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The gradient of L(S'; theta) by name; it is put into every `.grad`, too.
+        """The gradient of L(S'; theta), {name: tensor}; also put into every `.grad`.
 
-        There it is the first part of the outer gradient. In second order it can be differentiated
-        again. Parameters without effect have none.
+        There it is the first part of the outer gradient. With order = "second" what is returned
+        can be differentiated once more; with "first" it is a constant. Parameters without effect
+        on the loss are left out.
         """
         named = self.network.named_parameters()
         theta = {name: parameter for name, parameter in named if parameter.requires_grad}
@@ -125,15 +138,18 @@ class Mldg(Algorithm):
         return functional_call(self.network, adapted | copies, batch.inputs)[0]
 
     def weight(self, gamma: float | None) -> float:
-        """What the loss of the held-out domain counts.
+        """How much the loss of the held-out domain V counts.
 
-        1 in MLDG. In DA-MLDG by `gamma_rule`, within `clamp_low` and `clamp_high` where there is a
-        `clamp_high`: "gamma" as published, "1+gamma", or "normalised", gamma over its running mean,
-        since gamma starts near 0.
+        1 in MLDG. In DA-MLDG by `gamma_rule`: "gamma" as published; "1+gamma"; or "normalised",
+        gamma over its running mean (0.99 of the old mean, 0.01 of the new value, beginning with
+        the first), for logits and so gamma begin near 0. With a `clamp_high` above 0 the weight is
+        kept between `clamp_low` and `clamp_high`.
 
         Args:
-            gamma: the domain shift of this step; None in MLDG. "normalised" moves its running
-                mean, which starts at the first one.
+            gamma: the domain shift of this step; None in MLDG.
+
+        Returns:
+            The weight, 0 or more. "normalised" moves the running mean.
         """
         config = self.config
         if config.algorithm == "mldg":
