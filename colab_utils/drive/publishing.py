@@ -1,4 +1,4 @@
-"""Results to Drive: every copy is read back and compared, the marker of completeness comes last."""
+"""Results to Drive: every copy is read back and compared, the marker of a folder comes last."""
 
 import dataclasses
 import errno
@@ -56,8 +56,9 @@ def publish(path: AnyPath, to: AnyPath) -> PublishReport:
     """Copy a file or folder into the folder `to`, keeping its name; prints the report in one line.
 
     Files already there with the same size and SHA-256 are left alone. Every other one is written
-    under a temporary name, read back and compared, and only then put in its place. A `DONE` marker
-    is sent after all that lies in its folder, and withdrawn first when that folder has something
+    under a temporary name, read back and compared, and only then put in its place. Folders are sent
+    one after the other, each with its `DONE` marker last: where Drive stops half-way, the runs
+    sent until then are whole. The marker is withdrawn first when its folder has something
     new; files that exist only at the destination stay. A failing, full or unmounted Drive is
     reported, not raised.
 
@@ -87,7 +88,7 @@ def publish(path: AnyPath, to: AnyPath) -> PublishReport:
         for marker in stale:
             retried(_remove, target / marker)
         pending |= stale
-        _send_all(sorted(pending, key=_markers_last), base, target, report)
+        _send_all(sorted(pending, key=_folder_by_folder), base, target, report)
     except OSError as error:
         report.failed = dict.fromkeys(sorted(pending), reason(error))
     report.unchanged = [name for name in names if name not in pending]
@@ -123,10 +124,13 @@ def _declares(marker: str, name: str) -> bool:
     return not folder or name.startswith(f"{folder}/")
 
 
-def _markers_last(name: str) -> tuple[bool, int, str]:
-    """Files in the order of their names, then the markers, the deepest of them first."""
-    is_marker = name.rpartition("/")[2] == MARKER
-    return is_marker, -name.count("/") if is_marker else 0, name
+def _folder_by_folder(name: str) -> list[tuple[int, str]]:
+    """Sorts files so that each folder is whole before the next begins.
+
+    Sub-folders come first, then a folder's own files, its marker last.
+    """
+    *folders, last = name.split("/")
+    return [*((0, folder) for folder in folders), (1 + (last == MARKER), last)]
 
 
 def _remove(file: pathlib.Path) -> None:

@@ -19,7 +19,7 @@ def test_publish_a_folder_then_only_what_changed(run, mydrive, capsys):
     report = drive.publish(run, mydrive / "results")
     there = mydrive / "results" / run.name
     assert report.ok
-    assert report.sent == ["config.json", "metrics.json", "parts/0.csv", "DONE"]
+    assert report.sent == ["parts/0.csv", "config.json", "metrics.json", "DONE"]
     assert contents(there) == contents(run)
     assert capsys.readouterr().out == f"{report}\n"
     assert drive.publish(run, mydrive / "results").sent == []
@@ -120,9 +120,9 @@ import os, pathlib, shutil, signal
 from colab_utils import drive
 copy = shutil.copyfile
 def dies(source, target, **options):
-    if pathlib.Path(source).name != "0.csv":
+    if pathlib.Path(source).name != "metrics.json":
         return copy(source, target, **options)
-    pathlib.Path(target).write_bytes(pathlib.Path(source).read_bytes()[:777])
+    pathlib.Path(target).write_bytes(pathlib.Path(source).read_bytes()[:7])
     os.kill(os.getpid(), signal.SIGKILL)
 shutil.copyfile = dies
 drive.publish({str(run)!r}, {str(mydrive)!r})
@@ -131,8 +131,8 @@ drive.publish({str(run)!r}, {str(mydrive)!r})
     assert done.returncode == -signal.SIGKILL
     there = contents(mydrive / run.name)
     torn = [name for name in there if ".tmp" in name]
-    assert len(torn) == 1 and sorted(set(there) - set(torn)) == ["config.json", "metrics.json"]
-    assert drive.publish(run, mydrive).sent == ["parts/0.csv", "DONE"]
+    assert len(torn) == 1 and sorted(set(there) - set(torn)) == ["config.json", "parts/0.csv"]
+    assert drive.publish(run, mydrive).sent == ["metrics.json", "DONE"]
     assert contents(mydrive / run.name) == contents(run)  # the torn copy is gone too
 
 
@@ -161,7 +161,26 @@ def test_a_failing_run_does_not_hold_back_the_marker_of_another(monkeypatch, tmp
     monkeypatch.setattr(shutil, "copyfile", refuses_b)
     report = drive.publish(tmp_path / "runs", mydrive)
     assert set(report.failed) == {"b/x.csv", "b/DONE"}
-    assert report.sent[-2:] == ["b/deep/DONE", "a/DONE"]
+    assert report.sent == ["a/x.csv", "a/DONE", "b/deep/y.csv", "b/deep/DONE"]
+
+
+@pytest.mark.parametrize("steps", [0, 8, 20, 31, 40])
+def test_runs_sent_before_drive_was_lost_are_whole(monkeypatch, tmp_path, mydrive, steps):
+    """Four steps a file, three files a run: each run counts as soon as its own files are there."""
+    for number in range(4):
+        folder = tmp_path / "runs" / "maml" / f"run-{number}"
+        folder.mkdir(parents=True)
+        for name in ("DONE", "config.json", "predictions.csv"):
+            (folder / name).write_text(f"{name} of {number}")
+    with monkeypatch.context() as patch:
+        FlakyDrive(patch, mydrive, [0] * steps + [errno.ENOTCONN], forever=True)
+        drive.publish(tmp_path / "runs", mydrive)
+    complete = sorted(path.parent.name for path in mydrive.rglob("DONE"))
+    assert complete == [f"run-{number}" for number in range(len(complete))]
+    assert len(complete) >= steps // 12
+    for name in complete:
+        there = mydrive / "runs" / "maml" / name
+        assert contents(there) == contents(tmp_path / "runs" / "maml" / name)
 
 
 def test_an_unmounted_drive_is_not_made_on_the_local_disk(run, tmp_path):
@@ -184,7 +203,7 @@ def test_files_that_vanish_or_are_temporary(run, mydrive):
     (run / "broken-link").symlink_to(run / "nowhere")
     report = drive.publish(run, mydrive)
     assert set(report.failed) == {"broken-link", "DONE"}
-    assert report.sent == ["config.json", "metrics.json", "parts/0.csv"]
+    assert report.sent == ["parts/0.csv", "config.json", "metrics.json"]
     assert sorted(contents(mydrive / run.name)) == ["config.json", "metrics.json", "parts/0.csv"]
 
 
