@@ -158,10 +158,10 @@ def hear_errors(predictions: pd.DataFrame, manifest: pd.DataFrame, limit: int = 
 
     def cell(true: str, pred: str) -> str:
         clips = error_clips(predictions, manifest, true, pred)
-        taken = "recognised" if true == pred else f"taken for {pred}"
+        taken = "recognised" if true == pred else f"taken for {html.escape(pred)}"
         if clips.empty:
-            return f"<p>No {true} was {taken}.</p>"
-        return f"<h4>{true} {taken}</h4>{clips_html(clips, limit)}"
+            return f"<p>No {html.escape(true)} was {taken}.</p>"
+        return f"<h4>{html.escape(true)} {taken}</h4>{clips_html(clips, limit)}"
 
     true_box = ipywidgets.Dropdown(description="true", options=_counted(counts.sum(axis=1)))
     pred_box = ipywidgets.Dropdown(description="predicted", options=_counted(counts.loc[true]))

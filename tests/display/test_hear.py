@@ -164,3 +164,17 @@ def test_an_empty_cell_says_so(corpus):
     assert page_of(widget) == "<p>No anger was taken for happiness.</p>"
     pred_box.value = "anger"
     assert "anger recognised" in page_of(widget) and page_of(widget).count("<audio") == 6
+
+
+def test_tags_in_labels_and_names_are_shown_not_run(corpus):
+    manifest, predictions = corpus
+    tag = "<img src=x onerror=alert(1)>"
+    predictions = predictions.replace({"anger": tag, "s0": tag})
+    predictions = predictions.rename(columns={"p_anger": f"p_{tag}"})
+    box = hear.hear_errors(predictions, manifest)
+    (true_box, pred_box), page = box.children[0].children, box.children[1]
+    for true in dict(true_box.options).values():
+        for pred in dict(pred_box.options).values():
+            true_box.value, pred_box.value = true, pred
+            assert "<img" not in page.value, "every value of a table is escaped"
+            assert (tag in (true, pred)) == ("&lt;img" in page.value.split("</h4>")[0])
