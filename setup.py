@@ -27,6 +27,7 @@ REQUIRES = [
     "pandas>=2.1",
     "scipy>=1.11",
     "scikit-learn>=1.4",
+    "threadpoolctl>=3",
     "matplotlib>=3.8",
     "seaborn>=0.13",
     "ipywidgets>=7.7",

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from colab_utils import files
 from colab_utils.learning import checkpoints
@@ -327,16 +328,17 @@ def _interrupts() -> Iterator[threading.Event]:
 
 @contextlib.contextmanager
 def single_thread(wanted: bool = True) -> Iterator[None]:
-    """Let torch compute with one thread meanwhile, where `wanted`.
+    """Let torch and the linear algebra of numpy compute with one thread meanwhile, where `wanted`.
 
     The tensors of a small perceptron are too small to share: a second thread gains nothing alone,
     and beside other work the waiting threads make it several times slower. The numbers then do not
-    depend on how many cores there are, either.
+    depend on how many cores there are, either, to the last bit.
     """
     before = torch.get_num_threads()
     if wanted:
         torch.set_num_threads(1)
     try:
-        yield
+        with threadpool_limits(1 if wanted else None, user_api="blas"):
+            yield
     finally:
         torch.set_num_threads(before)
