@@ -5,7 +5,7 @@ import os
 import pathlib
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 
@@ -169,9 +169,7 @@ class _Extraction:
                 bar.total -= len(head.ids) + len(head.skipped)
             if missing:
                 (self.folder / INDEX).unlink(missing_ok=True)
-                for path, waveforms in self._decoded(missing):
-                    heads[path] = self._make(path, waveforms, bar)
-                    self.report.made += len(heads[path].ids)
+                heads.update(self._make(missing, bar))
             self._write_index(heads)
 
     def _alone(self) -> AbstractContextManager:
@@ -224,10 +222,25 @@ class _Extraction:
                     ahead = pool.map(load, self.plan[following].values())
                 yield path, waveforms
 
-    def _make(
-        self, path: pathlib.Path, waveforms: dict[str, np.ndarray | AudioError], bar: tqdm
-    ) -> ShardHead:
-        """Compute and write one shard."""
+    def _make(self, paths: list[pathlib.Path], bar: tqdm) -> dict[pathlib.Path, ShardHead]:
+        """Compute shards; each is written while the next one is computed."""
+        written: dict[pathlib.Path, Future] = {}
+        with ThreadPoolExecutor(1) as writer:
+            for path, waveforms in self._decoded(paths):
+                features, skipped = self._computed(waveforms, bar)
+                for before in written.values():
+                    before.result()  # one shard waits at most; a full disk is noticed here
+                written[path] = writer.submit(
+                    write_shard, path, self.key, features, skipped, self.spec.dim
+                )
+            heads = {path: one.result() for path, one in written.items()}
+        self.report.made += sum(len(head.ids) for head in heads.values())
+        return heads
+
+    def _computed(
+        self, waveforms: dict[str, np.ndarray | AudioError], bar: tqdm
+    ) -> tuple[dict[str, np.ndarray], list[list[str]]]:
+        """Features of a shard's utterances, and [utt_id, reason] of those that have none."""
         features: dict[str, np.ndarray] = {}
         skipped: list[list[str]] = []
         lengths: dict[str, int] = {}
@@ -245,7 +258,7 @@ class _Extraction:
                 else:
                     skipped.append([utt_id, _NOT_FINITE])
             bar.update(len(ids))
-        return write_shard(path, self.key, features, skipped, self.spec.dim)
+        return features, skipped
 
     def _write_index(self, heads: dict[pathlib.Path, ShardHead]) -> None:
         """Write the index, unless it stands there already."""
