@@ -117,7 +117,8 @@ def test_alone_equals_in_a_batch_also_in_blocks(spec, monkeypatch):
     waves = [noise(length, length) for length in (1, 700, 2999, 40)]
     together = spec.compute(waves)
     for wave, values in zip(waves, together, strict=True):
-        assert np.array_equal(spec.compute([wave])[0], values)
+        # a product of few rows rounds in another order
+        assert np.abs(spec.compute([wave])[0] - values).max() < 1e-5
     monkeypatch.setattr("colab_utils.features.acoustic.log_mel._BLOCK", 5)
     for values, blocks in zip(together, spec.compute(waves), strict=True):
         assert np.abs(values - blocks).max() < 1e-4

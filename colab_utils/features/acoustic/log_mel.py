@@ -76,15 +76,18 @@ class LogMel(Spectrogram):
         """`mel_00` ... from low to high."""
         return [f"mel_{band:02d}" for band in range(self.n_mels)]
 
-    def _frames(self, wave: np.ndarray, device: str) -> np.ndarray:
-        reflected = _reflected(wave, self.n_fft // 2)
-        signal = torch.from_numpy(reflected).to(device)
-        frames = signal.unfold(0, self.n_fft, self.hop)
+    def _frames_of_all(self, waves: list[np.ndarray], device: str) -> list[np.ndarray]:
+        signal, starts = _one_signal(waves, self.n_fft // 2, self.hop)
+        frames = torch.from_numpy(signal).to(device).unfold(0, self.n_fft, self.hop)
         blocks = []
         for block in frames.split(_BLOCK):
             blocks.append(self._mel(block))
-        levels = self._level(torch.cat(blocks))
-        return levels.cpu().numpy()
+        levels = self._level(torch.cat(blocks)).cpu().numpy()
+        found = []
+        for wave, start in zip(waves, starts, strict=True):
+            end = start + 1 + len(wave) // self.hop
+            found.append(levels[start:end].copy())
+        return found
 
     def _mel(self, frames: torch.Tensor) -> torch.Tensor:
         """Samples (frames, n_fft) to bands (frames, n_mels) in linear measure."""
@@ -101,11 +104,26 @@ class LogMel(Spectrogram):
         return mel.add_(self.floor).log_()
 
 
-def _reflected(wave: np.ndarray, margin: int) -> np.ndarray:
-    """`numpy.pad(wave, margin, mode="reflect")`; for all but short clips in a third of the time."""
-    if len(wave) <= margin:
-        return np.pad(wave, margin, mode="reflect")
-    return np.concatenate([wave[margin:0:-1], wave, wave[-2 : -margin - 2 : -1]])
+def _one_signal(waves: list[np.ndarray], margin: int, hop: int) -> tuple[np.ndarray, list[int]]:
+    """All waveforms behind one another, and the number of each one's first frame.
+
+    Each is reflected by `margin` samples at its own two ends and begins on a multiple of `hop`.
+    Few large steps leave the threads that decode alone; only the frames that straddle two
+    waveforms are computed in vain.
+    """
+    parts: list[np.ndarray] = []
+    starts = []
+    total = 0
+    for wave in waves:
+        starts.append(total // hop)
+        if len(wave) > margin:
+            parts += [wave[margin:0:-1], wave, wave[-2 : -margin - 2 : -1]]
+        else:
+            parts.append(np.pad(wave, margin, mode="reflect"))
+        length = len(wave) + 2 * margin
+        parts.append(np.zeros(-length % hop, dtype=np.float32))
+        total += length + len(parts[-1])
+    return np.concatenate(parts), starts
 
 
 @functools.lru_cache(maxsize=32)

@@ -1,6 +1,5 @@
 """What the front ends share whose frames torch computes, one waveform after the other."""
 
-import abc
 import contextlib
 import threading
 from collections.abc import Iterator
@@ -26,12 +25,19 @@ class Spectrogram(FrontEnd):
             ValueError: a waveform without samples.
         """
         check_waveforms(waveforms)
+        if not waveforms:
+            return []
+        waves = [wave.astype(np.float32, copy=False) for wave in waveforms]
         with _one_thread():
-            return [self._frames(wave.astype(np.float32, copy=False), device) for wave in waveforms]
+            return self._frames_of_all(waves, device)
 
-    @abc.abstractmethod
+    def _frames_of_all(self, waves: list[np.ndarray], device: str) -> list[np.ndarray]:
+        """Frames of each waveform; a subclass may compute them together."""
+        return [self._frames(wave, device) for wave in waves]
+
     def _frames(self, wave: np.ndarray, device: str) -> np.ndarray:
         """Frames of one waveform, float32 (samples,): float32 (frames, dim)."""
+        raise TypeError(f"{type(self).__name__} has neither _frames nor _frames_of_all: write one")
 
 
 @contextlib.contextmanager

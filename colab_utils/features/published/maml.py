@@ -93,6 +93,9 @@ class PaperMfcc(LogMel):
         """`mfcc_00` ... from the overall level to the finest ripple."""
         return [f"mfcc_{order:02d}" for order in range(self.n_mels)]
 
-    def _frames(self, wave: np.ndarray, device: str) -> np.ndarray:
-        cepstra = scipy.fft.dct(super()._frames(wave, device), norm="ortho", axis=1)
-        return standardised(cepstra, _CONSTANT) if self.normalise else cepstra
+    def _frames_of_all(self, waves: list[np.ndarray], device: str) -> list[np.ndarray]:
+        found = []
+        for levels in super()._frames_of_all(waves, device):
+            cepstra = scipy.fft.dct(levels, norm="ortho", axis=1)
+            found.append(standardised(cepstra, _CONSTANT) if self.normalise else cepstra)
+        return found
