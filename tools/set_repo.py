@@ -55,8 +55,9 @@ def stamp(slug: str, root: pathlib.Path = REPO) -> list[pathlib.Path]:
     """
     if not re.fullmatch(SLUG, slug) or slug.endswith(".git"):
         raise ValueError(f"{slug!r} is not of the form OWNER/NAME, such as 'ada/speech-emotion'")
+    longer_name = r"(?![A-Za-z0-9_-]|\.(?!git\b)[A-Za-z0-9])"
     link = re.compile(
-        rf"(?P<before>(?<![\w-])github\.com/){re.escape(current_slug(root))}(?![A-Za-z0-9_-]|\.(?!git\b)[A-Za-z0-9])"
+        rf"(?P<before>(?<![\w-])github\.com/){re.escape(current_slug(root))}{longer_name}"
     )
     changed = []
     for path in stamped_files(root):

@@ -1,29 +1,8 @@
 """The choice of emotions that a study compares."""
 
-import pandas as pd
+from small_manifest import table
 
 from colab_utils.corpora.emotions import choose_utterances, select_emotions
-from colab_utils.corpora.manifest import (
-    empty_row,
-    validate,
-)
-
-
-def table(number=6, corpus="toy"):
-    """A manifest whose emotions and speakers go round."""
-    emotions = ("anger", "excited", "calm", "happiness", "neutral", "")
-    rows = [
-        empty_row(
-            corpus,
-            f"{i:03}",
-            speaker=f"{i % 4:02}",
-            emotion=emotions[i % 6],
-            emotion_raw=emotions[i % 6].upper(),
-            valence=i / 7,
-        )
-        for i in range(number)
-    ]
-    return validate(pd.DataFrame(rows))
 
 
 def test_select_emotions_merges_and_accounts_for_every_utterance():

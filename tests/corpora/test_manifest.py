@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from small_manifest import table
 
 from colab_utils.corpora.check import check_manifest
 from colab_utils.corpora.emotions import CANONICAL
@@ -13,7 +14,6 @@ from colab_utils.corpora.manifest import (
     LOCAL_COLUMNS,
     NUMBERS,
     ManifestError,
-    empty_row,
     manifest_hash,
     read_manifest,
     read_table,
@@ -21,23 +21,6 @@ from colab_utils.corpora.manifest import (
     validate,
     write_manifest,
 )
-
-
-def table(number=6, corpus="toy"):
-    """A manifest whose emotions and speakers go round."""
-    emotions = ("anger", "excited", "calm", "happiness", "neutral", "")
-    rows = [
-        empty_row(
-            corpus,
-            f"{i:03}",
-            speaker=f"{i % 4:02}",
-            emotion=emotions[i % 6],
-            emotion_raw=emotions[i % 6].upper(),
-            valence=i / 7,
-        )
-        for i in range(number)
-    ]
-    return validate(pd.DataFrame(rows))
 
 
 def test_a_manifest_comes_back_as_written(tmp_path):

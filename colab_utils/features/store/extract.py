@@ -225,14 +225,16 @@ class _Extraction:
     def _make(self, paths: list[pathlib.Path], bar: tqdm) -> dict[pathlib.Path, ShardHead]:
         """Compute shards; each is written while the next one is computed."""
         written: dict[pathlib.Path, Future] = {}
+        latest: Future | None = None
         with ThreadPoolExecutor(1) as writer:
             for path, waveforms in self._decoded(paths):
                 features, skipped = self._computed(waveforms, bar)
-                for before in written.values():
-                    before.result()  # one shard waits at most; a full disk is noticed here
-                written[path] = writer.submit(
+                if latest is not None:
+                    latest.result()  # one shard waits at most; a full disk is noticed here
+                latest = writer.submit(
                     write_shard, path, self.key, features, skipped, self.spec.dim
                 )
+                written[path] = latest
             heads = {path: one.result() for path, one in written.items()}
         self.report.made += sum(len(head.ids) for head in heads.values())
         return heads
