@@ -1,6 +1,5 @@
 """A local server that resumes, dies, lies or vanishes; no test leaves this machine."""
 
-import contextlib
 import functools
 import http.server
 import io
@@ -46,6 +45,7 @@ class Server:
         )
         self.asked: list[tuple[str, str | None]] = []
         self.sent = 0
+        self.sending = set()  # requests whose answers are under way
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -90,12 +90,25 @@ class Server:
             )
 
     def send(self, request, body):
-        with contextlib.suppress(ConnectionError):  # the other side was killed or has given up
+        self.sending.add(request)
+        try:
             for begin in range(0, len(body), 50_000):
                 request.wfile.write(body[begin : begin + 50_000])
                 self.sent += len(body[begin : begin + 50_000])
                 time.sleep(self.pause)
+        except ConnectionError:
+            pass  # the other side was killed or has given up
+        finally:
+            self.sending.discard(request)
         request.close_connection = True
+
+    def count_anew(self):
+        """Bytes from now on: what an answer to somebody who has gone still sends is not counted."""
+        end = time.monotonic() + 20
+        while self.sending:
+            assert time.monotonic() < end, "an answer never ends"
+            time.sleep(0.01)
+        self.sent = 0
 
 
 def fetch(server, folder, name="emodb"):
