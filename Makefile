@@ -31,7 +31,8 @@ run: setup
 	    $(if $(CORPUS),CORPUS="$(CORPUS)") $(if $(AUDIO),AUDIO="$(abspath $(AUDIO))") $(if $(FEATURES),FEATURES="$(FEATURES)") $(SETTINGS)
 
 # One thread each, so that the tests of as many files run at once as there are cores.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+# A crashed worker ends the run: `loadfile` never hands its files to a new one and would wait for ever.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart=0
 
 # For every save: lint, format, and the tests that take no time.
 check: setup

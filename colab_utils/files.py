@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import filelock
 import pandas as pd
 
 AnyPath = str | os.PathLike
@@ -142,6 +143,40 @@ def read_jsonl(path: AnyPath) -> list[dict]:
                 ) from error
             print(f"{path.name}: the last line was torn by an interruption and is dropped")
     return records
+
+
+@contextlib.contextmanager
+def alone(path: AnyPath, doing: str) -> Iterator[None]:
+    """Hold the lock of `path`, so that of several processes one at a time works on it.
+
+    The lock is a hidden file beside `path`, which may not exist yet. Who has to wait says so; after
+    waiting look again at what is there. A killed process holds nothing. Not for Drive, whose locks
+    hold nobody. Never inside another `alone` of the same path: that would wait for itself.
+
+    Args:
+        path: the file or folder that is to be made.
+        doing: what the others do, such as "unpacking emodb.zip".
+
+    Raises:
+        OSError: the folder cannot be written.
+
+    Example:
+        >>> with alone(folder, "unpacking emodb.zip"):
+        ...     if not folder.exists():
+        ...         unpack(archive, folder)
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        print(f"{path.name}: another process is {doing}; waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def file_sha256(path: AnyPath) -> str:

@@ -11,7 +11,8 @@ from colab_utils.files import AnyPath
 
 # seconds before the second and the third try: Drive's errors 5 and 107 often pass by themselves
 RETRY_WAITS = (1.0, 4.0)
-TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.tmp[^/]*")  # the names that files.replacing gives
+# the names that files.replacing and files.alone give
+TEMPORARY = re.compile(r"\..*(\.[0-9a-f]{8}\.tmp[^/]*|\.lock)")
 
 
 def absolute(path: AnyPath) -> pathlib.Path:
@@ -22,8 +23,8 @@ def absolute(path: AnyPath) -> pathlib.Path:
 def names_below(path: pathlib.Path) -> list[str]:
     """The files below a folder as sorted relative POSIX names; for a file, its own name.
 
-    Temporary files are left out. Links to folders are followed (Drive shows shared folders as
-    links), except those that lead back up.
+    Temporary files and locks are left out. Links to folders are followed (Drive shows shared
+    folders as links), except those that lead back up.
 
     Raises:
         FileNotFoundError: for a path that does not exist.

@@ -6,10 +6,8 @@ import pathlib
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 
-import filelock
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
@@ -18,7 +16,7 @@ from colab_utils.corpora.audio import AudioError, load_audio
 from colab_utils.features.front_end import FrontEnd, identity, in_threads, workers
 from colab_utils.features.store.shards import ShardHead, StoreError, read_shard, write_shard
 from colab_utils.features.store.store import INDEX, FeatureStore
-from colab_utils.files import read_json, short_hash, write_json
+from colab_utils.files import alone, read_json, short_hash, write_json
 from colab_utils.progress import bar as progress_bar
 
 # what a kill can cost; shards follow from the sorted ids alone, never from the machine
@@ -157,7 +155,7 @@ class _Extraction:
     def run(self, bar: tqdm) -> None:
         """Make what is missing and write the index."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self._alone():
+        with alone(self.folder, "filling this store"):
             # a killed writer's; nobody else writes while the lock is held
             for litter in self.folder.glob(".*.tmp*"):
                 litter.unlink()
@@ -171,15 +169,6 @@ class _Extraction:
                 (self.folder / INDEX).unlink(missing_ok=True)
                 heads.update(self._make(missing, bar))
             self._write_index(heads)
-
-    def _alone(self) -> AbstractContextManager:
-        """Hold the lock of this store; the system lets go of it when a process dies."""
-        lock = filelock.FileLock(self.folder.with_name(f".{self.folder.name}.lock"))
-        try:
-            return lock.acquire(timeout=0)
-        except filelock.Timeout:
-            tqdm.write(f"{self.folder.name}: another process is filling this store; waiting for it")
-            return lock
 
     def _finished(self, path: pathlib.Path) -> ShardHead | None:
         """The head of a whole shard; None where it has to be made.
