@@ -4,23 +4,48 @@ Never half of it.
 """
 
 import contextlib
+import csv
 import errno
+import getpass
 import hashlib
 import json
 import os
 import pathlib
+import re
+import shutil
+import tempfile
+import time
 import uuid
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import filelock
 import pandas as pd
 
+try:
+    import fcntl
+except ImportError:  # Windows: nobody can tell there whether a writer lives
+    fcntl = None
+
 AnyPath = str | os.PathLike
+# The names that `replacing` and `scratch` give.
+TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.tmp(\..*)?")
+# Seconds in which a temporary that was just made gets its lock.
+_YOUNG = 5.0
+# What a spreadsheet runs as a formula, or may once it has dropped the white space before it;
+# apostrophes count, so that a text which begins with them comes back whole, too.
+_FORMULA = re.compile(r"'*(?:[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20])")
+# What UTF-8 or a CSV cannot hold.
+_LOST = re.compile("[\0\ud800-\udfff]")
 
 
-class DiskFullError(OSError):
-    """The disk has no room left; what was finished before is intact.
+_FULL = (errno.ENOSPC, errno.EDQUOT)  # or a used-up quota
+_CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+class NotWritableError(OSError):
+    """A file that cannot be written where it shall be, such as on a read-only disk.
 
     Its text is the sentence alone, without the error number.
     """
@@ -29,20 +54,43 @@ class DiskFullError(OSError):
         return str(self.strerror)
 
 
+class DiskFullError(NotWritableError):
+    """The disk has no room left; what was finished before is intact."""
+
+
 @contextlib.contextmanager
-def _room_for(path: pathlib.Path) -> Iterator[None]:
-    """Turn the system's error of a full disk, or of a used-up quota, into a DiskFullError."""
+def writing(path: AnyPath) -> Iterator[None]:
+    """Turn the system's error of a full, read-only or foreign disk into one sentence.
+
+    Args:
+        path: the file or folder that is written meanwhile.
+
+    Raises:
+        DiskFullError: the disk has no room.
+        NotWritableError: the disk is read-only, or the folder belongs to somebody else.
+    """
+    path = pathlib.Path(path)
     try:
         yield
-    except DiskFullError:
+    except NotWritableError:
         raise
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in _FULL:
+            raise DiskFullError(
+                error.errno,
+                f"no room left on the disk while writing {path}: free some space and run again; "
+                "everything finished before is intact",
+            ) from error
+        # another file may have been read meanwhile, which is not ours to explain
+        ours = error.filename is None or pathlib.Path(str(error.filename)).parent in path.parents
+        if error.errno not in _CLOSED or not ours:
             raise
-        raise DiskFullError(
+        there = next(folder for folder in path.absolute().parents if folder.exists())
+        raise NotWritableError(
             error.errno,
-            f"no room left on the disk while writing {path}: free some space and run again; "
-            "everything finished before is intact",
+            f"{path} cannot be written ({error.strerror}): make {there} writable, or set the "
+            "environment variable SER_WORKSPACE to a folder that you may write to; everything "
+            "finished before is intact",
         ) from error
 
 
@@ -60,28 +108,133 @@ def replacing(path: AnyPath) -> Iterator[pathlib.Path]:
         The path to write to.
 
     Raises:
-        DiskFullError: the disk has no room.
+        DiskFullError, NotWritableError: see `writing`.
 
     Example:
         >>> with replacing("figure.png") as temporary:
         ...     figure.savefig(temporary)
     """
     path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
+    temporary = _temporary(path)
     try:
-        with _room_for(path):
+        with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            yield temporary
-            with open(temporary, "rb") as handle:
-                os.fsync(handle.fileno())
-            os.replace(temporary, path)
+            temporary.touch()
+            with _held(temporary):
+                yield temporary
+                with open(temporary, "rb") as handle:
+                    os.fsync(handle.fileno())
+                os.replace(temporary, path)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def scratch(path: AnyPath) -> Iterator[pathlib.Path]:
+    """An empty temporary folder beside `path`, of this process alone, which is removed in the end.
+
+    Args:
+        path: the folder that is to be made; what is made in the temporary one is moved there.
+
+    Yields:
+        The temporary folder.
+
+    Raises:
+        DiskFullError: the disk has no room.
+
+    Example:
+        >>> with scratch("corpora/emodb") as work:
+        ...     unpack(archive, work / "new")
+        ...     os.replace(work / "new", "corpora/emodb")
+    """
+    temporary = _temporary(pathlib.Path(path))
+    try:
+        with writing(temporary):
+            temporary.mkdir(parents=True)
+            with _held(temporary):
+                yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary(path: pathlib.Path) -> pathlib.Path:
+    """A name beside `path` that nobody else gives; `TEMPORARY` tells it."""
+    return path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
+
+
+@contextlib.contextmanager
+def _held(temporary: pathlib.Path) -> Iterator[None]:
+    """Hold a lock on a temporary, by which `sweep` knows that its writer lives.
+
+    The system frees the locks of a process that ends, however it ends. A process number in the name
+    would say less: numbers are given again, and every container counts its own.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(temporary, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def remove_abandoned(temporary: pathlib.Path) -> bool:
+    """Remove a temporary file or folder unless its writer lives; whether it was removed.
+
+    Where the disk knows no locks, nobody can tell, and it stays.
+    """
+    if fcntl is None:
+        return False
+    try:
+        handle = os.open(temporary, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink()
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+
+
+def sweep(folder: AnyPath, seconds: float = _YOUNG) -> int:
+    """Remove what killed writers left below a folder; says so where there was something.
+
+    These are temporaries of `replacing` and `scratch`. Those of a living process of this machine
+    stay.
+
+    Args:
+        folder: a workspace; it need not exist.
+        seconds: what is younger stays, too. For Drive, where the locks of other machines are not
+            seen, longer than any copy takes.
+
+    Returns:
+        How many files and folders were removed.
+    """
+    removed = 0
+    for place, folders, names in os.walk(folder):
+        for name in filter(TEMPORARY.fullmatch, [*folders, *names]):
+            path = pathlib.Path(place, name)
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > seconds:
+                    removed += remove_abandoned(path)
+        folders[:] = [name for name in folders if not TEMPORARY.fullmatch(name)]
+    if removed:
+        print(f"{removed} unfinished file(s) that killed processes left in {folder} were removed.")
+    return removed
+
+
 def write_bytes(path: AnyPath, data: bytes) -> pathlib.Path:
-    """Write `data` to `path` atomically; returns the path. Raises DiskFullError."""
+    """Write `data` to `path` atomically; returns the path. Raises NotWritableError."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
     return pathlib.Path(path)
@@ -98,15 +251,93 @@ def write_json(path: AnyPath, value: Any) -> pathlib.Path:
 
 
 def write_csv(path: AnyPath, table: pd.DataFrame) -> pathlib.Path:
-    """Write `table` as CSV (no index, LF, floats round-trip exactly), atomically."""
-    return write_text(path, table.to_csv(index=False, lineterminator="\n"))
+    """Write `table` as CSV (no index, LF), atomically; `read_csv` gives it back as it was.
+
+    A text that a spreadsheet would run as a formula (`=`, `+`, `-` or `@` at its beginning), in a
+    cell or as the name of a column, stands behind an apostrophe. Numbers are never changed.
+
+    Args:
+        path: the file.
+        table: its columns have different names.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: a text with NUL or half a character (a lone surrogate), which no CSV can hold;
+            names the column.
+        DiskFullError: no room on the disk.
+    """
+    table = _with_texts(table, _guarded)
+    quoting = csv.QUOTE_MINIMAL
+    for name, texts in _texts_of(table).items():
+        for text in (str(name), *texts):
+            if _LOST.search(text):
+                raise ValueError(
+                    f"{path}: {text!r} in column {name!r} holds NUL or half a character, which no "
+                    "CSV can: rename it"
+                )
+            if "\r" in text:
+                # Minimal quoting leaves it bare, and a reader takes it for the end of the row.
+                quoting = csv.QUOTE_NONNUMERIC
+    return write_text(path, table.to_csv(index=False, lineterminator="\n", quoting=quoting))
+
+
+def read_csv(path: AnyPath, **options: Any) -> pd.DataFrame:
+    """Read what `write_csv` wrote: "" where a cell is empty, floats bit for bit.
+
+    Args:
+        path: the file.
+        **options: of `pandas.read_csv`, such as `dtype` for texts that look like numbers.
+
+    Returns:
+        The table, without the apostrophes before formulas.
+
+    Raises:
+        ValueError: it is no CSV.
+        OSError: it cannot be read.
+    """
+    table = pd.read_csv(path, keep_default_na=False, float_precision="round_trip", **options)
+    return without_guards(table)
+
+
+def without_guards(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of `write_csv` that was read by other means, without apostrophes before formulas."""
+    return _with_texts(table, _bare)
+
+
+def _guarded(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+
+
+def _bare(value: Any) -> Any:
+    guarded = isinstance(value, str) and value.startswith("'") and _FORMULA.match(value)
+    return value[1:] if guarded else value
+
+
+def _texts_of(table: pd.DataFrame) -> dict[Any, list[str]]:
+    """The different texts in each column, none in one of numbers."""
+    found = {}
+    for name, column in table.items():
+        values = [] if pd.api.types.is_numeric_dtype(column) else column.unique()
+        found[name] = [value for value in values if isinstance(value, str)]
+    return found
+
+
+def _with_texts(table: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFrame:
+    """A copy with `change` made to the names of columns and to cells, where it changes any."""
+    table = table.rename(columns=change)
+    for name, texts in _texts_of(table).items():
+        if any(change(text) != text for text in texts):
+            table[name] = table[name].map(change)
+    return table
 
 
 def read_json(path: AnyPath) -> Any:
-    """Read a JSON file. Raises ValueError that names the file when it is torn."""
+    """Read a JSON file. Raises ValueError that names the file when it is torn or binary."""
     try:
         return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}): delete it and run again") from error
 
 
@@ -116,7 +347,7 @@ def append_jsonl(path: AnyPath, records: list[dict]) -> None:
     On DiskFullError the last line may be torn: `read_jsonl` drops it.
     """
     path = pathlib.Path(path)
-    with _room_for(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a", encoding="utf-8") as handle:
             for record in records:
@@ -149,25 +380,23 @@ def read_jsonl(path: AnyPath) -> list[dict]:
 def alone(path: AnyPath, doing: str) -> Iterator[None]:
     """Hold the lock of `path`, so that of several processes one at a time works on it.
 
-    The lock is a hidden file beside `path`, which may not exist yet. Who has to wait says so; after
-    waiting look again at what is there. A killed process holds nothing. Not for Drive, whose locks
+    The lock is a file in the system's folder for temporary files, named after `path`, which may not
+    exist yet. Who has to wait says so; after waiting look again at what is there. A killed process holds nothing. Not for Drive, whose locks
     hold nobody. Never inside another `alone` of the same path: that would wait for itself.
 
     Args:
         path: the file or folder that is to be made.
         doing: what the others do, such as "unpacking emodb.zip".
 
-    Raises:
-        OSError: the folder cannot be written.
-
     Example:
         >>> with alone(folder, "unpacking emodb.zip"):
         ...     if not folder.exists():
         ...         unpack(archive, folder)
     """
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
+    path = pathlib.Path(os.path.realpath(path))
+    locks = pathlib.Path(tempfile.gettempdir(), f"colab_utils-{getpass.getuser()}")
+    locks.mkdir(exist_ok=True)
+    lock = filelock.FileLock(locks / f"{path.name[:60]}-{short_hash(str(path))}.lock")
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
@@ -177,6 +406,46 @@ def alone(path: AnyPath, doing: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def one_line(error: BaseException) -> str:
+    """What an error of another library says, short enough for one sentence."""
+    told = " ".join(str(error).split())[:200]
+    if told and not isinstance(error, LookupError):
+        return told
+    return f"{type(error).__name__} {told}".strip()
+
+
+def unreadable(path: AnyPath, error: BaseException) -> str:
+    """Why a file of tensors or arrays cannot be read, in a few words.
+
+    Never what some libraries then advise, to unpickle it: that would run whatever is in it.
+
+    Args:
+        path: of the file.
+        error: what the library that read it raised.
+    """
+    if not os.path.isfile(path):
+        return "there is no such file"
+    with open(path, "rb") as handle:
+        head = handle.read(30)
+    zipped = zipfile.is_zipfile(path)
+    pickled = "pickl" in f"{type(error).__name__} {error}".lower()
+    if not head:
+        return "it is empty"
+    if head.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer and not the file itself: run `git lfs pull`"
+    if head.startswith(b"PK") and not zipped:
+        return "it is cut off"
+    if head.startswith(b"\x80") or (zipped and pickled):
+        return (
+            "it is a pickle of Python objects, which can run anything when it is read: where it "
+            "comes from, save the tensors alone (safetensors.torch.save_file(model.state_dict(), "
+            "'weights.safetensors'))"
+        )
+    if pickled or zipped or isinstance(error, LookupError):
+        return "it is damaged or holds something else than tensors by name"
+    return f"it is damaged or of another kind ({one_line(error)})"
 
 
 def file_sha256(path: AnyPath) -> str:

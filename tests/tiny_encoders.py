@@ -18,8 +18,8 @@ from transformers import (
     WavLMModel,
 )
 
+from colab_utils.corpora.audio import read_audio, samples_sha256
 from colab_utils.corpora.manifest import empty_row
-from colab_utils.files import file_sha256
 
 TINY = {
     "hidden_size": 16,
@@ -94,7 +94,7 @@ def hums(folder, corpus="aa", speakers=4, each=4, shift=1.0, seed=0):
                         "emotion": label,
                         "emotion_raw": label,
                         "file": str(path),
-                        "audio_sha256": file_sha256(path),
+                        "audio_sha256": samples_sha256(*read_audio(path)),
                     }
                 )
     return pd.DataFrame(rows)

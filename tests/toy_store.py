@@ -6,30 +6,33 @@ import numpy as np
 import pandas as pd
 
 from colab_utils.corpora.manifest import empty_row
+from colab_utils.features.store.store import FeatureStore
 from colab_utils.protocols.folds import split_once
 
 
 class Features:
-    """Six numbers an utterance, or a frame: the corpus' centre, `spread` times the emotion's
-    direction, and noise.
+    """Six numbers (or `dim`) an utterance, or a frame: the corpus' centre, `spread` times the
+    emotion's direction, and noise.
     """
 
-    key, dim, feature_names = "abc", 6, [f"f{i}" for i in range(6)]
+    key = "abc"
+    padded = FeatureStore.padded
 
-    def __init__(self, rows, labels, spread=2.0, frames=False, seed=0):
+    def __init__(self, rows, labels, spread=2.0, frames=False, seed=0, dim=6):
         rng = np.random.default_rng(seed)
+        self.dim, self.feature_names = dim, [f"f{i}" for i in range(dim)]
         self.pooled, self.spec = (
             not frames,
             {"name": "toy", "version": 1, "settings": {"floor": 1e-6}, "parts": []},
         )
-        centres = {corpus: rng.normal(size=6) for corpus in sorted(set(rows["corpus"]))}
-        places = {label: spread * rng.normal(size=6) for label in labels}
+        centres = {corpus: rng.normal(size=dim) for corpus in sorted(set(rows["corpus"]))}
+        places = {label: spread * rng.normal(size=dim) for label in labels}
         self.values = {
             row.utt_id: (
                 (
                     centres[row.corpus]
                     + places[row.emotion]
-                    + rng.normal(size=(int(rng.integers(5, 40)) if frames else 1, 6))
+                    + rng.normal(size=(int(rng.integers(5, 40)) if frames else 1, dim))
                 ).astype(np.float32)
             )
             for row in rows.itertuples()
@@ -40,6 +43,12 @@ class Features:
     def __getitem__(self, utt_id):
         self.read.add(utt_id)
         return self.values[utt_id]
+
+    def __contains__(self, utt_id):
+        return utt_id in self.values
+
+    def lengths(self, ids):
+        return np.array([len(self.values[utt_id]) for utt_id in ids])
 
     def matrix(self, ids):
         return np.concatenate([self[utt_id] for utt_id in ids])

@@ -14,8 +14,7 @@ import pandas as pd
 
 from colab_utils import progress
 from colab_utils.corpora import audio
-from colab_utils.corpora.manifest import ManifestError, read_table
-from colab_utils.files import AnyPath, write_csv
+from colab_utils.files import AnyPath, read_csv, write_csv
 
 FACTS = ("sample_rate", "channels", "duration", "audio_sha256", "reason")
 _KEY = ("path", "size", "mtime_ns")
@@ -125,6 +124,8 @@ def decode_rows(
         pool.shutdown(cancel_futures=True)
         if wanted:
             _write_cache(cache, known)
+    for file, *state in keys:
+        audio.KNOWN[str(root / file), *state] = known[file, *state]["audio_sha256"]
     table = pd.DataFrame([known[key] for key in keys], columns=list(FACTS))
     table.insert(0, "file", [str(root / file) for file in rows["found"]])
     return pd.concat([rows.reset_index(drop=True), table], axis=1)
@@ -162,10 +163,10 @@ def _read_cache(cache: AnyPath | None) -> dict[tuple, dict]:
         return {}
     whole = dict.fromkeys(("size", "mtime_ns", "sample_rate", "channels"), int)
     try:
-        table = read_table(cache).astype({**whole, "duration": float})
+        table = read_csv(cache, dtype=str).astype({**whole, "duration": float})
         table = table.set_index(list(_KEY))[list(FACTS)].assign(lasting=True)
         return table.to_dict("index")
-    except (ManifestError, ValueError, KeyError) as error:
+    except (ValueError, KeyError) as error:
         print(f"{cache} is not a scan cache ({error}): every file is decoded again")
         return {}
 

@@ -21,7 +21,7 @@ from colab_utils.corpora.cards import data_folder, load_card
 from colab_utils.corpora.manifest import ManifestError, read_table
 from colab_utils.corpora.web import DownloadError, ResumingDownload, announced_size
 from colab_utils.drive import ArchiveError, stage
-from colab_utils.drive.staging import ARCHIVES, STAMP
+from colab_utils.drive.staging import ARCHIVES, STAMP, is_whole
 from colab_utils.files import AnyPath
 
 DRIVE_FOLDER = "MyDrive/ser_corpora"
@@ -66,7 +66,8 @@ def fetch_corpus(name: str, folder: AnyPath, base_url: str | None = None) -> pat
     Prints size, licence and address first. An interrupted download goes on where it was at the next
     call. The SHA-256 of the first download is noted in `folder/<name>.source.json`; later ones must
     agree with it, and with the owners' checksum where there is one. The zip stays: copy it to Drive
-    and `prepare_corpus` finds it. Nothing half-made stays except the kept part of a download.
+    and `prepare_corpus` finds it. Nothing half-made stays except the kept part of a download. Of
+    two calls for one corpus the second waits.
 
     Args:
         name: of the corpus.
@@ -88,10 +89,10 @@ def fetch_corpus(name: str, folder: AnyPath, base_url: str | None = None) -> pat
     source = _source(name)
     folder = pathlib.Path(os.path.abspath(os.path.expanduser(folder)))
     target, archive = folder / name, folder / f"{name}.zip"
-    if (target / STAMP).is_file():
+    if is_whole(target) and not _fetched(archive).exists():
         print(f"{name} is already in {target}.")
         return target
-    if target.exists():
+    if target.exists() and not (target / STAMP).is_file():
         raise FileExistsError(
             f"{target} exists and was not fetched: pass it to load_corpus, move it away or choose"
             " another folder"
@@ -101,12 +102,11 @@ def fetch_corpus(name: str, folder: AnyPath, base_url: str | None = None) -> pat
     url = source["url"]
     if base_url:
         url = f"{base_url.rstrip('/')}/{url.rsplit('/', 1)[-1]}"
-    if archive.exists():
-        stage(archive, folder)
-    else:
-        tried = bool(base_url) or source["tested"] == "yes"
-        _announce(name, url, source["bytes"], tried)
-        _retrieve(url, archive, source["hash"])
+    with files.alone(archive, f"fetching {name}"):
+        if not archive.exists():
+            tried = bool(base_url) or source["tested"] == "yes"
+            _announce(name, url, source["bytes"], tried)
+            _retrieve(url, archive, source["hash"])
         _unpack(name, url, archive)
     print(
         f"{name} is unpacked in {target}; load_corpus({name!r}, ...) compares it with the expected"
@@ -123,21 +123,36 @@ def _announce(name: str, url: str, size: str, tried: bool) -> None:
     print(f"{name}: {told}, licence: {load_card(name).license}, from {url}{warning}.")
 
 
+def _work(archive: pathlib.Path) -> pathlib.Path:
+    """The folder beside an archive in which its download lies until all is done."""
+    return archive.with_name(f".{archive.name}.download")
+
+
+def _note(archive: pathlib.Path) -> pathlib.Path:
+    """The file that says where an archive came from, and its SHA-256."""
+    return archive.with_suffix(".source.json")
+
+
+def _fetched(archive: pathlib.Path) -> pathlib.Path:
+    """The note of a download that has not been unpacked yet."""
+    return _work(archive) / _note(archive).name
+
+
 def _retrieve(url: str, archive: pathlib.Path, known_hash: str) -> None:
     """Fetch `archive`, which appears only when its hash is right.
 
-    Work in progress lies in `.<archive>.download` beside it.
+    Its note is written before, into `_work`: a kill at any moment leaves both or the kept part.
     """
-    note = archive.with_suffix(".source.json")
-    work = archive.with_name(f".{archive.name}.download")
+    note, work = _note(archive), _work(archive)
     download = ResumingDownload(work / f"{archive.name}.part")
     try:
         download.fetch(url)
         fault = ""
         algorithm, _, digest = known_hash.partition(":")
+        sha256 = files.file_sha256(download.part)
         if known_hash and pooch.file_hash(str(download.part), algorithm) != digest:
             fault = "the checksum of its owners"
-        elif note.exists() and files.file_sha256(download.part) != files.read_json(note)["sha256"]:
+        elif note.exists() and sha256 != files.read_json(note)["sha256"]:
             fault = f"the first download (noted in {note})"
         if fault:
             download.part.unlink()
@@ -146,31 +161,37 @@ def _retrieve(url: str, archive: pathlib.Path, known_hash: str) -> None:
                 f"what {url} gave differs from {fault} and was removed: run the cell again, and if"
                 f" it happens again the file has been changed by its owners{accept}"
             )
-        os.replace(download.part, archive)
-    finally:
+    except BaseException:
         if not download.have:
             shutil.rmtree(work, ignore_errors=True)
+        raise
+    content = {
+        "url": url,
+        "bytes": download.have,
+        "sha256": sha256,
+        "fetched": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+    files.write_json(_fetched(archive), content)
+    os.replace(download.part, archive)
 
 
 def _unpack(name: str, url: str, archive: pathlib.Path) -> None:
-    """Unpack what was fetched, or remove it; note where it came from and its SHA-256, once."""
+    """Unpack an archive; what was fetched is removed when it cannot be, or gets its note, once."""
+    note, fetched = _note(archive), _fetched(archive)
     try:
         stage(archive, archive.parent)
     except ArchiveError as error:
+        if not fetched.exists():
+            raise  # the user's own
         archive.unlink()
+        shutil.rmtree(fetched.parent)
         raise DownloadError(
             f"what {url} gave is not a usable archive and was removed ({error.__cause__ or error}):"
             f" get it by hand, how_to_get({name!r}) says how"
         ) from error
-    note = archive.with_suffix(".source.json")
-    if not note.exists():
-        content = {
-            "url": url,
-            "bytes": archive.stat().st_size,
-            "sha256": files.file_sha256(archive),
-            "fetched": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        }
-        files.write_json(note, content)
+    if fetched.exists() and not note.exists():
+        os.replace(fetched, note)
+    shutil.rmtree(fetched.parent, ignore_errors=True)
 
 
 def _archives(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:

@@ -4,12 +4,14 @@ Everything else in the suite starts from this table.
 """
 
 import pathlib
+import re
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
 from colab_utils.corpora.audio import EXTENSIONS
-from colab_utils.files import AnyPath, short_hash, write_csv
+from colab_utils.files import AnyPath, short_hash, without_guards, write_csv
 
 TEXTS = (
     "utt_id",
@@ -30,12 +32,16 @@ NUMBERS = ("valence", "arousal", "dominance")
 COLUMNS = TEXTS + NUMBERS
 LOCAL_COLUMNS = ("file", "sample_rate", "channels", "duration", "audio_sha256")
 GENDERS = ("", "female", "male")
+_AUDIO = "|".join(map(re.escape, EXTENSIONS))
 _PATH_FAULTS = {
     r"\A\Z": "is empty",
     r"\\": "has backslashes: write /",
     r"\A(?:/|[A-Za-z]:/)": "is absolute: give it relative to the corpus folder",
     r"(?:\A|/)\.\.?(?:/|\Z)": "has . or .. in it",
+    rf"(?i)(?:{_AUDIO})\Z": "ends in an audio extension: leave it out",
 }
+_CONTROL = r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]"
+_CONTROLS = "holds a line break or another control character: write it without"
 
 
 class ManifestError(ValueError):
@@ -54,7 +60,7 @@ def read_manifest(path: AnyPath) -> pd.DataFrame:
     Raises:
         ManifestError: naming file, row, column and value, for anything that `validate` refuses.
     """
-    return validate(read_table(path), source=str(path))
+    return validate(without_guards(read_table(path)), source=str(path))
 
 
 def read_table(path: AnyPath) -> pd.DataFrame:
@@ -64,11 +70,16 @@ def read_table(path: AnyPath) -> pd.DataFrame:
     occurs most often in the header.
 
     Raises:
-        ManifestError: when the file is missing, empty, not UTF-8 or torn.
+        ManifestError: when the file is missing, empty, not UTF-8, torn, or holds NUL.
     """
     path = pathlib.Path(path)
     if not path.is_file():
         raise ManifestError(f"{path}: no such file")
+    before, nul, _ = path.read_bytes().partition(b"\0")
+    if nul:
+        # pandas would drop what stands behind it in its cell.
+        line = before.count(b"\n") + 1
+        raise ManifestError(f"{path}, line {line}: holds a NUL byte; save it as CSV UTF-8")
     try:
         with open(path, encoding="utf-8-sig") as handle:
             header = handle.readline()
@@ -119,10 +130,11 @@ def validate(df: pd.DataFrame, source: str = "manifest") -> pd.DataFrame:
         source: names the table in messages.
 
     Raises:
-        ManifestError: for a missing column; text cells that are not str; an empty, repeated or
-            ill-made `utt_id` (it is `<corpus>/...`); a `path` that is absolute, climbs out, has
-            backslashes, is not NFC or ends in an audio extension; an `emotion` that is not lower
-            case; a `gender` outside GENDERS; a number that is not finite.
+        ManifestError: for a missing column; text cells that are not str, or hold control characters
+            (a line break, for one); an empty, repeated or ill-made `utt_id` (it is `<corpus>/...`);
+            a `path` that is absolute, climbs out, has backslashes, is not NFC or ends in an audio
+            extension; an `emotion` that is not lower case; a `gender` outside GENDERS; a number
+            that is not finite.
     """
     missing = [column for column in COLUMNS if column not in df.columns]
     if missing:
@@ -139,6 +151,8 @@ def validate(df: pd.DataFrame, source: str = "manifest") -> pd.DataFrame:
     for column in TEXTS:
         is_text = df[column].map(lambda cell: isinstance(cell, str)).astype(bool)
         check(~is_text, column, "is not text (unknown is the empty text)")
+    for text_check in _text_checks(df):
+        check(*text_check)
     for column in NUMBERS:
         df[column] = numbers(df[column], source, column)
     corpus, ids, path, emotion = df["corpus"], df["utt_id"], df["path"], df["emotion"]
@@ -146,10 +160,6 @@ def validate(df: pd.DataFrame, source: str = "manifest") -> pd.DataFrame:
     foreign = ids.str.split("/", n=1).str[0] != corpus
     check(foreign | ids.str.fullmatch("[^/]*/?"), "utt_id", "is not of the form <corpus>/<name>")
     check(ids.duplicated(), "utt_id", "stands in an earlier row too")
-    for pattern, why in _PATH_FAULTS.items():
-        check(path.str.contains(pattern), "path", why)
-    ending = path.str.lower().str.endswith(EXTENSIONS)
-    check(ending, "path", "ends in an audio extension: leave it out")
     check(path.str.normalize("NFC") != path, "path", "is not in Unicode form NFC")
     check(~df["gender"].isin(GENDERS), "gender", "is none of female, male or empty")
     check(emotion.str.strip().str.lower() != emotion, "emotion", "has spaces around it or capitals")
@@ -165,6 +175,31 @@ def refuse(bad: pd.Series, column: pd.Series, source: str, name: str, why: str) 
         raise ManifestError(
             f"{source}, row {first + 2}, column {name}: {column.iloc[first]!r} {why}{more}"
         )
+
+
+def text_faults(table: pd.DataFrame) -> pd.Series:
+    """What is wrong with the texts of each row, where it makes no utterance.
+
+    Args:
+        table: any; of its columns TEXTS and `wav` are looked at.
+
+    Returns:
+        The first fault of each row with column and value; "" where nothing is wrong.
+    """
+    faults = pd.Series("", index=table.index)
+    for bad, name, why in _text_checks(table):
+        bad &= faults == ""
+        faults[bad] = f"{name} " + table.loc[bad, name].map(repr) + f" {why}"
+    return faults
+
+
+def _text_checks(table: pd.DataFrame) -> Iterator[tuple[pd.Series, str, str]]:
+    """Which rows are bad, in which column, and why; of texts, the paths last."""
+    for name in table.columns.intersection(["wav", *TEXTS]):
+        yield table[name].str.contains(_CONTROL), name, _CONTROLS
+    if "path" in table:
+        for pattern, why in _PATH_FAULTS.items():
+            yield table["path"].str.contains(pattern), "path", why
 
 
 def manifest_hash(df: pd.DataFrame) -> str:

@@ -18,6 +18,7 @@ from colab_utils.corpora.manifest import (
     numbers,
     read_table,
     refuse,
+    text_faults,
 )
 from colab_utils.corpora.scan import Scan, Sieve, existing_folder
 from colab_utils.files import AnyPath
@@ -172,11 +173,14 @@ def _user_table(
 
     Returns:
         wav, emotion, speaker and the further columns of `names`; base (the folder that files are
-        relative to), absolute (the file), source (the CSV) and row (the header is row 1).
+        relative to), absolute (the file), source (the CSV), row (the header is row 1) and fault
+        (why it names no utterance, or "").
     """
     table = _renamed(path, names)
-    if not ((table["wav"] != "") & (table["emotion"] != "")).any():
-        raise ManifestError(f"{path}: no row has both an audio file and an emotion")
+    table["fault"] = _faults(table)
+    if (table["fault"] != "").all():
+        first = "".join(f"; row 2: {fault}" for fault in table["fault"].head(1))
+        raise ManifestError(f"{path}: no row has both an audio file and an emotion{first}")
     for column in table.columns.intersection(list(NUMBERS)):
         table[column] = numbers(table[column], str(path), names[column])
     if "gender" in table:
@@ -191,6 +195,14 @@ def _user_table(
     table["source"] = str(path)
     table["row"] = range(2, len(table) + 2)
     return table
+
+
+def _faults(table: pd.DataFrame) -> pd.Series:
+    """Why rows of a user's table name no utterance, "" for those that do."""
+    faults = text_faults(table)
+    faults[table["emotion"] == ""] = "has no emotion"
+    faults[table["wav"] == ""] = "has no audio file"
+    return faults
 
 
 def _renamed(path: AnyPath, names: Mapping[str, str | None]) -> pd.DataFrame:
@@ -230,11 +242,10 @@ def _located(base: str, cell: str) -> str:
 def _scan_table(table: pd.DataFrame, cache: AnyPath | None) -> Scan:
     """The Scan of a table of `_user_table`, or of several behind each other."""
     problems = []
-    lacking = (table["wav"] == "") | (table["emotion"] == "")
-    for row in table[lacking].itertuples():
-        what = "emotion" if row.wav else "audio file"
-        problems.append((row.wav or row.source, "", f"row {row.row} of {row.source} has no {what}"))
-    table = table[~lacking].reset_index(drop=True)
+    for row in table[table["fault"] != ""].itertuples():
+        told = f"row {row.row} of {row.source}: {row.fault}"
+        problems.append((row.wav or row.source, "", told))
+    table = table[table["fault"] == ""].reset_index(drop=True)
     if "role" in table:
         _refuse_two_sides(table)
     folder = _common_folder(table)

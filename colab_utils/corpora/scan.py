@@ -11,7 +11,7 @@ from colab_utils import session
 from colab_utils.corpora.cards import CorpusCard, load_card, shipped_manifest
 from colab_utils.corpora.check import check_manifest
 from colab_utils.corpora.decode import Found, decode_rows, find_audio, nfc
-from colab_utils.corpora.manifest import ManifestError, speaker_keys, validate
+from colab_utils.corpora.manifest import ManifestError, speaker_keys, text_faults, validate
 from colab_utils.corpora.parsers import ANNOTATIONS, PARSERS, ForeignNameError, belongs_to
 from colab_utils.files import AnyPath, short_hash
 
@@ -119,9 +119,11 @@ class Sieve:
         self.rows = self.rows[~bad].reset_index(drop=True)
 
     def decode(self, root: pathlib.Path, cache: AnyPath | None) -> None:
-        """Keep the rows whose file is good, each utterance once: the first file in order."""
+        """Keep the rows whose texts and file are good, each utterance once: the first in order."""
         self.rows = decode_rows(self.rows, root, cache)
         self.take_out(self.rows["reason"] != "", self.rows["reason"])
+        faults = text_faults(self.rows)
+        self.take_out(faults != "", faults)
         again = self.rows["utt_id"].duplicated()
         first = self.rows[~again].set_index("utt_id")
         reasons = pd.Series("", index=self.rows.index)

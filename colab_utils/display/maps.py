@@ -139,7 +139,8 @@ def _draw(axes: Axes, table: pd.DataFrame, column: str, values: list[str]) -> No
     """The points, all values mixed, and their legend below."""
     # Drawn one value after the other, the last would cover all.
     mixed = table.sample(frac=1, random_state=0)
-    kind = mixed[column].astype(str)
+    kind = mixed[column].astype(str).map(style.legend_label)
+    values = [style.legend_label(value) for value in values]
     seaborn.scatterplot(
         x=mixed["x"],
         y=mixed["y"],

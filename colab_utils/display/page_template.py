@@ -64,6 +64,9 @@ of the row, and the count beneath.</dd>
 </dl></details>
 </header>
 <h2>Runs</h2>
+{% if left_out %}<p class="quiet"><a href="#left-out">{{ left_out | length }}
+{{- " folder is" if left_out | length == 1 else " folders are" }} left out</a>: not finished, or
+nothing vouches for {{ "its" if left_out | length == 1 else "their" }} numbers.</p>{% endif %}
 {% if runs %}
 <div class="wide"><table>
 <thead><tr>
@@ -75,23 +78,20 @@ of the row, and the count beneath.</dd>
 <th scope="col" class="number">utterances</th>
 <th scope="col" class="number">speakers</th>
 </tr></thead>
-<tbody>{% for run in runs %}<tr><td><a href="#{{ run.anchor }}">{{ run.method }}: {{ run.name }}</a>
+<tbody>{% for run in runs %}<tr><td><a href="#{{ run.link }}">{{ run.method }}: {{ run.name }}</a>
 {% for mark in run.stamps %}
 <br><small class="mark">{{ mark.partition(":")[0] }}</small>
 {% endfor %}</td>
-{% if run.metrics %}
 <td class="number">{{ run.uar }}</td>
 <td>{{ run.interval }}</td>
 <td class="number">{{ run.wa }}</td>
 <td class="number">{{ run.chance }}</td>
 <td class="number">{{ run.utterances }}</td>
-<td class="number">{{ run.speakers }}</td>
-{% else %}<td colspan="6" class="quiet">{{ run.problem }}</td>{% endif %}</tr>{% endfor %}</tbody>
+<td class="number">{{ run.speakers }}</td></tr>{% endfor %}</tbody>
 </table></div>
 {% for run in runs %}
-<article id="{{ run.anchor }}">
+<article id="{{ run.link }}">
 <h3>{{ run.method }}: {{ run.name }}</h3>
-{% if run.metrics %}
 <p class="headline">{{ run.headline }}</p>
 <p>{{ run.rates }}; {{ run.sample }}. {{ run.pooling }}</p>
 {% for mark in run.stamps %}<p class="stamp">{{ mark }}</p>{% endfor %}
@@ -105,7 +105,6 @@ src="data:image/png;base64,{{ run.picture }}">{% endif %}
 <td class="number">{{ value }}</td>
 <td class="bar"><span style="width:{{ width }}%"></span></td></tr>{% endfor %}</tbody></table></div>
 </div>
-{% else %}<p class="stamp">{{ run.problem }}</p>{% endif %}
 <details><summary>Settings</summary><div class="wide"><table class="settings"><tbody>
 {% for name, value in run.settings.items() %}<tr><th scope="row">{{ name }}</th>
 <td><code>{{ value }}</code></td></tr>{% endfor %}
@@ -115,11 +114,21 @@ src="data:image/png;base64,{{ run.picture }}">{% endif %}
 <li><a href="{{ link }}">{{ name }}</a></li>
 {% endfor %}
 </ul></details>
-<p class="quiet">{{ "Finished" if run.metrics else "Last written" }} {{ run.when }}; run
-{{ run.anchor }}.</p>
+<p class="quiet">Finished {{ run.when }}; run {{ run.hash }}.</p>
 </article>
 {% endfor %}
-{% else %}<p>There is no run yet.</p>{% endif %}
+{% else %}<p>There is no finished run yet.</p>{% endif %}
+{% if left_out %}
+<h2 id="left-out">Left out</h2>
+<p class="quiet">No number of these is shown. Running the notebook again finishes what was stopped;
+what was copied, edited or damaged has to be deleted first.</p>
+<div class="wide"><table class="settings">
+<thead><tr><th scope="col">folder</th><th scope="col">why</th><th scope="col">last
+written</th></tr></thead>
+<tbody>{% for run in left_out %}<tr><td>{{ run.folder }}</td>
+<td>{{ run.problem }}</td><td class="quiet">{{ run.when }}</td></tr>{% endfor %}</tbody>
+</table></div>
+{% endif %}
 {% if notebooks %}
 <h2>Notebooks, as they were run</h2>
 {% for notebook in notebooks %}

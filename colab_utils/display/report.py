@@ -15,7 +15,8 @@ from colab_utils import files
 from colab_utils.display import captions
 from colab_utils.display.figures import confusion_matrix_figure
 from colab_utils.display.page_template import NOTEBOOK, PAGE
-from colab_utils.results.predictions import read_predictions
+from colab_utils.results.folders import Found, find_runs
+from colab_utils.results.runs import Run
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _STATES = "application/vnd.jupyter.widget-state+json"
@@ -29,9 +30,10 @@ _NOTE = {
 def build_page(out: str | os.PathLike) -> pathlib.Path:
     """Write index.html: each run with its figure, tables and settings, and the executed notebooks.
 
-    Pictures and notebooks are inside the page; files are linked relative to it. A run that is not
-    finished or cannot be read, and a notebook that cannot be rendered, stand on the page with the
-    reason.
+    Pictures and notebooks are inside the page; files are linked relative to it. Numbers are shown
+    of finished runs alone (`results.folders.find_runs`), and drawn from their predictions. Other
+    folders below runs/ stand in a list at the end, and a notebook that cannot be rendered in its
+    place, with the reason.
 
     Args:
         out: holds runs/<method>/<name>-<12 hex>/ (shown newest first) and notebooks/*.ipynb.
@@ -47,65 +49,75 @@ def build_page(out: str | os.PathLike) -> pathlib.Path:
         raise FileNotFoundError(
             f"{out}: no such folder; run a notebook first, or pass the folder that holds runs/"
         )
-    folders = [file.parent for file in out.glob("runs/*/*/config.json")]
-    folders.sort(key=lambda folder: (_time(folder), folder.name), reverse=True)
+    runs, left_out = [], []
+    found = find_runs(out)
+    found.sort(key=lambda one: (_time(one.folder), one.folder.name), reverse=True)
+    for one in found:
+        about = _about(one, out)
+        if not about["problem"]:
+            about.update(_result(one.run, out))
+        shown = left_out if about["problem"] else runs
+        shown.append(about)
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     page = environment.from_string(PAGE).render(
         made=f"{datetime.date.today():%d %B %Y}",
-        runs=[_run(folder, out) for folder in folders],
+        runs=runs,
+        left_out=left_out,
         notebooks=[_notebook(path, out) for path in sorted(out.glob("notebooks/*.ipynb"))],
     )
-    return files.write_text(out / "index.html", page)
+    # Half a character, such as in a folder's name that is no UTF-8, cannot be written.
+    return files.write_text(out / "index.html", page.encode("utf-8", "replace").decode())
 
 
 def _time(folder: pathlib.Path) -> float:
     """When a run was finished (or last written), seconds since the epoch."""
     marks = [folder / name for name in ("DONE", "metrics.json", "config.json")]
-    return next(mark for mark in marks if mark.exists()).stat().st_mtime
+    there = [mark for mark in marks if os.path.exists(mark)]
+    return os.lstat((there or [folder])[0]).st_mtime
 
 
-def _run(folder: pathlib.Path, out: pathlib.Path) -> dict[str, Any]:
-    """All that the template shows of one run; `metrics` is None where there is a `problem`."""
+def _about(found: Found, out: pathlib.Path) -> dict[str, Any]:
+    """What the template shows of every folder below runs/."""
+    folder = found.folder
     name, _, hexadecimal = folder.name.rpartition("-")
-    there = [file for file in sorted(folder.glob("[!.]*.*")) if file.is_file()]
-    shown = {
+    return {
+        "folder": f"{folder.parent.name}/{folder.name}",
         "method": folder.parent.name,
-        "name": name or folder.name,
-        "anchor": hexadecimal,
+        "name": name,
+        "hash": hexadecimal,
+        "link": _link(folder, out),
         "when": f"{datetime.datetime.fromtimestamp(_time(folder)):%d %B %Y, %H:%M}",
-        "files": {file.name: _link(file, out) for file in there},
-        "settings": {},
-        "stamps": [],
-        "metrics": None,
-        "problem": "Not finished: run its notebook again, it goes on where it stopped.",
+        "problem": found.problem,
     }
-    try:
-        shown["settings"] = _flat(files.read_json(folder / "config.json"))
-        if (folder / "metrics.json").exists():
-            shown.update(_result(folder))
-    except (ValueError, KeyError, OSError) as error:
-        shown["metrics"] = None
-        shown["problem"] = f"Cannot be shown: {error}".replace(str(out), out.name)
-    return shown
 
 
 def _link(path: pathlib.Path, out: pathlib.Path) -> str:
-    return quote(path.relative_to(out).as_posix())
+    return quote(os.fsencode(path.relative_to(out).as_posix()))
 
 
-def _result(folder: pathlib.Path) -> dict[str, Any]:
+def _result(run: Run, out: pathlib.Path) -> dict[str, Any]:
+    """What it shows of a finished run besides: numbers, picture, settings and files."""
+    try:
+        return _numbers(run) | {
+            "settings": _flat(run.config),
+            "files": {path.name: _link(path, out) for path in sorted(run.path.glob("[!.]*.*"))},
+        }
+    except Exception as error:
+        # Whatever one run raises when it is drawn, the rest of the page stands.
+        return {"problem": f"cannot be shown: {error}".replace(str(out), out.name)}
+
+
+def _numbers(run: Run) -> dict[str, Any]:
     """The numbers and the picture of a finished run."""
-    metrics = files.read_json(folder / "metrics.json")
-    predictions = read_predictions(folder / "predictions.csv")
+    metrics, predictions = run.metrics, run.predictions
     inside = captions.span(metrics)
     recalls = {}
     for label, recall in metrics["per_class_recall"].items():
         told = "no utterance" if recall is None else captions.per_cent(recall)
         recalls[label] = told, round(100 * (recall or 0))
     return {
-        "metrics": metrics,
         "uar": captions.per_cent(metrics["uar"]),
         "wa": captions.per_cent(metrics["wa"]),
         "chance": captions.per_cent(metrics["chance"]),
@@ -119,19 +131,18 @@ def _result(folder: pathlib.Path) -> dict[str, Any]:
         "notes": captions.notes(metrics),
         "stamps": captions.stamps(predictions, metrics),
         "recalls": recalls,
-        "picture": _picture(folder, predictions, metrics),
+        "picture": _picture(predictions, metrics),
     }
 
 
-def _picture(folder: pathlib.Path, predictions: pd.DataFrame, metrics: dict) -> str:
-    """The confusion matrix as base64 PNG, the saved one or drawn now; empty for several rules."""
-    saved = folder / "confusion_matrix.png"
-    if saved.exists():
-        png = saved.read_bytes()
-    elif len(metrics["method"]) > 1 or len(metrics["rule"]) > 1:
+def _picture(predictions: pd.DataFrame, metrics: dict) -> str:
+    """The confusion matrix as base64 PNG; empty for several methods or rules.
+
+    Nothing vouches for the file that lies in the folder: it is drawn from the predictions.
+    """
+    if len(metrics["method"]) > 1 or len(metrics["rule"]) > 1:
         return ""
-    else:
-        png = confusion_matrix_figure(predictions, metrics)._repr_png_()
+    png = confusion_matrix_figure(predictions, metrics)._repr_png_()
     return base64.b64encode(png).decode()
 
 

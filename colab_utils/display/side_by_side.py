@@ -1,8 +1,9 @@
-"""Runs of one question side by side, as notebook 06 shows them."""
+"""All runs, and those of one question side by side, as notebook 06 shows them."""
 
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
 from IPython.display import display
 
 from colab_utils.display import captions
@@ -13,6 +14,23 @@ from colab_utils.results.runs import Run
 from colab_utils.results.tables import readable
 
 MATRICES = 4  # side by side at most
+
+
+def show_runs(table: pd.DataFrame) -> None:
+    """Display finished runs with their rates, then the other folders, each with its problem.
+
+    Args:
+        table: of `folders.runs_table`.
+    """
+    done = table["done"].astype(bool)
+    if done.any():
+        finished = table[done].drop(columns=["done", "problem", "folder"])
+        display(finished.style.format(precision=3, escape="html").hide())
+    others = table.loc[~done, ["method", "run", "problem"]]
+    if len(others):
+        print(f"{len(others)} folder(s) hold no finished run; no number of theirs is shown:")
+        left = {"text-align": "left"}
+        display(others.style.format(escape="html").set_properties(**left).hide())
 
 
 def show_side_by_side(
@@ -27,7 +45,12 @@ def show_side_by_side(
 
     Returns:
         The runs by the part of their names that differs, the best first.
+
+    Raises:
+        ValueError: no question, or no run is left.
     """
+    if not questions:
+        raise ValueError("no finished run could be compared: run a method to its end first")
     question = question or next(iter(questions))
     runs, table = groups.compared(questions, question, **chosen)
     results = {name: (run.predictions, run.metrics) for name, run in runs.items()}

@@ -36,6 +36,8 @@ STYLE = {
     "ytick.labelsize": 7,
     "legend.fontsize": 6.5,
     "legend.frameon": False,
+    # a dollar in a name is a dollar, not the beginning of a formula
+    "text.parse_math": False,
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": QUIET,
@@ -97,6 +99,11 @@ def ink_on(background: Any) -> str:
     linear = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
     luminance = linear @ [0.2126, 0.7152, 0.0722]
     return "black" if luminance > 0.179 else "white"
+
+
+def legend_label(name: str) -> str:
+    """`name` for a legend: with a hair space before an underscore, which would hide it there."""
+    return f"\u200a{name}" if name.startswith("_") else name
 
 
 def save_figure(figure: Figure, path: str | pathlib.Path) -> list[pathlib.Path]:

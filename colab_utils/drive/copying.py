@@ -2,17 +2,15 @@
 
 import os
 import pathlib
-import re
 import time
 from collections.abc import Callable
+from typing import Any
 
 from colab_utils import files
 from colab_utils.files import AnyPath
 
 # seconds before the second and the third try: Drive's errors 5 and 107 often pass by themselves
 RETRY_WAITS = (1.0, 4.0)
-# the names that files.replacing and files.alone give
-TEMPORARY = re.compile(r"\..*(\.[0-9a-f]{8}\.tmp[^/]*|\.lock)")
 
 
 def absolute(path: AnyPath) -> pathlib.Path:
@@ -23,7 +21,7 @@ def absolute(path: AnyPath) -> pathlib.Path:
 def names_below(path: pathlib.Path) -> list[str]:
     """The files below a folder as sorted relative POSIX names; for a file, its own name.
 
-    Temporary files and locks are left out. Links to folders are followed (Drive shows shared
+    Temporary files and folders are left out. Links to folders are followed (Drive shows shared
     folders as links), except those that lead back up.
 
     Raises:
@@ -44,22 +42,24 @@ def names_below(path: pathlib.Path) -> list[str]:
 
     for folder, inside, names in os.walk(path, onerror=fail, followlinks=True):
         here = pathlib.Path(folder)
-        inside[:] = [name for name in inside if not _leads_back(here / name)]
+        inside[:] = [name for name in inside if not _left_out(here / name)]
         for name in names:
-            if not TEMPORARY.fullmatch(name):
+            if not files.TEMPORARY.fullmatch(name):
                 found.append((here / name).relative_to(path).as_posix())
     return sorted(found)
 
 
-def _leads_back(folder: pathlib.Path) -> bool:
-    """Whether `folder` is a link to a folder that it lies in."""
+def _left_out(folder: pathlib.Path) -> bool:
+    """Whether `folder` is a temporary one, or a link to a folder that it lies in."""
+    if files.TEMPORARY.fullmatch(folder.name):
+        return True
     return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
 def retried(
-    action: Callable[..., object], *arguments: object, waits: tuple[float, ...] = RETRY_WAITS
-) -> None:
-    """Call `action`; after an OSError wait and try again, once per entry of `waits` (seconds).
+    action: Callable[..., Any], *arguments: object, waits: tuple[float, ...] = RETRY_WAITS
+) -> Any:
+    """What `action` gives; after an OSError it is tried again, once per entry of `waits` (seconds).
 
     A full disk is not retried.
 
@@ -68,13 +68,12 @@ def retried(
     """
     for wait in waits:
         try:
-            action(*arguments)
-            return
+            return action(*arguments)
         except files.DiskFullError:
             raise
         except OSError:
             time.sleep(wait)
-    action(*arguments)
+    return action(*arguments)
 
 
 def reason(error: BaseException) -> str:

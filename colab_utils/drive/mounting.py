@@ -12,6 +12,7 @@ def mount_drive(mountpoint: str = "/content/drive") -> pathlib.Path | None:
 
     A Drive that is mounted already is used without a dialogue. On Colab a folder that is only named
     like Drive (left by a run without it) does not count. Raises nothing of what mounting may raise.
+    The variable SER_DRIVE names another folder in its place, such as a network drive at home.
 
     Returns:
         None, after one printed sentence, where it cannot be had.
@@ -19,14 +20,19 @@ def mount_drive(mountpoint: str = "/content/drive") -> pathlib.Path | None:
     Example:
         >>> drive_folder = mount_drive()
     """
-    why = ""
-    if session.in_colab() and not (os.path.ismount(mountpoint) and _my_drive(mountpoint)):
-        why = _mount(mountpoint)
-    home = None if why else _my_drive(mountpoint)
-    if home is None:
-        if not session.in_colab():
-            why = "this is not a Colab runtime"
+    named = os.environ.get("SER_DRIVE", "")
+    if named:
+        home = pathlib.Path(named) if os.path.isdir(named) else None
+        why = f"there is no folder {named}, which SER_DRIVE names"
+    elif session.in_colab():
+        mounted = os.path.ismount(mountpoint) and _my_drive(mountpoint)
+        why = "" if mounted else _mount(mountpoint)
+        home = None if why else _my_drive(mountpoint)
         why = why or f"{mountpoint} holds no MyDrive folder"
+    else:
+        home = _my_drive(mountpoint)
+        why = "this is not a Colab runtime"
+    if home is None:
         print(
             f"Going on without Google Drive ({why}): everything stays on the local disk in"
             f" {session.workspace()}; download the results as a zip before the session ends."

@@ -1,5 +1,6 @@
 """Results to Drive: every copy is read back and compared, the marker of a folder comes last."""
 
+import contextlib
 import dataclasses
 import errno
 import glob
@@ -53,50 +54,62 @@ class PublishReport:
 
 
 def publish(path: AnyPath, to: AnyPath) -> PublishReport:
-    """Copy a file or folder into the folder `to`, keeping its name; prints the report in one line.
+    """`send_folder`, and print the report in one line.
+
+    Example:
+        >>> publish("out/runs", "/content/drive/MyDrive/ser_results")
+    """
+    report = send_folder(path, to)
+    print(report)
+    return report
+
+
+def send_folder(path: AnyPath, to: AnyPath, without: str = "") -> PublishReport:
+    """Copy a file or folder into the folder `to`, keeping its name.
 
     Files already there with the same size and SHA-256 are left alone. Every other one is written
     under a temporary name, read back and compared, and only then put in its place. Folders are sent
     one after the other, each with its `DONE` marker last: where Drive stops half-way, the runs
-    sent until then are whole. The marker is withdrawn first when its folder has something
-    new; files that exist only at the destination stay. A failing, full or unmounted Drive is
-    reported, not raised.
+    sent until then are whole. The marker of a folder that has something new is withdrawn just
+    before the first of it takes its place; files that exist only at the destination stay. A
+    failing, full or unmounted Drive is reported, not raised. Of two processes that send one folder
+    the second waits.
 
     Args:
         path: what to publish.
         to: a folder on Drive.
+        without: the name of a sub-folder that is not sent, or "".
 
     Returns:
         What was sent, what was there already, what failed and why.
 
     Raises:
         FileNotFoundError: when `path` does not exist.
-
-    Example:
-        >>> publish("out/runs", "/content/drive/MyDrive/ser_results")
     """
     local = absolute(path)
     report = PublishReport(local, absolute(to) / local.name)
     base, target = local, report.destination
     if not local.is_dir():
         base, target = local.parent, target.parent
-    names = names_below(local)
-    pending = {name for name in names if not _same_content(base / name, target / name)}
-    try:
-        _check_mounted(target)
-        stale = {name for name in names if any(_declares(name, other) for other in pending)}
-        for marker in stale:
-            retried(_remove, target / marker)
-        pending |= stale
-        _send_all(sorted(pending, key=_folder_by_folder), base, target, report)
-    except OSError as error:
-        report.failed = dict.fromkeys(sorted(pending), reason(error))
+    names = [name for name in names_below(local) if name.split("/")[0] != without]
+    with contextlib.ExitStack() as held:
+        # on a full local disk there is no lock, and all the more to be sent
+        with contextlib.suppress(OSError):
+            held.enter_context(files.alone(f"{local}.sent", f"sending {local.name}"))
+        pending = {name for name in names if not _same_content(base / name, target / name)}
+        known = set(names)
+        for name in list(pending):
+            pending |= _markers_of(name) & known
+        try:
+            check_mounted(target)
+            _send_all(sorted(pending, key=_folder_by_folder), base, target, report)
+        except OSError as error:
+            report.failed = dict.fromkeys(sorted(pending), reason(error))
     report.unchanged = [name for name in names if name not in pending]
-    print(report)
     return report
 
 
-def _check_mounted(target: pathlib.Path) -> None:
+def check_mounted(target: pathlib.Path) -> None:
     """Raise OSError when `target` names a Drive that is gone.
 
     Making its folders would write to the local disk and call it Drive.
@@ -116,12 +129,11 @@ def _same_content(source: pathlib.Path, target: pathlib.Path) -> bool:
         return False
 
 
-def _declares(marker: str, name: str) -> bool:
-    """Whether `marker` is one, and of the folder in which (or deeper) the file `name` lies."""
-    folder, _, last = marker.rpartition("/")
-    if last != MARKER or name == marker:
-        return False
-    return not folder or name.startswith(f"{folder}/")
+def _markers_of(name: str) -> set[str]:
+    """The markers that may declare a file complete: one in each folder that it lies in."""
+    folders = name.split("/")[:-1]
+    markers = {"/".join([*folders[:depth], MARKER]) for depth in range(len(folders) + 1)}
+    return markers - {name}
 
 
 def _folder_by_folder(name: str) -> list[tuple[int, str]]:
@@ -133,40 +145,46 @@ def _folder_by_folder(name: str) -> list[tuple[int, str]]:
     return [*((0, folder) for folder in folders), (1 + (last == MARKER), last)]
 
 
-def _remove(file: pathlib.Path) -> None:
-    file.unlink(missing_ok=True)
-
-
 def _send_all(
     pending: list[str], base: pathlib.Path, target: pathlib.Path, report: PublishReport
 ) -> None:
     """Send the files in this order, writing down in `report` what went well and what did not."""
     waits = RETRY_WAITS
+    standing = set(pending)
+    waiting: set[str] = set()
     for name in pending:
-        if any(_declares(name, other) for other in report.failed):
+        if name in waiting:
             report.failed[name] = "it waits for the other files of its folder"
+            waiting |= _markers_of(name)
             continue
         try:
-            retried(_send, base / name, target / name, waits=waits)
+            stale = _markers_of(name) & standing
+            withdrawn = [target / marker for marker in stale]
+            retried(_send, base / name, target / name, withdrawn, waits=waits)
+            standing -= stale
             report.sent.append(name)
             waits = RETRY_WAITS
         except OSError as error:
             report.failed[name] = reason(error)
+            waiting |= _markers_of(name)
             # Drive seems to be gone: one try each for the rest, or a thousand files would wait for
             # an hour
             waits = ()
 
 
-def _send(source: pathlib.Path, target: pathlib.Path) -> None:
+def _send(source: pathlib.Path, target: pathlib.Path, stale: list[pathlib.Path]) -> None:
     """Copy one file under a temporary name, read it back, compare, and replace `target`.
 
-    Raises OSError.
+    Just before that the stale markers go: a full Drive takes no copy, and loses no marker. Raises
+    OSError.
     """
     stem, suffix = glob.escape(target.stem), glob.escape(target.suffix)
     for torn in target.parent.glob(f".{stem}.????????.tmp{suffix}"):
         # left by a runtime that was ended in the middle of a copy
-        torn.unlink(missing_ok=True)
+        files.remove_abandoned(torn)
     with files.replacing(target) as temporary:
         shutil.copyfile(source, temporary)
         if files.file_sha256(temporary) != files.file_sha256(source):
             raise OSError(errno.EIO, f"the copy of {source.name} differs from the original")
+        for marker in stale:
+            marker.unlink(missing_ok=True)

@@ -3,19 +3,21 @@
 import pathlib
 from collections.abc import Iterable
 
-from colab_utils import session
+from colab_utils import files, session
 from colab_utils.drive.downloading import download
+from colab_utils.drive.memory import RESULTS, Memory
 from colab_utils.drive.mounting import mount_drive
-from colab_utils.drive.publishing import publish
 from colab_utils.files import AnyPath
 
-RESULTS = "ser_results"  # the folder in MyDrive
+DAY = 86400.0  # seconds; no copy to Drive takes longer
 
 
 def open_workspace(
     seed: int = 0, use_drive: bool = False
 ) -> tuple[pathlib.Path, pathlib.Path | None]:
-    """Seed all generators and say where to work.
+    """Seed all generators, say where to work, and what earlier sessions left on Drive.
+
+    What killed writers left half-written is removed.
 
     Args:
         seed: for all of them.
@@ -29,7 +31,14 @@ def open_workspace(
         >>> workspace, drive_folder = open_workspace(SEED, USE_DRIVE)
     """
     session.seed_everything(seed)
-    return session.workspace(), mount_drive() if use_drive else None
+    workspace = session.workspace()
+    files.sweep(workspace)
+    drive_folder = mount_drive() if use_drive else None
+    if drive_folder is not None:
+        memory = Memory(workspace, drive_folder)
+        files.sweep(memory.there / "memory", seconds=DAY)
+        print(memory.found())
+    return workspace, drive_folder
 
 
 def keep_results(
@@ -38,7 +47,7 @@ def keep_results(
     drive_folder: pathlib.Path | None = None,
     save: bool = False,
 ) -> None:
-    """Say where results lie, copy all runs to Drive where there is one, make a zip on request.
+    """Say where results lie, send what Drive lacks where there is one, make a zip on request.
 
     Args:
         paths: folders of runs, such as `[run.path for run in runs.values()]`.
@@ -51,8 +60,7 @@ def keep_results(
     """
     paths = list(paths)
     print("\n".join(map(str, paths)))
-    if drive_folder is not None:
-        publish(session.workspace() / "runs", drive_folder / RESULTS)
+    Memory(session.workspace(), drive_folder).keep_all()
     if save:
         download(paths, name)
 

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from colab_utils import session
+from colab_utils.drive.memory import Memory
 from colab_utils.features.front_end import FrontEnd
 from colab_utils.features.store.extract import extract
 from colab_utils.features.store.store import FeatureStore
@@ -64,15 +65,17 @@ def open_store(
     features: str,
     root: str | os.PathLike,
     device: str = "",
+    drive_folder: str | os.PathLike | None = None,
     **settings: Any,
 ) -> FeatureStore:
-    """Features of all utterances, from the cache or computed now; prints what was done.
+    """Features of all utterances, from the cache, from Drive or computed; prints what was done.
 
     Args:
         manifest: scanned utterances, such as `corpora.load_corpus(...).manifest`.
         features: the name of a front end, see `front_end`.
         root: the workspace; stores lie in `root`/features.
         device: where to compute; "": the GPU where there is one.
+        drive_folder: MyDrive, of `drive.open_workspace`, or None: what is made is sent there.
         **settings: of the front end, such as layer=9.
 
     Returns:
@@ -87,6 +90,12 @@ def open_store(
         >>> store = features.open_store(scan.manifest, "acoustic", session.workspace())
     """
     spec = with_settings(front_end(features), **settings)
-    store = extract(manifest, spec, pathlib.Path(root) / "features", device or session.device())
+    store = extract(
+        manifest,
+        spec,
+        pathlib.Path(root) / "features",
+        device or session.device(),
+        memory=Memory(root, drive_folder),
+    )
     print(store.report)
     return store

@@ -1,6 +1,6 @@
 """Checkpoints that survive a kill: written beside and put in place whole, the one before is kept.
 
-Nothing is unpickled.
+And tensors from files of all kinds. Nothing is unpickled.
 """
 
 import io
@@ -8,19 +8,24 @@ import os
 import pathlib
 import pickle
 import random
+import re
 import zipfile
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from colab_utils import files
 
 NAME, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
+# What `training.train` puts into one.
+CONTENT = {"step", "stale", "best", "learner", "settings", "rng"}
+TORCH = (".pt", ".pth", ".bin", ".ckpt")  # what torch.save writes is called so
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint that cannot be written or belongs to another run; the message says why."""
+    """A checkpoint or file of weights that cannot be written or read; the message says why."""
 
 
 def rng_states() -> dict[str, Any]:
@@ -89,9 +94,12 @@ def check_loadable(path: pathlib.Path) -> None:
         torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         path.unlink()
+        # torch's text goes on to advise unpickling
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        kind = f" ({named.group(1)})" if named else ""
         raise CheckpointError(
-            "the learner's state() holds something that is no tensor, number, text, list or dict: "
-            f"{error}"
+            "the learner's state() holds something that is no tensor, number, text, list or dict"
+            f"{kind}: leave it out, or keep it as one of these"
         ) from error
 
 
@@ -99,6 +107,9 @@ def load(folder: files.AnyPath) -> dict[str, Any] | None:
     """The newest whole checkpoint, tensors on the CPU; None where there is none.
 
     A torn one is said and the one before is taken.
+
+    Raises:
+        CheckpointError: it is whole, but something else than a checkpoint of a training.
     """
     otherwise = {NAME: "the checkpoint before it is taken", PREVIOUS: "training starts anew"}
     for name, what in otherwise.items():
@@ -107,9 +118,61 @@ def load(folder: files.AnyPath) -> dict[str, Any] | None:
             continue
         fault = _fault(path)
         if not fault:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return _checked(path)
         print(f"{path} is torn ({fault}): {what}")
     return None
+
+
+def _checked(path: pathlib.Path) -> dict[str, Any]:
+    """What a whole checkpoint holds. Raises CheckpointError for something else."""
+    otherwise = "move it elsewhere and run again"
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of many kinds
+        why = files.unreadable(path, error)
+        raise CheckpointError(f"{path} is no checkpoint: {why}; {otherwise}") from error
+    lacking = CONTENT - set(content) if isinstance(content, dict) else CONTENT
+    if lacking:
+        raise CheckpointError(
+            f"{path} is no checkpoint of a training, for it lacks {', '.join(sorted(lacking))}: "
+            f"{otherwise}"
+        )
+    return content
+
+
+def read_tensors(path: files.AnyPath) -> dict[str, torch.Tensor]:
+    """The tensors by name in a file of weights, on the CPU.
+
+    Args:
+        path: what numpy (.npz) or torch (`TORCH`, a `state_dict()`) saved; any other file is read
+            as safetensors.
+
+    Raises:
+        CheckpointError: it cannot be read without unpickling, holds no tensors by name, or NaN.
+    """
+    path = pathlib.Path(path)
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                content = {name: torch.from_numpy(arrays[name]) for name in arrays}
+        elif path.suffix in TORCH:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        else:
+            content = load_file(path)
+    except Exception as error:  # of many kinds
+        why = files.unreadable(path, error)
+        raise CheckpointError(f"{path} cannot be used, for {why}") from error
+    names = list(content) if isinstance(content, dict) else []
+    tensors = {name: content[name] for name in names if isinstance(content[name], torch.Tensor)}
+    if not tensors:
+        held = ", ".join(map(str, names[:5])) or f"a {type(content).__name__}"
+        raise CheckpointError(
+            f"{path} holds {held} and no tensors by name: save the state_dict() itself there"
+        )
+    for name, value in tensors.items():
+        if not value.isfinite().all():
+            raise CheckpointError(f"{path}: {name} holds NaN or infinity: give other weights")
+    return tensors
 
 
 def discard(folder: files.AnyPath) -> None:
@@ -121,11 +184,15 @@ def discard(folder: files.AnyPath) -> None:
 def _fault(path: pathlib.Path) -> str:
     """What is wrong with the bytes of a checkpoint, "" where nothing is.
 
-    torch.save writes a zip whose members carry checksums.
+    torch.save writes a zip whose members carry checksums. What begins otherwise is not torn: it is
+    something else.
     """
+    with open(path, "rb") as handle:
+        if handle.read(1) not in (b"P", b"\0", b""):
+            return ""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
     except (zipfile.BadZipFile, OSError, EOFError) as error:
-        return str(error)
+        return files.unreadable(path, error)
     return f"{damaged} fails its checksum" if damaged else ""

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from colab_utils import settings
+from colab_utils.drive.memory import Memory
 from colab_utils.features.store.store import FeatureStore
 from colab_utils.files import AnyPath
 from colab_utils.protocols.folds import check_disjoint, unit_keys
@@ -108,6 +109,7 @@ class Contract:
     _: dataclasses.KW_ONLY
     protocol: str = ""
     merge: Mapping[str, str | None] | None = None
+    drive_folder: AnyPath | None = None
     device: str = "cpu"
     progress: bool = True
     allow_speaker_overlap: bool = False
@@ -117,6 +119,7 @@ class Contract:
         self.labels = list(self.labels)
         self.root = pathlib.Path(self.root)
         self.merge = dict(self.merge or {})
+        self.memory = Memory(self.root, self.drive_folder)
         self._held: dict[Any, Any] = {}
         self._held_fold = ""
         self._learners: dict[Any, Any] = {}

@@ -6,6 +6,7 @@ training is resumed or loaded, parts survive a kill, facts name a run, one bar s
 and what a fold needed is let go.
 """
 
+import contextlib
 import dataclasses
 import shutil
 import uuid
@@ -14,15 +15,16 @@ from typing import Any
 
 import pandas as pd
 
-from colab_utils import settings
+from colab_utils import files, settings
 from colab_utils.corpora.manifest import manifest_hash
 from colab_utils.display.figures import save_confusion_matrix
+from colab_utils.drive.memory import Memory
 from colab_utils.learning.contract import Contract, Tested, Training
 from colab_utils.learning.trained import train_or_load
 from colab_utils.learning.training import History, single_thread
 from colab_utils.progress import bar as progress_bar
 from colab_utils.protocols.folds import TRAINING_ROLES, speaker_independence
-from colab_utils.results.runs import Part, Run, metrics_table, open_run, split_hash
+from colab_utils.results.runs import Part, Run, RunError, metrics_table, open_run, split_hash
 
 __all__ = ["CONTRACT", "TRAINING_ROLES", "Study", "Tested", "Training"]
 CONTRACT = 1  # raised when this file or contract.py would give other results: part of every hash
@@ -42,6 +44,8 @@ class Study(Contract):
         root: folder of all that is kept: `trained/` and `runs/`.
         protocol: its name, for the record.
         merge: what emotions were renamed to, for the record.
+        drive_folder: MyDrive, of `drive.open_workspace`, or None: what is finished is sent there as
+            it ends, and what is not in the workspace is looked for there.
         device: where to compute.
         progress: whether bars are shown.
         allow_speaker_overlap: a speaker may stand on both sides, and every result says so.
@@ -85,7 +89,7 @@ class Study(Contract):
     def trained(
         self, tested: Tested, fold: str, on_record: OnRecord | None = None
     ) -> tuple[Any, History | None]:
-        """The trained learner of a fold and its history: from memory, from disk, or trained now.
+        """The trained learner of a fold and its history: in memory, on disk, on Drive, or made now.
 
         Folds with the same training side share it. (None, None) where nothing is trained.
         """
@@ -129,8 +133,9 @@ class Study(Contract):
         if alike != folds:
             name += f"-fold{alike[0]}"
             said += f", fold {fold}"
+        memory = Memory(self.root) if one.mark else self.memory
         folder, history = train_or_load(
-            self.root,
+            memory,
             self.method,
             f"{name}-seed{one.config.seed}",
             one.config,
@@ -185,6 +190,7 @@ class Study(Contract):
             for run in runs.values():
                 if not (run.path / "confusion_matrix.csv").exists():
                     save_confusion_matrix(run)
+                    self.memory.keep(run.path, finished=True)
         return runs
 
     def table(self, runs: Mapping[str, Run]) -> pd.DataFrame:
@@ -218,34 +224,54 @@ class Study(Contract):
         return list(groups.values())
 
     def _run_group(self, group: list[Tested], runs: Mapping[str, Run], bar: Any) -> None:
-        """All parts of methods that share a training, then what follows from them."""
-        seeds = self.seeds(group[0])
-        for fold in self.folds_of(group[0]):
-            for seed in seeds:
-                for one in group:
-                    seed_told = f", seed {seed}" if len(seeds) > 1 else ""
-                    bar.set_description(f"{one.label}, fold {fold}{seed_told}")
-                    part = _part(runs[one.label], seed, fold)
-                    if part.load() is None:
-                        self._compute(one.at(seed), part, fold)
-                        bar.update(1)
-        for one in group:
-            self._finish(one, runs[one.label])
+        """All parts of methods that share a training, then what follows from them.
 
-    def _compute(self, one: Tested, part: Part, fold: str) -> None:
-        """Predictions of one part, saved."""
+        Of two processes with a run in common the second waits, and takes over its parts.
+        """
+        seeds = self.seeds(group[0])
+        with contextlib.ExitStack() as locks:
+            for path in sorted(runs[one.label].path for one in group):
+                locks.enter_context(files.alone(path, "making the same run"))
+            for fold in self.folds_of(group[0]):
+                for seed in seeds:
+                    for one in group:
+                        seed_told = f", seed {seed}" if len(seeds) > 1 else ""
+                        bar.set_description(f"{one.label}, fold {fold}{seed_told}")
+                        self._compute(one, runs[one.label], seed, fold)
+                        bar.update(1)
+            for one in group:
+                self._finish(one, runs[one.label])
+
+    def _compute(self, one: Tested, run: Run, seed: int, fold: str) -> None:
+        """Predictions of one part, saved, unless they were before."""
+        part = _part(run, seed, fold)
+        if part.load() is not None:
+            return
+        one = one.at(seed)
         learner = self.trained(one, fold)[0]
-        with single_thread(self.single(one)):
+        # a closed form is the same to the last bit on any machine
+        alone = self.single(one) or self.training_of(one) is None
+        with single_thread(alone):
             found = self.predict(learner, one, fold)
         table, beside = found if isinstance(found, tuple) else (found, {})
         part.save(table, beside)
+        self.memory.keep(run.path, finished=False)
 
     def _finish(self, one: Tested, run: Run) -> None:
         """Predictions of all parts, the tables beside them, metrics, DONE."""
+        if run.done:  # by the process that was waited for
+            return
         parts = self._parts(one, run)
         for name in sorted({name for part in parts for name in part.beside()}):
             run.keep(name, [part.read(name) for part in parts])
-        predictions = pd.concat([part.load() for part in parts], ignore_index=True)
+        tables = {part.name: part.load() for part in parts}
+        torn = [name for name, table in tables.items() if table is None]
+        if torn:
+            raise RunError(
+                f"{run.path}: {', '.join(torn)} cannot be read back: run again, and if it stays so,"
+                " delete the folder"
+            )
+        predictions = pd.concat(tables.values(), ignore_index=True)
         run.finish(
             predictions,
             self.labels,
@@ -255,6 +281,7 @@ class Study(Contract):
             speaker_independence=speaker_independence(run.split),
         )
         run.mark_done()
+        self.memory.keep(run.path, finished=True)
 
     def _parts(self, one: Tested, run: Run) -> list[Part]:
         """The resumable units of a run, in the order of its predictions."""
@@ -285,7 +312,8 @@ class Study(Contract):
         if one.test is not None:
             facts["test"] = settings.as_dict(one.test)
         name = f"{self.name}-{spec['name']}-{self.run_name(one)}"
-        return open_run(self.root, self.method, name, self.tested_settings(one), facts, split)
+        settled = self.tested_settings(one)
+        return open_run(self.root, self.method, name, settled, facts, split, self.memory)
 
     def _common_facts(self, one: Tested) -> dict[str, Any]:
         """What decides trainings and results alike."""

@@ -12,6 +12,7 @@ import pandas as pd
 from safetensors.torch import load_file, save
 
 from colab_utils import files
+from colab_utils.drive.memory import Memory
 from colab_utils.learning import checkpoints
 from colab_utils.learning.training import History, train
 from colab_utils.results.runs import split_hash
@@ -21,7 +22,7 @@ WEIGHTS, SUMMARY = "model.safetensors", "DONE"
 
 
 def train_or_load(
-    root: files.AnyPath,
+    memory: Memory,
     method: str,
     name: str,
     config: Any,
@@ -31,13 +32,15 @@ def train_or_load(
     steps: int,
     **how: Any,
 ) -> tuple[pathlib.Path, History]:
-    """Give a learner its trained weights: those in its folder, or by training it there.
+    """Give a learner its trained weights: those in its folder, those on Drive, or by training it.
 
     `root`/trained/`method`/`name`-<12 hex> holds config.json, history.jsonl, model.safetensors, and
-    DONE with the weights' SHA-256 last. A damaged file is said and trained again.
+    DONE with the weights' SHA-256 last. A damaged file is said and trained again. Of two calls for
+    one training the second waits and loads. What is finished goes to Drive at once, a checkpoint
+    every few minutes.
 
     Args:
-        root: folder of all that is kept.
+        memory: the workspace, here and on Drive.
         method: the room.
         name: what a person calls the training.
         config: the settings that decide the weights.
@@ -56,15 +59,22 @@ def train_or_load(
     content = {"method": method, "settings": as_dict(config), **facts, "split": split_hash(split)}
     mark = files.short_hash(content)
     slug = re.sub(r"[^A-Za-z0-9.+=-]+", "-", name)[:100]
-    folder = pathlib.Path(root) / "trained" / method / f"{slug}-{mark}"
-    history = _load(folder, learner)
-    if history is not None:
-        best = f"best of {history.steps} steps: {history.best_step}"
-        print(f"{method}, {name}: trained before, loaded ({best})")
-        return folder, history
-    files.write_json(folder / "config.json", content)
-    history = train(learner, steps, folder, settings={"config": mark}, **how)
-    _keep(folder, learner, history)
+    folder = memory.root / "trained" / method / f"{slug}-{mark}"
+
+    def saved(stopped: bool) -> None:
+        memory.keep(folder, finished=False, now=stopped)
+
+    with files.alone(folder, "making the same training"):
+        memory.bring(folder, SUMMARY, started=(folder / checkpoints.NAME).exists())
+        history = _load(folder, learner)
+        if history is not None:
+            best = f"best of {history.steps} steps: {history.best_step}"
+            print(f"{method}, {name}: trained before, loaded ({best})")
+            return folder, history
+        files.write_json(folder / "config.json", content)
+        history = train(learner, steps, folder, settings={"config": mark}, on_saved=saved, **how)
+        _keep(folder, learner, history)
+        memory.keep(folder, finished=True)
     return folder, history
 
 

@@ -102,6 +102,7 @@ def train(
     settings: Mapping[str, Any] | None = None,
     save_seconds: float = 5.0,
     on_record: Callable[[list[dict]], None] | None = None,
+    on_saved: Callable[[bool], None] | None = None,
     desc: str = "training",
 ) -> History:
     """Make steps of a learner, with checkpoints in a folder; called again after a kill it goes on.
@@ -118,6 +119,7 @@ def train(
         settings: plain JSON values that decide the result; a checkpoint of others is refused.
         save_seconds: of work that a kill can cost; ten times what writing takes, if that is more.
         on_record: called with all records so far after `every` steps, such as a live curve.
+        on_saved: called after each checkpoint; with True where the user stopped it.
         desc: what the bar says.
 
     Raises:
@@ -142,8 +144,12 @@ def train(
                     on_record(session.records)
                 if session.finished or session.due(save_seconds):
                     session.save()
+                    if on_saved is not None:
+                        on_saved(False)
             if interrupted.is_set() and not session.finished:
                 session.save()
+                if on_saved is not None:
+                    on_saved(True)
                 raise Interrupted(
                     f"Stopped at step {session.step} of {steps}; everything is saved in {folder}: "
                     "run the cell again to go on."

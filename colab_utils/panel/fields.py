@@ -96,8 +96,11 @@ class FieldWidget:
         close = {"width": "auto", "margin": "2px 1em 2px 0"}
         boxes = []
         for option in self._meta["options"]:
-            look = {"description": str(option), "indent": False, "layout": close}
-            boxes.append(ipywidgets.Checkbox(value=option in self._start, **look))
+            box = ipywidgets.Checkbox(value=option in self._start, indent=False, layout=close)
+            # Of a description ipywidgets 7 makes HTML; 8 does so only where it is told to.
+            plain = box.has_trait("description_allow_html")
+            box.description = str(option) if plain else html.escape(str(option))
+            boxes.append(box)
         return boxes
 
     def _one(self, **common: Any) -> Any:

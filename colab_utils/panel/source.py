@@ -1,5 +1,6 @@
 """The source of a method's core as highlighted Python: a reader of a notebook sees what runs."""
 
+import ast
 import functools
 import html
 import inspect
@@ -48,7 +49,8 @@ def source_of(function: Callable[..., Any]) -> SourceCode:
     """The source of a function, method or class.
 
     Args:
-        function: of a decorated or partial one, the function inside is taken.
+        function: of a decorated or partial one, the function inside is taken, of an object its
+            class.
 
     Returns:
         Its source.
@@ -60,10 +62,11 @@ def source_of(function: Callable[..., Any]) -> SourceCode:
     while isinstance(inner, functools.partial):
         inner = inner.func
     inner = inspect.unwrap(inner)
-    name = getattr(inner, "__qualname__", type(inner).__name__)
+    if not hasattr(inner, "__qualname__"):
+        inner = type(inner)
+    name = inner.__qualname__
     try:
-        lines, first = inspect.getsourcelines(inner)
-        file = pathlib.Path(inspect.getsourcefile(inner) or "")
+        lines, first, file = _found(inner)
     except (TypeError, OSError) as error:
         raise ValueError(
             f"{name} has no Python source to show ({error}): pass a function, method or class"
@@ -74,6 +77,27 @@ def source_of(function: Callable[..., Any]) -> SourceCode:
     else:
         place = f"{file.name}, line {first}" if file.is_file() else "defined in this notebook"
     return SourceCode(name, place, textwrap.dedent("".join(lines)).rstrip())
+
+
+def _found(thing: Any) -> tuple[list[str], int, pathlib.Path]:
+    """Lines, number of the first one, and file. Raises TypeError or OSError where there are none.
+
+    Of a class in a notebook's cell Python knows no file: one of its methods leads there.
+    """
+    try:
+        lines, first = inspect.getsourcelines(thing)
+        return lines, first, pathlib.Path(inspect.getsourcefile(thing) or "")
+    except (TypeError, OSError):
+        inside = vars(thing).values() if inspect.isclass(thing) else ()
+        methods = [one for one in inside if inspect.isfunction(one)]
+        if not methods:
+            raise
+    lines, _ = inspect.findsource(methods[0])
+    for node in ast.walk(ast.parse("".join(lines))):
+        if isinstance(node, ast.ClassDef) and node.name == thing.__name__:
+            file = pathlib.Path(inspect.getsourcefile(methods[0]) or "")
+            return lines[node.lineno - 1 : node.end_lineno], node.lineno, file
+    raise OSError("its class statement was not found")
 
 
 def show_source(*functions: Callable[..., Any]) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 
 from colab_utils import files
-from colab_utils.progress import bar as progress_bar
-from colab_utils.results.runs import Run, load_run, runs_table
+from colab_utils.results.folders import find_runs
+from colab_utils.results.predictions import PredictionError, check_one_rule
+from colab_utils.results.runs import Run
 from colab_utils.results.tables import methods_table
 from colab_utils.settings import setting
 
@@ -27,39 +28,45 @@ def comparable_runs(root: str | os.PathLike) -> dict[str, dict[str, Run]]:
     Returns:
         {question: {name: run}}. A question is named by its corpora, emotions and number of
         utterances; those with most runs come first. A run is named by its folder, with as many
-        digits of its hash as tell it from others of the same name. Folders that cannot be read are
-        printed and left out, as `runs_table` does.
+        digits of its hash as tell it from others of the same name. What is left out is printed:
+        how many hold no finished run (`folders.find_runs`), and runs of several methods in one.
 
     Example:
         >>> questions = comparable_runs("out")
     """
-    table = runs_table(root)
-    finished = table.loc[table["done"], "folder"]
+    found = find_runs(root)
+    finished = [one for one in found if not one.problem]
+    if len(finished) < len(found):
+        print(
+            f"{len(found) - len(finished)} of {len(found)} folders below runs/ hold no finished run"
+            " and are left out: runs_table says why"
+        )
     runs_of: dict[str, list[Run]] = {}
     title_of: dict[str, str] = {}
-    for folder in progress_bar(finished, desc="runs", leave=False):
-        run = load_run(folder)
-        tested = pd.read_csv(
-            run.path / "predictions.csv", usecols=_TESTED, dtype=str, keep_default_na=False
-        )
-        tested = tested[_TESTED].drop_duplicates().sort_values("utt_id")
-        labels = run.metrics["labels"]
+    for one in finished:
+        predictions, labels = one.run.predictions, one.run.metrics["labels"]
+        try:
+            check_one_rule(predictions, one.folder.name)
+        except PredictionError as error:
+            print(f"left out: {error}")
+            continue
+        tested = predictions[_TESTED].drop_duplicates().sort_values("utt_id")
         key = files.short_hash([labels, tested.to_numpy().tolist()])
         title_of[key] = (
             f"{_corpora(tested['corpus'])}, {len(labels)} emotions, {tested['utt_id'].nunique()}"
             " utterances"
         )
-        runs_of.setdefault(key, []).append(run)
+        runs_of.setdefault(key, []).append(one.run)
     questions = sorted(runs_of, key=lambda key: (-len(runs_of[key]), title_of[key]))
     titles = [title_of[key] for key in questions]
-    found = {}
+    by_title = {}
     for place, key in enumerate(questions):
         title = titles[place]
         # Other emotions, or other clips, of the same corpora.
         if titles.count(title) > 1:
             title = f"{title} ({titles[:place].count(title) + 1})"
-        found[title] = _named(runs_of[key])
-    return found
+        by_title[title] = _named(runs_of[key])
+    return by_title
 
 
 def _corpora(names: Iterable[str]) -> str:

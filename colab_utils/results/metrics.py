@@ -7,6 +7,7 @@ speaker has one clip of an emotion, a UAR per fold is nearly noise.
 import os
 import pathlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -153,6 +154,70 @@ def _about(table: pd.DataFrame) -> dict:
     }
 
 
+def _is_rate(value: Any) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value <= 1
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and value >= 0
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_interval(value: Any) -> bool:
+    if not isinstance(value, list):
+        return value is None
+    return len(value) == 2 and all(map(_is_rate, value))
+
+
+def _are_recalls(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    return all(recall is None or _is_rate(recall) for recall in value.values())
+
+
+# What every reader of metrics.json relies on.
+_NEEDED = {
+    **dict.fromkeys(("uar", "wa", "macro_f1", "chance", "majority"), _is_rate),
+    **dict.fromkeys(("n", "n_speakers", "n_boot", "ci_seed"), _is_count),
+    **dict.fromkeys(("ci_unit", "preset", "speaker_independence"), _is_text),
+    **dict.fromkeys(("labels", "method", "rule", "notes"), _are_texts),
+    "uar_ci95": _is_interval,
+    "per_class_recall": _are_recalls,
+}
+
+
+def read_metrics(path: str | os.PathLike) -> dict:
+    """The content of a metrics.json.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        What `summarise` gave when it was written.
+
+    Raises:
+        PredictionError: foreign; names the file and the first key that is missing or holds
+            something else.
+        ValueError: torn; names the file.
+    """
+    metrics = files.read_json(path)
+    if not isinstance(metrics, dict):
+        raise PredictionError(f"{path} is foreign: it holds no rates by name")
+    for name, is_good in _NEEDED.items():
+        if not is_good(metrics.get(name)):
+            raise PredictionError(
+                f"{path} is foreign, or of another version: {name} is {metrics.get(name)!r:.60}"
+            )
+    return metrics
+
+
 def recompute(run_folder: str | os.PathLike) -> dict:
     """Make metrics.json of a run again from its predictions.csv.
 
@@ -166,14 +231,14 @@ def recompute(run_folder: str | os.PathLike) -> dict:
         The content of metrics.json.
 
     Raises:
-        PredictionError: predictions.csv cannot be used; names the file.
+        PredictionError: predictions.csv or metrics.json cannot be used; names the file.
         ValueError: metrics.json is torn; names the file.
 
     Example:
         >>> recompute("out/runs/baselines/emodb-logmel-logistic-0123456789ab")["uar"]
     """
     folder = pathlib.Path(run_folder)
-    stored = files.read_json(folder / "metrics.json")
+    stored = read_metrics(folder / "metrics.json")
     # Files written before chance could be given lack `chance_given`.
     chance = stored["chance"] if stored.get("chance_given") else None
     return summarise(

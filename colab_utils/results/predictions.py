@@ -146,8 +146,8 @@ def _check_probabilities(table: pd.DataFrame, scores: list[str]) -> None:
     if not good.all():
         row = good.idxmin()
         raise PredictionError(
-            f"{table.utt_id[row]} has scores {values.loc[row].tolist()}: probabilities that sum to"
-            " 1 are needed"
+            f"{table.utt_id[row]} has scores {values.loc[row].tolist()} by {table.method[row]}: "
+            "probabilities that sum to 1 are needed"
         )
 
 
@@ -160,9 +160,8 @@ def read_predictions(path: str | os.PathLike) -> pd.DataFrame:
     """Read and validate a predictions.csv. Raises PredictionError that names the file."""
     types = dict.fromkeys(_TEXTS, str)
     try:
-        table = pd.read_csv(path, dtype=types, keep_default_na=False, float_precision="round_trip")
-        return validate(table)
-    except ValueError as error:
+        return validate(files.read_csv(path, dtype=types))
+    except (ValueError, OverflowError) as error:
         raise PredictionError(f"{path}: {error}") from error
 
 

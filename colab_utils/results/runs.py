@@ -13,25 +13,14 @@ from typing import Any
 import pandas as pd
 
 from colab_utils import files, session
-from colab_utils.results.metrics import summarise
+from colab_utils.drive.memory import Memory
+from colab_utils.drive.publishing import MARKER
+from colab_utils.results.metrics import read_metrics, summarise
 from colab_utils.results.predictions import read_predictions, write_predictions
 from colab_utils.settings import as_dict
 
-RUN_COLUMNS = (
-    "method",
-    "run",
-    "preset",
-    "done",
-    "uar",
-    "low",
-    "high",
-    "wa",
-    "macro_f1",
-    "chance",
-    "n",
-    "n_speakers",
-    "folder",
-)
+RESULTS = ("predictions.csv", "metrics.json")  # what DONE vouches for at least
+UNFINISHED = "not finished: run its notebook again, it goes on where it stopped"
 
 
 class RunError(ValueError):
@@ -94,12 +83,7 @@ class Part:
 
     def read(self, name: str) -> pd.DataFrame:
         """One of the tables beside the predictions; its numbers come back bit for bit."""
-        return pd.read_csv(
-            self._file(f".{name}.csv"),
-            keep_default_na=False,
-            float_precision="round_trip",
-            dtype={"method": str},
-        )
+        return files.read_csv(self._file(f".{name}.csv"), dtype={"method": str})
 
     def _file(self, ending: str) -> pathlib.Path:
         return self._stem.with_name(self._stem.name + ending)
@@ -118,7 +102,7 @@ class Run:
         self.path = path
         self.config = config
         self.split = split
-        self._results = ["predictions.csv", "metrics.json"]
+        self._results = list(RESULTS)
 
     @property
     def done(self) -> bool:
@@ -126,18 +110,10 @@ class Run:
 
         A damaged result is said and counts as not done.
         """
-        if not (self.path / "DONE").exists():
-            return False
-        try:
-            damaged = _changed(self.path, files.read_json(self.path / "DONE"))
-        except (ValueError, OSError, AttributeError) as error:
-            damaged = [str(error)]
-        if damaged:
-            print(
-                f"{self.path.name}: {', '.join(damaged)} changed since the run was done: made again"
-                " from its parts"
-            )
-        return not damaged
+        problem = unvouched(self.path)
+        if problem and problem != UNFINISHED:
+            print(f"{self.path.name}: {problem}: made again from its parts")
+        return not problem
 
     def part(self, name: str) -> Part:
         """The resumable unit called `name`."""
@@ -151,7 +127,7 @@ class Run:
     @property
     def metrics(self) -> dict:
         """The content of metrics.json. Raises RunError where the run has none yet."""
-        return files.read_json(self._result("metrics.json"))
+        return read_metrics(self._result("metrics.json"))
 
     def _result(self, name: str) -> pathlib.Path:
         """The file of a result. Raises RunError where it is missing."""
@@ -199,8 +175,39 @@ class Run:
 
 
 def _changed(folder: pathlib.Path, marks: Mapping[str, str]) -> list[str]:
-    """The files that no longer have the SHA-256 of their marks."""
-    return [name for name, mark in marks.items() if files.file_sha256(folder / name) != mark]
+    """The files that are missing, lie outside, or no longer have the SHA-256 of their marks."""
+    changed = []
+    for name, mark in marks.items():
+        path = folder / name
+        inside = path.parent == folder and path.is_file()
+        if not inside or files.file_sha256(path) != mark:
+            changed.append(name)
+    return changed
+
+
+def unvouched(folder: pathlib.Path) -> str:
+    """Why nothing vouches for the results of a run folder, in words.
+
+    Args:
+        folder: of a run.
+
+    Returns:
+        "" where all files that DONE names are as they were written, predictions.csv and
+        metrics.json among them; UNFINISHED where there is no DONE.
+    """
+    try:
+        if not (folder / "DONE").exists():
+            return UNFINISHED
+        marks = files.read_json(folder / "DONE")
+        if not isinstance(marks, dict) or not marks.keys() >= set(RESULTS):
+            return f"DONE does not vouch for {' and '.join(RESULTS)}; run the notebook again"
+        changed = _changed(folder, marks)
+    except (ValueError, OSError) as error:
+        return f"DONE cannot be checked ({error}); run the notebook again"
+    if changed:
+        names = ", ".join(changed)
+        return f"{names} changed since the run was done, or missing; run the notebook again"
+    return ""
 
 
 def _slug(name: str, also: str = "") -> str:
@@ -214,6 +221,12 @@ def split_hash(split: pd.DataFrame) -> str:
     return files.short_hash(sorted(table.to_numpy().tolist()))
 
 
+def is_named_by(folder: pathlib.Path, config: Mapping[str, Any]) -> bool:
+    """Whether a folder lies and is called as `open_run` does it for this content of config.json."""
+    room = _slug(config["method"], also="_")
+    return folder.parent.name == room and folder.name.endswith(f"-{files.short_hash(config)}")
+
+
 def open_run(
     root: str | os.PathLike,
     method: str,
@@ -221,6 +234,7 @@ def open_run(
     config: Any,
     facts: Mapping[str, Any],
     splits: pd.DataFrame,
+    memory: Memory | None = None,
 ) -> Run:
     """Open a run folder, made if it is not there yet, and say whether it is new, resumed or done.
 
@@ -235,6 +249,7 @@ def open_run(
         facts: what else decides the result, as plain JSON values (version, preset, labels, merge,
             feature key, manifest hash).
         splits: the split table, whose hash is added.
+        memory: the workspace on Drive, where the run is looked for, too.
 
     Returns:
         The run.
@@ -252,11 +267,17 @@ def open_run(
     # A room may have an underscore in its name.
     folder = pathlib.Path(root) / "runs" / _slug(method, also="_")
     folder = folder / f"{_slug(name)}-{files.short_hash(content)}"
-    if not (folder / "config.json").exists():
-        files.write_csv(folder / "split.csv", splits)
-        files.write_json(folder / "environment.json", session.environment())
-        # The last: a folder with a config has the rest.
-        files.write_json(folder / "config.json", content)
+    if folder.is_file():
+        raise RunError(f"{folder} is a file where a run belongs: delete it and run again")
+    with files.alone(folder, "making the same run"):
+        if memory is not None:
+            memory.bring(folder, MARKER, started=any(folder.glob("parts/*.json")))
+        if not (folder / "split.csv").exists():
+            files.write_csv(folder / "split.csv", splits)
+        if not (folder / "config.json").exists():
+            files.write_json(folder / "environment.json", session.environment())
+            # The last: a folder with a config has the rest.
+            files.write_json(folder / "config.json", content)
     if _read_config(folder) != content:
         raise RunError(
             f"{folder / 'config.json'} was changed by hand: delete the folder {folder} and run"
@@ -275,6 +296,13 @@ def _read_config(folder: pathlib.Path) -> dict:
     """The content of config.json. Raises RunError where it is missing or torn."""
     try:
         return files.read_json(folder / "config.json")
+    except NotADirectoryError as error:
+        raise RunError(f"{folder} is a file, no run folder: move it out of runs/") from error
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{folder} has no config.json: it is no run, or was stopped before it began; delete it,"
+            " or run again"
+        ) from error
     except (ValueError, OSError) as error:
         raise RunError(f"{folder} is no readable run folder: {error}") from error
 
@@ -289,51 +317,26 @@ def load_run(path: str | os.PathLike) -> Run:
         The run.
 
     Raises:
-        RunError: config.json or split.csv cannot be read.
+        RunError: config.json or split.csv cannot be read, or is foreign.
 
     Example:
         >>> load_run("out/runs/baselines/emodb-logmel-logistic-0123456789ab").metrics["uar"]
     """
     folder = pathlib.Path(path)
     config = _read_config(folder)
+    if not isinstance(config, dict) or not isinstance(config.get("method"), str):
+        raise RunError(
+            f"{folder / 'config.json'} is no config of a run: it names no method; delete"
+            " the folder, or move it out of runs/"
+        )
     types = dict.fromkeys(("fold", "utt_id", "speaker", "role"), str)
     try:
-        split = pd.read_csv(folder / "split.csv", dtype=types, keep_default_na=False)
+        split = files.read_csv(folder / "split.csv", dtype=types)
     except (ValueError, OSError) as error:
-        raise RunError(f"{folder} is no readable run folder: {error}") from error
+        raise RunError(
+            f"{folder / 'split.csv'} cannot be read ({error}): delete the folder and run again"
+        ) from error
     return Run(folder, config, split)
-
-
-def runs_table(root: str | os.PathLike) -> pd.DataFrame:
-    """All runs below a workspace.
-
-    Args:
-        root: the workspace, which holds runs/.
-
-    Returns:
-        RUN_COLUMNS, one row a run; rates are fractions, NaN while a run is not finished. A folder
-        that cannot be read is printed and left out.
-
-    Example:
-        >>> runs_table("out").sort_values("uar")
-    """
-    rows = []
-    for file in sorted(pathlib.Path(root).glob("runs/*/*/config.json")):
-        try:
-            run = load_run(file.parent)
-            metrics = run.metrics if run.done else {}
-        except (ValueError, OSError) as error:
-            print(f"left out: {error}")
-            continue
-        row = {key: metrics.get(key) for key in RUN_COLUMNS}
-        row["low"], row["high"] = metrics.get("uar_ci95") or (None, None)
-        row["method"] = run.config["method"]
-        row["run"] = file.parent.name
-        row["preset"] = run.config.get("preset", "")
-        row["done"] = bool(metrics)
-        row["folder"] = str(file.parent)
-        rows.append(row)
-    return pd.DataFrame(rows, columns=list(RUN_COLUMNS))
 
 
 def metrics_table(runs: Mapping[str, Run]) -> pd.DataFrame:

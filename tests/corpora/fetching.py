@@ -116,9 +116,11 @@ def fetch(server, folder, name="emodb"):
 
 
 def left(folder):
-    """Every file below a folder, relative."""
+    """Every file below a folder, relative; locks do not count."""
     return sorted(
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != ".lock"
     )
 
 

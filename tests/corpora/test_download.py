@@ -112,17 +112,20 @@ def test_too_little_room_is_said_before_a_byte_is_written(server, tmp_path, monk
     assert one_sentence(error) and left(tmp_path) == []
 
 
-def test_a_disk_that_fills_up_while_unpacking_keeps_the_archive_only(server, tmp_path, monkeypatch):
+def test_a_disk_that_fills_up_while_unpacking_keeps_the_archive_and_its_note(server, tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(archives.shutil, "copyfileobj", full)
     with pytest.raises(files.DiskFullError, match="while unpacking"):
         fetch(server, tmp_path)
-    assert left(tmp_path) == ["emodb.zip"]
+    assert {"emodb.zip", ".emodb.zip.download/emodb.source.json"} <= set(left(tmp_path))
+    assert not (tmp_path / "emodb").exists()
     monkeypatch.undo()
     fetch(server, tmp_path)
     assert len(server.asked) == 1 and (tmp_path / "emodb/wav/03a01Fa.wav").read_bytes() == NOISE
+    assert "emodb.source.json" in left(tmp_path)
+    assert not (tmp_path / ".emodb.zip.download").exists()
 
 
 def test_what_is_in_the_way_is_not_touched(server, tmp_path):

@@ -8,11 +8,11 @@ import zipfile
 
 
 def contents(folder) -> dict[str, str]:
-    """Every file below `folder` with its SHA-256, hidden ones too."""
+    """Every file below `folder` with its SHA-256, hidden ones too; locks do not count."""
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(pathlib.Path(folder).rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.suffix != ".lock"
     }
 
 

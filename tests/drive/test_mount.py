@@ -73,3 +73,10 @@ def test_an_interrupt_is_not_swallowed(monkeypatch, tmp_path):
     monkeypatch.setitem(MOUNT_ERRORS, "disk", KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         drive.mount_drive(str(tmp_path / "drive"))
+
+
+def test_another_folder_may_take_the_place_of_drive(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("SER_DRIVE", str(tmp_path))
+    assert drive.mount_drive() == tmp_path
+    monkeypatch.setenv("SER_DRIVE", str(tmp_path / "gone"))
+    assert drive.mount_drive() is None and str(tmp_path / "gone") in capsys.readouterr().out

@@ -115,7 +115,7 @@ def test_batches_hold_clips_of_like_length_and_little_padding():
             lambda folder: (folder / "model.safetensors").write_bytes(
                 (folder / "model.safetensors").read_bytes()[:5000]
             ),
-            "damaged or of another model",
+            "its model.safetensors cannot be used, for it is damaged",
         ),
         (
             lambda folder: (folder / "preprocessor_config.json").unlink(),

@@ -1,7 +1,6 @@
 """Extraction survives kills, damage, full disks and company."""
 
 import errno
-import multiprocessing
 import os
 import pathlib
 import shutil
@@ -13,7 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from at_once import CONTEXT
 
+from colab_utils.corpora import audio
+from colab_utils.corpora.audio import AudioError, read_audio, samples_sha256
+from colab_utils.corpora.own_data import from_folder
 from colab_utils.features.acoustic.log_mel import LogMel
 from colab_utils.features.acoustic.prosody import Prosody
 from colab_utils.features.store.extract import extract
@@ -32,13 +35,21 @@ extract(manifest, spec, root, progress=False)
 """
 
 
+def hash_of(file):
+    """What a scan notes of a file; of one that it refuses, anything."""
+    try:
+        return samples_sha256(*read_audio(file))
+    except AudioError:
+        return f"hash of {file.stem}"
+
+
 def manifest_of(files, corpus="own"):
     return pd.DataFrame(
         {
             "utt_id": [f"{corpus}/{file.stem}" for file in files],
             "corpus": corpus,
             "file": [str(file) for file in files],
-            "audio_sha256": [f"hash of {file.stem}" for file in files],
+            "audio_sha256": [hash_of(file) for file in files],
         }
     )
 
@@ -66,11 +77,7 @@ def server():
 
     A kill can hit them anywhere within a second.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["colab_utils.features.store.extract", "colab_utils.features.acoustic.prosody"]
-    )
-    return lambda **names: context.Process(target=exec, args=(RUN, names), daemon=True)
+    return lambda **names: CONTEXT.Process(target=exec, args=(RUN, names), daemon=True)
 
 
 def content(root):
@@ -138,7 +145,7 @@ def test_the_second_of_two_threads_waits_says_so_and_finds_all_done(
         waiting.set()
 
     monkeypatch.setattr(LogMel, "compute", compute)
-    monkeypatch.setattr("tqdm.tqdm.write", write)
+    monkeypatch.setattr("colab_utils.files.print", write, raising=False)
     threads = [
         threading.Thread(target=lambda: stores.append(run(corpus, tmp_path))) for _ in range(2)
     ]
@@ -268,6 +275,29 @@ def test_a_file_that_can_be_read_again_is_taken_in(tmp_path, corpus):
     assert "own/003 can be read now" in str(store.report)
     run(table, tmp_path / "never away")
     assert content(tmp_path / "out") == content(tmp_path / "never away")
+
+
+@pytest.mark.parametrize("hours", [0, -1])
+def test_a_file_that_changed_since_the_scan_is_listed_and_never_stored(tmp_path, tone, hours):
+    """Same size, other sound, also with an older time of change; put back, it is taken in."""
+    files = [tone(tmp_path / f"{hz}.wav", 0.3, hz=hz) for hz in (200, 300)]
+    table, before = manifest_of(files), os.stat(files[1])
+    tone(files[1], 0.3, hz=400)
+    os.utime(files[1], ns=(0, before.st_mtime_ns + hours * 3600 * 10**9 + 1))
+    store = run(table, tmp_path / "out")
+    assert store.ids == ["own/200"]
+    assert store.skipped["utt_id"].tolist() == ["own/300"]
+    assert "scan the audio again" in store.skipped["reason"][0]
+    tone(files[1], 0.3, hz=300)
+    assert run(table, tmp_path / "out").ids == ["own/200", "own/300"]
+
+
+def test_what_was_scanned_in_this_session_is_not_hashed_again(tmp_path, tone, monkeypatch):
+    for hz in (200, 300):
+        tone(tmp_path / "own" / "anger" / f"{hz}.wav", 0.3, hz=hz)
+    table = from_folder(tmp_path / "own").manifest
+    monkeypatch.setattr(audio, "samples_sha256", None)
+    assert len(run(table, tmp_path / "out")) == 2
 
 
 def test_a_front_end_that_gives_nan_is_listed_once_and_for_all(tmp_path, corpus, monkeypatch):

@@ -61,9 +61,7 @@ def table(monkeypatch):
     """A function that gives a manifest of n utterances over some corpora, whose files are `wave_of`
     their ids.
     """
-    monkeypatch.setattr(
-        "colab_utils.features.store.extract._load", lambda file, rate: wave_of(file)
-    )
+    monkeypatch.setattr("colab_utils.features.store.extract._load", lambda file, *_: wave_of(file))
 
     def make(n, corpora=("a",)):
         ids = [f"{corpus}/{number:05d}" for corpus in corpora for number in range(n)]
@@ -168,7 +166,7 @@ def test_missing_and_skipped_utterances_are_named(tmp_path, table, monkeypatch):
 
     monkeypatch.setattr(
         "colab_utils.features.store.extract._load",
-        lambda file, rate: AudioError(file, "0 samples") if file == "a/00001" else wave_of(file),
+        lambda file, *_: AudioError(file, "0 samples") if file == "a/00001" else wave_of(file),
     )
     store = extract(table(3), PooledLevels(), tmp_path, progress=False)
     assert (
@@ -208,7 +206,7 @@ def test_stores_that_cannot_be_opened_say_why(tmp_path, table):
 @pytest.mark.slow
 def test_ten_thousand_utterances_open_within_a_second(tmp_path, table, monkeypatch):
     manifest, wave = table(10_000), wave_of("any")
-    monkeypatch.setattr("colab_utils.features.store.extract._load", lambda file, rate: wave)
+    monkeypatch.setattr("colab_utils.features.store.extract._load", lambda file, *_: wave)
     made = extract(manifest, Levels(), tmp_path, progress=False)
     assert made.report.made == 10_000
     for again in (

@@ -18,8 +18,9 @@ from colab_utils.learning.study import CONTRACT, Study, Tested
 from colab_utils.panel.panel import Panel
 from colab_utils.protocols import folds
 from colab_utils.protocols.folds import LeakError
+from colab_utils.results.folders import runs_table
 from colab_utils.results.metrics import recompute
-from colab_utils.results.runs import load_run, runs_table
+from colab_utils.results.runs import load_run
 from colab_utils.settings import SettingError
 
 LABELS = ["anger", "fear", "sadness"]

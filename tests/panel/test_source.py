@@ -2,8 +2,11 @@
 
 import functools
 import html
+import linecache
 import pathlib
 import re
+import sys
+import types
 
 import IPython
 import IPython.display
@@ -78,3 +81,30 @@ def test_show_source_displays_each_function_and_says_what_has_none(monkeypatch):
         with pytest.raises(ValueError, match=message):
             source.show_source(*nothing)
     assert len(shown) == 2
+
+
+CELL = '''import torch
+
+class Mine:
+    """Of a notebook."""
+
+    def __call__(self, tasks):
+        return tasks
+
+end = 1
+'''
+
+
+def test_a_class_of_a_notebook_cell_and_an_object_of_it_show_the_class(monkeypatch):
+    """A cell has lines, and its module no file."""
+    monkeypatch.setitem(sys.modules, "a_notebook", types.ModuleType("a_notebook"))
+    monkeypatch.setitem(linecache.cache, "<cell>", (len(CELL), None, CELL.splitlines(True), ""))
+    space = {"__name__": "a_notebook"}
+    exec(compile(CELL, "<cell>", "exec"), space)
+    for thing in (space["Mine"], space["Mine"](), functools.partial(space["Mine"]())):
+        found = source.source_of(thing)
+        assert found.place == "defined in this notebook" and found.name == "Mine"
+        assert found.text == CELL[CELL.index("class") : CELL.index("\n\nend")]
+    monkeypatch.delitem(linecache.cache, "<cell>")
+    with pytest.raises(ValueError, match="Mine has no Python source to show"):
+        source.source_of(space["Mine"])

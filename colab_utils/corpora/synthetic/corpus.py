@@ -50,7 +50,8 @@ def make_synthetic_corpus(
     Four domains (`channels.DOMAINS`) are four `corpus` values. Files are
     `<folder>/<domain>/<speaker>-<emotion>-<number>.flac`, 16 kHz mono, 16 bit, 1 to 2.5 s. The same
     arguments give the same samples, whatever `n_jobs` is. A complete corpus is only read; one made
-    with other arguments or by another VERSION is replaced.
+    with other arguments or by another VERSION is replaced. Of two calls for one folder the second
+    waits.
 
     Args:
         folder: where it goes.
@@ -79,18 +80,31 @@ def make_synthetic_corpus(
     key = files.short_hash(
         {"version": VERSION, "seed": seed, "n_speakers": n_speakers, "n_repetitions": n_repetitions}
     )
-    table = _complete(folder, key)
-    if table is not None:
+    table = _listed(folder, key)
+    if table is not None and not _missing(table):
         return table
+    with files.alone(folder, "making the embedded corpus"):
+        table = _listed(folder, key)
+        missing = [] if table is None else _missing(table)
+        if missing:
+            print(
+                f"synthetic corpus: {len(missing)} of {len(table)} files are gone (the first:"
+                f" {missing[0]}); it is made again"
+            )
+        if table is None or missing:
+            _make(folder, key, plan(seed, n_speakers, n_repetitions), n_jobs)
+        return _listed(folder, key)
+
+
+def _make(folder: pathlib.Path, key: str, jobs: list[dict], n_jobs: int) -> None:
+    """Make the utterances of a plan, then the manifest and the marker."""
     _clear(folder)
-    jobs = plan(seed, n_speakers, n_repetitions)
     parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=8)
     rows = parallel(joblib.delayed(make_utterance)(folder, job) for job in jobs)
     rows = list(progress.bar(rows, "synthetic corpus", len(jobs), unit="clip"))
     files.write_csv(folder / "manifest.csv", pd.DataFrame(rows))
     note = "synthetic: never report as corpus performance"
     files.write_json(folder / "complete.json", {"key": key, "utterances": len(rows), "note": note})
-    return _complete(folder, key)
 
 
 def plan(seed: int, n_speakers: int, n_repetitions: int) -> list[dict]:
@@ -216,26 +230,28 @@ def _write(file: pathlib.Path, wave: np.ndarray) -> tuple[np.ndarray, int]:
     return read_audio(file)
 
 
-def _complete(folder: pathlib.Path, key: str) -> pd.DataFrame | None:
-    """The manifest of a corpus that was finished with this key and whose files are all there."""
-    marker, listing = folder / "complete.json", folder / "manifest.csv"
-    if not marker.is_file() or not listing.is_file() or files.read_json(marker).get("key") != key:
+def _listed(folder: pathlib.Path, key: str) -> pd.DataFrame | None:
+    """The manifest of a corpus that was finished with this key; None where there is none."""
+    listing = folder / "manifest.csv"
+    try:
+        marker = files.read_json(folder / "complete.json")
+    except FileNotFoundError:  # another process may just have removed it
+        return None
+    if marker.get("key") != key or not listing.is_file():
         return None
     types = dict.fromkeys((*NUMBERS, "duration"), float)
     types.update(sample_rate=int, channels=int)
     table = read_table(listing).astype(types)
     place = table.columns.get_loc("sample_rate")
     table.insert(place, "file", [str(folder / f"{path}.flac") for path in table["path"]])
-    missing = [
+    return table
+
+
+def _missing(table: pd.DataFrame) -> list[str]:
+    """The files of a corpus that are gone or empty."""
+    return [
         file for file in table["file"] if not os.path.isfile(file) or os.path.getsize(file) == 0
     ]
-    if missing:
-        print(
-            f"synthetic corpus: {len(missing)} of {len(table)} files are gone (the first:"
-            f" {missing[0]}); it is made again"
-        )
-        return None
-    return table
 
 
 def _clear(folder: pathlib.Path) -> None:

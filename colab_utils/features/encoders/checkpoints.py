@@ -8,7 +8,7 @@ import pathlib
 from dataclasses import dataclass
 from typing import Any
 
-from colab_utils.files import file_sha256, short_hash
+from colab_utils.files import file_sha256, one_line, short_hash
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 # the first that a checkpoint has; safetensors holds tensors and nothing else
@@ -87,7 +87,7 @@ class Checkpoint:
             config = AutoConfig.from_pretrained(self.folder)
         except Exception as error:
             raise EncoderError(
-                f"{self.name}: its {CONFIG} cannot be used ({first_line(error)}); fetch or save it"
+                f"{self.name}: its {CONFIG} cannot be used ({one_line(error)}); fetch or save it"
                 " again"
             ) from error
         if config.model_type not in KINDS:
@@ -185,7 +185,7 @@ def _head(checkpoint: str, revision: str, file: str) -> Any:
         ) from error
     except errors.HFValidationError as error:
         raise EncoderError(
-            f"{checkpoint!r} is no name of a model of the Hub: {first_line(error)}"
+            f"{checkpoint!r} is no name of a model of the Hub: {one_line(error)}"
         ) from error
     except Exception:
         # whatever the HTTP library of the day raises: no network, a proxy, offline mode, a server
@@ -211,7 +211,7 @@ def _hub_file(checkpoint: str, commit: str, file: str, online: bool) -> pathlib.
         return None
     except Exception as error:
         raise EncoderError(
-            f"{checkpoint}: {file} could not be fetched ({first_line(error)}); run again, it goes"
+            f"{checkpoint}: {file} could not be fetched ({one_line(error)}); run again, it goes"
             " on where it was"
         ) from error
 
@@ -220,11 +220,6 @@ def _hub_file(checkpoint: str, commit: str, file: str, online: bool) -> pathlib.
 def _hash_of(file: pathlib.Path, size: int, changed: int) -> str:
     """SHA-256 of a file, computed once for each state of it (weights are hundreds of MB)."""
     return file_sha256(file)
-
-
-def first_line(error: BaseException) -> str:
-    """What an error of another library says, short enough for one sentence."""
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}"
 
 
 def describe(checkpoint: str) -> str:

@@ -13,9 +13,9 @@ from colab_utils.features.encoders.checkpoints import (
     PREPROCESSOR,
     Checkpoint,
     EncoderError,
-    first_line,
 )
 from colab_utils.features.front_end import check_waveforms
+from colab_utils.files import one_line, unreadable
 
 SAMPLE_RATE = 16000
 # stands in for masked frames in pre-training; checkpoints may lack it, and nothing here uses it
@@ -200,7 +200,7 @@ def load_model(source: Checkpoint) -> tuple[Any, bool]:
 
     config = source.config()
     name = source.name
-    source.weights()
+    weights = source.weights()
     if not (source.folder / PREPROCESSOR).is_file():
         raise EncoderError(
             f"{name} has no {PREPROCESSOR}, which says how waveforms are normalised: save the"
@@ -208,21 +208,32 @@ def load_model(source: Checkpoint) -> tuple[Any, bool]:
         )
     try:
         extractor = AutoFeatureExtractor.from_pretrained(source.folder)
+    except Exception as error:
+        raise EncoderError(
+            f"{name}: its {PREPROCESSOR} cannot be used ({one_line(error)}); fetch or save it again"
+        ) from error
+    try:
         with quiet():
             model, report = AutoModel.from_pretrained(
-                source.folder, config=config, weights_only=True, output_loading_info=True
+                source.folder,
+                config=config,
+                weights_only=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are told below
             )
     except Exception as error:
-        # safetensors, pickle, zip, JSON and shape errors, each with its own class
+        # safetensors, pickle and zip errors, each with its own class
         raise EncoderError(
-            f"{name}: its weights or its {PREPROCESSOR} are damaged or of another model"
-            f" ({first_line(error)}); delete them, then fetch or save them again"
+            f"{name}: its {weights.name} cannot be used, for {unreadable(weights, error)}; delete"
+            " it, then fetch or save it again"
         ) from error
     missing = sorted(key for key in report["missing_keys"] if key != _UNTRAINED)
-    if missing:
+    other = sorted(key for key, *_ in report["mismatched_keys"])
+    if missing or other:
         raise EncoderError(
-            f"{name}: its weights lack {len(missing)} of the encoder's tensors ({missing[0]}, ...):"
-            " they are another model's"
+            f"{name}: of the encoder's tensors its {weights.name} lacks {len(missing)}, and"
+            f" {len(other)} have another shape ({', '.join((missing + other)[:2])}): they are of"
+            " another model than its config.json says"
         )
     if extractor.sampling_rate != SAMPLE_RATE:
         raise EncoderError(

@@ -13,10 +13,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from colab_utils.corpora.audio import AudioError, load_audio
+from colab_utils.drive.memory import Memory
 from colab_utils.features.front_end import FrontEnd, identity, in_threads, workers
 from colab_utils.features.store.shards import ShardHead, StoreError, read_shard, write_shard
 from colab_utils.features.store.store import INDEX, FeatureStore
-from colab_utils.files import alone, read_json, short_hash, write_json
+from colab_utils.files import alone, read_json, short_hash, write_json, writing
 from colab_utils.progress import bar as progress_bar
 
 # what a kill can cost; shards follow from the sorted ids alone, never from the machine
@@ -61,15 +62,16 @@ def extract(
     root: str | os.PathLike,
     device: str = "cpu",
     progress: bool = True,
+    memory: Memory | None = None,
 ) -> FeatureStore:
     """Compute features of every utterance of a manifest, or take them from the cache.
 
     Each corpus has its own store `root/<NAME>-<key>`; the returned one shows them as one, its
     `.report` says what was made, reused and skipped. The key is a hash of the front end's identity
     and of the utterances' ids and audio. Interrupted at any moment, the next call goes on at the
-    first shard that is missing, and ends with the same bytes. A file that cannot be decoded is
-    listed in `skipped`, and tried again by the next call. Damaged shards are kept as `.corrupt` and
-    made again. Of two calls for one store the second waits.
+    first shard that is missing, and ends with the same bytes. A file that cannot be decoded, or has
+    changed since it was scanned, is listed in `skipped`, and tried again by the next call. Damaged
+    shards are kept as `.corrupt` and made again. Of two calls for one store the second waits.
 
     Args:
         manifest: scanned utterances (columns utt_id, corpus, file, audio_sha256).
@@ -77,10 +79,11 @@ def extract(
         root: the folder of all stores.
         device: where to compute, such as "cuda".
         progress: whether a bar is shown.
+        memory: the workspace on Drive: a store that is not here is looked for there.
 
     Raises:
         StoreError: the manifest was not scanned, is empty, or names an utterance twice.
-        DiskFullError: no room; what was finished before is intact.
+        DiskFullError, NotWritableError: no room, or a read-only disk; what was finished is intact.
         ValueError, ImportError: what `spec` raises.
     """
     table = _checked(manifest)
@@ -88,12 +91,15 @@ def extract(
     # asks for the columns first: a missing package shows at once
     report = ExtractionReport(f"{spec.NAME} ({spec.dim} columns)")
     parts = [part for _, part in table.groupby("corpus", sort=True)]
-    extractions = [_Extraction(part, spec, pathlib.Path(root), device, report) for part in parts]
+    root = pathlib.Path(root).absolute()
+    memory = memory or Memory(root.parent)
+    extractions = [_Extraction(part, spec, root, device, report, memory) for part in parts]
     with progress_bar(
         total=len(table), desc=spec.NAME, unit="utterance", disable=not progress
     ) as bar:
         for extraction in extractions:
-            extraction.run(bar)
+            with writing(extraction.folder / INDEX):
+                extraction.run(bar)
         bar.leave = report.made > 0
     store = FeatureStore([extraction.folder for extraction in extractions])
     report.skipped = store.skipped.merge(table[["utt_id", "file"]], on="utt_id")
@@ -141,21 +147,25 @@ class _Extraction:
         root: pathlib.Path,
         device: str,
         report: ExtractionReport,
+        memory: Memory,
     ):
-        self.spec, self.device, self.report = spec, device, report
+        self.spec, self.device, self.report, self.memory = spec, device, report, memory
         self.corpus = table["corpus"].iloc[0]
         self.key = store_key(table, spec)
         self.folder = root / f"{spec.NAME}-{self.key}"
-        self.plan: dict[pathlib.Path, dict[str, str]] = {}  # the files of each shard's utterances
+        # file and audio_sha256 of each shard's utterances
+        self.plan: dict[pathlib.Path, dict[str, tuple[str, str]]] = {}
         for start in range(0, len(table), SHARD_UTTERANCES):
             rows = table[start : start + SHARD_UTTERANCES]
             path = self.folder / f"shard-{len(self.plan):05d}.safetensors"
-            self.plan[path] = dict(zip(rows["utt_id"], rows["file"], strict=True))
+            scanned = zip(rows["file"], rows["audio_sha256"], strict=True)
+            self.plan[path] = dict(zip(rows["utt_id"], scanned, strict=True))
 
     def run(self, bar: tqdm) -> None:
         """Make what is missing and write the index."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with alone(self.folder, "filling this store"):
+            self.memory.bring(self.folder, INDEX, started=any(path.exists() for path in self.plan))
             # a killed writer's; nobody else writes while the lock is held
             for litter in self.folder.glob(".*.tmp*"):
                 litter.unlink()
@@ -169,6 +179,8 @@ class _Extraction:
                 (self.folder / INDEX).unlink(missing_ok=True)
                 heads.update(self._make(missing, bar))
             self._write_index(heads)
+            if missing:
+                self.memory.keep(self.folder, finished=True)
 
     def _finished(self, path: pathlib.Path) -> ShardHead | None:
         """The head of a whole shard; None where it has to be made.
@@ -190,7 +202,7 @@ class _Extraction:
             self.report.remarks.append(f"{reason}: set aside as {aside.name} and made again")
             return None
         for utt_id, reason in head.skipped:
-            if reason != _NOT_FINITE and isinstance(_load(planned[utt_id], 16000), np.ndarray):
+            if reason != _NOT_FINITE and isinstance(_load(*planned[utt_id], 16000), np.ndarray):
                 self.report.remarks.append(f"{path.name} is made again: {utt_id} can be read now")
                 return None
         return head
@@ -200,8 +212,8 @@ class _Extraction:
     ) -> Iterator[tuple[pathlib.Path, dict[str, np.ndarray | AudioError]]]:
         """Each shard with its waveforms (or why there is none), decoded one shard ahead."""
 
-        def load(file: str) -> np.ndarray | AudioError:
-            return _load(file, self.spec.sample_rate)
+        def load(scanned: tuple[str, str]) -> np.ndarray | AudioError:
+            return _load(*scanned, self.spec.sample_rate)
 
         with ThreadPoolExecutor(workers()) as pool:
             ahead = pool.map(load, self.plan[paths[0]].values())
@@ -220,6 +232,7 @@ class _Extraction:
                 features, skipped = self._computed(waveforms, bar)
                 if latest is not None:
                     latest.result()  # one shard waits at most; a full disk is noticed here
+                    self.memory.keep(self.folder, finished=False)
                 latest = writer.submit(
                     write_shard, path, self.key, features, skipped, self.spec.dim
                 )
@@ -275,10 +288,10 @@ class _Extraction:
         write_json(path, index)
 
 
-def _load(file: str, sample_rate: int) -> np.ndarray | AudioError:
+def _load(file: str, audio_sha256: str, sample_rate: int) -> np.ndarray | AudioError:
     """A waveform, or the error that says why there is none."""
     try:
-        return load_audio(file, sample_rate)
+        return load_audio(file, sample_rate, audio_sha256)
     except AudioError as error:
         return error
 

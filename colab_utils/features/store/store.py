@@ -122,10 +122,18 @@ class FeatureStore:
 
         Raises:
             KeyError: it has none; with the reason where it was skipped.
-            StoreError: the file is damaged, or not the one that the index speaks of.
+            StoreError: the file is damaged, or not the one that the index speaks of, or holds NaN.
         """
         shard, start, stop = self._find(utt_id)
-        return np.array(shard.values[start:stop])
+        values = np.array(shard.values[start:stop])
+        wrong = ~np.isfinite(values).all(axis=0)
+        if wrong.any():
+            names = ", ".join(np.array(self.feature_names)[wrong][:3])
+            raise StoreError(
+                f"{shard.path}: {utt_id} has NaN or infinity in {wrong.sum()} column(s) ({names}); "
+                "delete this file and run the extraction again"
+            )
+        return values
 
     def _find(self, utt_id: str) -> tuple[_Shard, int, int]:
         """Where an utterance stands. Raises KeyError."""

@@ -30,10 +30,9 @@ import numpy as np
 import pandas as pd
 
 from colab_utils import files
-from colab_utils.corpora.manifest import empty_row, validate
+from colab_utils.corpora.manifest import ManifestError, empty_row, validate
 from colab_utils.features.front_end import identity
 from colab_utils.features.published.alexnet import FEATURE_SETS, AlexNetSpectrogram, segments
-from colab_utils.methods.alexnet.network import first_line
 from colab_utils.methods.alexnet.pictures import SEGMENT, Frames
 from colab_utils.settings import SettingError
 
@@ -78,6 +77,10 @@ def save_features(
     return pathlib.Path(path)
 
 
+class _FieldError(ValueError):
+    """A field that cannot be used; the message begins with its name."""
+
+
 class FeaturesFile(dict):
     """What `save_features` wrote: frames by utt_id, all in memory, and who says what.
 
@@ -108,12 +111,14 @@ class FeaturesFile(dict):
                 self._read(content)
             self.key = files.file_sha256(self.path)[:12]
         except Exception as error:  # torn files fail in many ways
+            named = isinstance(error, (_FieldError, ManifestError))
+            why = error if named else files.unreadable(self.path, error)
             raise SettingError(
-                f"'{self.path}' is no features file of notebook 05: {first_line(error)}"
+                f"'{self.path}' is no features file of notebook 05: {why}"
             ) from error
 
     def _read(self, content: Mapping[str, np.ndarray]) -> None:
-        """Take over the whole file. Raises ValueError that begins with the name of a field."""
+        """Take over the whole file. Raises _FieldError."""
         self.labels = _field(content, "labels", np.str_).tolist()
         different = len(set(self.labels))
         _need("labels", different == len(self.labels) > 1, "two different emotions or more")
@@ -150,12 +155,16 @@ class FeaturesFile(dict):
         alike = np.array_equal(field("segment_labels", np.integer), expected)
         _need(f"{speaker}/segment_labels", alike, "the class id of the utterance for each segment")
         cut = field("segments", np.floating, total, spec.channels, spec.bins, SEGMENT)
-        _need(f"{speaker}/segments", np.isfinite(cut).all(), "finite values")
+        whole = np.isfinite(cut).all(axis=(1, 2, 3))
+        ids = field("utt_id", np.str_, n)
+        spoilt = np.repeat(ids, counts)[~whole]
+        named = ", ".join(np.unique(spoilt)[:3])
+        _need(f"{speaker}/segments", whole.all(), f"finite values, which lack {named}")
         cut = cut.astype(np.float32, copy=False).transpose(0, 3, 1, 2)
         in_time = cut.reshape(-1, spec.dim)
         begins = SEGMENT * (np.cumsum(counts) - counts)
         rows = []
-        for number, utt_id in enumerate(field("utt_id", np.str_, n).tolist()):
+        for number, utt_id in enumerate(ids.tolist()):
             begin = begins[number]
             self[utt_id] = in_time[begin : begin + frames[number]]
             corpus, _, stem = utt_id.partition("/")
@@ -186,17 +195,18 @@ class FeaturesFile(dict):
 def _field(
     content: Mapping[str, np.ndarray], name: str, kind: type, shape: tuple[int, ...] = ()
 ) -> np.ndarray:
-    """One array. Raises ValueError for one that is missing, pickled, or not as it has to be."""
+    """One array. Raises _FieldError for one that is missing, pickled, or not as it has to be."""
+    _need(name, name in content, "such an array")
     try:
         values = content[name]
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{name}: {error}") from error
+    except ValueError as error:
+        raise _FieldError(f"{name}: needed are numbers or texts, not Python objects") from error
     _need(name, np.issubdtype(values.dtype, kind), f"{kind.__name__}, not {values.dtype}")
     _need(name, not shape or values.shape == shape, f"shape {shape}, not {values.shape}")
     return values
 
 
 def _need(name: str, good: bool, needed: str) -> None:
-    """Raise ValueError for a field that is not good."""
+    """Raise _FieldError for a field that is not good."""
     if not good:
-        raise ValueError(f"{name}: needed is {needed}")
+        raise _FieldError(f"{name}: needed is {needed}")

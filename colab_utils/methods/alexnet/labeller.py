@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save
 from colab_utils import files
 from colab_utils.corpora.audio import load_audio
 from colab_utils.features.published.alexnet import RATE, AlexNetSpectrogram
-from colab_utils.methods.alexnet.network import NETWORKS, first_line
+from colab_utils.methods.alexnet.network import NETWORKS
 from colab_utils.methods.alexnet.pictures import Range, make_images, utterance_probabilities
 from colab_utils.methods.alexnet.settings import AlexnetConfig
 from colab_utils.methods.alexnet.training import AlexnetLearner, probabilities
@@ -74,7 +74,7 @@ class Labeller:
             self.module.load_state_dict(weights)
         except _UNREADABLE as error:
             raise SettingError(
-                f"{folder} holds no model that save() wrote ({first_line(error)})"
+                f"{folder} holds no model that save() wrote ({files.one_line(error)})"
             ) from error
         self.module.to(device)
 

@@ -8,18 +8,18 @@ import os
 import pathlib
 from typing import NoReturn
 
-import numpy as np
 import torch
 import torchvision.models
-from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
 from colab_utils import files
+from colab_utils.learning.checkpoints import CheckpointError, read_tensors
 from colab_utils.settings import SettingError
 
 SMALLEST = 63  # pixels a side that the convolutions leave something of
-_SUFFIXES = (".safetensors", ".npz", ".pth")
+_SUFFIXES = (".safetensors", ".npz", ".pth", ".pt")
+_INSTEAD = "choose 'imagenet', 'scratch', or a file with the weights of torchvision's AlexNet"
 _DENSE = ("classifier.1.weight", "classifier.1.bias", "classifier.4.weight", "classifier.4.bias")
 
 
@@ -124,8 +124,8 @@ def start_from(model: nn.Module, source: str) -> str:
     Args:
         model: changed in place.
         source: "scratch", "imagenet" (torchvision's, fetched), or a file with torchvision's names:
-            .safetensors, .npz, .pth (tensors only). The five convolutions must be there with their
-            shapes; fully connected layers (of alexnet) are taken if they are.
+            .safetensors, .npz, .pth or .pt (tensors only). The five convolutions must be there with
+            their shapes; fully connected layers (of alexnet) are taken if they are.
 
     Returns:
         In words what the network started from.
@@ -135,7 +135,13 @@ def start_from(model: nn.Module, source: str) -> str:
     """
     if source == "scratch":
         return "scratch"
-    weights = _imagenet() if source == "imagenet" else _read(_file(source))
+    if source == "imagenet":
+        weights = _imagenet()
+    else:
+        try:
+            weights = read_tensors(_file(source))
+        except CheckpointError as error:
+            raise SettingError(f"pretrained: {error}; {_INSTEAD}") from error
     own = model.state_dict()
     taken = [name for name in own if name.startswith("features.")]
     for name in taken:
@@ -160,17 +166,9 @@ def weights_mark(source: str) -> str:
     return source if source in ("scratch", "imagenet") else files.file_sha256(_file(source))
 
 
-def first_line(error: Exception) -> str:
-    """The first line of what an error says, 200 characters at most."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
 def _refuse(source: object, why: str) -> NoReturn:
     """Raise SettingError for weights that cannot be used."""
-    raise SettingError(
-        f"pretrained = '{source}': {why}; choose 'imagenet', 'scratch', or a file with the weights "
-        "of torchvision's AlexNet"
-    )
+    raise SettingError(f"pretrained = '{source}': {why}; {_INSTEAD}")
 
 
 def _imagenet() -> dict[str, torch.Tensor]:
@@ -179,7 +177,7 @@ def _imagenet() -> dict[str, torch.Tensor]:
     try:
         return weights.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:
-        _refuse("imagenet", f"torchvision's weights could not be fetched ({first_line(error)})")
+        _refuse("imagenet", f"torchvision's weights could not be fetched ({files.one_line(error)})")
 
 
 def _file(source: str) -> pathlib.Path:
@@ -188,16 +186,3 @@ def _file(source: str) -> pathlib.Path:
     if path.suffix not in _SUFFIXES or not path.is_file():
         _refuse(path, f"no such file, or none of {', '.join(_SUFFIXES)}")
     return path
-
-
-def _read(path: pathlib.Path) -> dict[str, torch.Tensor]:
-    """Tensors by name from a file; nothing is unpickled but tensors."""
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as content:
-                return {name: torch.from_numpy(content[name]) for name in content}
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # of many kinds: a .pth that holds more than tensors, a torn file
-        _refuse(path, f"no tensors could be read ({type(error).__name__}: {first_line(error)})")

@@ -18,6 +18,7 @@ import pandas as pd
 from colab_utils import corpora, session
 from colab_utils.display import style
 from colab_utils.display.matrices import confusion_matrices_figure
+from colab_utils.learning.own import name_of
 from colab_utils.learning.study import Tested
 from colab_utils.learning.training import History
 from colab_utils.methods.alexnet import views
@@ -123,7 +124,7 @@ class AlexnetStudy(SpectrogramStudy):
             runs = study.run(config, ["clean", "pink@10"])
         """
         if not name:
-            name = getattr(own, "__name__", "own network") if own else config.ser_model
+            name = name_of(own) if own else config.ser_model
         return self.evaluate(_in_conditions(name, config, conditions, own), pictures)
 
     def compare(
@@ -334,5 +335,6 @@ def open_study(
         root,
         protocol="alexnet",
         merge=task.merge,
+        drive_folder=drive_folder,
         device=session.device(),
     )

@@ -181,7 +181,9 @@ class SpectrogramStudy(Study):
         if key not in self._stores:
             spec = AlexNetSpectrogram(feature_set=features, condition=key[1])
             folder = self.root / "features"
-            self._stores[key] = extract(self.rows, spec, folder, self.device, self.progress)
+            self._stores[key] = extract(
+                self.rows, spec, folder, self.device, self.progress, self.memory
+            )
         return self._stores[key]
 
     def images(

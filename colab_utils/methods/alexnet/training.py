@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional
 
 from colab_utils.features.published.alexnet import AlexNetSpectrogram
+from colab_utils.learning.own import checked, in_one_sentence, name_of
 from colab_utils.learning.training import ModuleLearner
 from colab_utils.methods.alexnet.network import NETWORKS, start_from
 from colab_utils.methods.alexnet.pictures import Images, Range, utterance_probabilities
@@ -100,9 +101,8 @@ class AlexnetLearner(ModuleLearner):
             self.module = NETWORKS[config.ser_model](n_labels)
             self.started = start_from(self.module, config.pretrained)
         else:
-            self.module = own(n_labels)
+            self.module = self._made(own)
             self.started = "scratch (a network of one's own)"
-            self._learn_sizes()
         # a fifth faster on a CPU
         self.module.to(device, memory_format=torch.channels_last)
         self.optimiser = torch.optim.AdamW(
@@ -111,16 +111,36 @@ class AlexnetLearner(ModuleLearner):
         self.pool = np.arange(len(fold.y))
         if config.oversampling:
             self.pool = oversampled(fold.y, config.seed)
-        self.steps_per_epoch = math.ceil(len(self.pool) / config.batch_size)
+        # of one segment alone the batch statistics of one's own network may be undefined: left over
+        # at the end of an epoch, it joins the batch before
+        lone = 1 if own is not None and len(self.pool) > 1 else 0
+        self.steps_per_epoch = math.ceil((len(self.pool) - lone) / config.batch_size)
         self.steps = self.steps_per_epoch * config.num_epochs
 
-    @torch.no_grad()
-    def _learn_sizes(self) -> None:
-        """Let lazy layers of one's own network see the shape of two pictures."""
+    def _made(self, own: OwnNetwork) -> torch.nn.Module:
+        """A network of one's own, whose lazy layers have seen the shape of two pictures.
+
+        What it gives is checked at every call. Raises SettingError.
+        """
         channels = AlexNetSpectrogram(feature_set=self.config.features).channels
-        images = torch.zeros(2, channels, self.config.image_height, self.config.image_width)
-        self.module.eval()
-        self.module(images, torch.ones(2))
+        shape = channels, self.config.image_height, self.config.image_width
+        n = self.n_labels
+        images = torch.zeros(2, *shape)
+        sizes = ", ".join(map(str, shape))
+        what = (
+            f"the network {name_of(own)}, made for {n} classes, (images (n, {sizes}), valid (n,)) "
+            f"-> logits (n, {n})"
+        )
+        with in_one_sentence(what):
+            module = own(n)
+            logits = module.eval()(images, torch.ones(2))
+        checked(what, logits, (2, n), images, learning=True, finite=False)
+
+        def check(_: torch.nn.Module, inputs: tuple, found: object) -> None:
+            checked(what, found, (len(inputs[0]), n), inputs[0], finite=False)
+
+        module.register_forward_hook(check)
+        return module
 
     @functools.cached_property
     def pictures(self) -> FoldPictures:
@@ -157,6 +177,8 @@ class AlexnetLearner(ModuleLearner):
         epoch, place = divmod(i, self.steps_per_epoch)
         of_epoch = np.random.default_rng((self.config.seed, 73, epoch))
         order = of_epoch.permutation(self.pool)
+        if place + 1 == self.steps_per_epoch:
+            return order[place * size :]
         return order[place * size : (place + 1) * size]
 
     def batch(self, numbers: np.ndarray, rng: np.random.Generator) -> Batch:

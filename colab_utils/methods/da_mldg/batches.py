@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from colab_utils.learning.clips import Clips, Inputs
 from colab_utils.methods.da_mldg.settings import DomainConfig
+from colab_utils.settings import SettingError
 
 # Factor on the length of a clip, share of the crop: augmentation of King Gandhi et al. (2023).
 STRETCH, SHIFT = (0.8, 1.25), 0.1
@@ -203,6 +204,9 @@ def predict_table(
         clips: the utterances.
         window_frames: 0: whole clips. Otherwise the mean over half-overlapping windows of so many
             frames, weighted by their frames.
+
+    Raises:
+        SettingError: `predict` gives something else.
     """
     pieces = []
     for number, frames in enumerate(clips.lengths.tolist()):
@@ -215,7 +219,14 @@ def predict_table(
     for first in range(0, len(pieces), at_once):
         now = slice(first, first + at_once)
         inputs = clips.inputs(numbers[now], begins[now], counts[now])
-        outputs.append(predict(inputs).detach().cpu().double().numpy())
+        found = predict(inputs)
+        if not isinstance(found, torch.Tensor) or len(found) != len(numbers[now]):
+            shape = tuple(getattr(found, "shape", ()))
+            raise SettingError(
+                f"predict gave a {type(found).__name__} of shape {shape} for {len(numbers[now])} "
+                "clips: it has to give a tensor (clips, outputs)"
+            )
+        outputs.append(found.detach().cpu().double().numpy())
     weighted = np.concatenate(outputs) * counts[:, None]
     total = np.zeros((len(clips), weighted.shape[1]))
     np.add.at(total, numbers, weighted)

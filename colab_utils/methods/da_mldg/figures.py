@@ -50,8 +50,9 @@ def domains_figure(
             part = table[table["algorithm"] == name]
             rows = tops[part["target"].map(targets.index)] - number
             look = {"marker": MARKERS[number], "ms": 3.8, "color": COLOURS[number]}
-            style.points(left, rows, part["uar"], part["low"], part["high"], label=name, **look)
             right.plot(100 * part["wa"], rows, ls="", **look)
+            look["label"] = style.legend_label(name)
+            style.points(left, rows, part["uar"], part["low"], part["high"], **look)
         lines = {"ymin": bottoms - 0.5, "ymax": tops + 0.5, "lw": 1.1, "color": style.QUIET}
         chance = 100 * by_target["chance"].first()
         left.vlines(chance, ls=":", label="chance", **lines)

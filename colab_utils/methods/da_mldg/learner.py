@@ -4,11 +4,15 @@ import numpy as np
 import torch
 
 from colab_utils.learning.clips import Clips
+from colab_utils.learning.own import in_one_sentence, name_of
 from colab_utils.methods.da_mldg.algorithms import ALGORITHMS, Algorithm
 from colab_utils.methods.da_mldg.batches import DomainBatches, predict_table
 from colab_utils.methods.da_mldg.settings import DomainConfig
 from colab_utils.models import network
 from colab_utils.results.rates import confusion, uar
+from colab_utils.settings import SettingError
+
+_CONTRACT = ("network", "config", "optimiser", "update", "predict", "state", "load")
 
 
 class DomainLearner:
@@ -66,8 +70,20 @@ def make_algorithm(
         n_labels: emotions.
         device: where it computes.
         own: a class of the same contract instead of `config.algorithm`.
+
+    Raises:
+        SettingError: that is no such class.
     """
     torch.manual_seed(config.seed)
     net = network(config.network, dim, n_labels, norm=config.norm, width=config.width).to(device)
     kind = own or ALGORITHMS[config.algorithm]
-    return kind(net, config)
+    what = f"the algorithm {name_of(kind)}, made by (network, config)"
+    with in_one_sentence(what):
+        algorithm = kind(net, config)
+    lacking = [name for name in _CONTRACT if not hasattr(algorithm, name)]
+    if lacking:
+        raise SettingError(
+            f"{what}: it has no {', '.join(lacking)}: derive the class from da_mldg.Algorithm, "
+            "and where it has an __init__, begin it with super().__init__(network, config)"
+        )
+    return algorithm

@@ -6,7 +6,6 @@ serve, which are few: the result says which it was.
 """
 
 import dataclasses
-import os
 import pathlib
 
 import numpy as np
@@ -14,6 +13,7 @@ import pandas as pd
 
 from colab_utils import settings
 from colab_utils.corpora.manifest import manifest_hash, speaker_keys
+from colab_utils.drive.memory import Memory
 from colab_utils.features.store.store import FeatureStore
 from colab_utils.learning.clips import Clips
 from colab_utils.learning.trained import WEIGHTS, train_or_load
@@ -84,7 +84,7 @@ def pretrain(
     rows: pd.DataFrame,
     store: FeatureStore,
     config: SpeakerConfig,
-    root: str | os.PathLike,
+    memory: Memory,
     *,
     device: str = "cpu",
     progress: bool = True,
@@ -98,7 +98,7 @@ def pretrain(
         rows: a manifest; emotions may be empty.
         store: frames of at least these utterances.
         config: how it is trained.
-        root: the weights lie in `root`/trained/speakers.
+        memory: of the workspace: the weights lie in its trained/speakers.
         device: where to compute.
         progress: whether a bar is shown.
 
@@ -124,7 +124,7 @@ def pretrain(
     valid = Clips(store, table[held], speakers, device=device, scale=train.scale)
     corpora = ", ".join(sorted({key.split("/")[0] for key in speakers}))
     folder, history = train_or_load(
-        root,
+        memory,
         "speakers",
         f"{corpora.replace(', ', '+')}-{name}-seed{config.seed}",
         config,

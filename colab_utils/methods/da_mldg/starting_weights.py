@@ -6,11 +6,10 @@ Random weights, speakers told apart, ImageNet, or a file of one's own.
 import os
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
-from colab_utils.files import file_sha256
+from colab_utils.files import file_sha256, one_line
+from colab_utils.learning.checkpoints import CheckpointError, read_tensors
 from colab_utils.settings import SettingError
 
 
@@ -37,7 +36,7 @@ def load(start: str, network: nn.Module, pretrained: str | os.PathLike | None = 
 
     Args:
         start: "scratch" (nothing is done), "imagenet" (torchvision's ResNet18), "speakers", or a
-            file of safetensors.
+            file of weights (`learning.checkpoints.read_tensors`).
         network: a ResNet18.
         pretrained: the file that "speakers" means, of `speaker_pretraining`.
 
@@ -51,10 +50,11 @@ def load(start: str, network: nn.Module, pretrained: str | os.PathLike | None = 
         return
     file = _file_of(start, pretrained)
     try:
-        network.start_from(load_file(file))
-    except (SafetensorError, ValueError) as error:
-        why = str(error).splitlines()[0]
-        raise SettingError(f"start = {start!r}: {file} cannot be used ({why})") from error
+        network.start_from(read_tensors(file))
+    except CheckpointError as error:
+        raise SettingError(f"start = {start!r}: {error}") from error
+    except (ValueError, IndexError) as error:
+        raise SettingError(f"start = {start!r}: {file} cannot be used ({error})") from error
 
 
 def _file_of(start: str, pretrained: str | os.PathLike | None) -> str | os.PathLike:
@@ -63,7 +63,7 @@ def _file_of(start: str, pretrained: str | os.PathLike | None) -> str | os.PathL
     if file is None or not os.path.isfile(file):
         raise SettingError(
             f"start = {start!r}: no such file of weights; choose scratch, speakers or imagenet, or "
-            "give a file of safetensors"
+            "give a file of tensors (.safetensors, .npz, .pt)"
         )
     return file
 
@@ -75,8 +75,7 @@ def _imagenet() -> dict[str, torch.Tensor]:
     try:
         return ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:
-        why = str(error).splitlines()[0][:200]
         raise SettingError(
-            f"start = 'imagenet': torchvision's weights could not be fetched ({why}); fetch them "
-            "where there is a network, or choose scratch or speakers"
+            f"start = 'imagenet': torchvision's weights could not be fetched ({one_line(error)}); "
+            "fetch them where there is a network, or choose scratch or speakers"
         ) from error

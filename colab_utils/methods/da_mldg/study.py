@@ -15,6 +15,7 @@ import torch
 
 from colab_utils import settings
 from colab_utils.learning.clips import Clips
+from colab_utils.learning.own import name_of, named
 from colab_utils.learning.study import Study, Tested, Training
 from colab_utils.methods.da_mldg import starting_weights
 from colab_utils.methods.da_mldg.algorithms import Algorithm
@@ -101,7 +102,7 @@ class DomainStudy(Study):
 
     def training_name(self, tested: Tested) -> str:
         """Algorithm and network."""
-        algorithm = tested.config.algorithm if tested.own is None else tested.own.__name__
+        algorithm = tested.config.algorithm if tested.own is None else name_of(tested.own)
         return f"{algorithm}-{tested.config.network}"
 
     def single(self, tested: Tested) -> bool:
@@ -220,7 +221,12 @@ class DomainStudy(Study):
         if key not in self._pretrained:
             rows = self.part(tested, fold, "train")
             self._pretrained[key] = pretrain(
-                rows, self.store, pretraining, self.root, device=self.device, progress=self.progress
+                rows,
+                self.store,
+                pretraining,
+                self.memory,
+                device=self.device,
+                progress=self.progress,
             )
         return self._pretrained[key]
 
@@ -249,7 +255,7 @@ def algorithms_of(
     found = []
     for name in settings.as_list(names):
         found.append(Tested(name, settings.with_settings(config, algorithm=name)))
-    for name, algorithm in (own or {}).items():
+    for name, algorithm in named(own).items():
         plain = settings.with_settings(config, algorithm="erm")
         found.append(Tested(name, plain, own=algorithm))
     if not found:

@@ -43,6 +43,7 @@ class DomainStudies:
         names: what is asked for; default: each corpus in turn.
         emotions: default the protocol's; those of a scenario are its own.
         merge: what emotions are renamed to besides, not in a scenario.
+        drive_folder: MyDrive, or None.
         device: where to compute; default: the GPU where there is one.
         **others: of `DomainStudy`, such as progress and pretraining.
 
@@ -60,12 +61,14 @@ class DomainStudies:
         *,
         emotions: Sequence[str] = (),
         merge: Mapping[str, str | None] | None = None,
+        drive_folder: str | pathlib.Path | None = None,
         device: str = "",
         **others: Any,
     ):
         self.protocol = load_protocol("da_mldg")
         self.manifest, self.root, self.features = manifest, pathlib.Path(root), features
         self.emotions, self.merge = tuple(emotions), dict(merge or {})
+        self.drive_folder = drive_folder
         self.device, self.others = device or session.device(), others
         self.synthetic = is_synthetic(manifest)
         self.corpora = sorted(set(manifest["corpus"]))
@@ -112,6 +115,7 @@ class DomainStudies:
                 self.root,
                 protocol=protocol.name,
                 merge=task.merge,
+                drive_folder=self.drive_folder,
                 device=self.device,
                 **self.others,
             )
@@ -218,7 +222,9 @@ class DomainStudies:
         """Features of all utterances; stand-ins have their own, since their names differ."""
         key = "".join(sorted(set(manifest["corpus"])))
         if key not in self._stores:
-            self._stores[key] = open_store(manifest, self.features, self.root, self.device)
+            self._stores[key] = open_store(
+                manifest, self.features, self.root, self.device, self.drive_folder
+            )
         return self._stores[key]
 
 
@@ -265,7 +271,13 @@ def open_studies(
         features = automatic_features(config, is_synthetic(manifest))
     print(describe(features) if "/" in features else f"front end: {features}")
     studies = DomainStudies(
-        manifest, root, features, as_list(tasks), emotions=as_list(emotions), merge=merge
+        manifest,
+        root,
+        features,
+        as_list(tasks),
+        emotions=as_list(emotions),
+        merge=merge,
+        drive_folder=drive_folder,
     )
     print(f"left out of the training, one after the other, and tested: {', '.join(studies.names)}")
     return studies

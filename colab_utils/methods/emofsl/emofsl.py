@@ -17,6 +17,7 @@ import torch
 from torch.nn import functional
 
 from colab_utils.learning.heads import class_means
+from colab_utils.learning.own import checked, in_one_sentence, name_of
 from colab_utils.learning.tasks import probabilities
 from colab_utils.learning.training import TrainingError
 from colab_utils.methods.emofsl import circumplex
@@ -104,6 +105,48 @@ def metric_loss(
         normalise=config.normalise,
         reduction=config.reduction,
     )
+
+
+def own_metric(own: Metric) -> Metric:
+    """A metric loss of the user's own, which is checked at every call.
+
+    Args:
+        own: (embedding (draws, n, width), y (draws, n)) -> (draws,), or a loss of
+            pytorch-metric-learning, (embedding (n, width), y (n,)) -> scalar, which is then asked
+            draw by draw.
+
+    Returns:
+        The same as a function that raises SettingError, in one sentence, where it fails or gives
+        something else.
+
+    Raises:
+        SettingError: a loss with weights of its own, which nobody would train.
+    """
+    loss = own
+    form = "(embedding (draws, n, width), y (draws, n)) -> (draws,)"
+    if any(kind.__module__.startswith("pytorch_metric_learning") for kind in type(own).__mro__):
+        form = "(embedding (n, width), y (n,)) -> a scalar"
+
+        def loss(embedding: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            losses = [own(*draw) for draw in zip(embedding, y, strict=True)]
+            return torch.stack(losses)
+
+    what = f"the metric loss {name_of(own)}, {form}"
+    weights = own.parameters() if isinstance(own, torch.nn.Module) else []
+    if any(one.requires_grad for one in weights):
+        raise SettingError(
+            f"{what}: it has weights of its own, which the fine-tuning does not train: take a loss "
+            "without, or fix them by requires_grad_(False)"
+        )
+
+    def metric(embedding: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        draws = embedding.shape[:2]
+        with in_one_sentence(what):
+            found = loss(embedding, y.expand(draws))
+        learning = embedding.requires_grad
+        return checked(what, found, draws[:1], embedding, learning=learning)
+
+    return metric
 
 
 # --- stage 2: the support -------------------------------------------------------------------------

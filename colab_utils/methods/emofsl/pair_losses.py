@@ -51,12 +51,13 @@ def equation_2(
         The loss, a scalar.
     """
     embedding = functional.normalize(embedding, dim=-1, eps=EPS)
-    first, second = torch.triu_indices(len(y), len(y), offset=1)  # every pair once
+    # every pair once
+    first, second = torch.triu_indices(len(y), len(y), offset=1, device=y.device)
     difference = embedding[first] - embedding[second]
     d = (difference.square().sum(dim=-1) + EPS).sqrt()
 
     same = y[first] == y[second]  # PP
-    distant = far[y[first], y[second]]  # PN
+    distant = far.to(y.device)[y[first], y[second]]  # PN
     near = ~same & ~distant  # MN
 
     pulled = d[same].sum()

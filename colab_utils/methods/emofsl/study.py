@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 
 from colab_utils.features.store.store import FeatureStore
+from colab_utils.learning.own import named
 from colab_utils.learning.study import Study, Tested, Training
 from colab_utils.learning.training import History
 from colab_utils.methods.emofsl import circumplex, emofsl, rivals
@@ -231,7 +232,8 @@ class TransferStudy(Study):
             decisions: of DECISIONS; two cost what one does.
             baselines: of BASELINES.
             own: metric losses of one's own by name, (embedding (draws, n, width), y (draws, n)) ->
-                (draws,), added to cross-entropy in the fine-tuning with config.loss_weight.
+                (draws,), added to cross-entropy in the fine-tuning with config.loss_weight; or
+                losses of pytorch-metric-learning.
             pictures: draw the confusion matrix of each run, too (0.7 s each).
 
         Returns:
@@ -250,7 +252,7 @@ class TransferStudy(Study):
             for name in baselines:
                 chosen.append(Tested(name, at_k.of_baselines(), None, name, f"{k}-shot"))
             chosen += _tuned(at_k, decisions, dict.fromkeys(methods))
-            chosen += _tuned(at_k, decisions, own or {})
+            chosen += _tuned(at_k, decisions, named(own))
         runs = self.evaluate(chosen, pictures)
         return {(one.name, one.config.shots): runs[one.label] for one in chosen}
 
@@ -299,7 +301,7 @@ class TransferStudy(Study):
         utterances put them.
         """
         if own is not None:
-            return own
+            return emofsl.own_metric(own)
         coordinates = circumplex.COORDINATES
         if config.margins == "annotated" and config.method == "EMOFSL":
             train = self.rows.iloc[self.data.numbers(fold, "train")]

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from colab_utils import corpora, session
+from colab_utils.drive.memory import Memory
 from colab_utils.features import front_end
 from colab_utils.features.encoders.checkpoints import describe
 from colab_utils.features.encoders.embeddings import SpeechEncoder
@@ -61,6 +62,7 @@ class Transfers:
     features: str = "logmel"
     merge: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     front_ends: Mapping[str, FrontEnd] = dataclasses.field(default_factory=dict)
+    drive_folder: str | os.PathLike | None = None
     device: str = "cpu"
     progress: bool = True
     check_counts: bool = True
@@ -161,6 +163,7 @@ class Transfers:
             published=published_table(self.protocol.published, task.name),
             protocol=self.protocol.name,
             merge=task.merge,
+            drive_folder=self.drive_folder,
             device=self.device,
             progress=self.progress,
             **layers,
@@ -170,7 +173,10 @@ class Transfers:
         """The features of all corpora by this very front end, read or computed once."""
         if spec not in self._stores:
             folder = pathlib.Path(self.root, "features")
-            self._stores[spec] = extract(self.manifest, spec, folder, device=self.device)
+            memory = Memory(self.root, self.drive_folder)
+            self._stores[spec] = extract(
+                self.manifest, spec, folder, device=self.device, memory=memory
+            )
         return self._stores[spec]
 
 
@@ -193,7 +199,8 @@ def open_transfers(
         target: likewise.
         audio: a folder with one sub-folder a corpus.
         workspace: of `drive.open_workspace`.
-        drive_folder: of `drive.open_workspace`, where the corpora's archives are on Drive.
+        drive_folder: of `drive.open_workspace`, where the corpora's archives are on Drive, and
+            where features, trainings and runs are kept, too.
         features: a front end's name; "auto": logmel for the synthetic corpus, else wav2vec 2.0.
         feature_settings: settings of the front end by name.
         merge: what emotions are renamed to.
@@ -223,6 +230,7 @@ def open_transfers(
         features=features,
         merge=merge or {},
         front_ends={features: spec},
+        drive_folder=drive_folder,
         device=session.device(),
         check_counts=not merge,
     )

@@ -69,8 +69,14 @@ def open_study(
         arrangement = _of_tables(*tables, csv_columns, audio, root, seed)
     else:
         arrangement = _of_protocol(protocol, task, audio, root, drive_folder, seed, fetch)
-    store = open_store(arrangement["rows"], features, root)
-    return MamlStudy(store=store, root=root, device=session.device(), **arrangement)
+    store = open_store(arrangement["rows"], features, root, drive_folder=drive_folder)
+    return MamlStudy(
+        store=store,
+        root=root,
+        drive_folder=drive_folder,
+        device=session.device(),
+        **arrangement,
+    )
 
 
 def _of_protocol(

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from colab_utils.learning import heads, supervised
+from colab_utils.learning.own import checked, in_one_sentence
 from colab_utils.learning.tasks import Batch, Tasks, accuracy, masked_cross_entropy, probabilities
 from colab_utils.learning.training import ModuleLearner
 from colab_utils.methods.maml.episode_tasks import TrainingSide
@@ -107,6 +108,29 @@ def answer_of(kind: str, learner: Any, test: EpisodeConfig, valid: Callable[[], 
     if kind == "logistic regression":
         return heads.logistic_regression
     return heads.nearest_prototype
+
+
+def own_answer(name: str, own: Method, n_labels: int) -> Method:
+    """A method of the user's own, whose answers are checked.
+
+    Args:
+        name: what figures call it.
+        own: (Tasks) -> probabilities of the query, (tasks, n_query, labels).
+        n_labels: how many labels there are.
+
+    Returns:
+        The same as a function that raises SettingError, in one sentence, where it fails or gives
+        something else.
+    """
+    what = f"the method {name!r}, (tasks) -> probabilities of the query (tasks, n_query, labels)"
+
+    def answer(tasks: Tasks) -> torch.Tensor:
+        y = tasks.query.y
+        with in_one_sentence(what):
+            found = own(tasks)
+        return checked(what, found, (*y.shape, n_labels), y)
+
+    return answer
 
 
 def _fine_tuning(module: nn.Module, valid: Tasks) -> Method:

@@ -13,6 +13,7 @@ import torch
 
 from colab_utils.features.store.store import FeatureStore
 from colab_utils.learning.clips import Clips, Scale
+from colab_utils.learning.own import named
 from colab_utils.learning.study import TRAINING_ROLES, Study, Tested, Training
 from colab_utils.learning.tasks import Tasks
 from colab_utils.learning.training import History
@@ -108,9 +109,10 @@ class MamlStudy(Study):
         def valid() -> Tasks:
             return self.side(tested, fold).valid_tasks("fixed", len(self.labels))
 
-        answer = tested.own
-        if answer is None:
+        if tested.own is None:
             answer = rivals.answer_of(tested.kind, learner, tested.test, valid)
+        else:
+            answer = rivals.own_answer(tested.name, tested.own, len(self.labels))
         clips = self._clips(tested, fold, "test")
         scores = query_scores(answer, clips, episodes, regime, outputs, config.max_frames)
         who = {"method": tested.name, "seed": tested.test.seed}
@@ -358,7 +360,7 @@ class MamlStudy(Study):
             models = both_regimes(config)
         chosen = [self._tested(name, name, config, episodes) for name in baselines]
         chosen += [self._tested(name, "maml", model, episodes) for name, model in models.items()]
-        for name, method in (own or {}).items():
+        for name, method in named(own).items():
             one = self._tested(name, "own", config, episodes)
             chosen.append(dataclasses.replace(one, own=method))
         return self.evaluate(chosen)

@@ -68,7 +68,7 @@ def test_the_mean_is_over_columns_of_speech_alone(gap):
     assert valid_columns(torch.tensor([0.0]), 5).tolist() == [[True, False, False, False, False]]
 
 
-@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pth"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pth", ".pt"])
 def test_weights_from_a_file_fill_the_convolutions_and_leave_the_head(tmp_path, suffix):
     model = AlexNetGap(4)
     weights, file = convolutions(model), tmp_path / f"weights{suffix}"
@@ -118,9 +118,11 @@ class Evil:
     [
         ("missing.npz", None, "no such file"),
         ("weights.bin", b"x", "none of .safetensors"),
-        ("torn.safetensors", b"x" * 50, "could be read"),
-        ("torn.npz", b"x" * 50, "could be read"),
-        ("evil.pth", pickle.dumps(Evil()), "could be read"),
+        ("torn.safetensors", b"x" * 50, "cannot be used, for it is damaged"),
+        ("torn.npz", b"x" * 50, "cannot be used, for it is damaged"),
+        ("evil.pth", pickle.dumps(Evil()), "pickle"),
+        ("evil.pt", pickle.dumps(Evil()), "pickle"),
+        ("evil.safetensors", pickle.dumps(Evil()), "pickle"),
     ],
 )
 def test_weights_that_cannot_be_had_are_one_sentence(
@@ -132,6 +134,7 @@ def test_weights_that_cannot_be_had_are_one_sentence(
     with pytest.raises(SettingError, match=told) as found:
         start_from(gap, str(tmp_path / name))
     assert "\n" not in str(found.value) and name in str(found.value)
+    assert "weights_only" not in str(found.value) and "scratch" in str(found.value)
     assert not (tmp_path / "evil_was_here").exists()
 
 

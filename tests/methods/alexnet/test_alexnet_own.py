@@ -99,3 +99,120 @@ def test_lazy_layers_of_ones_own_learn_their_sizes(study):
 
     (run,) = study.of_fold("0").run(SMALL, own=lazy, name="mine", pictures=False).values()
     assert run.config["model"] == "mine" and set(run.predictions["method"]) == {"mine"}
+
+
+# --- what cannot be used --------------------------------------------------------------------------
+
+
+class Linear(torch.nn.Module):
+    """One layer; `spoilt` changes its logits."""
+
+    def __init__(self, n_classes, spoilt=lambda logits: logits):
+        super().__init__()
+        self.layer = torch.nn.Linear(63 * 64, n_classes)
+        self.spoilt = spoilt
+
+    def forward(self, images, valid):
+        return self.spoilt(self.layer(images.flatten(1)))
+
+
+class OneArgument(Linear):
+    def forward(self, images):
+        return self.layer(images.flatten(1))
+
+
+def spoiling(spoilt):
+    return lambda n_classes: Linear(n_classes, spoilt)
+
+
+CASES = {
+    "one argument": (OneArgument, "takes 2 positional arguments but 3"),
+    "an instance": (Linear(3), "failed with TypeError"),
+    "no network": (lambda n_classes: None, "failed with AttributeError"),
+    "too few outputs": (lambda n_classes: Linear(2), r"\(2, 2\) where \(2, 3\)"),
+    "too many outputs": (lambda n_classes: Linear(5), r"\(2, 5\) where \(2, 3\)"),
+    "one row for all": (spoiling(lambda found: found[:1]), r"\(1, 3\) where \(2, 3\)"),
+    "a tuple": (spoiling(lambda found: (found, 1)), "gave a tuple"),
+    "no gradient": (spoiling(lambda found: found.detach()), "without a gradient"),
+    "nothing that learns": (lambda n: Linear(n).requires_grad_(False), "without a gradient"),
+    "float64": (lambda n_classes: Linear(n_classes).double(), "Float and Double"),
+    "other pictures": (lambda n: torch.nn.Conv2d(3, n, 3), "takes 2 positional arguments but 3"),
+    "a name": ("alexnet", "cannot be called|not callable"),
+}
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_a_network_that_cannot_be_trained_is_one_sentence(study, case):
+    own, told = CASES[case]
+    with pytest.raises(SettingError, match=told) as found:
+        study.of_fold("0").run(SMALL, own=own, pictures=False)
+    assert "made for 3 classes, (images (n, 1, 63, 64), valid (n,)) -> logits (n, 3)" in str(
+        found.value
+    )
+    assert "\n" not in str(found.value)
+
+
+def test_a_network_that_gives_something_else_in_training_alone_is_told_there(study):
+    class Auxiliary(Linear):
+        def forward(self, images, valid):
+            logits = super().forward(images, valid)
+            return (logits, logits) if self.training else logits
+
+    with pytest.raises(SettingError, match="Auxiliary.*gave a tuple"):
+        study.of_fold("0").run(SMALL, own=Auxiliary, pictures=False)
+
+
+def test_partials_and_objects_make_networks_and_give_them_their_name(study):
+    class Maker:
+        def __call__(self, n_classes):
+            return Linear(n_classes)
+
+    alone, config = study.of_fold("0"), changed(num_epochs=1)
+    names = []
+    for own in (functools.partial(Linear), Maker(), lambda n_classes: Linear(n_classes)):
+        names += alone.run(config, own=own, pictures=False)
+    assert names == ["Linear, clean", "Maker, clean", "lambda, clean"]
+
+
+# --- batch statistics -----------------------------------------------------------------------------
+
+
+class Normalised(torch.nn.Module):
+    """Batch normalisation, which has no statistics of a single picture."""
+
+    def __init__(self, n_classes):
+        super().__init__()
+        self.layers = torch.nn.Sequential(
+            torch.nn.Flatten(),
+            torch.nn.Linear(63 * 64, 8),
+            torch.nn.BatchNorm1d(8),
+            torch.nn.Linear(8, n_classes),
+        )
+
+    def forward(self, images, valid):
+        return self.layers(images)
+
+
+def segments_of_an_epoch(learner):
+    return [
+        learner.segments_of(i, np.random.default_rng(0)) for i in range(learner.steps_per_epoch)
+    ]
+
+
+@pytest.mark.parametrize("rest", [0, 1, 2])
+def test_a_segment_left_alone_joins_the_batch_before(rest):
+    """Only in one's own network: those of the suite have no batch statistics and keep theirs."""
+    n_segments = len(learner_of(SMALL).fold.y)
+    size = (n_segments - rest) // 2
+    size -= (n_segments - size * 2) != rest
+    config = changed(balanced=False, oversampling=False, batch_size=size)
+    mine = learner_of(config, own=Normalised)
+    batches = segments_of_an_epoch(mine)
+    assert sorted(np.concatenate(batches)) == list(range(n_segments)), "each once"
+    assert min(map(len, batches)) > 1
+    for i in range(mine.steps_per_epoch):
+        assert np.isfinite(mine.step(i)["loss"])
+    of_the_suite = segments_of_an_epoch(learner_of(config))
+    lengths = [len(one) for one in of_the_suite]
+    assert lengths == [size] * (n_segments // size) + [n_segments % size] * bool(n_segments % size)
+    assert np.array_equal(np.concatenate(of_the_suite), np.concatenate(batches))

@@ -26,7 +26,7 @@ from colab_utils.methods.baselines.settings import (
 from colab_utils.methods.baselines.study import BaselineError, BaselineStudy
 from colab_utils.protocols import folds
 from colab_utils.protocols.folds import LeakError
-from colab_utils.results import metrics, runs
+from colab_utils.results import folders, metrics
 from colab_utils.settings import SettingError
 
 EMOTIONS = ["anger", "neutral", "sadness"]
@@ -197,7 +197,7 @@ def test_presets_are_named_in_the_run(tmp_path):
     assert found.metrics["preset"] == "linear-svm" and found.config["changed"] == {"C": 0.01}
     assert run(tmp_path).config["changed"] == {}
     assert BaselineConfig.from_preset("default") == BaselineConfig()
-    assert set(runs.runs_table(tmp_path)["method"]) == {"baselines"}
+    assert set(folders.runs_table(tmp_path)["method"]) == {"baselines"}
 
 
 # --- the perceptron -------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import torch
 from domain_toys import CONFIG, LABELS, make_study, three_corpora, trained
 from toy_store import Features, cross_corpus_split
 
+from colab_utils.drive.memory import Memory
 from colab_utils.learning.study import Tested
 from colab_utils.learning.training import TrainingError
 from colab_utils.methods.da_mldg.algorithms import ALGORITHMS
@@ -154,7 +155,7 @@ def test_a_file_of_weights_that_is_torn_or_of_another_width_is_refused(rows, tmp
     torn.write_bytes(b"x" * 100)
     small = SpeakerConfig(steps=1, width=16, crop_frames=16, norm="group")
     store = Features(rows, LABELS, frames=True)
-    file, _ = pretrain(rows, store, small, tmp_path, progress=False)
+    file, _ = pretrain(rows, store, small, Memory(tmp_path), progress=False)
     for start, told in ((torn, "torn.safetensors cannot be used"), (file, "of this width")):
         config = dataclasses.replace(FRAMES, start=str(start))
         with pytest.raises(SettingError, match=told):

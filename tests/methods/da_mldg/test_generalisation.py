@@ -246,5 +246,5 @@ def test_the_gradient_is_clipped_as_a_whole_and_an_own_algorithm_needs_an_object
     after = values_of(algorithm.network)
     moved = sum(float((after[name] - before[name]).square().sum()) for name in after)
     assert math.sqrt(moved) == pytest.approx(0.5, rel=1e-4)
-    with pytest.raises(NotImplementedError, match="Algorithm has neither"):
+    with pytest.raises(SettingError, match="Algorithm has neither"):
         Algorithm(small(), settings_of("erm")).update(batches())

@@ -1,6 +1,7 @@
 """Algorithms of the user's own: they take part, and are computed anew whatever changed in them."""
 
 import dataclasses
+import functools
 
 import pytest
 import torch
@@ -99,3 +100,104 @@ def test_own_code_that_changed_anywhere_is_computed_anew(rows, tmp_path, monkeyp
         after = again.compare(config, (), own={"mine": own}, pictures=False)["mine"]
         assert before.metrics["uar"] > 0.6 > after.metrics["uar"] and before.path != after.path
     assert not list(tmp_path.glob("trained/*/*")), "nobody can use them again"
+
+
+# --- what cannot be used --------------------------------------------------------------------------
+
+
+class Powered(Algorithm):
+    """With a setting of its own, as a partial gives it."""
+
+    def __init__(self, network, config, power=1.0):
+        super().__init__(network, config)
+        self.power = power
+
+    def objective(self, batch):
+        return weighted_cross_entropy(self.network(*batch.inputs)[0], batch) ** self.power, {}
+
+
+def test_a_partial_is_an_algorithm_like_a_class(rows, tmp_path):
+    study = make_study(rows, tmp_path)
+    plain, same, other = (
+        study.compare(CONFIG, (), own={"mine": own}, pictures=False)["mine"].predictions
+        for own in (Powered, functools.partial(Powered), functools.partial(Powered, power=3.0))
+    )
+    assert same.equals(plain) and not other.equals(plain)
+
+
+def objective(spoilt):
+    """An algorithm whose objective gives something else than (loss, {})."""
+
+    class Mine(Algorithm):
+        def objective(self, batch):
+            return spoilt(weighted_cross_entropy(self.network(*batch.inputs)[0], batch))
+
+    return Mine
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "told"),
+    [
+        (lambda loss: loss, "gave a Tensor; end it with `return loss, {}`"),
+        (lambda loss: None, "gave a NoneType"),
+        (lambda loss: (loss,), "gave a tuple"),
+        (lambda loss: (loss, None), "gave a tuple"),
+        (lambda loss: (loss, {}, 1), "gave a tuple"),
+        (lambda loss: (loss.item(), {}), "a float"),
+        (lambda loss: (loss[None].repeat(3), {}), r"shape \(3,\) where \(\)"),
+        (lambda loss: (loss.detach(), {}), "without a gradient"),
+        (lambda loss: (torch.tensor(1.0, requires_grad=True), {}), "no weight .* has a gradient"),
+        (lambda loss: (loss.to("meta"), {}), "device meta"),
+        (lambda loss: (loss, {"x": torch.ones(2)}), "keeps numbers by name"),
+        (lambda loss: (loss, {"x": "text"}), "keeps numbers by name"),
+        (lambda loss: (loss / 0 * "x", {}), "failed with TypeError"),
+    ],
+)
+def test_an_objective_that_gives_something_else_is_one_sentence(rows, tmp_path, spoilt, told):
+    with pytest.raises(SettingError, match=told) as found:
+        trained(make_study(rows, tmp_path), CONFIG, objective(spoilt))
+    assert "Mine" in str(found.value) and "\n" not in str(found.value)
+
+
+class Nothing(Algorithm):
+    pass
+
+
+class Forgetful(Algorithm):
+    """Its parent never hears of the network."""
+
+    def __init__(self, network, config):
+        self.power = 1
+
+
+class Idle(Algorithm):
+    """Gradients that never come."""
+
+    def gradients(self, batches):
+        return {"loss": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        (Nothing, r"write objective\(self, batch\)"),
+        (Forgetful, "has no network, .*super"),
+        (Idle, "no weight of the network has a gradient"),
+        (lambda batch: None, "failed with TypeError"),
+        (object, "object, made by .network, config."),
+        (Powered.objective, "has no network"),
+    ],
+)
+def test_what_is_no_algorithm_is_one_sentence(rows, tmp_path, own, told):
+    with pytest.raises(SettingError, match=told):
+        trained(make_study(rows, tmp_path), CONFIG, own)
+
+
+@pytest.mark.parametrize("spoilt", [lambda found: found[:1], lambda found: found.numpy()])
+def test_predictions_of_fewer_clips_are_refused_and_never_spread_over_all(rows, tmp_path, spoilt):
+    class Short(Erm):
+        def predict(self, inputs):
+            return spoilt(super().predict(inputs))
+
+    with pytest.raises(SettingError, match="predict gave .* for 1[0-9]+ clips"):
+        trained(make_study(rows, tmp_path), CONFIG, Short)

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch.nn import functional
 from toy_store import toy_corpus
 
+from colab_utils.drive.memory import Memory
 from colab_utils.learning import training
 from colab_utils.learning.clips import Clips
 from colab_utils.learning.study import Tested
@@ -64,7 +65,7 @@ def rows():
 def made(rows, tmp_path_factory):
     """What the pretraining of CONFIG leaves: its root, the file of weights, and the words."""
     root = tmp_path_factory.mktemp("speakers")
-    return root, *pretrain(rows, Features(rows), CONFIG, root, progress=False)
+    return root, *pretrain(rows, Features(rows), CONFIG, Memory(root), progress=False)
 
 
 def test_it_is_sgd_with_momentum_on_cross_entropy_over_speakers(rows):
@@ -136,7 +137,7 @@ def test_held_out_utterances_are_a_tenth_of_each_speaker_and_do_not_train(
     # 20 utterances of each of two speakers
     many = pd.concat([rows, corpus("dd", 2, each=4)], ignore_index=True)
     config = dataclasses.replace(CONFIG, steps=1)
-    pretrain(many, Features(many), config, tmp_path, progress=False)
+    pretrain(many, Features(many), config, Memory(tmp_path), progress=False)
     train, valid = seen["train"].rows, seen["valid"].rows
     assert set(train["utt_id"]) | set(valid["utt_id"]) == set(many["utt_id"])
     assert not set(train["utt_id"]) & set(valid["utt_id"])
@@ -153,7 +154,7 @@ def test_speakers_of_the_same_name_in_two_corpora_are_two_and_the_lonely_and_unk
     lonely, unknown = corpus("cc", 1).iloc[:1], corpus("dd", 1).assign(speaker="")
     some = pd.concat([corpus("aa", 2), corpus("bb", 2), lonely, unknown], ignore_index=True)
     config = dataclasses.replace(CONFIG, steps=1)
-    _, told = pretrain(some, Features(some), config, tmp_path, progress=False)
+    _, told = pretrain(some, Features(some), config, Memory(tmp_path), progress=False)
     assert told.startswith("4 speakers of aa, bb (20 utterances, 1 updates; ")
 
 
@@ -161,7 +162,7 @@ def test_a_manifest_without_emotions_will_do_as_of_voxceleb(rows, tmp_path):
     ids = [f"voxceleb/{i}" for i in range(len(rows))]
     plain = rows.assign(emotion="", emotion_raw="", corpus="voxceleb", utt_id=ids)
     config = dataclasses.replace(CONFIG, steps=1)
-    file, told = pretrain(plain, Features(plain), config, tmp_path, progress=False)
+    file, told = pretrain(plain, Features(plain), config, Memory(tmp_path), progress=False)
     assert file.exists() and "speakers of voxceleb" in told
 
 
@@ -170,7 +171,7 @@ def test_the_weights_start_a_network_in_all_layers_but_the_head(rows, tmp_path, 
     file = made[1]
     if norm == "group":
         config = dataclasses.replace(CONFIG, norm=norm, steps=1)
-        file, _ = pretrain(rows, Features(rows), config, tmp_path, progress=False)
+        file, _ = pretrain(rows, Features(rows), config, Memory(tmp_path), progress=False)
     kept = load_file(file)
     torch.manual_seed(1)
     net = network("resnet18", 12, 5, norm=norm, width=8)
@@ -188,13 +189,13 @@ def test_a_second_call_loads_and_other_settings_or_speech_do_not(rows, made, mon
     root, first, told = made
     with monkeypatch.context() as patched:
         patched.setattr(SpeakerLearner, "step", lambda *_: pytest.fail("trained again"))
-        assert pretrain(rows, Features(rows), CONFIG, root, progress=False) == (first, told)
+        assert pretrain(rows, Features(rows), CONFIG, Memory(root), progress=False) == (first, told)
     monkeypatch.setattr(SpeakerLearner, "step", lambda *_: {"loss": 0.0})
     seeded = dataclasses.replace(CONFIG, seed=1)
     fewer = rows[rows["corpus"] != "aa"].reset_index(drop=True)
     files = {first}
     for table, config in ((rows, seeded), (fewer, CONFIG)):
-        files.add(pretrain(table, Features(table), config, root, progress=False)[0])
+        files.add(pretrain(table, Features(table), config, Memory(root), progress=False)[0])
     assert len(files) == 3
 
 
@@ -210,10 +211,10 @@ def test_an_interrupted_pretraining_goes_on_bit_for_bit(rows, tmp_path, made, mo
     with monkeypatch.context() as patched:
         patched.setattr(SpeakerLearner, "step", stop)
         with pytest.raises(Interrupted):
-            pretrain(rows, Features(rows), CONFIG, tmp_path, progress=False)
+            pretrain(rows, Features(rows), CONFIG, Memory(tmp_path), progress=False)
     steps = []
     monkeypatch.setattr(SpeakerLearner, "step", lambda self, i: (steps.append(i), real(self, i))[1])
-    again, _ = pretrain(rows, Features(rows), CONFIG, tmp_path, progress=False)
+    again, _ = pretrain(rows, Features(rows), CONFIG, Memory(tmp_path), progress=False)
     assert steps == [3, 4, 5] and again.read_bytes() == made[1].read_bytes()
 
 
@@ -221,7 +222,7 @@ def test_an_interrupted_pretraining_goes_on_bit_for_bit(rows, tmp_path, made, mo
 def test_it_learns_speakers_it_can_tell_apart(rows, tmp_path):
     """Far above the 1 in 21 of chance on utterances that did not train."""
     config = dataclasses.replace(CONFIG, steps=60, batch=32)
-    _, told = pretrain(rows, Features(rows), config, tmp_path, progress=False)
+    _, told = pretrain(rows, Features(rows), config, Memory(tmp_path), progress=False)
     assert int(told.split("; ")[1].split(" ")[0]) > 60
 
 
@@ -229,9 +230,9 @@ def test_what_cannot_be_pretrained_is_refused(rows, tmp_path):
     alone = rows[rows["speaker"].eq("s0") & rows["corpus"].eq("aa")]
     store = Features(rows)
     with pytest.raises(SettingError, match=r"1 speaker\(s\) with two utterances"):
-        pretrain(alone, store, CONFIG, tmp_path)
+        pretrain(alone, store, CONFIG, Memory(tmp_path))
     with pytest.raises(SettingError, match="learning_rate"):
-        pretrain(rows, store, dataclasses.replace(CONFIG, learning_rate=3.0), tmp_path)
+        pretrain(rows, store, dataclasses.replace(CONFIG, learning_rate=3.0), Memory(tmp_path))
     store.pooled = True
     with pytest.raises(SettingError, match="pretraining on speakers needs frames"):
-        pretrain(rows, store, CONFIG, tmp_path)
+        pretrain(rows, store, CONFIG, Memory(tmp_path))

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from colab_utils.learning.own import checked, in_one_sentence
 from colab_utils.methods.da_mldg.settings import DomainConfig
 from colab_utils.settings import SettingError
 
@@ -77,7 +78,7 @@ class Algorithm:
             training loop to report.
 
         Raises:
-            SettingError: for too few domains.
+            SettingError: for too few domains, and for an algorithm that fails or learns nothing.
             ValueError: for a domain with too few utterances.
         """
         name = type(self).__name__
@@ -94,12 +95,20 @@ class Algorithm:
                 )
         self.network.train()
         self.optimiser.zero_grad()
-        values = self.gradients(batches)
+        what = f"the algorithm {name}"
+        with in_one_sentence(what):
+            values = self.gradients(batches)
+        if all(parameter.grad is None for parameter in self.network.parameters()):
+            raise SettingError(
+                f"{what}: no weight of the network has a gradient, so nothing is learned: let the "
+                "loss come from self.network, without detach(), item() and no_grad()"
+            )
         if self.config.clip:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
         self.optimiser.step()
         self.step += 1
-        return {name: float(value) for name, value in values.items()}
+        with in_one_sentence(f"{what}, which keeps numbers by name"):
+            return {key: float(value) for key, value in values.items()}
 
     def gradients(self, batches: Batches) -> dict[str, Any]:
         """Put the gradient of the step into every parameter's `.grad` (None before).
@@ -107,13 +116,22 @@ class Algorithm:
         Returns:
             The values of the step by name.
         """
-        loss, values = self.objective(self.join(batches))
+        found = self.objective(self.join(batches))
+        what = f"the objective of {type(self).__name__}, (batch) -> (loss, {{name: value}})"
+        if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[1], Mapping):
+            given = type(found).__name__
+            raise SettingError(f"{what}: it gave a {given}; end it with `return loss, {{}}`")
+        weight = next(self.network.parameters())
+        loss = checked(what, found[0], (), weight, learning=True, finite=False)
         loss.backward()
-        return {"loss": loss.detach()} | values
+        return {"loss": loss.detach()} | dict(found[1])
 
     def objective(self, batch: Joined) -> tuple[torch.Tensor, dict[str, Any]]:
         """What the step makes smaller, a scalar, and other values to keep."""
-        raise NotImplementedError(f"{type(self).__name__} has neither an objective nor gradients")
+        raise SettingError(
+            f"{type(self).__name__} has neither an objective nor gradients: write objective(self, "
+            "batch), which returns (loss, {})"
+        )
 
     @torch.no_grad()
     def predict(self, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:

@@ -91,6 +91,10 @@ class LayersStudy(TransferStudy):
             told = "the encoder as it comes"
         return [*super().notes(tested), told]
 
+    def single(self, tested: Tested) -> bool:
+        """One thread for a baseline, of which no layers learn."""
+        return tested.kind in BASELINES and tested.kind != "source only"
+
     # --- what a notebook asks for -----------------------------------------------------------------
 
     def save_encoder(self, config: EmofslConfig, folder: str | os.PathLike) -> pathlib.Path:

@@ -1,0 +1,194 @@
+"""Everything that computes with torch runs on another device, and gives the numbers of the CPU.
+
+The device is a pretended GPU (`on_device.pretend`), which refuses a tensor that was left on the CPU
+as CUDA does. Another file is not needed for a new method: a name that has no step fails here.
+"""
+
+import functools
+import importlib
+import inspect
+import pkgutil
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from gpu_check import differences, verdict
+from on_device import ON_THE_CPU, pretend
+from on_device.steps import STEPS
+from repo import REPO
+from torch.nn import functional
+
+import colab_utils.learning
+import colab_utils.methods
+from colab_utils import models
+from colab_utils.features import FRONT_ENDS
+from colab_utils.methods.alexnet.network import MODELS
+from colab_utils.methods.baselines.settings import CLASSIFIERS
+from colab_utils.methods.da_mldg.algorithms import ALGORITHMS
+from colab_utils.methods.emofsl import study as emofsl
+from colab_utils.methods.emofsl.settings import METHODS
+from colab_utils.methods.maml import losses, rivals
+from colab_utils.methods.maml.settings import ENGINES
+
+SLOW = ("maml/maml: lstm", "maml/term", "emofsl/EMOFSL: layers", "alexnet/", "front end/ssl")
+
+
+def steps():
+    """The names of all steps; those that take long are slow."""
+    for name in STEPS:
+        marks = [pytest.mark.slow] if name.startswith(SLOW) else []
+        yield pytest.param(name, marks=marks)
+
+
+@functools.cache
+def on_both(name):
+    """What a step gives on the CPU and on the pretended GPU."""
+    expected = STEPS[name]("cpu")
+    with pretend.pretended(pretend.DEVICE):
+        return expected, STEPS[name](pretend.DEVICE)
+
+
+@pytest.mark.parametrize("name", steps())
+def test_a_step_gives_the_same_on_another_device(name):
+    expected, found = on_both(name)
+    apart = differences(expected, found)
+    assert apart and set(expected.values) == set(found.values)
+    assert verdict(name, apart) == "ok"
+
+
+@pytest.mark.parametrize("name", steps())
+def test_a_tensor_that_is_not_moved_is_caught_in_every_step(name, monkeypatch):
+    computed, stayed = pretend._computed, []
+
+    def forgetful(func, args, kwargs):
+        moved = func is torch.ops.aten._to_copy.default and "meta" in str(kwargs.get("device"))
+        if moved and not stayed and args[0].is_floating_point() and args[0].dim():
+            stayed.append(args[0])
+            return args[0]
+        return computed(func, args, kwargs)
+
+    monkeypatch.setattr(pretend, "_computed", forgetful)
+    with pytest.raises(RuntimeError, match="is on device cpu"), pretend.pretended(pretend.DEVICE):
+        STEPS[name](pretend.DEVICE)
+    assert stayed
+
+
+# --- nothing is forgotten -------------------------------------------------------------------------
+
+
+def names_of_the_suite():
+    """What can be chosen in the suite, by the names of the steps."""
+    of_rooms = {
+        "front end/": (*FRONT_ENDS, "ssl"),
+        "maml/": ("maml", *rivals.BASELINES),
+        "maml/term ": losses.TERMS,
+        "maml/engine ": ENGINES[1:],  # the first is everybody's
+        "emofsl/": (*METHODS, *emofsl.BASELINES),
+        "da_mldg/": ALGORITHMS,
+        "alexnet/": MODELS,
+        "baselines/": CLASSIFIERS,
+        "network/": [f"{name}: {norm}" for name, norms in models._NORMS.items() for norm in norms],
+    }
+    return {room + name for room, names in of_rooms.items() for name in names}
+
+
+def test_all_that_can_be_chosen_has_a_step_or_a_reason_why_not():
+    there = {*STEPS, *(name.split(":")[0] for name in STEPS)}
+    assert names_of_the_suite() - there == set(ON_THE_CPU)
+    rooms = {path.name for path in (REPO / "colab_utils/methods").iterdir() if path.is_dir()}
+    assert rooms - {"__pycache__"} <= {name.split("/")[0] for name in {*STEPS, *ON_THE_CPU}}
+
+
+@pytest.mark.slow
+def test_every_learner_makes_its_step():
+    learners = set()
+    for package in (colab_utils.learning, colab_utils.methods):
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            for name, one in inspect.getmembers(
+                importlib.import_module(found.name), inspect.isclass
+            ):
+                if hasattr(one, "step") and hasattr(one, "validate"):
+                    learners.add(name)
+    stepped = {on_both(name)[1].learner for name in STEPS} - {""}
+    assert learners - stepped == {"MlpLearner"}  # "baselines/mlp", on the CPU
+
+
+# --- the pretended GPU is as strict as a real one, and no stricter --------------------------------
+
+TABLE = torch.arange(6.0).reshape(3, 2)
+REFUSED = {
+    "sum": lambda gpu: gpu + torch.ones(1),
+    "product": lambda gpu: gpu @ torch.ones(2, 2),
+    "linear": lambda gpu: functional.linear(gpu, torch.ones(4, 2)),
+    "convolution": lambda gpu: functional.conv1d(gpu[None], torch.ones(1, 3, 1)),
+    "einsum": lambda gpu: torch.einsum("ab,cb->ac", gpu, TABLE),
+    "gather": lambda gpu: gpu.gather(1, torch.zeros(3, 1, dtype=torch.int64)),
+    "table on the CPU": lambda gpu: TABLE[gpu[:, 0].long().clamp(max=2)],
+    "values on the CPU": lambda gpu: gpu.index_put((torch.tensor([0]),), torch.ones(1, 2)),
+    "generator on the CPU": lambda gpu: torch.rand(2, generator=torch.Generator(), device="meta"),
+    "numpy": lambda gpu: gpu.numpy(),
+}
+ALLOWED = {
+    "a number without dimensions": lambda gpu: gpu * torch.tensor(2.0),
+    "indices on the CPU": lambda gpu: gpu[torch.tensor([0, 2])],
+    "a mask": lambda gpu: gpu[gpu > 2],
+    "an item": lambda gpu: torch.tensor(gpu.sum().item()),
+    "a copy": lambda gpu: torch.empty_like(gpu).copy_(TABLE),
+    "the way back": lambda gpu: gpu.cpu() + TABLE,
+    "made there": lambda gpu: gpu + torch.tensor([1.0, 2.0], device=gpu.device),
+    "many at once": lambda gpu: torch.vmap(lambda row: row @ row)(gpu),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cuda_refuses_is_refused(case):
+    with pretend.pretended(pretend.DEVICE), pytest.raises((RuntimeError, TypeError)):
+        REFUSED[case](TABLE.to(pretend.DEVICE))
+
+
+@pytest.mark.parametrize("case", ALLOWED)
+def test_what_cuda_allows_gives_the_numbers_of_the_cpu(case):
+    expected = ALLOWED[case](TABLE)
+    with pretend.pretended(pretend.DEVICE):
+        found = ALLOWED[case](TABLE.to(pretend.DEVICE)).cpu()
+    assert torch.equal(found, expected)
+
+
+# --- the command for Colab ------------------------------------------------------------------------
+
+
+def gpu_check(suite, cwd, *arguments):
+    command = [sys.executable, str(suite / "tools/gpu_check.py"), *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_the_command_says_so(tmp_path):
+    done = gpu_check(REPO, tmp_path)
+    assert done.returncode == 2 and "no GPU" in done.stdout and done.stdout.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_the_command_runs_in_a_copy_without_git_and_a_broken_method_is_one_row(tmp_path):
+    left = shutil.ignore_patterns(".*", "out", "docs", "notebooks", "__pycache__", "*.egg-info")
+    suite = tmp_path / "suite"
+    shutil.copytree(REPO, suite, ignore=left)
+    done = gpu_check(suite, tmp_path, "--device", "meta", "--only", "network/")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("| ok |") == 8
+
+    source = suite / "colab_utils/models/lstm.py"
+    text = source.read_text()
+    broken = text.replace(
+        "embedding = self.embed(final)", "embedding = self.embed(final) + torch.ones(1)"
+    )
+    assert broken != text
+    source.write_text(broken)
+    done = gpu_check(suite, tmp_path, "--device", "meta", "--only", "network/")
+    assert done.returncode == 1, done.stdout + done.stderr
+    (row,) = [line for line in done.stdout.splitlines() if "network/lstm" in line]
+    assert "is on device cpu" in row and "lstm.py" in row
+    assert done.stdout.count("| ok |") == 7
