@@ -4,7 +4,6 @@ Never half of it.
 """
 
 import contextlib
-import csv
 import errno
 import getpass
 import hashlib
@@ -17,11 +16,10 @@ import tempfile
 import time
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import filelock
-import pandas as pd
 
 try:
     import fcntl
@@ -33,11 +31,6 @@ AnyPath = str | os.PathLike
 TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.tmp(\..*)?")
 # Seconds in which a temporary that was just made gets its lock.
 _YOUNG = 5.0
-# What a spreadsheet runs as a formula, or may once it has dropped the white space before it;
-# apostrophes count, so that a text which begins with them comes back whole, too.
-_FORMULA = re.compile(r"'*(?:[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20])")
-# What UTF-8 or a CSV cannot hold.
-_LOST = re.compile("[\0\ud800-\udfff]")
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)  # or a used-up quota
@@ -248,89 +241,6 @@ def write_text(path: AnyPath, text: str) -> pathlib.Path:
 def write_json(path: AnyPath, value: Any) -> pathlib.Path:
     """Write `value` as readable JSON, atomically. NaN is refused: it is not JSON."""
     return write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_csv(path: AnyPath, table: pd.DataFrame) -> pathlib.Path:
-    """Write `table` as CSV (no index, LF), atomically; `read_csv` gives it back as it was.
-
-    A text that a spreadsheet would run as a formula (`=`, `+`, `-` or `@` at its beginning), in a
-    cell or as the name of a column, stands behind an apostrophe. Numbers are never changed.
-
-    Args:
-        path: the file.
-        table: its columns have different names.
-
-    Returns:
-        The path.
-
-    Raises:
-        ValueError: a text with NUL or half a character (a lone surrogate), which no CSV can hold;
-            names the column.
-        DiskFullError: no room on the disk.
-    """
-    table = _with_texts(table, _guarded)
-    quoting = csv.QUOTE_MINIMAL
-    for name, texts in _texts_of(table).items():
-        for text in (str(name), *texts):
-            if _LOST.search(text):
-                raise ValueError(
-                    f"{path}: {text!r} in column {name!r} holds NUL or half a character, which no "
-                    "CSV can: rename it"
-                )
-            if "\r" in text:
-                # Minimal quoting leaves it bare, and a reader takes it for the end of the row.
-                quoting = csv.QUOTE_NONNUMERIC
-    return write_text(path, table.to_csv(index=False, lineterminator="\n", quoting=quoting))
-
-
-def read_csv(path: AnyPath, **options: Any) -> pd.DataFrame:
-    """Read what `write_csv` wrote: "" where a cell is empty, floats bit for bit.
-
-    Args:
-        path: the file.
-        **options: of `pandas.read_csv`, such as `dtype` for texts that look like numbers.
-
-    Returns:
-        The table, without the apostrophes before formulas.
-
-    Raises:
-        ValueError: it is no CSV.
-        OSError: it cannot be read.
-    """
-    table = pd.read_csv(path, keep_default_na=False, float_precision="round_trip", **options)
-    return without_guards(table)
-
-
-def without_guards(table: pd.DataFrame) -> pd.DataFrame:
-    """A table of `write_csv` that was read by other means, without apostrophes before formulas."""
-    return _with_texts(table, _bare)
-
-
-def _guarded(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
-
-
-def _bare(value: Any) -> Any:
-    guarded = isinstance(value, str) and value.startswith("'") and _FORMULA.match(value)
-    return value[1:] if guarded else value
-
-
-def _texts_of(table: pd.DataFrame) -> dict[Any, list[str]]:
-    """The different texts in each column, none in one of numbers."""
-    found = {}
-    for name, column in table.items():
-        values = [] if pd.api.types.is_numeric_dtype(column) else column.unique()
-        found[name] = [value for value in values if isinstance(value, str)]
-    return found
-
-
-def _with_texts(table: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFrame:
-    """A copy with `change` made to the names of columns and to cells, where it changes any."""
-    table = table.rename(columns=change)
-    for name, texts in _texts_of(table).items():
-        if any(change(text) != text for text in texts):
-            table[name] = table[name].map(change)
-    return table
 
 
 def read_json(path: AnyPath) -> Any:

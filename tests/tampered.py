@@ -5,12 +5,15 @@ import shutil
 
 import pandas as pd
 from one_file_method import SoftmaxConfig, SoftmaxStudy
+from toy_predictions import predictions
 from toy_store import Features, toy_corpus
 
 from colab_utils import files
+from colab_utils.csv_files import write_csv
 from colab_utils.learning.study import Tested
 from colab_utils.methods.baselines import BaselineConfig, BaselineStudy
 from colab_utils.protocols import folds
+from colab_utils.results.runs import open_run
 
 LABELS = ["anger", "fear", "sadness"]
 
@@ -111,7 +114,7 @@ def done_absent(folder):
 
 def no_predictions(folder):
     table = pd.read_csv(folder / "predictions.csv", dtype=str)
-    files.write_csv(folder / "predictions.csv", table.head(0))
+    write_csv(folder / "predictions.csv", table.head(0))
     return _vouch(folder)
 
 
@@ -123,13 +126,13 @@ def edited_predictions(folder):
 def other_predictions(folder):
     """Edited, with a DONE that was made to match."""
     table = pd.read_csv(folder / "predictions.csv", dtype=str)
-    files.write_csv(folder / "predictions.csv", table.assign(pred=LABELS[0]))
+    write_csv(folder / "predictions.csv", table.assign(pred=LABELS[0]))
     return _vouch(folder)
 
 
 def huge_seed(folder):
     table = pd.read_csv(folder / "predictions.csv", dtype=str)
-    files.write_csv(folder / "predictions.csv", table.assign(seed="9" * 30))
+    write_csv(folder / "predictions.csv", table.assign(seed="9" * 30))
     return _vouch(folder)
 
 
@@ -151,7 +154,7 @@ def without(name):
 
 def other_split(folder):
     table = pd.read_csv(folder / "split.csv", dtype=str)
-    files.write_csv(folder / "split.csv", table.assign(role="train"))
+    write_csv(folder / "split.csv", table.assign(role="train"))
     return folder
 
 
@@ -240,3 +243,27 @@ def tamper(root):
             if os.path.exists(folder) and tampered != folder:
                 whole.append(folder)
     return told, whole
+
+
+XSS = '"><img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
+
+
+def nasty_runs(root):
+    """Two finished runs with tags in all their texts, and other folders with tags in their names."""
+    labels = [XSS, "<svg onload=window.hacked=1>", "joy & $x^$"]
+    tag = XSS.replace("/", "")
+    for seed, method in enumerate((f"{XSS} method", "other")):
+        texts = {"corpus": XSS, "method": method, "rule": XSS}
+        data = predictions(labels, n=90, n_speakers=5, seed=seed, **texts)
+        data["speaker"] = XSS + data["speaker"]
+        split = data[["seed", "fold", "draw", "task", "utt_id", "speaker"]].assign(role="test")
+        facts = {"task": XSS, "preset": XSS, "labels": labels, XSS: XSS}
+        run = open_run(root, method, "name", BaselineConfig(), facts, split)
+        about = {"speaker_independence": XSS, "notes": [XSS, f"transductive: {XSS}"]}
+        run.finish(data, labels, n_boot=50, **about)
+        run.mark_done()
+        run.path.rename(run.path.with_name(f"{tag}{run.path.name[-13:]}"))
+    for name, config in ((tag, f'["{XSS}"]'), (f"x {tag}", '{"method": "<script>"}')):
+        files.write_text(root / "runs" / tag / name / "config.json", config)
+    no_utf8 = os.fsencode(root / "runs" / "other") + b"/\xfc-000000000001"
+    os.makedirs(no_utf8)

@@ -1,7 +1,7 @@
 """Our CSVs: any text comes back as it was, and none is a formula for a spreadsheet."""
 
+import ast
 import csv
-import re
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from repo import REPO
 
-from colab_utils import files
+from colab_utils.csv_files import read_csv, write_csv
 
 # All that UTF-8 can write but NUL; what starts like a formula is drawn often.
 LETTERS = st.characters(exclude_characters="\0", exclude_categories=["Cs"])
@@ -32,8 +32,8 @@ def test_any_text_comes_back_and_no_cell_is_a_formula(tmp_path_factory, rows):
     first = rows[0][0]
     table = pd.DataFrame(rows, columns=["n", f"p_{first}", "x"]).assign(**{f"{first}!": "a"})
     types = {name: str for name in table if name != "x"}
-    files.write_csv(path, table)
-    read = files.read_csv(path, dtype=str).astype({"x": float})
+    write_csv(path, table)
+    read = read_csv(path, dtype=str).astype({"x": float})
     pd.testing.assert_frame_equal(read, table.astype(types), check_exact=True)
     assert read["x"].to_numpy().tobytes() == table["x"].to_numpy().tobytes()
     for row in cells(path):
@@ -42,3 +42,42 @@ def test_any_text_comes_back_and_no_cell_is_a_formula(tmp_path_factory, rows):
             assert not row[place].strip().startswith(("=", "+", "-", "@")), row
 
 
+def test_what_needs_no_guard_is_written_as_pandas_writes_it(tmp_path):
+    table = pd.DataFrame(
+        {
+            "utt_id": ["own/-1", "a,b", 'say "x"', "two\nlines", "' quoted"],
+            "seed": [-1, 0, 1, 2, 3],
+            "p_+": [-0.5, 1e-300, 0.1, np.nan, -np.inf],
+            "mixed": pd.Series([-1, None, "x", 2.5, True], dtype=object),
+        }
+    )
+    path = write_csv(tmp_path / "t.csv", table)
+    assert path.read_text() == table.to_csv(index=False, lineterminator="\n")
+
+
+def test_a_name_may_stand_over_two_columns(tmp_path):
+    """An emotion called "true" stands beside the column `true` of a confusion matrix."""
+    table = pd.DataFrame([["true", 1], ["=x", -2]], columns=["true", "true"])
+    assert cells(write_csv(tmp_path / "t.csv", table))[1:] == [["true", "1"], ["'=x", "-2"]]
+
+
+@pytest.mark.parametrize("text", ["an\0na", "\udcff"])
+def test_a_text_that_no_csv_can_hold_is_named_with_its_column(tmp_path, text):
+    for table in (pd.DataFrame({"who": ["a", text]}), pd.DataFrame({text: [1]})):
+        with pytest.raises(ValueError) as caught:
+            write_csv(tmp_path / "t.csv", table)
+        told = str(caught.value)
+        assert str(tmp_path / "t.csv") in told and repr(text) in told
+        assert repr(table.columns[0]) in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_csv_goes_through_one_place():
+    """What is written there comes back only from there; users' tables are read as they are."""
+    elsewhere = {"corpora/manifest.py", "corpora/synthetic/emotions_table.py", "csv_files.py"}
+    found = set()
+    for path in [*(REPO / "colab_utils").rglob("*.py"), *(REPO / "tools").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr in ("read_csv", "to_csv"):
+                found.add(path.relative_to(REPO).as_posix().removeprefix("colab_utils/"))
+    assert found == elsewhere

@@ -9,6 +9,7 @@ from repo import REPO
 PACKAGE = REPO / "colab_utils"
 FLOORS = {
     "files": 0,
+    "csv_files": 0,
     "settings": 0,
     "session": 0,
     "progress": 0,

@@ -23,6 +23,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from run_notebook import read_value  # noqa: E402
 
 from colab_utils import corpora, session  # noqa: E402
+from colab_utils.csv_files import write_csv  # noqa: E402
 from colab_utils.methods.alexnet import AlexnetConfig, AlexnetStudy  # noqa: E402
 from colab_utils.protocols.published import load_protocol  # noqa: E402
 from colab_utils.protocols.speakers import build_within  # noqa: E402
@@ -130,7 +131,7 @@ def main() -> None:
         seconds = time.perf_counter() - begin
         print(f"{name} done, {seconds:.0f} s in all", file=sys.stderr, flush=True)
     print_tables(runs, list(configs), time.perf_counter() - begin)
-    pd.DataFrame(rates).to_csv(arguments.out / "results.csv", index=False)
+    write_csv(arguments.out / "results.csv", pd.DataFrame(rates))
 
 
 def print_tables(runs: dict[tuple, Run], names: list[str], seconds: float) -> None:

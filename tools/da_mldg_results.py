@@ -22,6 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from run_notebook import read_value  # noqa: E402
 
 from colab_utils import corpora  # noqa: E402
+from colab_utils.csv_files import write_csv  # noqa: E402
 from colab_utils.learning.study import Tested  # noqa: E402
 from colab_utils.methods.da_mldg import (  # noqa: E402
     DomainConfig,
@@ -114,7 +115,7 @@ def main() -> None:
         print(f"{target} done, {spent} in all", file=sys.stderr, flush=True)
     table = targets_table(runs)
     name = wanted.features.replace("/", "-")
-    table.to_csv(wanted.out / f"results-{name}.csv", index=False)
+    write_csv(wanted.out / f"results-{name}.csv", table)
     print(f"{wanted.features}, {wanted.seeds} seeds, {spent}\n\n## Each corpus left out\n")
     print(markdown(readable_targets(table)))
     if len(runs) > 1:

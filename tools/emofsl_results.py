@@ -24,6 +24,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from run_notebook import read_value  # noqa: E402
 
 from colab_utils import corpora, session  # noqa: E402
+from colab_utils.csv_files import write_csv  # noqa: E402
 from colab_utils.methods.emofsl.figures.runs import uar_by_draw  # noqa: E402
 from colab_utils.methods.emofsl.settings import DECISIONS, METHODS, EmofslConfig  # noqa: E402
 from colab_utils.methods.emofsl.study import BASELINES, Runs  # noqa: E402
@@ -208,8 +209,8 @@ def main() -> None:
             apart += differences(study.name, runs, decision, config.n_boot)
         print(f"{study.name} done, {time.perf_counter() - begin:.0f} s in all", file=sys.stderr)
     table, apart = pd.DataFrame(found), pd.DataFrame(apart)
-    table.to_csv(arguments.out / "results.csv", index=False)
-    apart.to_csv(arguments.out / "differences.csv", index=False)
+    write_csv(arguments.out / "results.csv", table)
+    write_csv(arguments.out / "differences.csv", apart)
     print(f"{arguments.features}, {time.perf_counter() - begin:.0f} s")
     print(f"\n## Mean over the tasks\n\n{markdown(mean_table(table))}")
     print(f"\n## Paired differences over the tasks\n\n{markdown(summary(apart))}")

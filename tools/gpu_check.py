@@ -58,8 +58,8 @@ def differences(expected: Found, found: Found) -> dict[str, float]:
         if name in COUNTS:
             continue
         column = name if name in COLUMNS else "loss"
-        size = expected.values[name].norm().clamp(min=LEAST)
-        one = float((value - expected.values[name]).norm() / size)
+        known = expected.values[name].double()
+        one = float((value.double() - known).norm() / known.norm().clamp(min=LEAST))
         worst = apart.get(column, 0.0)
         apart[column] = worst if one <= worst else one  # NaN is kept
     return apart
@@ -108,7 +108,8 @@ def compare(device: str, only: str) -> Iterator[bool]:
 
 def measure(only: str) -> Iterator[bool]:
     """Print the benchmarks' ratios (above 1: the suite is faster); whether each ran."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    searched = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": searched.rstrip(os.pathsep)}
     chosen = [name for name in BENCHMARKS if only in f"benchmark/{name}"]
     if chosen:
         print("\n| benchmark | ratio |\n|---|---|")

@@ -21,6 +21,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from run_notebook import read_value  # noqa: E402
 
+from colab_utils.csv_files import write_csv  # noqa: E402
 from colab_utils.methods.maml import BASELINES, MamlConfig, MamlStudy, open_study  # noqa: E402
 from colab_utils.results.tables import methods_table, readable  # noqa: E402
 
@@ -108,7 +109,7 @@ def main() -> None:
             found.append(one_table(study, base, arguments))
             print(f"\n### {TARGETS[target]}, {shots}-shot\n\n{markdown(readable(found[-1]))}")
     name = "-".join([base.network, *arguments.tasks, *map(str, arguments.shots)])
-    pd.concat(found).to_csv(arguments.out / f"results-{name}.csv", index=False)
+    write_csv(arguments.out / f"results-{name}.csv", pd.concat(found))
 
 
 if __name__ == "__main__":

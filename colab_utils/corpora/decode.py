@@ -14,7 +14,8 @@ import pandas as pd
 
 from colab_utils import progress
 from colab_utils.corpora import audio
-from colab_utils.files import AnyPath, read_csv, write_csv
+from colab_utils.csv_files import read_csv, write_csv
+from colab_utils.files import AnyPath
 
 FACTS = ("sample_rate", "channels", "duration", "audio_sha256", "reason")
 _KEY = ("path", "size", "mtime_ns")

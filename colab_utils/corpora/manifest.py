@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from colab_utils.corpora.audio import EXTENSIONS
-from colab_utils.files import AnyPath, short_hash, without_guards, write_csv
+from colab_utils.csv_files import without_guards, write_csv
+from colab_utils.files import AnyPath, short_hash
 
 TEXTS = (
     "utt_id",

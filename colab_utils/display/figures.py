@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from colab_utils import files
+from colab_utils.csv_files import write_csv
 from colab_utils.display import captions, style
 from colab_utils.results.predictions import check_one_rule
 from colab_utils.results.rates import confusion
@@ -101,5 +101,5 @@ def save_confusion_matrix(run: Run) -> list[pathlib.Path]:
     labels = metrics["labels"]
     counts = confusion(predictions["true"], predictions["pred"], labels)
     table = pd.DataFrame(counts, columns=labels)
-    table.insert(0, "true", labels)
-    return [*saved, files.write_csv(run.path / "confusion_matrix.csv", table)]
+    table.insert(0, "true", labels, allow_duplicates=True)  # an emotion may be called so
+    return [*saved, write_csv(run.path / "confusion_matrix.csv", table)]

@@ -99,10 +99,11 @@ def _link(path: pathlib.Path, out: pathlib.Path) -> str:
 
 def _result(run: Run, out: pathlib.Path) -> dict[str, Any]:
     """What it shows of a finished run besides: numbers, picture, settings and files."""
+    there = [path for path in sorted(run.path.glob("[!.]*.*")) if path.is_file()]
     try:
         return _numbers(run) | {
             "settings": _flat(run.config),
-            "files": {path.name: _link(path, out) for path in sorted(run.path.glob("[!.]*.*"))},
+            "files": {path.name: _link(path, out) for path in there},
         }
     except Exception as error:
         # Whatever one run raises when it is drawn, the rest of the page stands.

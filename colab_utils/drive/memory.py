@@ -22,6 +22,7 @@ RESULTS = "ser_results"  # the folder in MyDrive
 KINDS = {"runs/*/*": MARKER, "trained/*/*": MARKER, "features/*": "index.json"}
 EVERY = 120.0  # seconds of unfinished work that a lost runtime can cost
 SHARE = 10  # sending unfinished work takes a tenth of the time at most
+WORTH = 15.0  # seconds: a shorter training is made again sooner than it is fetched
 _BEGUN = ".begun.zip"
 
 
@@ -109,7 +110,7 @@ class Memory:
         """
         if self.there is None:
             return
-        if not (finished or now or self._due(folder)):
+        if not (self._worth(folder) if finished else now or self._due(folder)):
             return
         self._waiting[folder] = finished
         begin = time.monotonic()
@@ -129,6 +130,15 @@ class Memory:
         self._warned = bool(failures)
         self._sent[folder] = time.monotonic()
         self._took = self._sent[folder] - begin
+
+    def _worth(self, folder: pathlib.Path) -> bool:
+        """Whether something finished is no short training: hundreds of files would go to Drive."""
+        if folder.relative_to(self.root).parts[0] != "trained":
+            return True
+        if self._archive(folder, _BEGUN).exists():
+            return True
+        begin, end = (folder / name for name in ("config.json", MARKER))
+        return end.stat().st_mtime - begin.stat().st_mtime >= WORTH
 
     def _due(self, folder: pathlib.Path) -> bool:
         """Whether unfinished work is worth a sending; never when first asked."""

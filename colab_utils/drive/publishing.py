@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import errno
 import glob
+import hashlib
 import os
 import pathlib
 import shutil
@@ -184,7 +185,10 @@ def _send(source: pathlib.Path, target: pathlib.Path, stale: list[pathlib.Path])
         files.remove_abandoned(torn)
     with files.replacing(target) as temporary:
         shutil.copyfile(source, temporary)
-        if files.file_sha256(temporary) != files.file_sha256(source):
+        with open(temporary, "rb") as copy:
+            os.fsync(copy.fileno())  # here a full Drive may speak
+            digest = hashlib.file_digest(copy, "sha256").hexdigest()
+        if digest != files.file_sha256(source):
             raise OSError(errno.EIO, f"the copy of {source.name} differs from the original")
         for marker in stale:
             marker.unlink(missing_ok=True)

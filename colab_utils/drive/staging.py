@@ -74,9 +74,9 @@ def is_whole(folder: pathlib.Path, stamp: dict | None = None) -> bool:
         there = files.read_json(folder / STAMP)
         # the stamp is a file more
         complete = len(names_below(folder)) > there["files"]
-    except (OSError, ValueError, KeyError):
+        return complete and there.items() >= (stamp or {}).items()
+    except (OSError, ValueError, KeyError, TypeError):
         return False
-    return complete and there.items() >= (stamp or {}).items()
 
 
 def _contents(archive: pathlib.Path) -> dict:

@@ -10,7 +10,15 @@ from colab_utils import files
 from colab_utils.progress import bar as progress_bar
 from colab_utils.results.predictions import PredictionError
 from colab_utils.results.rates import confusion
-from colab_utils.results.runs import Run, RunError, is_named_by, load_run, split_hash, unvouched
+from colab_utils.results.runs import (
+    UNFINISHED,
+    Run,
+    RunError,
+    is_named_by,
+    load_run,
+    split_hash,
+    unvouched,
+)
 
 RUN_COLUMNS = (
     "method",
@@ -103,6 +111,8 @@ def _judged(folder: pathlib.Path) -> tuple[Run | None, str]:
         problem = unvouched(folder)
         if not problem:
             _check_results(run)
+        elif problem != UNFINISHED:
+            problem += "; run its notebook again"
     except (RunError, PredictionError) as error:
         problem = str(error)
     except Exception as error:
@@ -118,8 +128,8 @@ def _check_origin(run: Run) -> None:
     if not is_named_by(run.path, run.config):
         expected = f"{run.config['method']}/...-{files.short_hash(run.config)}"
         raise RunError(
-            f"copied, renamed or edited: its config.json belongs to a folder {expected}; delete it,"
-            " and run the method again where it is needed"
+            f"copied, renamed or edited: its config.json belongs to a folder {expected}; give it"
+            " that name back if it was renamed, delete it otherwise"
         )
     if split_hash(run.split) != run.config.get("split"):
         raise RunError(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from colab_utils import files
+from colab_utils.csv_files import read_csv, write_csv
 
 KEY_COLUMNS = ("method", "rule", "seed", "fold", "draw", "task", "utt_id")
 PREDICTION_COLUMNS = (*KEY_COLUMNS, "corpus", "speaker", "true", "pred")
@@ -153,14 +153,14 @@ def _check_probabilities(table: pd.DataFrame, scores: list[str]) -> None:
 
 def write_predictions(predictions: pd.DataFrame, path: str | os.PathLike) -> pathlib.Path:
     """Validate and write as CSV, atomically; `read_predictions` gives floats back bit for bit."""
-    return files.write_csv(path, validate(predictions))
+    return write_csv(path, validate(predictions))
 
 
 def read_predictions(path: str | os.PathLike) -> pd.DataFrame:
     """Read and validate a predictions.csv. Raises PredictionError that names the file."""
     types = dict.fromkeys(_TEXTS, str)
     try:
-        return validate(files.read_csv(path, dtype=types))
+        return validate(read_csv(path, dtype=types))
     except (ValueError, OverflowError) as error:
         raise PredictionError(f"{path}: {error}") from error
 

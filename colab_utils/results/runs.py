@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from colab_utils import files, session
+from colab_utils.csv_files import read_csv, write_csv
 from colab_utils.drive.memory import Memory
 from colab_utils.drive.publishing import MARKER
 from colab_utils.results.metrics import read_metrics, summarise
@@ -69,7 +70,7 @@ class Part:
         written = [write_predictions(predictions, self._file(".csv"))]
         for name, table in beside.items():
             path = self._file(f".{name}.csv")
-            written.append(files.write_csv(path, table))
+            written.append(write_csv(path, table))
         facts = {
             "sha256": {path.name: files.file_sha256(path) for path in written},
             "rows": len(predictions),
@@ -83,7 +84,7 @@ class Part:
 
     def read(self, name: str) -> pd.DataFrame:
         """One of the tables beside the predictions; its numbers come back bit for bit."""
-        return files.read_csv(self._file(f".{name}.csv"), dtype={"method": str})
+        return read_csv(self._file(f".{name}.csv"), dtype={"method": str})
 
     def _file(self, ending: str) -> pathlib.Path:
         return self._stem.with_name(self._stem.name + ending)
@@ -155,7 +156,7 @@ class Run:
 
     def keep(self, name: str, tables: Sequence[pd.DataFrame]) -> None:
         """Write the tables of all parts as one, `name`.csv: a result that DONE vouches for."""
-        files.write_csv(self.path / f"{name}.csv", pd.concat(tables, ignore_index=True))
+        write_csv(self.path / f"{name}.csv", pd.concat(tables, ignore_index=True))
         self._results.append(f"{name}.csv")
 
     def mark_done(self) -> None:
@@ -200,13 +201,12 @@ def unvouched(folder: pathlib.Path) -> str:
             return UNFINISHED
         marks = files.read_json(folder / "DONE")
         if not isinstance(marks, dict) or not marks.keys() >= set(RESULTS):
-            return f"DONE does not vouch for {' and '.join(RESULTS)}; run the notebook again"
+            return f"DONE does not vouch for {' and '.join(RESULTS)}"
         changed = _changed(folder, marks)
     except (ValueError, OSError) as error:
-        return f"DONE cannot be checked ({error}); run the notebook again"
+        return f"DONE cannot be checked ({error})"
     if changed:
-        names = ", ".join(changed)
-        return f"{names} changed since the run was done, or missing; run the notebook again"
+        return f"{', '.join(changed)} changed since the run was done, or missing"
     return ""
 
 
@@ -273,7 +273,7 @@ def open_run(
         if memory is not None:
             memory.bring(folder, MARKER, started=any(folder.glob("parts/*.json")))
         if not (folder / "split.csv").exists():
-            files.write_csv(folder / "split.csv", splits)
+            write_csv(folder / "split.csv", splits)
         if not (folder / "config.json").exists():
             files.write_json(folder / "environment.json", session.environment())
             # The last: a folder with a config has the rest.
@@ -331,7 +331,7 @@ def load_run(path: str | os.PathLike) -> Run:
         )
     types = dict.fromkeys(("fold", "utt_id", "speaker", "role"), str)
     try:
-        split = files.read_csv(folder / "split.csv", dtype=types)
+        split = read_csv(folder / "split.csv", dtype=types)
     except (ValueError, OSError) as error:
         raise RunError(
             f"{folder / 'split.csv'} cannot be read ({error}): delete the folder and run again"

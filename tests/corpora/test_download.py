@@ -112,7 +112,9 @@ def test_too_little_room_is_said_before_a_byte_is_written(server, tmp_path, monk
     assert one_sentence(error) and left(tmp_path) == []
 
 
-def test_a_disk_that_fills_up_while_unpacking_keeps_the_archive_and_its_note(server, tmp_path, monkeypatch):
+def test_a_disk_that_fills_up_while_unpacking_keeps_the_archive_and_its_note(
+    server, tmp_path, monkeypatch
+):
     def full(*args):
         raise OSError(28, "No space left on device")
 

@@ -76,6 +76,10 @@ def test_files_that_are_no_tables(tmp_path, content, message):
     [
         ("utt_id", "", "utt_id"),
         ("utt_id", "toy/000", "earlier row"),
+        ("utt_id", "toy/a\nb", "control character"),
+        ("speaker", "an\tna", "control character"),
+        ("emotion", "ang\x7fer", "control character"),
+        ("emotion_raw", "ang\x85er", "control character"),
         ("utt_id", "other/004", "<corpus>/<name>"),
         ("utt_id", "toy/", "<corpus>/<name>"),
         ("corpus", "", "is empty"),
@@ -173,3 +177,26 @@ def test_a_hundred_thousand_rows_in_three_seconds(tmp_path):
     assert len(back) == number and "error" not in set(findings["severity"]) and seconds < 3.0, (
         seconds
     )
+
+
+@pytest.mark.parametrize("text", ["an\rna", "an\0na", "\udcff"])
+def test_what_no_text_file_gives_back_is_refused_in_a_manifest(text):
+    bad = table()
+    bad.loc[1, "speaker"] = text
+    with pytest.raises(ManifestError, match="row 3, column speaker") as caught:
+        validate(bad)
+    assert repr(text) in str(caught.value)
+
+
+def test_a_nul_byte_is_named_with_its_line(tmp_path):
+    """pandas drops what stands behind it in its cell: anger\0 would become another label."""
+    (tmp_path / "t.csv").write_bytes(b"wav,emotion\na.wav,anger\nb.wav,ang\0er\n")
+    with pytest.raises(ManifestError, match=r"t\.csv, line 3.*NUL"):
+        read_table(tmp_path / "t.csv")
+
+
+def test_formulas_among_the_texts_come_back_from_a_manifest(tmp_path):
+    df = validate(table().assign(speaker=["-1", "=1+1", "'@x", "+", "a", "'"]))
+    path = write_manifest(df, tmp_path / "m.csv")
+    assert read_manifest(path)["speaker"].tolist() == df["speaker"].tolist()
+    assert "'-1" in path.read_text() and "'=1+1" in path.read_text()

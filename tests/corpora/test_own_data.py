@@ -266,3 +266,39 @@ def test_a_split_with_an_empty_table_and_a_folder_that_is_not_there(audio):
         from_split_csvs(train, test, wav="f", emotion="e")
     with pytest.raises(ManifestError, match="nowhere: no such folder"):
         from_folder(audio / "nowhere")
+
+
+def test_names_with_control_characters_are_problems_named_by_row(audio):
+    table = write(
+        audio / "t.csv",
+        'w,e,s\na/1.wav,anger,an\tna\na/2.wav,"sad\nness",b\nb/3.wav,anger,b\n"b/4\r.wav",fear,b\n',
+    )
+    result = from_csv(table, "w", "e", "s")
+    assert result.manifest["path"].tolist() == ["b/3"]
+    told = result.problems["reason"].tolist()
+    expected = [(2, "an\tna"), (3, "sad\nness"), (5, "b/4\r.wav")]
+    for (row, text), reason in zip(expected, told, strict=True):
+        assert f"row {row} of {table}" in reason and repr(text) in reason
+    with pytest.raises(ManifestError, match="no row has both.*row 2"):
+        from_csv(write(audio / "none.csv", "w,e\na/1.wav,an\tger\n"), "w", "e")
+
+
+def test_folders_and_files_with_line_breaks_in_their_names_are_problems(audio, tone):
+    tone(audio / "sad\nness" / "1.wav")
+    tone(audio / "a" / "1\r.wav")
+    result = from_folder(audio, cache=audio.parent / "cache.csv")
+    assert len(result.manifest) == 5
+    told = result.problems.set_index("file")["reason"].to_dict()
+    for file in ("sad\nness/1.wav", "a/1\r.wav"):
+        assert repr(f"own/{file.removesuffix('.wav')}") in told[file]
+    again = from_folder(audio, cache=audio.parent / "cache.csv")
+    pd.testing.assert_frame_equal(again.problems, result.problems)
+
+
+def test_one_file_without_a_name_refuses_itself_alone(audio, tone):
+    for name in (".wav", "..wav", "...wav"):
+        tone(audio / "b" / name)
+    rows = "".join(f"{file},anger\n" for file in ("a/1.wav", "b/.wav", "b/..wav", "b/...wav"))
+    result = from_csv(write(audio / "t.csv", f"w,e\n{rows}"), "w", "e")
+    assert result.manifest["path"].tolist() == ["a/1"]
+    assert set(result.problems["file"]) == {"b/.wav", "b/..wav", "b/...wav"}

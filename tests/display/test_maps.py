@@ -168,3 +168,12 @@ def test_maps_that_cannot_be_drawn_are_refused(embedded):
 
 def test_maps_are_saved_exactly_and_leave_no_trace_in_pyplot(embedded, tmp_path):
     assert_saved_exactly(lambda: maps.embedding_maps_figure({"map": embedded[2]}), tmp_path)
+
+
+def test_the_legend_names_every_value(embedded):
+    table = embedded[2].replace({"emotion": {"fear": "_fear", "joy": r"$\frac{joy$"}})
+    figure = maps.embedding_maps_figure({"map": table})
+    figure._repr_png_()
+    (legend,) = [axes.get_legend() for axes in figure.axes]
+    names = [text.get_text().strip() for text in legend.get_texts()]
+    assert names == [r"$\frac{joy$", "_fear", "anger"]

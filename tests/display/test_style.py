@@ -121,3 +121,32 @@ def test_a_figure_shows_itself_and_leaves_the_settings_alone():
     before = dict(matplotlib.rcParams)
     assert drawn()._repr_png_().startswith(b"\x89PNG")
     assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize("name", [r"$\frac{x$", "cost $5 and $6", "a^b_c\\", "%s{0}", "<b>&\"'"])
+def test_a_name_is_drawn_as_it_is(tmp_path, name):
+    """No formula, which would be drawn as another text or raise."""
+    with style.suite_style():
+        figure = style.new_figure(3, 2)
+        axes = figure.subplots()
+        axes.plot([0, 1], label=name)
+        axes.set_xticks([0], [name])
+        axes.set_title(name)
+        figure.legend()
+        style.caption_below(figure, [name])
+    style.save_figure(figure, tmp_path / "figure")
+    figure._repr_png_()
+    assert words(figure).count(name) == 4
+    # Matplotlib writes each text into a comment beside its outlines, a formula as another text.
+    escaped = name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    assert (tmp_path / "figure.svg").read_text().count(f"<!-- {escaped} -->") == 4
+
+
+def test_a_name_with_an_underscore_stands_in_a_legend():
+    with style.suite_style():
+        figure = style.new_figure(3, 2)
+        axes = figure.subplots()
+        for name in ("_mine", "yours"):
+            axes.plot([0, 1], label=style.legend_label(name))
+        legend = figure.legend()
+    assert [text.get_text().strip() for text in legend.get_texts()] == ["_mine", "yours"]

@@ -137,13 +137,19 @@ drive.publish({str(run)!r}, {str(mydrive)!r})
 
 
 def test_done_is_withdrawn_while_a_folder_changes(monkeypatch, run, mydrive):
+    """Where nothing of it could be sent, the older version stays, and its marker is true."""
     drive.publish(run, mydrive)
-    (run / "metrics.json").write_text("{}")
-    with monkeypatch.context() as patch:
-        FlakyDrive(patch, mydrive, [errno.EIO], forever=True)
-        report = drive.publish(run, mydrive)
-    assert set(report.failed) == {"metrics.json", "DONE"}
-    assert sorted(contents(mydrive / run.name)) == ["config.json", "metrics.json", "parts/0.csv"]
+    before = contents(mydrive / run.name)
+    for name in ("config.json", "metrics.json"):
+        (run / name).write_text("[]")
+    # four steps a file: its copy, a look at it, flush, rename
+    for steps, whole in ((0, True), (1, True), (6, False)):
+        with monkeypatch.context() as patch:
+            FlakyDrive(patch, mydrive, [0] * steps + [errno.EIO], forever=True)
+            report = drive.publish(run, mydrive)
+        there = contents(mydrive / run.name)
+        assert "DONE" in report.failed
+        assert (there == before) == whole == ("DONE" in there)
     assert drive.publish(run, mydrive).ok
     assert contents(mydrive / run.name) == contents(run)
 

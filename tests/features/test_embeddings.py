@@ -4,11 +4,14 @@ pooling, keys, errors, tuning.
 
 import dataclasses
 import json
+import os
+import pickle
 import shutil
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from tiny_encoders import KINDS, TINY, clips, save
 from transformers import (
     BertConfig,
@@ -138,6 +141,75 @@ def test_checkpoints_that_cannot_be_used_are_one_sentence(tmp_path, spoil, told)
     with pytest.raises(EncoderError, match=told) as found:
         SpeechEncoder(checkpoint=str(folder)).compute(clips(1600))
     assert "\n" not in str(found.value)
+
+
+class Runs:
+    """Does something when it is unpickled."""
+
+    def __reduce__(self):
+        return os.system, ("touch it_ran",)
+
+
+def in_place_of_weights(name, write):
+    def spoil(folder):
+        (folder / "model.safetensors").unlink()
+        write(folder / name)
+
+    return spoil
+
+
+def settings_of_the(name, **changes):
+    def spoil(folder):
+        content = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps(content | changes))
+
+    return spoil
+
+
+PICKLES = {
+    "pickle": lambda path: path.write_bytes(pickle.dumps(Runs())),
+    "pickled network": lambda path: torch.save(torch.nn.Linear(1, 1), path),
+}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (in_place_of_weights("pytorch_model.bin", PICKLES["pickle"]), "bin .*pickle"),
+        (in_place_of_weights("pytorch_model.bin", PICKLES["pickled network"]), "bin .*pickle"),
+        (in_place_of_weights("model.safetensors", PICKLES["pickle"]), "safetensors .*pickle"),
+        (
+            in_place_of_weights("pytorch_model.bin", lambda path: path.write_bytes(b"")),
+            "bin .*empty",
+        ),
+        (
+            in_place_of_weights(
+                "model.safetensors", lambda path: save_file({"a": torch.ones(1)}, path)
+            ),
+            "safetensors lacks 61",
+        ),
+        (settings_of_the("config.json", hidden_size=32), "52 have another shape"),
+        (
+            settings_of_the("config.json", hidden_size="x"),
+            "config.json cannot be used .*hidden_size.*'x'",
+        ),
+        (
+            lambda folder: (folder / "preprocessor_config.json").write_text("[1]"),
+            "its preprocessor_config.json cannot be used",
+        ),
+    ],
+)
+def test_foreign_weights_are_named_and_nobody_is_advised_to_unpickle(
+    tmp_path, monkeypatch, spoil, told
+):
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "model")
+    spoil(tmp_path / "model")
+    with pytest.raises(EncoderError, match=told) as found:
+        SpeechEncoder(checkpoint=str(tmp_path / "model")).compute(clips(1600))
+    said = str(found.value)
+    assert "\n" not in said and "weights_only" not in said and "trust" not in said
+    assert not (tmp_path / "it_ran").exists()
 
 
 def test_a_hub_that_cannot_be_reached_is_told_and_nothing_is_put_in_its_place(monkeypatch):

@@ -280,16 +280,20 @@ def test_a_file_that_can_be_read_again_is_taken_in(tmp_path, corpus):
 @pytest.mark.parametrize("hours", [0, -1])
 def test_a_file_that_changed_since_the_scan_is_listed_and_never_stored(tmp_path, tone, hours):
     """Same size, other sound, also with an older time of change; put back, it is taken in."""
-    files = [tone(tmp_path / f"{hz}.wav", 0.3, hz=hz) for hz in (200, 300)]
-    table, before = manifest_of(files), os.stat(files[1])
-    tone(files[1], 0.3, hz=400)
-    os.utime(files[1], ns=(0, before.st_mtime_ns + hours * 3600 * 10**9 + 1))
+    for hz in (200, 300):
+        tone(tmp_path / "own" / "anger" / f"{hz}.wav", 0.3, hz=hz)
+    table = from_folder(tmp_path / "own").manifest
+    file = tmp_path / "own" / "anger" / "300.wav"
+    before = os.stat(file)
+    tone(file, 0.3, hz=400)
+    os.utime(file, ns=(0, before.st_mtime_ns + hours * 3600 * 10**9 + 1))
+    assert os.stat(file).st_size == before.st_size
     store = run(table, tmp_path / "out")
-    assert store.ids == ["own/200"]
-    assert store.skipped["utt_id"].tolist() == ["own/300"]
+    assert store.ids == ["own/anger/200"]
+    assert store.skipped["utt_id"].tolist() == ["own/anger/300"]
     assert "scan the audio again" in store.skipped["reason"][0]
-    tone(files[1], 0.3, hz=300)
-    assert run(table, tmp_path / "out").ids == ["own/200", "own/300"]
+    tone(file, 0.3, hz=300)
+    assert run(table, tmp_path / "out").ids == ["own/anger/200", "own/anger/300"]
 
 
 def test_what_was_scanned_in_this_session_is_not_hashed_again(tmp_path, tone, monkeypatch):

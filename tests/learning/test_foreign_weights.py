@@ -1,6 +1,7 @@
 """Files of others as checkpoints or weights: refused in one sentence, never unpickled."""
 
 import os
+import pathlib
 import pickle
 import zipfile
 
@@ -82,9 +83,9 @@ def test_a_part_of_a_checkpoint_is_none(tmp_path):
 def test_a_state_that_needs_unpickling_is_named_without_advice(tmp_path):
     class Odd(Noisy):
         def state(self):
-            return super().state() | {"odd": Runs()}
+            return super().state() | {"odd": pathlib.PurePosixPath("x")}
 
-    assert "(posix.system)" in refused(train, Odd(), 10, tmp_path)
+    assert "(pathlib.PurePosixPath)" in refused(train, Odd(), 10, tmp_path)
 
 
 # --- as a file of weights -------------------------------------------------------------------------

@@ -3,6 +3,7 @@ fails costs nothing.
 """
 
 import errno
+import os
 import shutil
 import zipfile
 
@@ -27,6 +28,7 @@ def drive(tmp_path, monkeypatch):
     """MyDrive; unfinished work is sent at every chance."""
     monkeypatch.setattr(memory_file, "EVERY", 0.0)
     monkeypatch.setattr(memory_file, "SHARE", 0)
+    monkeypatch.setattr(memory_file, "WORTH", 0.0)
     folder = tmp_path / "MyDrive"
     folder.mkdir()
     return folder
@@ -163,6 +165,21 @@ def test_a_damaged_archive_costs_a_warning(tmp_path, drive, capsys):
     Memory(root, drive).keep_all()
     with zipfile.ZipFile(archive) as packed:
         assert packed.testzip() is None, "the damaged one is replaced"
+
+
+def test_a_short_training_is_not_sent(tmp_path, drive, monkeypatch):
+    monkeypatch.setattr(memory_file, "WORTH", 15.0)
+    monkeypatch.setattr(memory_file, "EVERY", 60.0)
+    root = tmp_path / "work"
+    study = make_study(root, drive_folder=drive)
+    study.trained(Tested("softmax", CONFIG), study.folds[0])
+    study.memory.keep_all()
+    assert not list(drive.rglob("trained/*/*.zip"))
+    (folder,) = root.glob("trained/*/*")
+    begin = (folder / "DONE").stat().st_mtime - 16
+    os.utime(folder / "config.json", (begin, begin))
+    study.memory.keep_all()
+    assert len(list(drive.rglob("trained/*/*.zip"))) == 1
 
 
 def test_work_in_the_workspace_is_not_replaced_by_older_work(tmp_path, drive):

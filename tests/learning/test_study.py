@@ -20,7 +20,7 @@ from colab_utils.protocols import folds
 from colab_utils.protocols.folds import LeakError
 from colab_utils.results.folders import runs_table
 from colab_utils.results.metrics import recompute
-from colab_utils.results.runs import load_run
+from colab_utils.results.runs import Part, RunError, load_run
 from colab_utils.settings import SettingError
 
 LABELS = ["anger", "fear", "sadness"]
@@ -315,3 +315,12 @@ def test_its_panel_runs_it(tmp_path):
     panel = Panel(CONFIG, run=lambda chosen: study.evaluate([Tested("softmax", chosen)], False))
     panel.set(rate=0.5)
     assert panel.run_once()["softmax"].config["changed"] == {"rate": 0.5}
+
+
+def test_a_part_that_cannot_be_read_back_never_makes_a_smaller_run(tmp_path, monkeypatch):
+    study = make_study(tmp_path)
+    load, lost = Part.load, "seed0-fold1"
+    monkeypatch.setattr(Part, "load", lambda part: None if part.name == lost else load(part))
+    with pytest.raises(RunError, match=lost):
+        study.evaluate([Tested("softmax", CONFIG)], pictures=False)
+    assert not list(tmp_path.glob("runs/*/*/DONE"))

@@ -31,7 +31,7 @@ MOMENTS = {
 }
 OFTEN = """
 from colab_utils.drive import memory
-memory.EVERY, memory.SHARE = 0.0, 0
+memory.EVERY, memory.SHARE, memory.WORTH = 0.0, 0, 0.0
 from colab_utils.learning import training
 training.train.__kwdefaults__["save_seconds"] = 0.0
 """

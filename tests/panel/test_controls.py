@@ -85,6 +85,24 @@ def test_ranges_reach_the_sliders():
     ]
 
 
+@pytest.mark.parametrize("version", [7, 8])
+def test_a_tag_in_the_name_of_a_choice_is_text(monkeypatch, version):
+    """ipywidgets 7 makes HTML of a description, 8 shows it as it is."""
+    tag = "<img src=x onerror=alert(1)>"
+    has_trait = ipywidgets.Checkbox.has_trait
+
+    def of_version(widget, name):
+        return version == 8 if name == "description_allow_html" else has_trait(widget, name)
+
+    monkeypatch.setattr(ipywidgets.Checkbox, "has_trait", of_version)
+    field = setting((tag,), "Emotions.", options=(tag, "fear"))
+    panel = Panel(None, run=print, choices={"emotions": field})
+    shown = html.escape(tag) if version == 7 else tag
+    assert [part.description for part in panel._fields["emotions"]._parts] == [shown, "fear"]
+    assert panel.chosen == {"emotions": (tag,)}
+    assert "<img" not in text_of(panel)
+
+
 def test_an_untouched_panel_gives_its_start():
     start = Config(n_shot=7, learning_rate=0.00123456789, emotions=("fear",))
     assert Panel(Config, run=print).config == Config()

@@ -49,7 +49,7 @@ def make(root, method, name, rate, predictions, done=True):
             "role": "train",
         }
     )
-    run = open_run(root, method, name, Config(rate), {}, split)
+    run = open_run(root, method, name, Config(rate), {"task": name}, split)
     run.finish(predictions, LABELS, n_boot=50)
     if done:
         run.mark_done()

@@ -11,7 +11,7 @@ class Found(NamedTuple):
 
     Attributes:
         learner: the class that made the update, "" where nothing learns.
-        values: float64 vectors on the CPU by name: what the update told (`loss`), `gradient`,
+        values: vectors on the CPU by name: what the update told (`loss`), `gradient`,
             `weights` after it, `scores`; of a front end `features`.
     """
 
@@ -23,5 +23,5 @@ Step = Callable[[str], Found]
 
 
 def vector_of(value: Any) -> torch.Tensor:
-    """Numbers of any kind as one vector, float64, a copy on the CPU."""
-    return torch.as_tensor(value).detach().cpu().double().flatten().clone()
+    """Numbers of any kind as one vector, a copy on the CPU."""
+    return torch.as_tensor(value).detach().cpu().flatten().clone()

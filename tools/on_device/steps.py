@@ -215,7 +215,9 @@ STEPS: dict[str, Step] = {
     "maml/maml: conv4, batch": partial(
         maml, kind="maml", frames=True, network="conv4", norm="paper-batch", order="first"
     ),
-    "maml/maml: lstm": partial(maml, kind="maml", frames=True, network="lstm"),
+    "maml/maml: lstm": partial(
+        maml, kind="maml", frames=True, network="lstm", max_frames=16, steps=1
+    ),
     "maml/term nt-xent": partial(maml, kind="maml", contrastive="nt-xent"),
     "maml/term supervised": partial(maml, kind="maml", contrastive="supervised", projection=0),
     "maml/engine higher: second order": partial(maml, kind="maml", engine="higher"),

@@ -30,6 +30,7 @@ from colab_utils.corpora.synthetic.emotions_table import (
 from colab_utils.corpora.synthetic.phones import SENTENCES
 from colab_utils.corpora.synthetic.speech import SAMPLE_RATE, speak
 from colab_utils.corpora.synthetic.voices import Voice, draw_voice
+from colab_utils.csv_files import write_csv
 from colab_utils.files import AnyPath
 
 VERSION = 1  # raise it with every change that changes a sample or a row
@@ -102,7 +103,7 @@ def _make(folder: pathlib.Path, key: str, jobs: list[dict], n_jobs: int) -> None
     parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=8)
     rows = parallel(joblib.delayed(make_utterance)(folder, job) for job in jobs)
     rows = list(progress.bar(rows, "synthetic corpus", len(jobs), unit="clip"))
-    files.write_csv(folder / "manifest.csv", pd.DataFrame(rows))
+    write_csv(folder / "manifest.csv", pd.DataFrame(rows))
     note = "synthetic: never report as corpus performance"
     files.write_json(folder / "complete.json", {"key": key, "utterances": len(rows), "note": note})
 

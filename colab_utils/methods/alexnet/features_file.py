@@ -157,6 +157,7 @@ class FeaturesFile(dict):
         cut = field("segments", np.floating, total, spec.channels, spec.bins, SEGMENT)
         whole = np.isfinite(cut).all(axis=(1, 2, 3))
         ids = field("utt_id", np.str_, n)
+        _need(f"{speaker}/utt_id", (np.char.find(ids, "/") > 0).all(), "<corpus>/<name>")
         spoilt = np.repeat(ids, counts)[~whole]
         named = ", ".join(np.unique(spoilt)[:3])
         _need(f"{speaker}/segments", whole.all(), f"finite values, which lack {named}")

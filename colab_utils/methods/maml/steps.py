@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from colab_utils import files
+from colab_utils.csv_files import read_csv
 from colab_utils.results.intervals import interval, row_weights
 
 STEP_COLUMNS = ("method", "seed", "task", "step", "accuracy")
@@ -115,7 +115,7 @@ def read_steps(path: str | os.PathLike) -> pd.DataFrame:
         StepsError: names the file.
     """
     try:
-        return validate_steps(files.read_csv(path, dtype={"method": str}))
+        return validate_steps(read_csv(path, dtype={"method": str}))
     except (ValueError, OSError) as error:
         raise StepsError(f"{path}: {error}") from error
 

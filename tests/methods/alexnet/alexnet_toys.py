@@ -47,7 +47,7 @@ def spectrograms(rows, channels=1):
     return store
 
 
-def learner_of(config, rows=None, channels=1):
+def learner_of(config, rows=None, channels=1, own=None):
     """One that trains and validates on the same utterances; noisy copies are of one kind."""
     rows = corpus() if rows is None else rows
     store = spectrograms(rows, channels)
@@ -58,7 +58,7 @@ def learner_of(config, rows=None, channels=1):
     true = pd.Index(LABELS).get_indexer(rows["emotion"])
     pictures = FoldPictures(images, noisy, images)
     fold = TrainingFold(limits, true[images.utterance.numpy()], true, lambda: pictures)
-    return AlexnetLearner(config, len(LABELS), fold)
+    return AlexnetLearner(config, len(LABELS), fold, own=own)
 
 
 class ToyStudy(AlexnetStudy):

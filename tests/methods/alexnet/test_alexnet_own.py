@@ -1,10 +1,14 @@
 """A network of one's own in notebook 05: computed anew whenever anything in it may have changed."""
 
+import functools
 import sys
 
+import numpy as np
 import pytest
 import torch
-from alexnet_toys import SMALL, changed, corpus, kept_trainings, toy_study
+from alexnet_toys import SMALL, changed, corpus, kept_trainings, learner_of, toy_study
+
+from colab_utils.settings import SettingError
 
 pytestmark = pytest.mark.usefixtures("quick_networks")
 
@@ -203,8 +207,7 @@ def segments_of_an_epoch(learner):
 def test_a_segment_left_alone_joins_the_batch_before(rest):
     """Only in one's own network: those of the suite have no batch statistics and keep theirs."""
     n_segments = len(learner_of(SMALL).fold.y)
-    size = (n_segments - rest) // 2
-    size -= (n_segments - size * 2) != rest
+    size = next(one for one in range(4, n_segments) if n_segments % one == rest)
     config = changed(balanced=False, oversampling=False, batch_size=size)
     mine = learner_of(config, own=Normalised)
     batches = segments_of_an_epoch(mine)

@@ -106,3 +106,9 @@ def test_a_training_without_gamma_is_not_drawn(nothing):
 
 def test_domains_are_saved_exactly_and_leave_no_trace_in_pyplot(domains, tmp_path):
     assert_saved_exactly(lambda: domains_figure(domains), tmp_path)
+
+
+def test_the_legend_names_an_algorithm_with_an_underscore(domains):
+    figure = domains_figure(domains.replace({"ERM": "_mine"}))
+    names = [text.get_text().strip() for text in figure.legends[0].get_texts()]
+    assert names == ["_mine", "DA-MLDG", "chance", "always the commonest class"]

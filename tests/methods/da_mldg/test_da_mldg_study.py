@@ -156,7 +156,18 @@ def test_a_file_of_weights_that_is_torn_or_of_another_width_is_refused(rows, tmp
     small = SpeakerConfig(steps=1, width=16, crop_frames=16, norm="group")
     store = Features(rows, LABELS, frames=True)
     file, _ = pretrain(rows, store, small, Memory(tmp_path), progress=False)
-    for start, told in ((torn, "torn.safetensors cannot be used"), (file, "of this width")):
+    pickled = tmp_path / "network.pt"
+    torch.save(torch.nn.Linear(1, 1), pickled)
+    vector = tmp_path / "vector.pt"
+    torch.save({"conv1.weight": torch.ones(3)}, vector)
+    cases = (
+        (torn, "torn.safetensors cannot be used"),
+        (pickled, "network.pt cannot be used, for it is a pickle"),
+        (vector, "vector.pt cannot be used"),
+        (tmp_path / "missing.pt", "no such file"),
+        (file, "of this width"),
+    )
+    for start, told in cases:
         config = dataclasses.replace(FRAMES, start=str(start))
         with pytest.raises(SettingError, match=told):
             trained(make_study(rows, tmp_path, frames=True), config)

@@ -113,7 +113,7 @@ def test_a_loss_of_ones_own_is_added_to_cross_entropy_in_every_fold(tmp_path, mo
 
 
 def embedded(draws=3, n=8, width=5):
-    """Embeddings of some draws, which learn, and the classes of all of them, as stage 2 has them."""
+    """Embeddings of some draws, which learn, and the classes in all of them, as of stage 2."""
     generator = torch.Generator().manual_seed(0)
     embedding = torch.randn(draws, n, width, generator=generator).requires_grad_()
     return embedding, torch.arange(4).repeat_interleave(n // 4)

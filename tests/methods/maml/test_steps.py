@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colab_utils import files
+from colab_utils.csv_files import write_csv
 from colab_utils.methods.maml import steps as steps_module
 from colab_utils.methods.maml.steps import (
     STEP_COLUMNS,
@@ -61,7 +61,7 @@ def test_a_row_for_each_task_and_step():
 
 def test_csv_brings_back_every_bit(tmp_path):
     table = made().assign(method="007")
-    files.write_csv(tmp_path / "steps.csv", table)
+    write_csv(tmp_path / "steps.csv", table)
     pd.testing.assert_frame_equal(read_steps(tmp_path / "steps.csv"), table, check_exact=True)
 
 
