@@ -134,7 +134,7 @@ def scratch(path: AnyPath) -> Iterator[pathlib.Path]:
         The temporary folder.
 
     Raises:
-        DiskFullError: the disk has no room.
+        DiskFullError, NotWritableError: see `writing`.
 
     Example:
         >>> with scratch("corpora/emodb") as work:
@@ -142,11 +142,11 @@ def scratch(path: AnyPath) -> Iterator[pathlib.Path]:
         ...     os.replace(work / "new", "corpora/emodb")
     """
     temporary = _temporary(pathlib.Path(path))
+    with writing(temporary):
+        temporary.mkdir(parents=True)
     try:
-        with writing(temporary):
-            temporary.mkdir(parents=True)
-            with _held(temporary):
-                yield temporary
+        with _held(temporary):
+            yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -291,8 +291,9 @@ def alone(path: AnyPath, doing: str) -> Iterator[None]:
     """Hold the lock of `path`, so that of several processes one at a time works on it.
 
     The lock is a file in the system's folder for temporary files, named after `path`, which may not
-    exist yet. Who has to wait says so; after waiting look again at what is there. A killed process holds nothing. Not for Drive, whose locks
-    hold nobody. Never inside another `alone` of the same path: that would wait for itself.
+    exist yet. Who has to wait says so; after waiting look again at what is there. A killed process
+    holds nothing. Not for Drive, whose locks hold nobody. Never inside another `alone` of the same
+    path: that would wait for itself.
 
     Args:
         path: the file or folder that is to be made.

@@ -21,7 +21,12 @@ def bar(*arguments: Any, **settings: Any) -> plain_tqdm.tqdm:
     """
     if _in_panel.get():
         return plain_tqdm.tqdm(*arguments, **{"file": sys.stdout, **settings})
-    return fitting_tqdm(*arguments, **settings)
+    # A widget makes HTML of the description that it begins with, and escapes those set later.
+    description = settings.pop("desc", None)
+    found = fitting_tqdm(*arguments, **settings)
+    if description:
+        found.set_description(description)
+    return found
 
 
 @contextlib.contextmanager

@@ -4,8 +4,6 @@ import contextlib
 import multiprocessing
 import os
 import pathlib
-import signal
-import time
 
 # processes that have imported the package already: they begin within milliseconds
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -28,16 +26,16 @@ def _act(code: str, names: dict, barrier, log: str) -> None:
             exec(code, names)
 
 
-def started(code: str, number: int, logs: pathlib.Path, **names) -> list:
-    """Processes that run `code` with these names; they begin when the last of them is ready."""
+def started(code: str, number: int, logs: pathlib.Path, names: dict) -> list:
+    """Processes that run `code` with these names; they have begun when this returns."""
     logs.mkdir(parents=True, exist_ok=True)
-    barrier = CONTEXT.Barrier(number)
+    barrier = CONTEXT.Barrier(number + 1)
     processes = []
     for one in range(number):
         log = str(logs / f"{one}.txt")
         processes.append(CONTEXT.Process(target=_act, args=(code, names, barrier, log)))
         processes[-1].start()
-        processes[-1].barrier = barrier  # gone with its last name
+    barrier.wait(60)
     return processes
 
 
@@ -47,7 +45,7 @@ def at_once(code: str, number: int, logs: pathlib.Path, **names) -> list[str]:
     Returns:
         What each printed; one that failed fails the test, with its traceback.
     """
-    processes = started(code, number, logs, **names)
+    processes = started(code, number, logs, names)
     told = []
     for one, process in enumerate(processes):
         process.join(120)
@@ -58,14 +56,9 @@ def at_once(code: str, number: int, logs: pathlib.Path, **names) -> list[str]:
 
 def killed(code: str, seconds: float, logs: pathlib.Path, **names) -> bool:
     """Run `code` in a process and kill it so long after it began; whether that came in time."""
-    (process,) = started(code, 1, logs, **names)
-    log = logs / "0.txt"
-    deadline = time.monotonic() + 60
-    while not log.exists() and time.monotonic() < deadline:
-        time.sleep(0.001)
-    time.sleep(seconds)
+    (process,) = started(code, 1, logs, names)
+    process.join(seconds)  # no sleep: some tests take the waits out of it
     early = process.is_alive()
-    if early:
-        os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.join(60)
     return early

@@ -249,7 +249,7 @@ XSS = '"><img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
 
 
 def nasty_runs(root):
-    """Two finished runs with tags in all their texts, and other folders with tags in their names."""
+    """Two finished runs with tags in all their texts, and folders with tags in their names."""
     labels = [XSS, "<svg onload=window.hacked=1>", "joy & $x^$"]
     tag = XSS.replace("/", "")
     for seed, method in enumerate((f"{XSS} method", "other")):

@@ -1,7 +1,7 @@
 """Everything that computes with torch runs on another device, and gives the numbers of the CPU.
 
 The device is a pretended GPU (`on_device.pretend`), which refuses a tensor that was left on the CPU
-as CUDA does. Another file is not needed for a new method: a name that has no step fails here.
+as CUDA does. What can be chosen in the suite and has no step (`on_device.steps`) fails here.
 """
 
 import functools
@@ -17,6 +17,7 @@ import pytest
 import torch
 from gpu_check import differences, verdict
 from on_device import ON_THE_CPU, pretend
+from on_device.found import Found
 from on_device.steps import STEPS
 from repo import REPO
 from torch.nn import functional
@@ -83,7 +84,8 @@ def test_a_tensor_that_is_not_moved_is_caught(name, monkeypatch):
         return computed(func, args, kwargs)
 
     monkeypatch.setattr(pretend, "_computed", forgetful)
-    with pytest.raises(RuntimeError, match="is on device cpu"), pretend.pretended(pretend.DEVICE):
+    # a study may have put the error of torch into a sentence of its own
+    with pytest.raises(Exception, match="is on device cpu"), pretend.pretended(pretend.DEVICE):
         STEPS[name](pretend.DEVICE)
     assert stayed
 
@@ -170,6 +172,18 @@ def test_what_cuda_allows_gives_the_numbers_of_the_cpu(case):
 
 
 # --- the command for Colab ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("worse", [1.002, float("nan")])
+@pytest.mark.parametrize("name", ["loss", "meta_test_loss", "gradient", "scores"])
+def test_what_is_too_far_from_the_cpu_is_named(name, worse):
+    values = {"loss": [2.0], "meta_test_loss": [1.0], "gradient": [3.0, 4.0], "scores": [0.5]}
+    expected = {one: torch.tensor(numbers) for one, numbers in values.items()}
+    rounded = {one: numbers * (1 + 1e-6) for one, numbers in expected.items()}
+    assert verdict("some", differences(Found("", expected), Found("", rounded))) == "ok"
+    rounded[name] = expected[name] * worse
+    told = verdict("some", differences(Found("", expected), Found("", rounded)))
+    assert name.removeprefix("meta_test_") in told and told != "ok"
 
 
 def gpu_check(suite, cwd, *arguments):

@@ -20,7 +20,7 @@ import papermill
 REPO = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO))  # also without an installed package: a checkout runs as it is
 
-from colab_utils import session  # noqa: E402
+from colab_utils import files, session  # noqa: E402
 from colab_utils.display import report  # noqa: E402
 
 
@@ -51,17 +51,18 @@ def run_notebook(notebook: pathlib.Path, parameters: dict, out: pathlib.Path) ->
     executed = out / "notebooks" / notebook.name
     executed.parent.mkdir(parents=True, exist_ok=True)
     os.environ["SER_WORKSPACE"] = str(out)
-    papermill.execute_notebook(
-        str(notebook),
-        str(executed),
-        parameters,
-        kernel_name="python3",
-        cwd=str(REPO),
-        progress_bar=sys.stderr.isatty(),
-        log_output=True,
-        stdout_file=sys.stdout,
-        stderr_file=sys.stderr,
-    )
+    with files.alone(executed, "running this notebook"):
+        papermill.execute_notebook(
+            str(notebook),
+            str(executed),
+            parameters,
+            kernel_name="python3",
+            cwd=str(REPO),
+            progress_bar=sys.stderr.isatty(),
+            log_output=True,
+            stdout_file=sys.stdout,
+            stderr_file=sys.stderr,
+        )
     return executed
 
 

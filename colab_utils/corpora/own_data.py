@@ -50,8 +50,8 @@ def from_csv(
     """The manifest of a CSV with any column names, with all usable audio decoded.
 
     Labels are lower-cased; plain English words such as "angry" become the suite's names. utt_id is
-    `own/<path>`. Rows without label or with unusable audio become `.problems`. Without speakers it
-    runs and says that speaker independence is unknown.
+    `own/<path>`. Rows without label, with a line break in a name or with unusable audio become
+    `.problems`. Without speakers it runs and says that speaker independence is unknown.
 
     Args:
         path: the CSV.

@@ -43,9 +43,9 @@ def names_below(path: pathlib.Path) -> list[str]:
     for folder, inside, names in os.walk(path, onerror=fail, followlinks=True):
         here = pathlib.Path(folder)
         inside[:] = [name for name in inside if not _left_out(here / name)]
-        for name in names:
-            if not files.TEMPORARY.fullmatch(name):
-                found.append((here / name).relative_to(path).as_posix())
+        inner = here.relative_to(path).as_posix()
+        start = "" if inner == "." else f"{inner}/"
+        found += [start + name for name in names if not files.TEMPORARY.fullmatch(name)]
     return sorted(found)
 
 

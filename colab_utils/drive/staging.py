@@ -161,7 +161,7 @@ def _reaching(source: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if isinstance(error, files.DiskFullError) or error.errno is None:
+        if isinstance(error, files.NotWritableError) or error.errno is None:
             raise  # a sentence already
         raise OSError(
             error.errno,

@@ -8,9 +8,9 @@ and what a fold needed is let go.
 
 import contextlib
 import dataclasses
-import shutil
+import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -20,6 +20,7 @@ from colab_utils.corpora.manifest import manifest_hash
 from colab_utils.display.figures import save_confusion_matrix
 from colab_utils.drive.memory import Memory
 from colab_utils.learning.contract import Contract, Tested, Training
+from colab_utils.learning.own import name_of
 from colab_utils.learning.trained import train_or_load
 from colab_utils.learning.training import History, single_thread
 from colab_utils.progress import bar as progress_bar
@@ -133,25 +134,32 @@ class Study(Contract):
         if alike != folds:
             name += f"-fold{alike[0]}"
             said += f", fold {fold}"
-        memory = Memory(self.root) if one.mark else self.memory
-        folder, history = train_or_load(
-            memory,
-            self.method,
-            f"{name}-seed{one.config.seed}",
-            one.config,
-            facts,
-            side,
-            wanted.learner,
-            wanted.steps,
-            every=wanted.every,
-            patience=wanted.patience,
-            progress=self.progress,
-            on_record=on_record,
-            desc=said,
-        )
-        if one.mark:  # what was trained with the user's own code serves nobody later
-            shutil.rmtree(folder)
+        with self._kept(one) as memory:
+            _, history = train_or_load(
+                memory,
+                self.method,
+                f"{name}-seed{one.config.seed}",
+                one.config,
+                facts,
+                side,
+                wanted.learner,
+                wanted.steps,
+                every=wanted.every,
+                patience=wanted.patience,
+                progress=self.progress,
+                on_record=on_record,
+                desc=said,
+            )
         return wanted.learner, history
+
+    @contextlib.contextmanager
+    def _kept(self, one: Tested) -> Iterator[Memory]:
+        """Where a training is kept; what the user's own code trained serves nobody later."""
+        if one.mark:
+            with tempfile.TemporaryDirectory() as folder:
+                yield Memory(folder)
+        else:
+            yield self.memory
 
     # --- testing ----------------------------------------------------------------------------------
 
@@ -325,8 +333,7 @@ class Study(Contract):
             "features": self.features_of(one)[0],
         }
         if one.own is not None:  # which code of the user's own took part, and in which call
-            code = getattr(one.own, "__qualname__", repr(one.own))
-            facts["own"] = {"code": code, "call": one.mark}
+            facts["own"] = {"code": name_of(one.own), "call": one.mark}
         return facts
 
     def _marked(self, one: Tested) -> Tested:

@@ -106,10 +106,10 @@ def _load(folder: pathlib.Path, learner: Any) -> History | None:
         summary = files.read_json(folder / SUMMARY)
         if files.file_sha256(folder / WEIGHTS) != summary.pop(WEIGHTS):
             raise ValueError(f"{folder / WEIGHTS} changed since it was written")
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        print(f"{error}: trained again")
+        device = next(learner.module.parameters()).device
+        learner.module.load_state_dict(load_file(folder / WEIGHTS, device=str(device)))
+    except (ValueError, LookupError, TypeError, AttributeError, OSError, RuntimeError) as error:
+        print(f"{folder.name} cannot be loaded ({files.one_line(error)}): trained again")
         return None
-    device = next(learner.module.parameters()).device
-    learner.module.load_state_dict(load_file(folder / WEIGHTS, device=str(device)))
     records = files.read_jsonl(folder / "history.jsonl")
     return History(records, **summary, resumed_from=summary["steps"])

@@ -130,7 +130,7 @@ def train(
     if steps < 1 or every < 1:
         raise TrainingError(f"steps = {steps}, every = {every}: both must be at least 1")
     rules = {**(settings or {}), "steps": steps, "every": every, "patience": patience}
-    session = _Session(learner, pathlib.Path(folder), rules)
+    session = _Session(learner, pathlib.Path(folder), rules, on_saved)
     session.resume()
     bar = progress_bar(total=steps, initial=session.step, disable=not progress, desc=desc)
     with bar, _interrupts() as interrupted:
@@ -144,12 +144,8 @@ def train(
                     on_record(session.records)
                 if session.finished or session.due(save_seconds):
                     session.save()
-                    if on_saved is not None:
-                        on_saved(False)
             if interrupted.is_set() and not session.finished:
-                session.save()
-                if on_saved is not None:
-                    on_saved(True)
+                session.save(stopped=True)
                 raise Interrupted(
                     f"Stopped at step {session.step} of {steps}; everything is saved in {folder}: "
                     "run the cell again to go on."
@@ -164,10 +160,18 @@ class _Session:
         learner: what learns.
         folder: of the checkpoint and the history.
         rules: what decides the result; steps, every and patience are among it.
+        on_saved: of `train`.
     """
 
-    def __init__(self, learner: Learner, folder: pathlib.Path, rules: Mapping[str, Any]):
+    def __init__(
+        self,
+        learner: Learner,
+        folder: pathlib.Path,
+        rules: Mapping[str, Any],
+        on_saved: Callable[[bool], None] | None,
+    ):
         self.learner = learner
+        self.on_saved = on_saved
         self.folder = folder
         self.rules = json.loads(files.canonical_json(rules))
         self.step = self.resumed_from = 0
@@ -196,8 +200,14 @@ class _Session:
             self.step = self.resumed_from = content["step"]
             self.best = content["best"]
             self.stale = content["stale"]
-            self.learner.load(content["learner"])
-            checkpoints.set_rng_states(content["rng"])
+            try:
+                self.learner.load(content["learner"])
+                checkpoints.set_rng_states(content["rng"])
+            except (LookupError, RuntimeError, TypeError, ValueError) as error:
+                raise TrainingError(
+                    f"the checkpoint in {self.folder} is of another network "
+                    f"({files.one_line(error)}): use another folder or delete this one"
+                ) from error
         path = self.folder / "history.jsonl"
         if path.exists():
             # what was written after the checkpoint is made again, so it goes
@@ -268,7 +278,7 @@ class _Session:
         waited = time.monotonic() - self.saved_at
         return not seconds or waited >= max(seconds, 10 * self.saving_took)
 
-    def save(self) -> None:
+    def save(self, stopped: bool = False) -> None:
         """Append new records to the history, then write the checkpoint that vouches for them."""
         begin = time.monotonic()
         files.append_jsonl(self.folder / "history.jsonl", self.records[self.written :])
@@ -287,6 +297,8 @@ class _Session:
             self.checked = True
         self.saved_at = time.monotonic()
         self.saving_took = self.saved_at - begin
+        if self.on_saved is not None:
+            self.on_saved(stopped)
 
     def shown(self) -> dict[str, str]:
         """The newest values, as the progress bar shows them."""

@@ -267,17 +267,7 @@ def open_run(
     # A room may have an underscore in its name.
     folder = pathlib.Path(root) / "runs" / _slug(method, also="_")
     folder = folder / f"{_slug(name)}-{files.short_hash(content)}"
-    if folder.is_file():
-        raise RunError(f"{folder} is a file where a run belongs: delete it and run again")
-    with files.alone(folder, "making the same run"):
-        if memory is not None:
-            memory.bring(folder, MARKER, started=any(folder.glob("parts/*.json")))
-        if not (folder / "split.csv").exists():
-            write_csv(folder / "split.csv", splits)
-        if not (folder / "config.json").exists():
-            files.write_json(folder / "environment.json", session.environment())
-            # The last: a folder with a config has the rest.
-            files.write_json(folder / "config.json", content)
+    _begin(folder, content, splits, memory)
     if _read_config(folder) != content:
         raise RunError(
             f"{folder / 'config.json'} was changed by hand: delete the folder {folder} and run"
@@ -290,6 +280,23 @@ def open_run(
     elif finished:
         print(f"{folder.name}: resumed, {finished} finished part(s) are kept")
     return run
+
+
+def _begin(
+    folder: pathlib.Path, content: dict, splits: pd.DataFrame, memory: Memory | None
+) -> None:
+    """Take the folder from Drive, or make it. Raises RunError where something is in its place."""
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise RunError(f"{folder} is no folder, where a run belongs: delete it and run again")
+    with files.alone(folder, "making the same run"):
+        if memory is not None:
+            memory.bring(folder, MARKER, started=any(folder.glob("parts/*.json")))
+        if not (folder / "split.csv").exists():
+            write_csv(folder / "split.csv", splits)
+        if not (folder / "config.json").exists():
+            files.write_json(folder / "environment.json", session.environment())
+            # The last: a folder with a config has the rest.
+            files.write_json(folder / "config.json", content)
 
 
 def _read_config(folder: pathlib.Path) -> dict:

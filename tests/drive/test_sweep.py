@@ -59,7 +59,7 @@ def test_what_another_process_is_writing_stays_and_is_finished(tmp_path):
     process.start()
     while not (tmp_path / "ready").exists():
         assert process.is_alive()
-        time.sleep(0.005)
+        process.join(0.005)
     older(tmp_path)
     assert files.sweep(tmp_path) == 0
     (tmp_path / "go").touch()

@@ -77,6 +77,7 @@ FRONT_ENDS: dict[str, Step] = {
     "front end/ssl: wav2vec2, float16": partial(encoder, kind="wav2vec2", half=True),
     "front end/ssl: wav2vec2, tuned": partial(encoder, kind="wav2vec2", tuned=True),
     "front end/ssl: hubert": partial(encoder, kind="hubert", layer="mean"),
+    "front end/ssl: wav2vec2-stable, layer 2": partial(encoder, kind="wav2vec2-stable", layer=2),
     "front end/ssl: wavlm": partial(encoder, kind="wavlm"),
     "front end/ssl: data2vec": partial(encoder, kind="data2vec", pooling="frames"),
 }

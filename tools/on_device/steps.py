@@ -27,6 +27,7 @@ from colab_utils.models import network as make_network
 from colab_utils.protocols.build import build_task
 from colab_utils.protocols.draws import pair_task
 from colab_utils.protocols.published import load_protocol
+from on_device import own
 from on_device.found import Found, Step, vector_of
 from on_device.front_ends import FRONT_ENDS, checkpoint
 
@@ -96,7 +97,7 @@ def open_transfer(kind: type[Study], device: str, store: Any, **more: Any) -> St
 # --- the rooms ------------------------------------------------------------------------------------
 
 
-def maml(device: str, kind: str, frames: bool = False, **changes: Any) -> Found:
+def maml(device: str, kind: str, frames: bool = False, own: Any = None, **changes: Any) -> Found:
     """MAML or one of its rivals."""
     from colab_utils.methods.maml import rivals
     from colab_utils.methods.maml.settings import EpisodeConfig, MamlConfig
@@ -109,11 +110,13 @@ def maml(device: str, kind: str, frames: bool = False, **changes: Any) -> Found:
     study = open_study(MamlStudy, device, Features(manifest(), LABELS, frames=frames))
     # one candidate: the best of many equal ones hangs on rounding
     with mock.patch.multiple(rivals, PARTS=("all",), RATES=(0.03,), STEPS=1):
-        return studied(study, Tested(kind, config, kind=kind, test=test))
+        return studied(study, Tested(kind, config, own, kind, test=test))
 
 
-def emofsl(device: str, kind: str, encoder: str = "", **changes: Any) -> Found:
-    """A fine-tuning or a rival: on vectors, or with the last two layers of an encoder."""
+def emofsl(
+    device: str, kind: str, encoder: str = "", layers: int = 1, own: Any = None, **changes: Any
+) -> Found:
+    """A fine-tuning or a rival: on vectors (of so many layers), or with layers of an encoder."""
     from colab_utils.features.encoders.embeddings import SpeechEncoder
     from colab_utils.methods.emofsl.layers.study import LayersStudy
     from colab_utils.methods.emofsl.settings import METHODS, EmofslConfig
@@ -123,9 +126,12 @@ def emofsl(device: str, kind: str, encoder: str = "", **changes: Any) -> Found:
     method = kind if kind in METHODS else "EMOFSL"
     tuned = {"method": method, "source_batch": 16, "tune_layers": 2 if encoder else 0}
     config = EmofslConfig(**small | tuned | changes)
-    tested = Tested(kind, config, kind="tuned" if kind in METHODS else kind)
+    tested = Tested(kind, config, own, "tuned" if kind in METHODS else kind)
     if not encoder:
-        return studied(open_transfer(TransferStudy, device, Features(manifest(), LABELS)), tested)
+        store = Features(manifest(), LABELS)
+        if layers > 1:
+            store.feature_names = [f"layer_{number % layers}" for number in range(store.dim)]
+        return studied(open_transfer(TransferStudy, device, store), tested)
     with tempfile.TemporaryDirectory() as folder:
         spec = SpeechEncoder(checkpoint=checkpoint(folder, encoder))
         store = Features(manifest(), LABELS, frames=True, dim=spec.width)
@@ -147,7 +153,9 @@ def equation_2(device: str) -> Found:
     return Found("", {"loss": vector_of(loss), "gradient": vector_of(slope)})
 
 
-def da_mldg(device: str, algorithm: str, network: str = "mlp", **changes: Any) -> Found:
+def da_mldg(
+    device: str, algorithm: str, network: str = "mlp", own: Any = None, **changes: Any
+) -> Found:
     """An algorithm of domain generalisation."""
     from colab_utils.methods.da_mldg.settings import DomainConfig
     from colab_utils.methods.da_mldg.study import DomainStudy
@@ -156,7 +164,7 @@ def da_mldg(device: str, algorithm: str, network: str = "mlp", **changes: Any) -
     config = DomainConfig(algorithm=algorithm, network=network, **small | changes)
     store = Features(manifest(), LABELS, frames=network != "mlp")
     store.spec["name"] = "da-mldg"
-    return studied(open_study(DomainStudy, device, store), Tested(algorithm, config))
+    return studied(open_study(DomainStudy, device, store), Tested(algorithm, config, own))
 
 
 def speakers(device: str) -> Found:
@@ -173,7 +181,7 @@ def speakers(device: str) -> Found:
     return updated(SpeakerLearner(train, valid, config))
 
 
-def alexnet(device: str, network: str, **changes: Any) -> Found:
+def alexnet(device: str, network: str, own: Any = None, **changes: Any) -> Found:
     """A network on spectrogram pictures."""
     from colab_utils.features.published.alexnet import AlexNetSpectrogram
     from colab_utils.methods.alexnet.settings import AlexnetConfig
@@ -186,7 +194,7 @@ def alexnet(device: str, network: str, **changes: Any) -> Found:
     frames = Features(manifest(), LABELS, frames=True, dim=dim)
     noisy = Features(manifest(), LABELS, frames=True, dim=dim, spread=1.0)
     store = types.SimpleNamespace(of=lambda _, condition: frames if condition == "clean" else noisy)
-    return studied(open_study(SpectrogramStudy, device, store), Tested(network, config))
+    return studied(open_study(SpectrogramStudy, device, store), Tested(network, config, own))
 
 
 def network(device: str, name: str, norm: str) -> Found:
@@ -223,18 +231,25 @@ STEPS: dict[str, Step] = {
     "maml/engine higher: second order": partial(maml, kind="maml", engine="higher"),
     "maml/engine higher: first order": partial(maml, kind="maml", engine="higher", order="first"),
     "maml/chance": partial(maml, kind="chance"),
-    "maml/nearest prototype": partial(maml, kind="nearest prototype", frames=True),
-    "maml/logistic regression": partial(maml, kind="logistic regression"),
+    "maml/nearest prototype": partial(maml, kind="nearest prototype"),
+    "maml/nearest prototype: frames": partial(
+        maml, kind="nearest prototype", frames=True, network="conv4"
+    ),
+    "maml/logistic regression": partial(
+        maml, kind="logistic regression", frames=True, network="conv4"
+    ),
     "maml/ProtoNet": partial(maml, kind="ProtoNet"),
     "maml/ProtoNet: conv4": partial(maml, kind="ProtoNet", frames=True, network="conv4"),
     "maml/pooled, zero-shot": partial(maml, kind="pooled, zero-shot"),
     "maml/pooled, fine-tuned": partial(maml, kind="pooled, fine-tuned"),
+    "maml/own": partial(maml, kind="own", own=own.attention),
     "emofsl/BTL": partial(emofsl, kind="BTL", centre=0.5),
     "emofsl/FSTL": partial(emofsl, kind="FSTL", cap=1.5),
     "emofsl/EMOFSL: paper": partial(emofsl, kind="EMOFSL", margins="paper", reduction="sum"),
     "emofsl/EMOFSL: graded": partial(
         emofsl, kind="EMOFSL", margins="graded", source_loss_weight=0.1, similarity="cosine"
     ),
+    "emofsl/BTL: weighed layers": partial(emofsl, kind="BTL", layers=2),
     "emofsl/BTL: head alone": partial(emofsl, kind="BTL", tune="head", decision="head"),
     "emofsl/EMOFSL: layers of wav2vec2": partial(emofsl, kind="EMOFSL", encoder="wav2vec2"),
     "emofsl/EMOFSL: layers of wavlm": partial(emofsl, kind="EMOFSL", encoder="wavlm", centre=0.5),
@@ -243,6 +258,7 @@ STEPS: dict[str, Step] = {
     "emofsl/nearest prototype": partial(emofsl, kind="nearest prototype"),
     "emofsl/logistic regression": partial(emofsl, kind="logistic regression"),
     "emofsl/LDA": partial(emofsl, kind="LDA"),
+    "emofsl/own": partial(emofsl, kind="BTL", own=own.mined_triplets),
     "da_mldg/erm": partial(da_mldg, algorithm="erm"),
     "da_mldg/erm: resnet18, batch": partial(
         da_mldg, algorithm="erm", network="resnet18", norm="batch", augment=True
@@ -262,8 +278,11 @@ STEPS: dict[str, Step] = {
         per_domain=16,
     ),
     "da_mldg/rsc": partial(da_mldg, algorithm="rsc"),
-    "da_mldg/rsc: resnet18": partial(da_mldg, algorithm="rsc", network="resnet18", clip=1.0),
+    # the seed decides whether channels or positions are hidden
+    "da_mldg/rsc: channels": partial(da_mldg, algorithm="rsc", network="resnet18", clip=1.0),
+    "da_mldg/rsc: positions": partial(da_mldg, algorithm="rsc", network="resnet18", seed=2),
     "da_mldg/coral": partial(da_mldg, algorithm="coral", batches="proportional"),
+    "da_mldg/own": partial(da_mldg, algorithm="erm", own=own.WorstDomain),
     "da_mldg/speakers": speakers,
     "alexnet/alexnet": partial(alexnet, network="alexnet"),
     "alexnet/alexnet_gap: mixup": partial(alexnet, network="alexnet_gap", mixup=True),
@@ -271,6 +290,16 @@ STEPS: dict[str, Step] = {
     "alexnet/alexnet_gap: three channels": partial(
         alexnet, network="alexnet_gap", features="logmeldeltaspec", mixup=True, **_NOISY
     ),
+    "alexnet/alexnet_gap: as published": partial(
+        alexnet,
+        network="alexnet_gap",
+        balanced=False,
+        oversampling=True,
+        spec_augment=False,
+        eight_bit=True,
+        decision="geometric",
+    ),
+    "alexnet/own": partial(alexnet, network="alexnet_gap", own=own.Lazy),
     "network/mlp: group": partial(network, name="mlp", norm="group"),
     "network/mlp: batch": partial(network, name="mlp", norm="batch"),
     "network/conv4: group": partial(network, name="conv4", norm="group"),

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
 from colab_utils import files
 from colab_utils.corpora.audio import load_audio
 from colab_utils.features.published.alexnet import RATE, AlexNetSpectrogram
+from colab_utils.learning.checkpoints import read_tensors
 from colab_utils.methods.alexnet.network import NETWORKS
 from colab_utils.methods.alexnet.pictures import Range, make_images, utterance_probabilities
 from colab_utils.methods.alexnet.settings import AlexnetConfig
@@ -20,7 +20,7 @@ from colab_utils.settings import SettingError, as_dict
 
 WEIGHTS, ABOUT = "model.safetensors", "model.json"
 _LOW, _HIGH = "range.low", "range.high"
-_UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError, SafetensorError)
+_UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError)
 
 
 def save_network(
@@ -42,8 +42,9 @@ def save_network(
     tensors[_LOW] = learner.limits.low
     tensors[_HIGH] = learner.limits.high
     kept = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    files.write_bytes(folder / WEIGHTS, save(kept))
-    files.write_json(folder / ABOUT, {"settings": as_dict(config), **about})
+    with files.alone(folder, "saving a network"):
+        files.write_bytes(folder / WEIGHTS, save(kept))
+        files.write_json(folder / ABOUT, {"settings": as_dict(config), **about})
     return folder
 
 
@@ -66,7 +67,7 @@ class Labeller:
         self.device = device
         try:
             kept = files.read_json(folder / ABOUT)
-            weights = load_file(folder / WEIGHTS)
+            weights = read_tensors(folder / WEIGHTS)
             self.limits = Range(weights.pop(_LOW), weights.pop(_HIGH))
             self.labels = list(kept["labels"])
             self.config = AlexnetConfig(**kept["settings"])
