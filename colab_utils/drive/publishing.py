@@ -186,7 +186,8 @@ def _send(source: pathlib.Path, target: pathlib.Path, stale: list[pathlib.Path])
     with files.replacing(target) as temporary:
         shutil.copyfile(source, temporary)
         with open(temporary, "rb") as copy:
-            os.fsync(copy.fileno())  # here a full Drive may speak
+            if any(marker.exists() for marker in stale):
+                os.fsync(copy.fileno())  # a full Drive may speak no sooner
             digest = hashlib.file_digest(copy, "sha256").hexdigest()
         if digest != files.file_sha256(source):
             raise OSError(errno.EIO, f"the copy of {source.name} differs from the original")

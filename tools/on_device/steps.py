@@ -27,9 +27,9 @@ from colab_utils.models import network as make_network
 from colab_utils.protocols.build import build_task
 from colab_utils.protocols.draws import pair_task
 from colab_utils.protocols.published import load_protocol
-from on_device import own
 from on_device.found import Found, Step, vector_of
 from on_device.front_ends import FRONT_ENDS, checkpoint
+from on_device.own import Lazy, WorstDomain, attention, mined_triplets
 
 LABELS = ("anger", "happiness", "sadness")
 
@@ -242,7 +242,7 @@ STEPS: dict[str, Step] = {
     "maml/ProtoNet: conv4": partial(maml, kind="ProtoNet", frames=True, network="conv4"),
     "maml/pooled, zero-shot": partial(maml, kind="pooled, zero-shot"),
     "maml/pooled, fine-tuned": partial(maml, kind="pooled, fine-tuned"),
-    "maml/own": partial(maml, kind="own", own=own.attention),
+    "maml/own": partial(maml, kind="own", own=attention),
     "emofsl/BTL": partial(emofsl, kind="BTL", centre=0.5),
     "emofsl/FSTL": partial(emofsl, kind="FSTL", cap=1.5),
     "emofsl/EMOFSL: paper": partial(emofsl, kind="EMOFSL", margins="paper", reduction="sum"),
@@ -258,7 +258,7 @@ STEPS: dict[str, Step] = {
     "emofsl/nearest prototype": partial(emofsl, kind="nearest prototype"),
     "emofsl/logistic regression": partial(emofsl, kind="logistic regression"),
     "emofsl/LDA": partial(emofsl, kind="LDA"),
-    "emofsl/own": partial(emofsl, kind="BTL", own=own.mined_triplets),
+    "emofsl/own": partial(emofsl, kind="BTL", own=mined_triplets),
     "da_mldg/erm": partial(da_mldg, algorithm="erm"),
     "da_mldg/erm: resnet18, batch": partial(
         da_mldg, algorithm="erm", network="resnet18", norm="batch", augment=True
@@ -282,7 +282,7 @@ STEPS: dict[str, Step] = {
     "da_mldg/rsc: channels": partial(da_mldg, algorithm="rsc", network="resnet18", clip=1.0),
     "da_mldg/rsc: positions": partial(da_mldg, algorithm="rsc", network="resnet18", seed=2),
     "da_mldg/coral": partial(da_mldg, algorithm="coral", batches="proportional"),
-    "da_mldg/own": partial(da_mldg, algorithm="erm", own=own.WorstDomain),
+    "da_mldg/own": partial(da_mldg, algorithm="erm", own=WorstDomain),
     "da_mldg/speakers": speakers,
     "alexnet/alexnet": partial(alexnet, network="alexnet"),
     "alexnet/alexnet_gap: mixup": partial(alexnet, network="alexnet_gap", mixup=True),
@@ -299,7 +299,7 @@ STEPS: dict[str, Step] = {
         eight_bit=True,
         decision="geometric",
     ),
-    "alexnet/own": partial(alexnet, network="alexnet_gap", own=own.Lazy),
+    "alexnet/own": partial(alexnet, network="alexnet_gap", own=Lazy),
     "network/mlp: group": partial(network, name="mlp", norm="group"),
     "network/mlp: batch": partial(network, name="mlp", norm="batch"),
     "network/conv4: group": partial(network, name="conv4", norm="group"),

@@ -126,8 +126,9 @@ class FeatureStore:
         """
         shard, start, stop = self._find(utt_id)
         values = np.array(shard.values[start:stop])
-        wrong = ~np.isfinite(values).all(axis=0)
-        if wrong.any():
+        finite = np.isfinite(values)
+        if not finite.all():
+            wrong = ~finite.all(axis=0)
             names = ", ".join(np.array(self.feature_names)[wrong][:3])
             raise StoreError(
                 f"{shard.path}: {utt_id} has NaN or infinity in {wrong.sum()} column(s) ({names}); "

@@ -57,7 +57,7 @@ def changed(table, name, **columns):
 def opened(tmp_path, monkeypatch):
     """`open_study` on two tables, with toy features in the place of real ones."""
 
-    def toy_features(rows, features, root):
+    def toy_features(rows, features, root, drive_folder=None):
         return Features(rows, list(HERTZ))
 
     monkeypatch.setattr(opening, "open_store", toy_features)
