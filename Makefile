@@ -7,9 +7,11 @@ PYTHON  ?= python3
 VENV    := .venv
 BIN     := $(VENV)/bin
 NOTEBOOK ?= 01_feature_extraction
-CORPUS  ?= $(if $(filter 01%,$(NOTEBOOK)),synthetic)
-AUDIO   ?=
-FEATURES ?=
+# What is given goes on letter by letter, through the environment: neither make nor a shell reads the
+# spaces, quotes and dollars in it. Nothing given is what the notebook says.
+GIVEN   := NOTEBOOK CORPUS AUDIO FEATURES SETTINGS
+$(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name))))
+export $(GIVEN)
 
 export MPLBACKEND = Agg
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
@@ -27,8 +29,8 @@ $(VENV)/.ready: setup.py constraints-colab.txt
 	touch $@
 
 run: setup
-	$(BIN)/python tools/run_notebook.py notebooks/$(NOTEBOOK).ipynb \
-	    $(if $(CORPUS),CORPUS="$(CORPUS)") $(if $(AUDIO),AUDIO="$(abspath $(AUDIO))") $(if $(FEATURES),FEATURES="$(FEATURES)") $(SETTINGS)
+	$(BIN)/python tools/run_notebook.py "notebooks/$$NOTEBOOK.ipynb" $(if $(CORPUS),CORPUS="$$CORPUS") \
+	    $(if $(AUDIO),AUDIO="$$AUDIO") $(if $(FEATURES),FEATURES="$$FEATURES") --settings="$$SETTINGS"
 
 # One thread each, so that the tests of as many files run at once as there are cores.
 # A crashed worker ends the run: `loadfile` never hands its files to a new one and would wait for ever.

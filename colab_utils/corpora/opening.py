@@ -12,8 +12,9 @@ import pandas as pd
 from colab_utils.corpora.cards import card_name, load_card
 from colab_utils.corpora.download import fetch_corpus, how_to_get, prepare_corpus
 from colab_utils.corpora.manifest import ManifestError
-from colab_utils.corpora.own_data import OWN, from_csv, from_folder
-from colab_utils.corpora.scan import Scan, cache_file, load_corpus
+from colab_utils.corpora.own.named import Own, named_own, open_own
+from colab_utils.corpora.own_data import OWN
+from colab_utils.corpora.scan import Scan, load_corpus
 from colab_utils.files import AnyPath
 
 EMBEDDED = "synthetic"
@@ -26,6 +27,7 @@ def open_corpus(
     drive_folder: AnyPath | None = None,
     csv_columns: Mapping[str, str] | None = None,
     fetch: bool = False,
+    own: Own | None = None,
 ) -> Scan:
     """Scan a corpus, wherever it is, print what is usable of it and return it.
 
@@ -34,14 +36,15 @@ def open_corpus(
     decoded is remembered below `workspace`, so that opening it again is quick.
 
     Args:
-        name: "synthetic" (made below `workspace` when it is not there), a corpus with a card, or
-            "own".
+        name: "synthetic" (made below `workspace` when it is not there), a corpus with a card, one
+            in `own`, or "own".
         audio: the folder of a known corpus. Of "own" a folder with one sub-folder per emotion, or a
             CSV.
         workspace: the local folder for all that is made.
         drive_folder: MyDrive, or None.
         csv_columns: names the columns of the CSV: `wav`, `emotion` and, where known, `speaker`.
         fetch: whether it may be downloaded.
+        own: the user's own corpora by name, see `own.named.open_own`.
 
     Returns:
         The Scan: `.manifest` is what is usable, `.problems` what is not.
@@ -54,10 +57,13 @@ def open_corpus(
     Example:
         >>> scan = open_corpus("emodb", "path/to/emodb")
         >>> scan = open_corpus("own", "clips.csv", csv_columns={"wav": "file", "emotion": "label"})
+        >>> mine = {"audio": "clips.zip", "wav": "file", "emotion": "label", "speaker": "who"}
+        >>> scan = open_corpus("mine", own={"mine": mine})
     """
     audio = os.path.expanduser(audio or "")
-    if name == OWN:
-        scan = _open_own(audio, csv_columns or {}, workspace)
+    mine = named_own(own, name, audio, csv_columns)
+    if name in mine:
+        scan = open_own(name, mine[name], workspace, drive_folder)
         print(scan)
         return scan
     load_card(name)
@@ -79,6 +85,7 @@ def open_corpora(
     workspace: AnyPath = "out",
     drive_folder: AnyPath | None = None,
     fetch: bool = False,
+    own: Own | None = None,
 ) -> pd.DataFrame:
     """The manifest of several corpora (or domains of one), each opened once by `open_corpus`.
 
@@ -89,6 +96,7 @@ def open_corpora(
         workspace: as in `open_corpus`.
         drive_folder: as in `open_corpus`.
         fetch: as in `open_corpus`.
+        own: as in `open_corpus`; a name in it may stand in `names`.
 
     Returns:
         The manifests behind each other, with LOCAL_COLUMNS.
@@ -102,10 +110,10 @@ def open_corpora(
     manifests = []
     for name in sorted({card_name(name) for name in names}):
         folder = ""
-        if audio and name != EMBEDDED:
+        if audio and name != EMBEDDED and name not in (own or {}):
             one_each = isinstance(audio, Mapping)
             folder = audio.get(name, "") if one_each else os.path.join(audio, name)
-        scan = open_corpus(name, folder, workspace, drive_folder, fetch=fetch)
+        scan = open_corpus(name, folder, workspace, drive_folder, fetch=fetch, own=own)
         manifests.append(scan.manifest)
     return pd.concat(manifests, ignore_index=True)
 
@@ -126,22 +134,3 @@ def _brought(
     if not fetch:
         raise ManifestError(reason)
     return fetch_corpus(name, local)
-
-
-def _open_own(audio: str, columns: Mapping[str, str], workspace: AnyPath) -> Scan:
-    """The user's own data, from a CSV or a folder; raises ManifestError where there is neither."""
-    if not audio:
-        raise ManifestError(
-            f'CORPUS = "{OWN}" needs AUDIO: a folder with one sub-folder per emotion, or a CSV file'
-        )
-    cache = cache_file(workspace, OWN, audio)
-    if os.path.isdir(audio):
-        return from_folder(audio, cache)
-    if not os.path.isfile(audio):
-        raise ManifestError(f"{audio}: no such file or folder")
-    if not {"wav", "emotion"} <= set(columns):
-        raise ManifestError(
-            f"{audio} is a CSV: say which columns hold what, such as OWN_CSV = "
-            '{"wav": "file", "emotion": "label", "speaker": "who"}'
-        )
-    return from_csv(audio, cache=cache, **columns)

@@ -17,6 +17,7 @@ from colab_utils import settings
 from colab_utils.drive.memory import Memory
 from colab_utils.features.store.store import FeatureStore
 from colab_utils.files import AnyPath
+from colab_utils.protocols.copies import COPIES_COLUMNS, copies_notes, without_copies
 from colab_utils.protocols.folds import check_disjoint, unit_keys
 from colab_utils.results.predictions import predictions_table
 from colab_utils.settings import Settings
@@ -124,7 +125,9 @@ class Contract:
         self._held_fold = ""
         self._learners: dict[Any, Any] = {}
         self._learners_side = ""
+        self._copies = pd.DataFrame(columns=list(COPIES_COLUMNS))
         if self.split is not None:
+            self.split, self._copies = self._without_copies(self.split)
             self.check_split(self.split)
 
     # --- what a method writes ---------------------------------------------------------------------
@@ -196,6 +199,15 @@ class Contract:
         if "film" in self.rows:
             films = unit_keys(self.rows, "film").set_axis(self.rows["utt_id"])
         check_disjoint(split, self.allow_speaker_overlap, films)
+
+    def copies(self, tested: Tested) -> pd.DataFrame:
+        """Equal recordings on two sides of the split, and which of them it leaves out.
+
+        Returns:
+            The whole list, see `protocols.copies.without_copies`.
+        """
+        sides = self.split_table(tested)[["seed", "fold"]].drop_duplicates()
+        return self._copies.merge(sides)
 
     def run_name(self, tested: Tested) -> str:
         """What a run's folder is called, without task and features."""

@@ -90,8 +90,8 @@ def checked(
         SettingError: it is no tensor, or one that cannot be used.
     """
     device = beside.device
-    if not isinstance(value, torch.Tensor):
-        found = f"a {type(value).__name__} and no tensor"
+    if not isinstance(value, torch.Tensor) or value.layout != torch.strided:
+        found = f"a {type(value).__name__} and no dense tensor"
     elif value.shape != tuple(shape):
         found = f"a tensor of shape {tuple(value.shape)} where {tuple(shape)} is needed"
     elif value.is_complex():

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+import torch
 from safetensors.torch import load_file, save
 
 from colab_utils import files
@@ -107,9 +108,18 @@ def _load(folder: pathlib.Path, learner: Any) -> History | None:
         if files.file_sha256(folder / WEIGHTS) != summary.pop(WEIGHTS):
             raise ValueError(f"{folder / WEIGHTS} changed since it was written")
         device = next(learner.module.parameters()).device
-        learner.module.load_state_dict(load_file(folder / WEIGHTS, device=str(device)))
+        weights = load_file(folder / WEIGHTS, device=str(device))
+        # first, since loading copies what fits before it refuses the rest
+        if _shapes(weights) != _shapes(learner.module.state_dict()):
+            raise ValueError("its weights are another network's")
+        learner.module.load_state_dict(weights)
     except (ValueError, LookupError, TypeError, AttributeError, OSError, RuntimeError) as error:
         print(f"{folder.name} cannot be loaded ({files.one_line(error)}): trained again")
         return None
     records = files.read_jsonl(folder / "history.jsonl")
     return History(records, **summary, resumed_from=summary["steps"])
+
+
+def _shapes(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
+    """The shape of each tensor by its name."""
+    return {name: value.shape for name, value in weights.items()}

@@ -21,6 +21,8 @@ from colab_utils.corpora.manifest import speaker_keys
 SPLIT_COLUMNS = ("seed", "fold", "draw", "task", "utt_id", "speaker", "role")
 TRAINING_ROLES, TESTING_ROLES = ("train", "valid"), ("test", "query")
 ROLES = ("train", "valid", "support", "query", "test")
+# what stands against the tested, and within which columns: training counts for a whole fold
+SIDES = ((TRAINING_ROLES, ("seed", "fold")), (("support",), ("seed", "fold", "draw", "task")))
 # of the training utterances, where speakers are unknown and cannot be held out
 _VALID_SHARE = 0.2
 
@@ -92,7 +94,7 @@ def grouped_folds(manifest: pd.DataFrame, n_folds: int, seed: int) -> pd.DataFra
     """
     keys, films = speaker_keys(manifest), unit_keys(manifest, "film")
     unknown = keys == ""
-    units = _linked(keys.where(~unknown, manifest["utt_id"]), films)
+    units = linked(keys.where(~unknown, manifest["utt_id"]), films)
     what = "group(s) of speakers by film" if (films != "").any() else "speaker(s)"
     fold = grouped_values(manifest["emotion"], units, n_folds, seed, what)
     columns = ["speaker", "corpus"]
@@ -105,7 +107,7 @@ def grouped_folds(manifest: pd.DataFrame, n_folds: int, seed: int) -> pd.DataFra
     return manifest[columns].assign(fold=fold).drop_duplicates(ignore_index=True)
 
 
-def _linked(units: pd.Series, films: pd.Series) -> pd.Series:
+def linked(units: pd.Series, films: pd.Series) -> pd.Series:
     """The units of each row; those that share a film go by the name of the first of them.
 
     They may share it directly or through others.
@@ -356,18 +358,15 @@ def check_disjoint(
 
 def _refuse(split: pd.DataFrame, unit: pd.Series, what: str, way_out: str = "") -> None:
     """Raise LeakError for units on both sides."""
-    names = _on_both_sides(split, unit)
+    names = on_both_sides(split, unit)
     if names:
         more = " ..." if len(names) > 10 else ""
         told = f"{', '.join(names[:10])}{more}{way_out}"
         raise LeakError(f"{what}(s) on both the training and the test side: {told}")
 
 
-def _on_both_sides(split: pd.DataFrame, unit: pd.Series) -> list[str]:
-    """The units that stand on both sides of a fold, sorted.
-
-    Training rows count for every draw and task of their fold.
-    """
+def on_both_sides(split: pd.DataFrame, unit: pd.Series) -> list[str]:
+    """The units of the split's rows that stand on both sides (SIDES), sorted; "" is none."""
     unknown = set(split["role"]) - set(ROLES)
     if unknown:
         named = ", ".join(sorted(map(str, unknown)))
@@ -375,21 +374,28 @@ def _on_both_sides(split: pd.DataFrame, unit: pd.Series) -> list[str]:
     table = split.assign(unit=unit.to_numpy())
     table = table[table["unit"] != ""]
     tested = table[table["role"].isin(TESTING_ROLES)]
-    of_fold = ["seed", "fold", "unit"]
-    of_task = [*of_fold, "draw", "task"]
     found: set[str] = set()
-    for roles, on in ((TRAINING_ROLES, of_fold), (("support",), of_task)):
+    for roles, columns in SIDES:
+        on = [*columns, "unit"]
         left = table.loc[table["role"].isin(roles), on].drop_duplicates()
         found |= set(tested.merge(left, on=on)["unit"])
     return sorted(found)
 
 
-def speaker_independence(split: pd.DataFrame) -> str:
+def speaker_independence(split: pd.DataFrame, persons: pd.Series | None = None) -> str:
     """What a result of this split has to say of its speakers.
 
+    Args:
+        split: a table of SPLIT_COLUMNS.
+        persons: of `copies.persons`.
+
     Returns:
-        "independent", "overlap allowed" or "unknown" (some speakers are not known).
+        "independent", "overlap allowed" or "unknown" (of some speakers it is not known who).
     """
     if (split["speaker"] == "").any():
         return "unknown"
-    return "overlap allowed" if _on_both_sides(split, split["speaker"]) else "independent"
+    if on_both_sides(split, split["speaker"]):
+        return "overlap allowed"
+    if persons is not None and on_both_sides(split, split["utt_id"].map(persons)):
+        return "unknown"
+    return "independent"

@@ -88,6 +88,7 @@ def test_what_can_be_used_comes_back_as_it_is():
         (None, "NoneType"),
         (1.0, "float"),
         ({"loss": torch.ones(2)}, "dict"),
+        (torch.ones(2).to_sparse(), "no dense tensor"),
         (torch.tensor(1.0), r"shape \(\) where \(2,\)"),
         (torch.ones(1), r"shape \(1,\) where \(2,\)"),
         (torch.ones(2, 1), r"shape \(2, 1\) where \(2,\)"),

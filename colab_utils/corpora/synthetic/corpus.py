@@ -104,8 +104,12 @@ def _make(folder: pathlib.Path, key: str, jobs: list[dict], n_jobs: int) -> None
     rows = parallel(joblib.delayed(make_utterance)(folder, job) for job in jobs)
     rows = list(progress.bar(rows, "synthetic corpus", len(jobs), unit="clip"))
     write_csv(folder / "manifest.csv", pd.DataFrame(rows))
-    note = "synthetic: never report as corpus performance"
-    files.write_json(folder / "complete.json", {"key": key, "utterances": len(rows), "note": note})
+    marker = {
+        "key": key,
+        "utterances": len(rows),
+        "note": "synthetic: never report as corpus performance",
+    }
+    files.write_json(folder / "complete.json", marker)
 
 
 def plan(seed: int, n_speakers: int, n_repetitions: int) -> list[dict]:

@@ -288,6 +288,7 @@ def open_study(
     features_file: str = "",
     emotions: str | Sequence[str] = (),
     fetch: bool = False,
+    own: corpora.Own | None = None,
     **arrangement: Any,
 ) -> AlexnetStudy:
     """The study of speakers within a corpus, for a notebook.
@@ -300,6 +301,7 @@ def open_study(
         features_file: what `AlexnetStudy.export` wrote: takes the place of corpus and audio.
         emotions: a list, or "a,b"; empty: all that the corpus has.
         fetch: whether the corpus may be downloaded.
+        own: the user's own corpora by name.
         **arrangement: of `protocols.speakers.build_within`: `task`, a published one; else `n_folds`
             of speakers by `seed`, or the speakers `test_id` and `val_id` (commas between), tested
             and validating instead of folds; `merge`, what emotions are renamed to.
@@ -322,7 +324,7 @@ def open_study(
         emotions = emotions or store.labels
     else:
         folders = {corpus: audio} if audio else ""
-        manifest = corpora.open_corpora([corpus], folders, root, drive_folder, fetch=fetch)
+        manifest = corpora.open_corpora([corpus], folders, root, drive_folder, fetch=fetch, own=own)
     task, rows, split = build_within(
         load_protocol("alexnet"), manifest, corpus, emotions=emotions, **arrangement
     )

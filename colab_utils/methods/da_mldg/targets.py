@@ -238,6 +238,7 @@ def open_studies(
     audio: str = "",
     drive_folder: pathlib.Path | None = None,
     fetch: bool = False,
+    own: corpora.Own | None = None,
     emotions: str | Sequence[str] = (),
     merge: Mapping[str, str | None] | None = None,
 ) -> DomainStudies:
@@ -252,6 +253,7 @@ def open_studies(
         audio: the folder with one sub-folder per corpus.
         drive_folder: MyDrive, or None.
         fetch: whether corpora may be downloaded.
+        own: the user's own corpora by name.
         emotions: default the protocol's.
         merge: what emotions are renamed to.
 
@@ -266,7 +268,7 @@ def open_studies(
         >>> corpora = ["emodb", "emovo", "savee"]
         >>> studies = da_mldg.open_studies(corpora, config, "out", audio="path/to/corpora")
     """
-    manifest = corpora.open_corpora(as_list(names), audio, root, drive_folder, fetch=fetch)
+    manifest = corpora.open_corpora(as_list(names), audio, root, drive_folder, fetch=fetch, own=own)
     if features == "auto":
         features = automatic_features(config, is_synthetic(manifest))
     print(describe(features) if "/" in features else f"front end: {features}")

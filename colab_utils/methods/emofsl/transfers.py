@@ -191,6 +191,7 @@ def open_transfers(
     feature_settings: Mapping[str, Any] | None = None,
     merge: Mapping[str, str | None] | None = None,
     fetch: bool = False,
+    own: corpora.Own | None = None,
 ) -> Transfers:
     """The corpora of a notebook, ready for studies of any pair of them; says which front end.
 
@@ -205,6 +206,7 @@ def open_transfers(
         feature_settings: settings of the front end by name.
         merge: what emotions are renamed to.
         fetch: download a corpus whose owners allow that.
+        own: the user's own corpora by name.
 
     Returns:
         The corpora, with `features` as front end of studies that name none.
@@ -217,7 +219,9 @@ def open_transfers(
     Example:
         >>> transfers = open_transfers("emodb", "emovo", "corpora", workspace, features="acoustic")
     """
-    manifest = corpora.open_corpora([source, target], audio, workspace, drive_folder, fetch=fetch)
+    manifest = corpora.open_corpora(
+        [source, target], audio, workspace, drive_folder, fetch=fetch, own=own
+    )
     if features in ("auto", ""):
         synthetic = manifest["corpus"].str.startswith("synthetic").all()
         features = "logmel" if synthetic else "facebook/wav2vec2-base"

@@ -1,8 +1,9 @@
 """Which utterances a study has: those of a published arrangement, or of two tables of one's own."""
 
+import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,8 +13,10 @@ from colab_utils.corpora.scan import cache_file
 from colab_utils.features import open_store
 from colab_utils.methods.maml.study import MamlStudy
 from colab_utils.protocols.build import build_task
+from colab_utils.protocols.domains import with_tasks
 from colab_utils.protocols.folds import check_disjoint, split_once
-from colab_utils.protocols.published import ProtocolError, load_protocol
+from colab_utils.protocols.published import Protocol, ProtocolError, Task, load_protocol
+from colab_utils.settings import as_list
 
 _VALID_SHARE = 0.2  # of the training speakers of one's own tables
 
@@ -31,8 +34,11 @@ def open_study(
     train_csv: str = "",
     test_csv: str = "",
     csv_columns: Mapping[str, str] | None = None,
+    train: str | Sequence[str] = (),
+    test: str | Sequence[str] = (),
+    own: corpora.Own | None = None,
 ) -> MamlStudy:
-    """The study of a published arrangement, or of two tables of one's own.
+    """The study of a published arrangement, of any corpora, or of two tables of one's own.
 
     Args:
         protocol: its name.
@@ -49,6 +55,10 @@ def open_study(
         test_csv: a table of the utterances of which test episodes are made.
         csv_columns: which columns of both hold what: {"wav": ..., "emotion": ...} and, where it is
             known, {"speaker": ...}. Without speakers it runs, and every result says so.
+        train: corpora to learn from; with `test` they take the place of `task`, in the manner of
+            the protocol. The emotions are those that all of them have.
+        test: corpora of which test episodes are made.
+        own: the user's own corpora by name.
 
     Returns:
         A study to train, test and compare with.
@@ -68,7 +78,13 @@ def open_study(
         tables = _checked(train_csv, test_csv, csv_columns or {})
         arrangement = _of_tables(*tables, csv_columns, audio, root, seed)
     else:
-        arrangement = _of_protocol(protocol, task, audio, root, drive_folder, seed, fetch)
+        published = load_protocol(protocol)
+        names = as_list(train), as_list(test)
+        used = _used(published, task, *names)
+        manifest = corpora.open_corpora(used, audio, root, drive_folder, fetch=fetch, own=own)
+        if any(names):
+            published, task = _of_corpora(published, *names, manifest)
+        arrangement = _of_protocol(published, task, manifest, seed)
     store = open_store(arrangement["rows"], features, root, drive_folder=drive_folder)
     return MamlStudy(
         store=store,
@@ -79,34 +95,67 @@ def open_study(
     )
 
 
-def _of_protocol(
-    protocol: str,
-    task: str,
-    audio: str,
-    root: str | os.PathLike,
-    drive_folder: str | os.PathLike | None,
-    seed: int,
-    fetch: bool,
-) -> dict[str, Any]:
-    """What `MamlStudy` has to know of a published arrangement."""
-    published = load_protocol(protocol)
-    name = task or next(iter(published.tasks))
+def _used(published: Protocol, task: str, train: list[str], test: list[str]) -> list[str]:
+    """The corpora that are needed. Raises ProtocolError for what does not fit together."""
+    if not train and not test:
+        return _task_of(published, task).corpora
+    if not (train and test):
+        raise ProtocolError("TRAIN and TEST go together: name the corpora of both sides")
+    if task:
+        raise ProtocolError(f"TASK = {task!r} has corpora of its own: leave it, or TRAIN and TEST")
+    both = sorted(set(train) & set(test))
+    if both:
+        raise ProtocolError(f"{', '.join(both)} in TRAIN and in TEST: choose different corpora")
+    return [*train, *test]
+
+
+def _task_of(published: Protocol, name: str) -> Task:
+    """A task by its name; "" for the first. Raises ProtocolError."""
+    name = name or next(iter(published.tasks))
     if name not in published.tasks:
         raise ProtocolError(
             f"{published.name} has no task {name!r}; it has {', '.join(published.tasks)}"
         )
-    chosen = published.tasks[name]
-    everything = corpora.open_corpora(chosen.corpora, audio, root, drive_folder, fetch=fetch)
-    rows, split = build_task(published, name, everything, seed)
-    print(f"{protocol}, task {name}: {', '.join(chosen.emotions)}")
+    return published.tasks[name]
+
+
+def _of_corpora(
+    published: Protocol, train: list[str], test: list[str], manifest: pd.DataFrame
+) -> tuple[Protocol, str]:
+    """A task of these corpora in the manner of a protocol, and its name.
+
+    Its emotions are those that all corpora have. Raises ProtocolError for fewer than two.
+    """
+    name = f"{'+'.join(train)}-{'+'.join(test)}"
+    first = _task_of(published, "")
+    task = published.similar_task(name, train, test, valid=first.valid)
+    there = {}
+    for corpus, rows in manifest.groupby("corpus"):
+        merged = rows["emotion"].map(lambda emotion: task.merge.get(emotion, emotion))
+        there[corpus] = set(merged.dropna()) - {"", "other"}
+    common = sorted(set.intersection(*there.values()))
+    if len(common) < 2:
+        told = "; ".join(f"{corpus}: {', '.join(sorted(there[corpus]))}" for corpus in there)
+        raise ProtocolError(f"{name}: fewer than two emotions that all corpora have ({told})")
+    task = dataclasses.replace(task, emotions=tuple(common))
+    return with_tasks(dataclasses.replace(published, expected={}), [task]), name
+
+
+def _of_protocol(
+    published: Protocol, name: str, manifest: pd.DataFrame, seed: int
+) -> dict[str, Any]:
+    """What `MamlStudy` has to know of a published arrangement."""
+    chosen = _task_of(published, name)
+    rows, split = build_task(published, chosen.name, manifest, seed)
+    print(f"{published.name}, task {chosen.name}: {', '.join(chosen.emotions)}")
     return {
-        "name": name,
+        "name": chosen.name,
         "rows": rows,
         "split": split,
         "labels": chosen.emotions,
         "apart": (published.group,),
         "film_overlap": chosen.allow_group_overlap,
-        "protocol": protocol,
+        "protocol": published.name,
         "merge": chosen.merge,
     }
 

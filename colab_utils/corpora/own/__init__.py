@@ -1,0 +1,1 @@
+"""The user's own recordings: by name, in tables, in folders."""
