@@ -66,7 +66,7 @@ def open_corpus(
         scan = open_own(name, mine[name], workspace, drive_folder)
         print(scan)
         return scan
-    load_card(name)
+    _check_known(name, mine)
     if name == EMBEDDED:
         if audio:
             raise ManifestError(
@@ -134,3 +134,13 @@ def _brought(
     if not fetch:
         raise ManifestError(reason)
     return fetch_corpus(name, local)
+
+
+def _check_known(name: str, mine: Own) -> None:
+    """Raise ManifestError for a corpus that is neither known nor the user's own."""
+    try:
+        load_card(name)
+    except ManifestError as error:
+        if not mine:
+            raise
+        raise ManifestError(f"{error}; OWN has {', '.join(mine)}") from None

@@ -17,7 +17,7 @@ from colab_utils import settings
 from colab_utils.drive.memory import Memory
 from colab_utils.features.store.store import FeatureStore
 from colab_utils.files import AnyPath
-from colab_utils.protocols.copies import COPIES_COLUMNS, copies_notes, without_copies
+from colab_utils.protocols.copies import copies_notes, no_copies, without_copies
 from colab_utils.protocols.folds import check_disjoint, unit_keys
 from colab_utils.results.predictions import predictions_table
 from colab_utils.settings import Settings
@@ -125,9 +125,9 @@ class Contract:
         self._held_fold = ""
         self._learners: dict[Any, Any] = {}
         self._learners_side = ""
-        self._copies = pd.DataFrame(columns=list(COPIES_COLUMNS))
+        self._copies = no_copies()
         if self.split is not None:
-            self.split, self._copies = self._without_copies(self.split)
+            self.split, self._copies = self.without_copies(self.split)
             self.check_split(self.split)
 
     # --- what a method writes ---------------------------------------------------------------------
@@ -201,13 +201,14 @@ class Contract:
         check_disjoint(split, self.allow_speaker_overlap, films)
 
     def copies(self, tested: Tested) -> pd.DataFrame:
-        """Equal recordings on two sides of the split, and which of them it leaves out.
+        """Equal recordings on two sides of the split: the whole list, with what is left out.
 
         Returns:
-            The whole list, see `protocols.copies.without_copies`.
+            A table of `protocols.copies.COPIES_COLUMNS`.
         """
-        sides = self.split_table(tested)[["seed", "fold"]].drop_duplicates()
-        return self._copies.merge(sides)
+        sides = [self.sides(tested.at(seed)) for seed in self.seeds(tested)]
+        there = pd.concat(sides)[["seed", "fold"]].drop_duplicates()
+        return self._copies.merge(there)
 
     def run_name(self, tested: Tested) -> str:
         """What a run's folder is called, without task and features."""
@@ -248,6 +249,13 @@ class Contract:
         """The seeds of all repetitions."""
         first = tested.repeated.seed
         return list(range(first, first + tested.repeated.n_seeds))
+
+    def without_copies(self, split: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """A split without equal recordings on two sides, which is printed, and the whole list."""
+        split, copies = without_copies(split, self.rows)
+        for note in copies_notes(copies):
+            print(f"{self.name}: {note}")
+        return split, copies
 
     def part(self, tested: Tested, fold: str, *roles: str) -> pd.DataFrame:
         """The rows of some roles in one fold, in their order."""

@@ -24,6 +24,7 @@ from colab_utils.learning.own import name_of
 from colab_utils.learning.trained import train_or_load
 from colab_utils.learning.training import History, single_thread
 from colab_utils.progress import bar as progress_bar
+from colab_utils.protocols.copies import check_copies, copies_notes, persons
 from colab_utils.protocols.folds import TRAINING_ROLES, speaker_independence
 from colab_utils.results.runs import Part, Run, RunError, metrics_table, open_run, split_hash
 
@@ -52,7 +53,8 @@ class Study(Contract):
         allow_speaker_overlap: a speaker may stand on both sides, and every result says so.
 
     Raises:
-        LeakError: a speaker (or a dubbed film) stands on both sides of the split.
+        LeakError: a speaker (or a dubbed film) stands on both sides of the split, or too little is
+            left of it without equal recordings (`protocols.copies`).
 
     Example:
         class Mean(Study):
@@ -280,13 +282,16 @@ class Study(Contract):
                 " delete the folder"
             )
         predictions = pd.concat(tables.values(), ignore_index=True)
+        copies = self.copies(one)
+        if len(copies):
+            run.keep("copies", [copies])
         run.finish(
             predictions,
             self.labels,
             n_boot=one.repeated.n_boot,
-            notes=self.notes(one),
+            notes=[*self.notes(one), *copies_notes(copies)],
             chance=self.chance(one),
-            speaker_independence=speaker_independence(run.split),
+            speaker_independence=speaker_independence(run.split, persons(self.rows)),
         )
         run.mark_done()
         self.memory.keep(run.path, finished=True)
@@ -301,6 +306,7 @@ class Study(Contract):
         """The run folder of a method."""
         split = self.split_table(one)
         self.check_split(split)
+        check_copies(split, self.rows)
         roles = self.sides(one)[["utt_id", "role"]].merge(self.rows[["utt_id", "corpus"]])
         corpora = {role: sorted(set(part["corpus"])) for role, part in roles.groupby("role")}
         spec = self.features_of(one)[1]

@@ -38,6 +38,13 @@ def persons(rows: pd.DataFrame) -> pd.Series:
     return linked(speakers, recordings(rows))
 
 
+def no_copies() -> pd.DataFrame:
+    """A table of COPIES_COLUMNS without rows."""
+    kinds = {"seed": int, "left_out": bool}
+    table = pd.DataFrame(columns=list(COPIES_COLUMNS), dtype=str)
+    return table.astype(kinds)
+
+
 def without_copies(split: pd.DataFrame, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A split in which nothing is tested that is trained on under another name.
 
@@ -57,7 +64,7 @@ def without_copies(split: pd.DataFrame, rows: pd.DataFrame) -> tuple[pd.DataFram
     """
     recording = split["utt_id"].map(recordings(rows)).fillna("").to_numpy()
     if not (recording != "").any():
-        return split, pd.DataFrame(columns=list(COPIES_COLUMNS))
+        return split, no_copies()
     emotion = split["utt_id"].map(rows.set_index("utt_id")["emotion"])
     table = split.assign(recording=recording, emotion=emotion).reset_index(drop=True)
     part = table[table["recording"] != ""]

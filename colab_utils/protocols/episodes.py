@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from colab_utils.protocols.copies import recordings
 from colab_utils.protocols.folds import split_rows, unit_keys
 
 STREAMS = ("train", "valid", "test")

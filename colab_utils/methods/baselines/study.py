@@ -83,7 +83,7 @@ class BaselineStudy(Study):
         rows = _with_features(rows, store)
         super().__init__(corpora_name(rows), rows, split, store, labels, root, **others)
         self._clips = Clips(store, self.rows, labels, pooled=True)
-        self._made: dict[Any, pd.DataFrame] = {}
+        self._made: dict[Any, tuple[pd.DataFrame, pd.DataFrame]] = {}
 
     # --- the contract -----------------------------------------------------------------------------
 
@@ -128,10 +128,14 @@ class BaselineStudy(Study):
         """The given split, or the one that the settings ask for."""
         if self.split is not None:
             return super().sides(tested)
-        key = self._decides_split(tested)
-        if key not in self._made:
-            self._made[key] = self._split(tested.config)
-        return self._made[key]
+        return self._made_for(tested)[0]
+
+    def copies(self, tested: Tested) -> pd.DataFrame:
+        """As of the contract."""
+        if self.split is not None:
+            return super().copies(tested)
+        made = [self._made_for(tested.at(seed))[1] for seed in self.seeds(tested)]
+        return pd.concat(made, ignore_index=True)
 
     def facts(self, tested: Tested) -> dict[str, str]:
         """The protocol by name: whose folds these are."""
@@ -200,6 +204,13 @@ class BaselineStudy(Study):
         """The settings on which a split depends."""
         config = tested.config
         return config.folds, config.n_folds, config.seed, _n_valid(config)
+
+    def _made_for(self, tested: Tested) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The split that the settings ask for, and its equal recordings."""
+        key = self._decides_split(tested)
+        if key not in self._made:
+            self._made[key] = self.without_copies(self._split(tested.config))
+        return self._made[key]
 
     def _fold(self, tested: Tested, fold: str) -> Fold:
         """The fold's rows with normalised features, made once for all classifiers."""

@@ -81,7 +81,7 @@ class TransferStudy(Study):
                 f"task {name} has no support side: choose a protocol whose tasks have one (emofsl, "
                 "or draws.pair_task)"
             )
-        self.data = TransferData(self.rows, split, store, self.labels, self.device)
+        self.data = TransferData(self.rows, self.split, store, self.labels, self.device)
         self.front = store.spec["name"]
         self.features = features or self.front
         self.published = published

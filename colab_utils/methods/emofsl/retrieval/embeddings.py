@@ -17,6 +17,7 @@ from colab_utils.display import captions, maps, style
 from colab_utils.learning.training import single_thread
 from colab_utils.methods.emofsl.settings import EmofslConfig
 from colab_utils.methods.emofsl.study import TransferStudy
+from colab_utils.protocols.copies import persons
 from colab_utils.protocols.folds import speaker_independence
 
 MEASURES = ("precision_at_1", "r_precision", "mean_average_precision_at_r")
@@ -96,7 +97,7 @@ def maps_figure(study: TransferStudy, found: Embeddings, seed: int = 0) -> style
     }
     marks = captions.stamps(
         found.rows.assign(rule=study.rule),
-        {"speaker_independence": speaker_independence(study.split)},
+        {"speaker_independence": speaker_independence(study.split, persons(study.rows))},
     )
     return maps.embedding_maps_figure(
         places, title=f"{study.name}: tested utterances and support", marks=marks
