@@ -5,7 +5,6 @@ Never half of it.
 
 import contextlib
 import errno
-import getpass
 import hashlib
 import json
 import os
@@ -305,7 +304,7 @@ def alone(path: AnyPath, doing: str) -> Iterator[None]:
         ...         unpack(archive, folder)
     """
     path = pathlib.Path(os.path.realpath(path))
-    locks = pathlib.Path(tempfile.gettempdir(), f"colab_utils-{getpass.getuser()}")
+    locks = pathlib.Path(tempfile.gettempdir(), f"colab_utils-{getattr(os, 'getuid', int)()}")
     locks.mkdir(exist_ok=True)
     lock = filelock.FileLock(locks / f"{path.name[:60]}-{short_hash(str(path))}.lock")
     try:

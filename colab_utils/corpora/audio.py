@@ -1,32 +1,55 @@
 """Decoding audio files: a good one gives samples and an identity, a bad one its reason."""
 
+import contextlib
+import dataclasses
 import hashlib
 import os
 import pathlib
+import threading
 
 import numpy as np
-import soundfile
 
+from colab_utils.corpora.codecs.reading import AudioError, blaming, decoded
 from colab_utils.files import AnyPath
 
 EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".opus")
 SHORTEST_SECONDS = 0.05  # under two 25 ms frames nothing can be said of an emotion
 _LFS_POINTER = b"version https://git-lfs"
-_OGG_TAIL = 1 << 17  # an Ogg page is at most 65,307 bytes
-_STREAMED = (0, 0xFFFFFFFF)  # lengths that mean "size unknown"
+_STEP = 2.0**-15  # of 16 bits, in which the identity of a recording is taken
+# whole numbers beyond 2, and whatever lies beyond 100, were never meant as ±1
+_FAR, _BEYOND = 100.0, 2.0
 # audio_sha256 by file, size and time of its last change in ns, of all that this process met: to
 # hash anew what was scanned would cost a tenth of a light front end
 KNOWN: dict[tuple[str, int, int], str] = {}
 # samples hashed at a time: an hour of speech then needs no second copy in memory
 _HASH_BLOCK = 1 << 20
+_LONG_BYTES = 1 << 24  # files above it are decoded one after another
+_one_at_a_time = threading.Lock()
 
 
-class AudioError(ValueError):
-    """An audio file that cannot be used: the message names it, `.reason` is the reason alone."""
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    """A decoded file.
 
-    def __init__(self, file: AnyPath, reason: str):
-        super().__init__(f"{file}: {reason}")
-        self.reason = reason
+    Attributes:
+        samples: float32 (samples, channels). Full scale is ±1, which floats may exceed.
+        rate: in Hz.
+        channel: the one to use where the mean of the channels would cancel them out, else None.
+        note: what was set right, or is to be known; "" for most.
+    """
+
+    samples: np.ndarray
+    rate: int
+    channel: int | None
+    note: str
+
+
+def turn(file: AnyPath) -> contextlib.AbstractContextManager:
+    """A lock to hold while a file is decoded and used: several long ones would fill the memory."""
+    with contextlib.suppress(OSError):
+        if os.path.getsize(file) > _LONG_BYTES:
+            return _one_at_a_time
+    return contextlib.nullcontext()
 
 
 def read_audio(file: AnyPath) -> tuple[np.ndarray, int]:
@@ -34,44 +57,59 @@ def read_audio(file: AnyPath) -> tuple[np.ndarray, int]:
 
     Returns:
         float32 samples of shape (samples, channels) and the sample rate in Hz. Full scale is ±1;
-        files of 32-bit floats may go beyond it and are returned as they are.
+        files of floats may go beyond it and are returned as they are.
 
     Raises:
-        AudioError: for a file that is missing, unreadable, empty, a Git LFS pointer, not audio,
-            truncated, without samples, shorter than SHORTEST_SECONDS, or holds NaN or infinity.
+        AudioError: as `decode`.
 
     Example:
         >>> samples, rate = read_audio("wav/03a01Fa.wav")
     """
-    path = pathlib.Path(file)
-    _check_start(path)
-    try:
-        with soundfile.SoundFile(str(path)) as handle:
-            declared = handle.frames
-            rate = handle.samplerate
-            samples = handle.read(dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        reason = str(getattr(error, "error_string", error)).removeprefix("Error : ").rstrip(".")
-        raise AudioError(file, f"not readable as audio ({reason})") from error
-    if len(samples) == 0:
-        raise AudioError(file, "0 samples")
-    if len(samples) < declared or _is_truncated(path):
-        raise AudioError(file, "truncated: the header announces more samples than the file holds")
-    seconds = len(samples) / rate
-    if seconds < SHORTEST_SECONDS:
-        raise AudioError(
-            file, f"too short ({seconds:.3f} s; at least {SHORTEST_SECONDS} s is needed)"
-        )
-    if not np.isfinite(samples).all():
-        raise AudioError(file, "holds NaN or infinite samples")
-    return samples, rate
+    recording = decode(file)
+    return recording.samples, recording.rate
 
 
-def _check_start(path: pathlib.Path) -> None:
-    """Refuse a file that is missing, empty, a Git LFS pointer, or that the disk does not give.
+def decode(file: AnyPath) -> Recording:
+    """As `read_audio`, with what is to be known of the file.
+
+    Its length is what was decoded, whatever its header says. Floats that hold whole numbers, or are
+    beyond 100 times full scale, are taken for 16-, 24- or 32-bit values and brought to ±1.
 
     Raises:
-        AudioError: whose cause is an OSError where the disk is at fault.
+        AudioError: for a file that is missing, unreadable, empty, a Git LFS pointer, not audio,
+            truncated, without samples, shorter than SHORTEST_SECONDS or longer than
+            LONGEST_SECONDS, at a rate outside RATES, without any signal, or that holds NaN or
+            infinity; and whatever else its decoder raises.
+
+    Example:
+        >>> decode("wav/03a01Fa.wav").note
+        ''
+    """
+    path = pathlib.Path(file)
+    start = _start(path)
+    with blaming(file):
+        samples, rate, note = decoded(path, start)
+        seconds = len(samples) / rate
+        if len(samples) == 0:
+            raise AudioError(file, "0 samples")
+        if seconds < SHORTEST_SECONDS:
+            reason = f"too short ({seconds:.3f} s; at least {SHORTEST_SECONDS} s is needed)"
+            raise AudioError(file, reason)
+        notes = [note, _brought_to_scale(path, samples)]
+        channel = None
+        if samples.shape[1] > 1:
+            channel = _if_cancelling(samples)
+        if channel is not None:
+            notes.append(f"its channels cancel each other out: channel {channel + 1} is used alone")
+        return Recording(samples, rate, channel, "; ".join(filter(None, notes)))
+
+
+def _start(path: pathlib.Path) -> bytes:
+    """The first bytes of a file.
+
+    Raises:
+        AudioError: it is missing, empty, a Git LFS pointer, or the disk does not give it (the cause
+            is an OSError then).
     """
     try:
         with open(path, "rb") as handle:
@@ -88,49 +126,50 @@ def _check_start(path: pathlib.Path) -> None:
         raise AudioError(
             path, "a Git LFS pointer, not audio: run `git lfs pull` in the corpus folder"
         )
+    return start
 
 
-def _is_truncated(path: pathlib.Path) -> bool:
-    """Whether a WAV, AIFF or Ogg file ends before its own structure says so.
+def _brought_to_scale(path: pathlib.Path, samples: np.ndarray) -> str:
+    """Divide (in place) what is far beyond full scale; the note that says so, or "".
 
-    libsndfile reads such files without a word. FLAC and MP3 need no look: their decoders refuse or
-    come back with too few samples.
+    Raises:
+        AudioError: NaN or infinity, no signal, or a scale that cannot be guessed.
     """
-    size = path.stat().st_size
-    with open(path, "rb") as handle:
-        kind = handle.read(4)
-        if kind == b"OggS":
-            handle.seek(max(0, size - _OGG_TAIL))
-            return not _ends_ogg_stream(handle.read())
-        if kind == b"RIFF":
-            order, wanted = "little", b"data"
-        elif kind == b"FORM":
-            order, wanted = "big", b"SSND"
-        else:
-            return False
-        handle.seek(12)
-        while len(header := handle.read(8)) == 8:
-            length = int.from_bytes(header[4:], order)
-            if header[:4] == wanted:
-                return length not in _STREAMED and handle.tell() + length > size
-            handle.seek(length + length % 2, os.SEEK_CUR)
-    return False
+    lows = np.array([channel.min() for channel in samples.T])
+    highs = np.array([channel.max() for channel in samples.T])
+    if not (np.isfinite(lows) & np.isfinite(highs)).all():
+        raise AudioError(path, "holds NaN or infinite samples")
+    if (highs - lows).max() <= 2 * _STEP:
+        raise AudioError(path, "no signal: it is silent (or constant) from beginning to end")
+    peak = max(highs.max(), -lows.min())
+    if peak <= _BEYOND:
+        return ""
+    if peak <= _FAR and not np.array_equal(samples, np.rint(samples)):
+        return ""
+    for bits in (16, 24, 32):
+        full = 2.0 ** (bits - 1)
+        if peak <= 2 * full:
+            samples /= full
+            return f"floats up to {peak:.6g}, taken for {bits}-bit values: divided by {full:.0f}"
+    raise AudioError(
+        path, f"floats up to {peak:.3g}: full scale is 1, so divide them and save again"
+    )
 
 
-def _ends_ogg_stream(tail: bytes) -> bool:
-    """Whether the last Ogg page in `tail` is whole and ends its stream (RFC 3533, section 6)."""
-    page = tail[max(0, tail.rfind(b"OggS")) :]
-    if len(page) < 27 or not page[5] & 4:
-        return False
-    segments = page[26]
-    lengths = page[27 : 27 + segments]
-    return len(lengths) == segments and len(page) >= 27 + segments + sum(lengths)
+def _if_cancelling(samples: np.ndarray) -> int | None:
+    """The loudest channel, where the mean of all lies more than 20 dB below it; else None."""
+    means = np.array([channel.mean() for channel in samples.T])
+    powers = samples.T @ samples / len(samples) - np.outer(means, means)
+    loudest = int(powers.diagonal().argmax())
+    return loudest if powers.mean() < 0.01 * powers[loudest, loudest] else None
 
 
 def load_audio(
     file: AnyPath, sample_rate: int = 16000, audio_sha256: str | None = None
 ) -> np.ndarray:
     """Decode a file, average its channels and resample (soxr, high quality).
+
+    Where the mean of the channels would cancel them out, the loudest is taken alone.
 
     Args:
         file: any of EXTENSIONS.
@@ -141,20 +180,29 @@ def load_audio(
         float32 of shape (samples,).
 
     Raises:
-        AudioError: as `read_audio`, and when the samples are others than those that were scanned.
+        AudioError: as `decode`, and when the samples are others than those that were scanned.
 
     Example:
         >>> wave = load_audio("wav/03a01Fa.wav")  # 16 kHz, mono
     """
-    samples, rate = read_audio(file)
-    if audio_sha256 is not None and _identity(file, samples, rate) != audio_sha256:
-        raise AudioError(file, "the file has changed since it was scanned: scan the audio again")
-    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
-    if rate != sample_rate:
-        import librosa  # imported late: it costs a second, and 16 kHz corpora never need it
+    with turn(file), blaming(file):
+        recording = decode(file)
+        samples, rate = recording.samples, recording.rate
+        if audio_sha256 is not None and _identity(file, samples, rate) != audio_sha256:
+            raise AudioError(
+                file, "the file has changed since it was scanned: scan the audio again"
+            )
+        if recording.channel is not None:
+            mono = samples[:, recording.channel]
+        elif samples.shape[1] == 1:
+            mono = samples[:, 0]
+        else:
+            mono = samples.mean(axis=1)
+        if rate != sample_rate:
+            import librosa  # imported late: it costs a second, and 16 kHz corpora never need it
 
-        mono = librosa.resample(mono, orig_sr=rate, target_sr=sample_rate, res_type="soxr_hq")
-    return np.ascontiguousarray(mono, dtype=np.float32)
+            mono = librosa.resample(mono, orig_sr=rate, target_sr=sample_rate, res_type="soxr_hq")
+        return np.ascontiguousarray(mono, dtype=np.float32)
 
 
 def _identity(file: AnyPath, samples: np.ndarray, rate: int) -> str:

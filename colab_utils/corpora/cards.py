@@ -8,7 +8,8 @@ import pandas as pd
 import yaml
 
 from colab_utils.corpora.emotions import CANONICAL
-from colab_utils.corpora.manifest import ManifestError, read_manifest, read_table
+from colab_utils.corpora.manifest import read_manifest
+from colab_utils.corpora.tables.reading import ManifestError, read_table
 
 COUNT_KEYS = ("utterances", "speakers", "per_emotion", "per_speaker", "confidence")
 
@@ -33,6 +34,7 @@ class CorpusCard:
         known_bad: `{path, reason}`; with `skip: true` a file is left out even where it decodes.
         naming: explains the file names.
         note: what else a user should know.
+        archives: the names, without suffix, under which its archives are published.
     """
 
     name: str
@@ -48,6 +50,7 @@ class CorpusCard:
     known_bad: tuple[Mapping[str, str], ...] = ()
     naming: str = ""
     note: str = ""
+    archives: tuple[str, ...] = ()
 
     def bad_files(self) -> dict[str, str]:
         """The reason of each known bad file, by utt_id."""
@@ -118,6 +121,8 @@ def _fault(card: CorpusCard) -> str:
     unknown = sorted(set(card.counts) - set(COUNT_KEYS))
     if unknown:
         return f"counts has unknown keys {', '.join(unknown)}; known: {', '.join(COUNT_KEYS)}"
+    if not all(isinstance(known, str) for known in card.archives):
+        return "archives has names that YAML does not read as text: put them in quotes"
     if card.counts and card.counts.get("confidence") not in ("V", "R"):
         return "counts needs confidence: V (verified) or R (recalled)"
     return ""

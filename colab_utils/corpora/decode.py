@@ -17,7 +17,7 @@ from colab_utils.corpora import audio
 from colab_utils.csv_files import read_csv, write_csv
 from colab_utils.files import AnyPath
 
-FACTS = ("sample_rate", "channels", "duration", "audio_sha256", "reason")
+FACTS = ("sample_rate", "channels", "duration", "audio_sha256", "reason", "note")
 _KEY = ("path", "size", "mtime_ns")
 _THREADS = 4
 _SAVE_EVERY = 2000  # decoded files between two writes of the cache
@@ -107,8 +107,8 @@ def decode_rows(
 
     Returns:
         `rows` with file (absolute, str) and FACTS behind: sample_rate (int, Hz), channels (int),
-        duration (s), audio_sha256 (of the decoded samples), reason ("" where the file is good;
-        numbers are 0 where it is not).
+        duration (s, of what was decoded), audio_sha256 (of the decoded samples), reason ("" where
+        the file is good; numbers are 0 where it is not), note (what was set right in a good one).
     """
     known = _read_cache(cache)
     keys = [_key(file, root) for file in rows["found"]]
@@ -143,18 +143,21 @@ def _key(file: str, root: pathlib.Path) -> tuple[str, int, int]:
 
 def _facts(file: pathlib.Path) -> dict:
     """FACTS of one file, and `lasting`: whether they would be the same next time."""
-    facts = {"sample_rate": 0, "channels": 0, "duration": 0.0, "audio_sha256": "", "reason": ""}
+    facts = dict.fromkeys(FACTS, "") | {"sample_rate": 0, "channels": 0, "duration": 0.0}
     lasting = True
     try:
-        samples, rate = audio.read_audio(file)
+        with audio.turn(file), audio.blaming(file):
+            recording = audio.decode(file)
+            samples, rate = recording.samples, recording.rate
+            facts["audio_sha256"] = audio.samples_sha256(samples, rate)
     except audio.AudioError as error:
         facts["reason"] = error.reason
-        lasting = not isinstance(error.__cause__, OSError)
+        lasting = not isinstance(error.__cause__, (OSError, MemoryError))
     else:
         facts["sample_rate"] = rate
         facts["channels"] = samples.shape[1]
         facts["duration"] = len(samples) / rate
-        facts["audio_sha256"] = audio.samples_sha256(samples, rate)
+        facts["note"] = recording.note
     return facts | {"lasting": lasting}
 
 
@@ -168,7 +171,7 @@ def _read_cache(cache: AnyPath | None) -> dict[tuple, dict]:
         table = table.set_index(list(_KEY))[list(FACTS)].assign(lasting=True)
         return table.to_dict("index")
     except (ValueError, KeyError) as error:
-        print(f"{cache} is not a scan cache ({error}): every file is decoded again")
+        print(f"{cache} is not a scan cache of this version ({error}): every file is decoded again")
         return {}
 
 

@@ -17,11 +17,12 @@ import pandas as pd
 import pooch
 
 from colab_utils import files
+from colab_utils.corpora import archives
 from colab_utils.corpora.cards import data_folder, load_card
-from colab_utils.corpora.manifest import ManifestError, read_table
+from colab_utils.corpora.tables.reading import ManifestError, read_table
 from colab_utils.corpora.web import DownloadError, ResumingDownload, announced_size
 from colab_utils.drive import ArchiveError, stage
-from colab_utils.drive.staging import ARCHIVES, STAMP, is_whole
+from colab_utils.drive.staging import ARCHIVES, PACKED, STAMP, is_whole
 from colab_utils.files import AnyPath
 
 DRIVE_FOLDER = "MyDrive/ser_corpora"
@@ -194,20 +195,6 @@ def _unpack(name: str, url: str, archive: pathlib.Path) -> None:
     shutil.rmtree(fetched.parent, ignore_errors=True)
 
 
-def _archives(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
-    """The archives and folders in a folder, by the corpus that their name stands for.
-
-    Upper and lower case and - for _ do not matter: MSP-IMPROV.zip is msp_improv.
-    """
-    found: dict[str, list[pathlib.Path]] = {}
-    for path in sorted(folder.glob("[!.]*")):
-        name = path.name
-        if path.is_dir() or ARCHIVES.search(name):
-            corpus = ARCHIVES.sub("", name).lower().replace("-", "_")
-            found.setdefault(corpus, []).append(path)
-    return found
-
-
 def drive_overview(drive_folder: AnyPath) -> pd.DataFrame:
     """Which corpora lie in a Drive folder; reads no whole file.
 
@@ -227,62 +214,80 @@ def drive_overview(drive_folder: AnyPath) -> pd.DataFrame:
             f"{folder} is not there: mount Drive, make the folder, and put one archive for each"
             " corpus into it."
         )
-    found = _archives(folder)
-    names = _sources().index.tolist()
-    for name, paths in found.items():
-        if name not in names and any(path.is_file() for path in paths):
-            names.append(name)
-    rows = []
-    for name in names:
-        paths = found.get(name, [])
-        size, state = _state(paths)
+    candidates = archives.things(folder, "*")
+    rows, others = [], list(candidates)
+    for name in _sources().index:
+        paths = archives.fitting(name, candidates)
+        size, state = _state(name, paths)
         rows.append((name, ", ".join(path.name for path in paths), size, state))
+        others = [path for path in others if path not in paths and path.is_file()]
+    for path in others:
+        rows.append((ARCHIVES.sub("", path.name), path.name, *_state("", [path])))
     return pd.DataFrame(rows, columns=["corpus", "archive", "size_mb", "state"])
 
 
-def _state(paths: list[pathlib.Path]) -> tuple[float, str]:
-    """Size in MB (NaN unknown) of a corpus' archive, and "ready" or what is wrong.
-
-    Looks at the table of contents of a zip and at the first bytes of a tar.
-    """
+def _state(name: str, paths: list[pathlib.Path]) -> tuple[float, str]:
+    """Size in MB (NaN unknown) of a corpus' archives, and "ready" or what is wrong."""
     unknown = float("nan")
     if not paths:
         return unknown, "missing"
-    if len(paths) > 1:
+    if len(paths) > 1 and not archives.are_parts(name, paths):
         return unknown, "found more than once: keep one archive"
-    path = paths[0]
+    size = 0.0
+    for path in paths:
+        fault = _fault(path)
+        if fault:
+            return unknown if path.is_dir() else _megabytes(path), fault
+        size += _megabytes(path)
+    return round(size, 1), "ready"
+
+
+def _megabytes(path: pathlib.Path) -> float:
+    """Size of a file; NaN where Drive does not say."""
+    try:
+        return round(path.stat().st_size / 1e6, 1)
+    except OSError:
+        return float("nan")
+
+
+def _fault(path: pathlib.Path) -> str:
+    """What is wrong with an archive, or "".
+
+    Looks at the table of contents of a zip and at the first bytes of a tar.
+    """
     if path.is_dir():
-        return unknown, "a folder of single files: works, but one zip is many times faster"
+        return "a folder of single files: works, but one zip is many times faster"
+    if PACKED.search(path.name):
+        return f"a {path.suffix} archive, not read here: unpack it and pack the files as a zip"
     try:
         size = path.stat().st_size
         is_zip = path.suffix.lower() == ".zip"
         whole = zipfile.is_zipfile(path) if is_zip else size and tarfile.is_tarfile(path)
     except OSError as error:
-        return unknown, f"cannot be read ({error.strerror or error}): mount Drive again"
-    state = "ready"
+        return f"cannot be read ({error.strerror or error}): mount Drive again"
     if size == 0:
-        state = "empty file: copy it to Drive again"
-    elif not whole:
-        state = "damaged or not an archive: copy it to Drive again"
-    return round(size / 1e6, 1), state
+        return "empty file: copy it to Drive again"
+    return "" if whole else "damaged or not an archive: copy it to Drive again"
 
 
 def prepare_corpus(name: str, drive_folder: AnyPath, local_folder: AnyPath) -> pathlib.Path:
-    """Unpack the one archive of a corpus on Drive to the local disk.
+    """Unpack the archive of a corpus on Drive, or its parts, to the local disk.
 
-    Done once: a second call copies nothing.
+    It is found by the corpus' name, by the names under which it is published (also as browsers and
+    Drive change them, `ravdess (1).zip`), or by what a zip says is in it. Done once: a second call
+    copies nothing.
 
     Args:
         name: of the corpus.
-        drive_folder: where the archive lies.
+        drive_folder: where the archive lies, itself or in a sub-folder.
         local_folder: where the corpus is unpacked, in a folder of its own.
 
     Returns:
         The local folder of the corpus.
 
     Raises:
-        FileNotFoundError: it is not on Drive; the message says how to get the corpus.
-        ArchiveError: it is damaged or would write outside its folder.
+        FileNotFoundError: it is not on Drive; the message says what is, and how to get the corpus.
+        ArchiveError: it is damaged, a .rar or .7z, or would write outside its folder.
         ManifestError: it is there more than once, or it is no known corpus and not there.
         DiskFullError: there is no room.
         OSError: Drive is lost.
@@ -291,12 +296,69 @@ def prepare_corpus(name: str, drive_folder: AnyPath, local_folder: AnyPath) -> p
         >>> folder = prepare_corpus("iemocap", "MyDrive/ser_corpora", "/content/corpora")
     """
     folder = pathlib.Path(drive_folder)
-    found = _archives(folder).get(name, [])
-    if len(found) > 1:
-        raise ManifestError(
-            f"{folder} holds {name} more than once ({', '.join(path.name for path in found)}): keep"
-            " one archive"
-        )
+    found = archives.choose(name, archives.things(folder, "*"))
+    # a folder of thousands of files is listed only where it has to be
+    found = found or archives.choose(name, archives.things(folder, "*/*"))
     if not found:
-        raise FileNotFoundError(f"no archive of {name} in {folder}. {how_to_get(name)}")
-    return stage(found[0], local_folder)
+        there = archives.what_lies(folder, {})
+        raise FileNotFoundError(f"no archive of {name} in {folder} ({there}). {how_to_get(name)}")
+    return _unpacked(name, found, local_folder)
+
+
+def locate_corpus(name: str, audio: AnyPath, local_folder: AnyPath) -> pathlib.Path:
+    """The local folder that is meant by the path of a corpus.
+
+    Args:
+        name: of the corpus.
+        audio: its folder; its archive; or a path that ends in its name and is not there: what is
+            called after the corpus beside it is taken then, a folder EMO-DB for `emodb`.
+        local_folder: where an archive is unpacked.
+
+    Returns:
+        `audio` itself where it is none of these.
+
+    Raises:
+        ArchiveError: and others, as `prepare_corpus`.
+    """
+    audio = pathlib.Path(os.path.abspath(os.path.expanduser(audio)))
+    found = []
+    if audio.is_file() and (ARCHIVES.search(audio.name) or PACKED.search(audio.name)):
+        found = [audio]
+    elif not audio.exists() and audio.name == name:
+        found = archives.choose(name, archives.things(audio.parent, "*"))
+    if not found:
+        return audio
+    return found[0] if found[0].is_dir() else _unpacked(name, found, local_folder)
+
+
+def unpack_inside(name: str, folder: AnyPath, local_folder: AnyPath) -> pathlib.Path | None:
+    """Unpack the archives of a corpus that lie below a local folder, such as in a zip of zips.
+
+    Args:
+        name: of the corpus.
+        folder: an existing one.
+        local_folder: where they are unpacked.
+
+    Returns:
+        The unpacked folder; None where no archive of the corpus is there.
+
+    Raises:
+        ArchiveError: and others, as `prepare_corpus`.
+    """
+    inside = archives.things(pathlib.Path(folder), "**/*", folders=False)
+    found = archives.choose(name, [path for path in inside if not PACKED.search(path.name)])
+    return _unpacked(name, found, local_folder) if found else None
+
+
+def _unpacked(name: str, found: list[pathlib.Path], local_folder: AnyPath) -> pathlib.Path:
+    """Stage what `archives.choose` found: one below its own name, several into one folder."""
+    local = pathlib.Path(local_folder)
+    if len(found) > 1:
+        local = local / f"{name}-parts"
+        for part in found:
+            stage(part, local)
+        return local
+    if not archives.is_named(name, found[0]):
+        # archives of two corpora may both be called download.zip
+        local = local / files.short_hash(str(found[0].parent))
+    return stage(found[0], local)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from colab_utils.corpora.manifest import ManifestError
+from colab_utils.corpora.tables.words import folded
 from colab_utils.settings import as_list
 
 CANONICAL = (
@@ -39,9 +40,67 @@ WORDS = {
 }
 
 
-def _renamed(manifest: pd.DataFrame, merge: Mapping[str, str | None]) -> pd.Series:
-    """The emotions after renaming, in one step: a target is not renamed again."""
-    return manifest["emotion"].map(lambda emotion: merge.get(emotion, emotion))
+def as_known(manifest: pd.DataFrame, names: Sequence[str]) -> dict[str, str]:
+    """What emotions are called in a manifest, as the user may have written them in a table.
+
+    Args:
+        manifest: a manifest; its `emotion_raw` holds what was written.
+        names: such as "Wut" or "Angry".
+
+    Returns:
+        For each name the one emotion that it means, by its own name, as written in the table or as
+        an English word, whatever its capitals; where that is none, or not one alone, the name.
+    """
+    known = {*CANONICAL, *manifest["emotion"]} - {""}
+    pairs = [(name, name) for name in known]
+    pairs += WORDS.items()
+    pairs += manifest[["emotion_raw", "emotion"]].drop_duplicates().itertuples(index=False)
+    means = {}
+    for written, emotion in pairs:
+        means.setdefault(folded(written), set()).add(emotion)
+    found = {}
+    for name in names:
+        meant = means.get(folded(name), set())
+        found[name] = min(meant) if name not in known and len(meant) == 1 else name
+    return found
+
+
+def merged(manifest: pd.DataFrame, merge: Mapping[str, str | None] | None = None) -> pd.Series:
+    """The emotions after renaming, in one step: a target is not renamed again.
+
+    Args:
+        manifest: a manifest.
+        merge: what emotions, named as in `as_known`, are renamed to; None to leave one out.
+
+    Returns:
+        The new names, None for what is left out.
+
+    Raises:
+        ManifestError: two names of one emotion that are renamed differently.
+    """
+    renaming = _in_known(manifest, merge or {})
+    return manifest["emotion"].map(lambda emotion: renaming.get(emotion, emotion))
+
+
+def _in_known(manifest: pd.DataFrame, merge: Mapping[str, str | None]) -> dict[str, str | None]:
+    """`merge` by the names that emotions have in a manifest. Raises ManifestError."""
+    known = as_known(manifest, list(merge))
+    found = {}
+    for name, target in merge.items():
+        if found.setdefault(known[name], target) != target:
+            raise ManifestError(
+                f"emotions: {name!r} and another name of {known[name]!r} are renamed differently"
+            )
+    return found
+
+
+def _named(
+    manifest: pd.DataFrame, emotions: Sequence[str], merge: Mapping[str, str | None]
+) -> list[str]:
+    """Emotions by the names that they have in a manifest after merging."""
+    targets = list(merge.values())
+    known = as_known(manifest, emotions)
+    return [name if name in targets else known[name] for name in emotions]
 
 
 def select_emotions(
@@ -55,9 +114,9 @@ def select_emotions(
 
     Args:
         manifest: a manifest.
-        emotions: those to keep.
+        emotions: those to keep, named as in `as_known`.
         merge: what emotions are renamed to before, such as `{"excited": "happiness", "calm":
-            None}`; None leaves an emotion out. Renaming is one step.
+            None}`; None leaves an emotion out. Renaming is one step; names as in `as_known`.
         allow_absent: whether an emotion may be without any utterance.
 
     Returns:
@@ -72,9 +131,9 @@ def select_emotions(
     Example:
         >>> kept, left_out = select_emotions(scan.manifest, ["anger", "neutral"])
     """
-    merge = merge or {}
-    emotions = list(emotions)
-    renamed = _renamed(manifest, merge)
+    renamed = merged(manifest, merge)
+    merge = _in_known(manifest, merge or {})
+    emotions = _named(manifest, emotions, merge)
     fault = _fault(manifest, emotions, merge)
     absent = [name for name in emotions if name not in set(renamed)]
     if not fault and absent and not allow_absent:
@@ -136,8 +195,9 @@ def choose_utterances(
     """
     chosen = as_list(emotions)
     if not chosen or emotions == "all":
-        chosen = sorted(set(_renamed(everything, merge or {}).dropna()) - {""})
+        chosen = sorted(set(merged(everything, merge).dropna()) - {""})
     kept, left_out = select_emotions(everything, chosen, merge)
+    chosen = _named(everything, chosen, merge or {})
     print(f"{len(kept)} utterances of {', '.join(chosen)}")
     print("left out:", left_out["reason"].value_counts().to_dict() or "none")
     return kept, chosen

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from colab_utils.corpora.audio import EXTENSIONS
+from colab_utils.corpora.tables.reading import ManifestError, read_table
 from colab_utils.csv_files import without_guards, write_csv
 from colab_utils.files import AnyPath, short_hash
 
@@ -45,13 +46,6 @@ _CONTROL = r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]"
 _CONTROLS = "holds a line break or another control character: write it without"
 
 
-class ManifestError(ValueError):
-    """A manifest (or a user's table) that cannot be used: names file, row, column and value.
-
-    Rows are counted as a spreadsheet does: the header is row 1, the first utterance is row 2.
-    """
-
-
 def read_manifest(path: AnyPath) -> pd.DataFrame:
     """Read and validate a manifest CSV.
 
@@ -62,38 +56,6 @@ def read_manifest(path: AnyPath) -> pd.DataFrame:
         ManifestError: naming file, row, column and value, for anything that `validate` refuses.
     """
     return validate(without_guards(read_table(path)), source=str(path))
-
-
-def read_table(path: AnyPath) -> pd.DataFrame:
-    """A CSV as text, every cell str, "" where empty.
-
-    UTF-8 with or without a byte-order mark; comma, semicolon, tab or bar between cells, whichever
-    occurs most often in the header.
-
-    Raises:
-        ManifestError: when the file is missing, empty, not UTF-8, torn, or holds NUL.
-    """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise ManifestError(f"{path}: no such file")
-    before, nul, _ = path.read_bytes().partition(b"\0")
-    if nul:
-        # pandas would drop what stands behind it in its cell.
-        line = before.count(b"\n") + 1
-        raise ManifestError(f"{path}, line {line}: holds a NUL byte; save it as CSV UTF-8")
-    try:
-        with open(path, encoding="utf-8-sig") as handle:
-            header = handle.readline()
-        separator = max(",;\t|", key=header.count)
-        table = pd.read_csv(path, sep=separator, dtype=str, na_filter=False, encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ManifestError(
-            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as CSV UTF-8"
-        ) from error
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise ManifestError(f"{path}: not a readable CSV ({str(error).strip()})") from error
-    table.columns = table.columns.str.strip()
-    return table
 
 
 def numbers(column: pd.Series, source: str, name: str) -> pd.Series:
@@ -168,13 +130,16 @@ def validate(df: pd.DataFrame, source: str = "manifest") -> pd.DataFrame:
 
 
 def refuse(bad: pd.Series, column: pd.Series, source: str, name: str, why: str) -> None:
-    """Raise ManifestError for the first row where `bad` is true, saying how many more there are."""
+    """Raise ManifestError for the first row where `bad` is true, saying how many more there are.
+
+    The index of `column` is the row minus 2 (see ManifestError).
+    """
     bad = bad.to_numpy(dtype=bool)
     if bad.any():
         first = int(bad.argmax())
         more = f" (and {bad.sum() - 1} more rows)" if bad.sum() > 1 else ""
         raise ManifestError(
-            f"{source}, row {first + 2}, column {name}: {column.iloc[first]!r} {why}{more}"
+            f"{source}, row {column.index[first] + 2}, column {name}: {column.iloc[first]!r} {why}{more}"
         )
 
 

@@ -8,15 +8,23 @@ from collections.abc import Mapping
 import pandas as pd
 
 from colab_utils import session
+from colab_utils.corpora.archives import what_lies
 from colab_utils.corpora.cards import CorpusCard, load_card, shipped_manifest
 from colab_utils.corpora.check import check_manifest
 from colab_utils.corpora.decode import Found, decode_rows, find_audio, nfc
+from colab_utils.corpora.download import locate_corpus, unpack_inside
 from colab_utils.corpora.manifest import ManifestError, speaker_keys, text_faults, validate
 from colab_utils.corpora.parsers import ANNOTATIONS, PARSERS, ForeignNameError, belongs_to
 from colab_utils.files import AnyPath, short_hash
 
 PROBLEM_COLUMNS = ("file", "utt_id", "reason")
 Problem = tuple[str, str, str]
+LOSSY = (".mp3", ".ogg", ".opus")
+NESTED = 2  # an archive in the folder, and archives in that archive
+
+
+class NothingFoundError(ManifestError):
+    """A folder that holds no file of the corpus; the message says what it holds."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,12 +36,14 @@ class Scan:
         problems: DataFrame(file, utt_id, reason) of what is not usable.
         card: of the corpus, or None.
         ignored: suffix -> number of files that are not audio.
+        notes: DataFrame(file, utt_id, note) of usable files in which something was set right.
     """
 
     manifest: pd.DataFrame
     problems: pd.DataFrame
     card: CorpusCard | None = None
     ignored: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    notes: pd.DataFrame = dataclasses.field(default_factory=pd.DataFrame)
 
     def __str__(self) -> str:
         """How much is usable, how much is not and why."""
@@ -50,6 +60,12 @@ class Scan:
                 f"; {len(self.problems)} problems (all in .problems), the first: {first['file']}:"
                 f" {first['reason']}"
             )
+        if len(self.notes):
+            first = self.notes.iloc[0]
+            text += (
+                f"; {len(self.notes)} set right (all in .notes), the first: {first['file']}:"
+                f" {first['note']}"
+            )
         if self.ignored:
             others = [f"{number} {suffix}" for suffix, number in sorted(self.ignored.items())]
             text += f"; not audio: {', '.join(others)}"
@@ -61,7 +77,7 @@ def scan(corpus: str, root: AnyPath, cache: AnyPath | None = None) -> Scan:
 
     Utterances are found by their file names in any sub-folders, at any rate, with any of
     audio.EXTENSIONS. Files that are missing, foreign, hidden, unreadable or there twice become
-    rows of `.problems`; the rest goes on.
+    rows of `.problems`; the rest goes on. Of two files of one utterance a lossless one is used.
 
     Args:
         corpus: its name.
@@ -72,7 +88,8 @@ def scan(corpus: str, root: AnyPath, cache: AnyPath | None = None) -> Scan:
         The Scan.
 
     Raises:
-        ManifestError: when the folder is not there or holds nothing of the corpus.
+        ManifestError: when the folder is not there.
+        NothingFoundError: when it holds nothing of the corpus.
     """
     root = existing_folder(root)
     card = load_card(corpus)
@@ -119,12 +136,16 @@ class Sieve:
         self.rows = self.rows[~bad].reset_index(drop=True)
 
     def decode(self, root: pathlib.Path, cache: AnyPath | None) -> None:
-        """Keep the rows whose texts and file are good, each utterance once: the first in order."""
+        """Keep the rows whose texts and file are good, each utterance once.
+
+        Of several files of one utterance the first lossless one in order is kept, or the first.
+        """
         self.rows = decode_rows(self.rows, root, cache)
+        self._name_substitutes()
         self.take_out(self.rows["reason"] != "", self.rows["reason"])
         faults = text_faults(self.rows)
         self.take_out(faults != "", faults)
-        again = self.rows["utt_id"].duplicated()
+        again = self._lossless_first()["utt_id"].duplicated().reindex(self.rows.index)
         first = self.rows[~again].set_index("utt_id")
         reasons = pd.Series("", index=self.rows.index)
         for row in self.rows[again].itertuples():
@@ -136,6 +157,21 @@ class Sieve:
             reasons[row.Index] = why
         self.take_out(again, reasons)
 
+    def _lossless_first(self) -> pd.DataFrame:
+        """The rows, those of lossy files behind the others: MP3s are made of WAVs."""
+        lossy = self.rows["found"].str.lower().str.endswith(LOSSY)
+        return self.rows.assign(lossy=lossy).sort_values("lossy", kind="stable")
+
+    def _name_substitutes(self) -> None:
+        """Add to the reason of a file what is used of the same utterance in its place."""
+        ordered = self._lossless_first()
+        good = ordered[ordered["reason"] == ""].drop_duplicates("utt_id")
+        used = dict(zip(good["utt_id"], good["found"], strict=True))
+        for row in self.rows[self.rows["reason"] != ""].itertuples():
+            if row.utt_id in used:
+                told = f"{row.reason}; {used[row.utt_id]} is used in its place"
+                self.rows.loc[row.Index, "reason"] = told
+
     def scan(
         self, card: CorpusCard | None = None, ignored: Mapping[str, int] | None = None
     ) -> Scan:
@@ -146,16 +182,24 @@ class Sieve:
             note = f" (known: {known[utt_id]})" if utt_id in known else ""
             problems.append((file, utt_id, reason + note))
         table = pd.DataFrame(problems, columns=list(PROBLEM_COLUMNS), dtype=object)
-        manifest = validate(self.rows.drop(columns=["found", "reason"]))
-        return Scan(manifest, table, card, ignored or {})
+        manifest = validate(self.rows.drop(columns=["found", "reason", "note"]))
+        noted = self.rows.loc[self.rows["note"] != "", ["found", "utt_id", "note"]]
+        notes = noted.rename(columns={"found": "file"}).reset_index(drop=True)
+        return Scan(manifest, table, card, ignored or {}, notes)
 
 
 def existing_folder(root: AnyPath) -> pathlib.Path:
     """The absolute path of an existing folder; raises ManifestError."""
     folder = pathlib.Path(os.path.abspath(os.path.expanduser(root)))
+    if folder.is_file():
+        raise ManifestError(
+            f"{folder} is a file: give the folder that holds the audio (of an archive: unpack it"
+            " first)"
+        )
     if not folder.is_dir():
-        hint = ": unpack it first" if folder.is_file() else ""
-        raise ManifestError(f"{folder}: no such folder{hint}")
+        raise ManifestError(
+            f"{folder}: no such folder; of {folder.parent}, {what_lies(folder.parent, {})}"
+        )
     return folder
 
 
@@ -176,25 +220,27 @@ def _named(card: CorpusCard, root: pathlib.Path, found: Found) -> Sieve:
         else:
             parsed.append(row | {"found": file})
     if not parsed:
-        raise ManifestError(_nothing(card.name, root, found, foreign))
+        raise NothingFoundError(_nothing(card, root, found, foreign))
     # the same order in every folder layout
     rows = pd.DataFrame(parsed).sort_values("utt_id", kind="stable", ignore_index=True)
     return Sieve(rows, found.refused + foreign)
 
 
-def _nothing(name: str, root: pathlib.Path, found: Found, foreign: list[Problem]) -> str:
-    """Why nothing of a corpus was found below a folder, and what may have been meant."""
+def _nothing(card: CorpusCard, root: pathlib.Path, found: Found, foreign: list[Problem]) -> str:
+    """Why nothing of a corpus was found below a folder, what is there and what may be meant."""
+    there = what_lies(root, found.ignored)
     if not foreign:
         return (
             f"{root}: no audio file in it or its sub-folders ({len(found.refused)} refused): is"
-            f" this the folder of {name}?"
+            f" this the folder of {card.name}? {there[0].upper()}{there[1:]}. Files of {card.name}"
+            f" are called so: {card.naming}"
         )
     first, _, reason = foreign[0]
     other = belongs_to(pathlib.PurePosixPath(root.name, nfc(first)))
     hint = f"; the name is one of {other[0]}" if other else ""
     return (
-        f"{root}: none of its {len(foreign)} audio files is one of {name}; the first: {first},"
-        f" {reason}{hint}"
+        f"{root}: none of its {len(foreign)} audio files is one of {card.name}; the first: {first},"
+        f" {reason}{hint}; {there}"
     )
 
 
@@ -231,14 +277,17 @@ def load_corpus(
 
     Args:
         name: one of corpus_names(); "synthetic" is made below the workspace.
-        audio: the folder of the corpus; of "synthetic" it may be left out.
+        audio: the folder of the corpus, its archive, or a folder in which its archive lies, such
+            as `~/Downloads/ravdess (1).zip`; of "synthetic" it may be left out. Archives are
+            unpacked below the workspace.
         workspace: what was decoded is remembered below it (default: session.workspace()).
 
     Returns:
         The Scan.
 
     Raises:
-        ManifestError: as `scan`, and when `audio` is not given.
+        ManifestError: as `scan`, when `audio` is not given, and when several archives fit.
+        ArchiveError: for an archive that is damaged, a .rar or a .7z.
 
     Example:
         >>> corpus = load_corpus("ravdess", "/content/corpora/ravdess")
@@ -258,8 +307,23 @@ def load_corpus(
             " folder that holds it>"
         )
     else:
-        result = scan(name, audio, cache_file(workspace, name, audio))
+        result = _scanned(name, audio, pathlib.Path(workspace))
     print(result)
     for row in check_manifest(result.manifest, card).query("severity != 'ok'").itertuples():
         print(f"  {row.severity}: {row.check}: {row.detail}")
     return result
+
+
+def _scanned(name: str, audio: AnyPath, workspace: pathlib.Path) -> Scan:
+    """The Scan of a corpus' folder, or of what is unpacked from its archive or archives there."""
+    unpacked = workspace / "corpora"
+    audio = locate_corpus(name, audio, unpacked)
+    for _ in range(NESTED):
+        try:
+            return scan(name, audio, cache_file(workspace, name, audio))
+        except NothingFoundError:
+            inside = unpack_inside(name, audio, unpacked)
+            if inside is None:
+                raise
+        audio = inside
+    return scan(name, audio, cache_file(workspace, name, audio))

@@ -1,7 +1,8 @@
 """What stands above and below every result: headline, size of the data, what must not be missed."""
 
 import textwrap
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -138,6 +139,17 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
+def characters(text: str) -> int:
+    """The width of a text in characters; a sign of Chinese, Japanese or Korean has that of two."""
+    wide = [unicodedata.east_asian_width(one) in "WF" for one in text]
+    return len(text) + sum(wide)
+
+
+def longest(names: Iterable[str]) -> int:
+    """The width of the longest name in characters."""
+    return max(map(characters, names))
+
+
 def wrap(text: str, width: float, size: float) -> list[str]:
     """Break a text into lines.
 
@@ -149,4 +161,5 @@ def wrap(text: str, width: float, size: float) -> list[str]:
     Returns:
         The lines; none for an empty text.
     """
-    return textwrap.wrap(text, int(width * 72 / (CHARACTER * size)))
+    share = len(text) / characters(text) if text else 1
+    return textwrap.wrap(text, int(share * width * 72 / (CHARACTER * size)))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from PIL import Image
 
 from colab_utils.csv_files import write_csv
 from colab_utils.display import captions, style
@@ -48,7 +49,7 @@ def confusion_matrix_figure(
     for text in (*told, captions.sample(predictions)):
         above += captions.wrap(text, width, _TITLE)
     below = ["Cells: per cent of the true emotion, and count.", captions.pooling(predictions)]
-    height = 0.36 * len(labels) + 0.045 * max(map(len, labels)) + 0.14 * len(above) + 0.5
+    height = 0.36 * len(labels) + 0.045 * captions.longest(labels) + 0.14 * len(above) + 0.5
     with style.suite_style():
         figure = style.new_figure(width, height)
         axes = figure.subplots()
@@ -78,6 +79,16 @@ def draw_matrix(
     upper[support == 0] = "n/a"
     lower = np.array([[f"{count:,}" for count in row] for row in counts])
     style.heat(axes, share, labels, labels, upper, lower)
+
+
+def is_drawn(run: Run) -> bool:
+    """Whether the confusion matrix lies in a run's folder, and all its letters had a font."""
+    try:
+        with Image.open(run.path / "confusion_matrix.png") as picture:
+            whole = style.BOXES not in picture.info
+    except OSError:
+        return False
+    return whole and (run.path / "confusion_matrix.csv").exists()
 
 
 def save_confusion_matrix(run: Run) -> list[pathlib.Path]:

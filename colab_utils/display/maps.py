@@ -158,7 +158,7 @@ def _draw(axes: Axes, table: pd.DataFrame, column: str, values: list[str]) -> No
     axes.set_aspect("equal", adjustable="datalim")
     axes.spines[:].set_color("#c0c0c0")
     inches = axes.figure.get_figwidth() / axes.get_subplotspec().get_gridspec().ncols
-    columns = int(inches / (0.32 + max(map(len, values)) * captions.CHARACTER * 6.5 / 72))
+    columns = int(inches / (0.32 + captions.longest(values) * captions.CHARACTER * 6.5 / 72))
     seaborn.move_legend(
         axes,
         "upper center",

@@ -58,7 +58,7 @@ def _drawn(shown: captions.Results, labels: list[str]) -> style.SuiteFigure:
     rows = -(-len(shown) // IN_A_ROW)
     columns = -(-len(shown) // rows)
     width = _WIDTHS[columns - 1]
-    height = 0.32 * len(labels) + 0.045 * max(map(len, labels)) + 0.65
+    height = 0.32 * len(labels) + 0.045 * captions.longest(labels) + 0.65
     figure = style.new_figure(width, rows * height + 0.4)
     panels = figure.subplots(rows, columns, squeeze=False)
     for number, (axes, (name, result)) in enumerate(zip(panels.flat, shown.items(), strict=False)):

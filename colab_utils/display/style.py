@@ -13,12 +13,14 @@ import matplotlib
 import numpy as np
 import seaborn
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from colab_utils import files
-from colab_utils.display.captions import CHARACTER, wrap
+from colab_utils.display.captions import CHARACTER, longest, wrap
+from colab_utils.display.scripts import FONT, readable
 
 # Inches: one, one and a half and two columns of an IEEE or ISCA page.
 ONE_COLUMN, WIDE_COLUMN, TWO_COLUMNS = 3.5, 5.0, 7.16
@@ -28,7 +30,7 @@ INK, QUIET, ACCENT, WARN = "#1a1a1a", "#595959", "#0b4f8a", "#9c3d00"
 _SMALL = 5.6  # points, of the caption below a figure
 LABEL = 6.3  # points, of the words at a line
 STYLE = {
-    "font.family": "DejaVu Sans",
+    "font.family": FONT,
     "font.size": 7,
     "axes.titlesize": 8,
     "axes.labelsize": 7.5,
@@ -53,11 +55,20 @@ STYLE = {
     "svg.hashsalt": "colab_utils",
 }
 # Without dates equal figures are equal files.
-METADATA = {"png": None, "pdf": {"CreationDate": None, "ModDate": None}, "svg": {"Date": None}}
+METADATA = {"png": {}, "pdf": {"CreationDate": None, "ModDate": None}, "svg": {"Date": None}}
+BOXES = "Comment"  # what the PNG calls its letters without a font
 
 
 class SuiteFigure(Figure):
-    """A figure outside pyplot's registry, which a notebook shows whatever the backend."""
+    """A figure outside pyplot's registry, which a notebook shows whatever the backend.
+
+    Names in any script are drawn in a font that has their letters, where one is installed.
+    """
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw it, as matplotlib asks for it."""
+        with readable(self):
+            super().draw(renderer)
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
@@ -109,6 +120,8 @@ def legend_label(name: str) -> str:
 def save_figure(figure: Figure, path: str | pathlib.Path) -> list[pathlib.Path]:
     """Save as PNG (300 dpi), PDF and SVG, each atomically and at the figure's exact size.
 
+    Letters without an installed font are named in the PNG, as BOXES.
+
     Args:
         figure: any.
         path: without a suffix; a dot in its name is kept.
@@ -122,7 +135,9 @@ def save_figure(figure: Figure, path: str | pathlib.Path) -> list[pathlib.Path]:
     saved = []
     for kind, metadata in METADATA.items():
         target = pathlib.Path(f"{path}.{kind}")
-        with suite_style(), files.replacing(target) as temporary:
+        with suite_style(), readable(figure) as lacking, files.replacing(target) as temporary:
+            if lacking and kind == "png":
+                metadata = {BOXES: f"letters without a font: {lacking}"}
             figure.savefig(temporary, format=kind, dpi=300, metadata=metadata)
         saved.append(target)
     return saved
@@ -149,7 +164,7 @@ def heat(
         upper: text of each cell.
         lower: text beneath it, in smaller letters.
     """
-    inches = axes.figure.get_figwidth() - 0.45 - max(map(len, rows)) * CHARACTER * 7 / 72
+    inches = axes.figure.get_figwidth() - 0.45 - longest(rows) * CHARACTER * 7 / 72
     beside = axes.get_subplotspec().get_gridspec().ncols
     cell = 72 * (inches / beside - 0.1 * (beside > 1)) / len(columns)
     seaborn.heatmap(
@@ -172,7 +187,7 @@ def heat(
         size = _fitting(lower, cell, 5.5)
         for (row, column), text in np.ndenumerate(lower):
             axes.text(column + 0.5, row + 0.58, text, ha="center", va="top", fontsize=size)
-    tilted = max(map(len, columns)) * CHARACTER * 7 > 0.95 * cell
+    tilted = longest(columns) * CHARACTER * 7 > 0.95 * cell
     look = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if tilted else {"rotation": 0}
     axes.set_xticks(np.arange(len(columns)) + 0.5, columns, **look)
     axes.set_yticks(np.arange(len(rows)) + 0.5, rows, rotation=0)

@@ -33,6 +33,12 @@ DAMAGE = (
     RuntimeError,
     UnicodeError,
 )
+# by the first bytes, whatever the suffix says
+_FOREIGN = {
+    b"Rar!": "a RAR archive: unpack it (7-Zip can) and pack the plain files as a zip",
+    b"7z\xbc\xaf": "a 7z archive: unpack it (7-Zip can) and pack the plain files as a zip",
+    b"<": "a web page: fetch the archive again in a browser, where a page may want an answer first",
+}
 
 
 class ArchiveError(ValueError):
@@ -54,6 +60,11 @@ def unpack(archive: pathlib.Path, folder: pathlib.Path, name: str) -> None:
         ArchiveError: it is damaged, or a member or link leaves the folder.
         DiskFullError: there is no room.
     """
+    with open(archive, "rb") as opened:
+        first = opened.read(4)
+    for start, kind in _FOREIGN.items():
+        if first.startswith(start):
+            raise ArchiveError(f"{name} cannot be unpacked: by its first bytes it is {kind}")
     members = _zip_members if name.lower().endswith(".zip") else _tar_members
     try:
         for member, content in members(archive):

@@ -11,12 +11,14 @@ import zlib
 from collections.abc import Iterator
 
 from colab_utils import files
-from colab_utils.drive.archives import DAMAGE, unpack
+from colab_utils.drive.archives import DAMAGE, ArchiveError, unpack
 from colab_utils.drive.copying import absolute, names_below, reason, retried
 from colab_utils.files import AnyPath
 
 STAMP = ".staged.json"  # inside an unpacked folder: which archive it came from, how many files
 ARCHIVES = re.compile(r"\.(zip|tar|tgz|tbz2|txz|tar\.gz|tar\.bz2|tar\.xz)$", re.IGNORECASE)
+# archives, or parts of them, that only other programs unpack
+PACKED = re.compile(r"\.(rar|7z|zst|[rz]\d\d|\d{3})$", re.IGNORECASE)
 MANY_FILES = 500
 _TAIL = 1 << 20  # bytes of the end of a tar that are compared
 
@@ -38,7 +40,7 @@ def stage(archive_or_folder: AnyPath, to: AnyPath) -> pathlib.Path:
 
     Raises:
         FileNotFoundError: for a wrong name.
-        ArchiveError: for a damaged archive or one whose members climb out.
+        ArchiveError: for a damaged archive, one whose members climb out, and .rar or .7z.
         FileExistsError: when another folder of that name is in the way.
         DiskFullError: there is no room.
         OSError: when Drive is lost; an archive then leaves nothing, a folder goes on where it was
@@ -52,6 +54,11 @@ def stage(archive_or_folder: AnyPath, to: AnyPath) -> pathlib.Path:
         final = to / source.name
         with files.alone(final, f"copying {source.name}"):
             return _stage_folder(source, final)
+    if PACKED.search(source.name):
+        raise ArchiveError(
+            f"{source.name} is an archive that cannot be unpacked here: unpack it (7-Zip can), pack"
+            " the plain files as a zip, and take that in its place"
+        )
     final = to / ARCHIVES.sub("", source.name)
     with _reaching(source):
         names_below(source)  # raises for a wrong name

@@ -17,7 +17,7 @@ import pandas as pd
 
 from colab_utils import files, settings
 from colab_utils.corpora.manifest import manifest_hash
-from colab_utils.display.figures import save_confusion_matrix
+from colab_utils.display.figures import is_drawn, save_confusion_matrix
 from colab_utils.drive.memory import Memory
 from colab_utils.learning.contract import Contract, Tested, Training
 from colab_utils.learning.own import name_of
@@ -198,7 +198,7 @@ class Study(Contract):
             self._learners = {key: one for key, one in self._learners.items() if not key[-1]}
         if pictures:
             for run in runs.values():
-                if not (run.path / "confusion_matrix.csv").exists():
+                if not is_drawn(run):
                     save_confusion_matrix(run)
                     self.memory.keep(run.path, finished=True)
         return runs

@@ -5,11 +5,20 @@ validation and support; where a copy has another label, the tested one leaves, t
 side stay. What is not known to be equal (no `audio_sha256`) counts as different.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 from colab_utils.corpora.manifest import speaker_keys
-from colab_utils.protocols.folds import SIDES, TESTING_ROLES, LeakError, linked, on_both_sides
+from colab_utils.protocols.folds import (
+    SIDES,
+    TESTING_ROLES,
+    LeakError,
+    linked,
+    on_both_sides,
+    unit_keys,
+)
 
 COPIES_COLUMNS = ("seed", "fold", "recording", "utt_id", "speaker", "emotion", "role", "left_out")
 _FOR = {"train": "train on", "valid": "validate with", "support": "draw support from"}
@@ -38,6 +47,25 @@ def persons(rows: pd.DataFrame) -> pd.Series:
     return linked(speakers, recordings(rows))
 
 
+def contradicted(rows: pd.DataFrame, apart: Sequence[str] = ()) -> np.ndarray:
+    """Which utterances have a copy with another label that may stand on another side.
+
+    Args:
+        rows: manifest rows.
+        apart: the columns of which no value stands on two sides.
+
+    Returns:
+        bool (rows,).
+    """
+    recording = recordings(rows)
+    facts = pd.DataFrame({"emotion": rows["emotion"]})
+    for column in apart:
+        facts[column] = unit_keys(rows, column)
+    several = facts.groupby(recording.to_numpy()).nunique() > 1
+    names = several.index[several.all(axis=1)]
+    return (recording.isin(names) & (recording != "")).to_numpy()
+
+
 def no_copies() -> pd.DataFrame:
     """A table of COPIES_COLUMNS without rows."""
     kinds = {"seed": int, "left_out": bool}
@@ -63,7 +91,7 @@ def without_copies(split: pd.DataFrame, rows: pd.DataFrame) -> tuple[pd.DataFram
         >>> split, copies = without_copies(split, rows)
     """
     recording = split["utt_id"].map(recordings(rows)).fillna("").to_numpy()
-    if not (recording != "").any():
+    if not recording.any():
         return split, no_copies()
     emotion = split["utt_id"].map(rows.set_index("utt_id")["emotion"])
     table = split.assign(recording=recording, emotion=emotion).reset_index(drop=True)
@@ -80,6 +108,8 @@ def without_copies(split: pd.DataFrame, rows: pd.DataFrame) -> tuple[pd.DataFram
         )
         shared = shared | (on_both & (learns | tested))
         goes = goes | (on_both & (learns | (tested & ~agree)))
+    if not goes.any():
+        return split, no_copies()
     table["left_out"] = goes.reindex(table.index, fill_value=False)
     copies = table.loc[shared.index[shared], list(COPIES_COLUMNS)].drop_duplicates()
     copies = copies.sort_values(list(COPIES_COLUMNS), ignore_index=True)
@@ -119,8 +149,8 @@ def _loss(lost: pd.DataFrame, copies: pd.DataFrame) -> str:
         why = "recordings that are trained with another label"
     return (
         f"{where}no {what} is left to {_FOR.get(gone['role'], 'test')}: all {gone['size']} are "
-        f"{why}, such as {gone['utt_id']} and {other}; take other corpora or folds, or leave one of "
-        "each pair out of the data"
+        f"{why}, such as {gone['utt_id']} and {other}; take other corpora or folds, or leave one "
+        "of each pair out of the data"
     )
 
 
@@ -129,22 +159,22 @@ def check_copies(split: pd.DataFrame, rows: pd.DataFrame) -> None:
     recording = split["utt_id"].map(recordings(rows)).fillna("")
     if names := on_both_sides(split, recording):
         raise LeakError(
-            f"equal recordings on both the training and the test side: {', '.join(names)}; pass the "
-            "split through protocols.copies.without_copies"
+            f"equal recordings on both the training and the test side: {', '.join(names)}; pass "
+            "the split through protocols.copies.without_copies"
         )
 
 
 def copies_notes(copies: pd.DataFrame) -> list[str]:
     """What a result has to say of a table of COPIES_COLUMNS, a sentence each."""
-    gone = copies[copies["left_out"].astype(bool)]
+    gone = copies[copies["left_out"]]
     tested = gone["role"].isin(TESTING_ROLES)
     notes = []
     if number := gone["utt_id"][~tested].nunique():
         speakers = copies.groupby("recording")["speaker"].nunique().max()
         others = ", some under another speaker's name" if speakers > 1 else ""
         notes.append(
-            f"equal recordings: {number} utterances are left out of training, validation or support "
-            f"where a copy of them is tested{others} (all in copies.csv)"
+            f"equal recordings: {number} utterances are left out of training, validation or "
+            f"support where a copy of them is tested{others} (all in copies.csv)"
         )
     if number := gone["utt_id"][tested].nunique():
         notes.append(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from colab_utils.protocols.copies import recordings
+from colab_utils.protocols.copies import contradicted, recordings
 from colab_utils.protocols.folds import split_rows, unit_keys
 
 STREAMS = ("train", "valid", "test")
@@ -83,7 +83,8 @@ class EpisodePool:
     """The utterances from which episodes are drawn.
 
     Emotions without an utterance are never drawn. The order of the rows does not matter to which
-    utterances are drawn.
+    utterances are drawn. Of equal recordings the one that is asked stays, and its copies are not in
+    the support of that task; those with different labels are in none (`protocols.copies`).
 
     Args:
         rows: manifest rows (utt_id, corpus, speaker, film, emotion, ...).
@@ -175,11 +176,18 @@ class _Part:
         plan: EpisodePlan,
         where: str,
     ):
+        places = places[~contradicted(rows.iloc[places], plan.apart)]
         mine = rows.iloc[places]
         self.places, self.labels, self.plan, self.where = places, labels, plan, where
         self.label = pd.Index(labels).get_indexer(mine["emotion"])
         self.classes = np.unique(self.label)
         self.keys = {column: unit_keys(mine, column).to_numpy() for column in plan.apart}
+        copied = recordings(mine)
+        # a number for each recording, the same for its copies
+        self.recording = copied.where(copied != "", copied.index).factorize()[0]
+        self.apart = list(self.keys)
+        if (copied != "").any():
+            self.apart.append("recording")
         self._check()
         # few and large units first: see _divide
         units = [_Unit(keys) for keys in self.keys.values()]
@@ -257,21 +265,27 @@ class _Part:
             cell = 3 * self.label + self._divide(rng)
             count = np.bincount(cell, minlength=3 * len(self.labels))
             enough = count[supported].min() >= plan.shots
-            if enough and count[asked].min() - skipped >= plan.queries:
-                break
-        else:
-            raise EpisodeError(
-                f"no division into {plan.shots} support and {plan.queries} query clips a class "
-                f"with other {' and '.join(self.keys)}s found in {_TRIES} tries{self.where}: "
-                f"{', '.join(map(self._told, classes))}; choose fewer shots, queries or ways, or "
-                "pass apart=()"
-            )
-        # cell by cell, each in a random order
-        order = self.places[np.argsort(cell + 0.5 * rng.random(len(cell)))]
-        start = np.cumsum(count) - count
-        support = start[supported][:, None] + np.arange(plan.shots)
-        query = start[asked][:, None] + skipped + np.arange(plan.queries)
-        return Episode(task, classes, order[support], order[query])
+            if not enough or count[asked].min() - skipped < plan.queries:
+                continue
+            # cell by cell, each in a random order
+            order = np.argsort(cell + 0.5 * rng.random(len(cell)))
+            first = (np.cumsum(count) - count)[asked] + skipped
+            query = order[first[:, None] + np.arange(plan.queries)]
+            # what is asked is in no support, under no name
+            known = np.zeros(len(order), dtype=bool)
+            known[self.recording[query]] = True
+            order = order[~known[self.recording[order]]]
+            count = np.bincount(cell[order], minlength=len(count))
+            if count[supported].min() >= plan.shots:
+                first = (np.cumsum(count) - count)[supported]
+                support = order[first[:, None] + np.arange(plan.shots)]
+                return Episode(task, classes, self.places[support], self.places[query])
+        way_out = ", or pass apart=()" if self.keys else ""
+        raise EpisodeError(
+            f"no division into {plan.shots} support and {plan.queries} query clips a class "
+            f"with other {' and '.join(self.apart)}s found in {_TRIES} tries{self.where}: "
+            f"{', '.join(map(self._told, classes))}; choose fewer shots, queries or ways{way_out}"
+        )
 
 
 def _check_rows(rows: pd.DataFrame, labels: list[str], plan: EpisodePlan) -> None:

@@ -342,8 +342,7 @@ def check_disjoint(
     Args:
         split: a table of SPLIT_COLUMNS.
         allow_speaker_overlap: only the same utterance on both sides is refused.
-        units: another unit for each utt_id (index) such as the film of a dubbed corpus; "" is
-            unknown and is not compared.
+        units: another unit by utt_id, such as the film of a dubbed corpus; "" is not compared.
     """
     _refuse(split, split["utt_id"], "utterance")
     if allow_speaker_overlap:

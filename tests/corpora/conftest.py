@@ -25,14 +25,14 @@ def emodb(tmp_path):
 @pytest.fixture
 def decoded(monkeypatch):
     """The names of the files decoded, in any order."""
-    names, original, lock = [], audio.read_audio, threading.Lock()
+    names, original, lock = [], audio.decode, threading.Lock()
 
     def counting(file):
         with lock:
             names.append(os.path.basename(file))
         return original(file)
 
-    monkeypatch.setattr(audio, "read_audio", counting)
+    monkeypatch.setattr(audio, "decode", counting)
     return names
 
 

@@ -45,17 +45,17 @@ def test_a_torn_cache_costs_time_only(emodb, tmp_path, decoded, capsys):
 
 
 def test_an_interrupted_scan_keeps_what_it_decoded(emodb, tmp_path, monkeypatch, decoded):
-    counting = audio.read_audio
+    counting = audio.decode
 
     def interrupted(file):
         if "08a01Wa" in str(file):
             raise KeyboardInterrupt
         return counting(file)
 
-    monkeypatch.setattr(audio, "read_audio", interrupted)
+    monkeypatch.setattr(audio, "decode", interrupted)
     with pytest.raises(KeyboardInterrupt):
         scan("emodb", emodb, tmp_path / "cache.csv")
-    monkeypatch.setattr(audio, "read_audio", counting)
+    monkeypatch.setattr(audio, "decode", counting)
     decoded.clear()
     assert len(scan("emodb", emodb, tmp_path / "cache.csv").manifest) == 3 and decoded == [
         "08a01Wa.wav"
@@ -63,7 +63,7 @@ def test_an_interrupted_scan_keeps_what_it_decoded(emodb, tmp_path, monkeypatch,
 
 
 def test_what_the_disk_refused_is_tried_again(emodb, tmp_path, monkeypatch):
-    original = audio.read_audio
+    original = audio.decode
 
     def lost(file):
         if "08a01Wa" in str(file):
@@ -72,9 +72,9 @@ def test_what_the_disk_refused_is_tried_again(emodb, tmp_path, monkeypatch):
             )
         return original(file)
 
-    monkeypatch.setattr(audio, "read_audio", lost)
+    monkeypatch.setattr(audio, "decode", lost)
     first = scan("emodb", emodb, tmp_path / "cache.csv")
-    monkeypatch.setattr(audio, "read_audio", original)
+    monkeypatch.setattr(audio, "decode", original)
     second = scan("emodb", emodb, tmp_path / "cache.csv")
     assert (len(first.manifest), len(second.manifest)) == (2, 3)
     assert "from the disk" in reasons(first)["wav/08a01Wa.wav"]

@@ -90,11 +90,12 @@ def test_a_later_download_must_agree_with_the_first(server, tmp_path):
 @pytest.mark.parametrize(
     "body, reason",
     [
-        (b"<html>not found</html>", "not a zip"),
+        (b"<html>not found</html>", "web page"),
+        (b"not found", "not a zip"),
         (a_zip({"../escaped.wav": b"x"}), "outside the folder"),
         (GOOD[:-500] + b"\0" * 500, "zip"),
     ],
-    ids=["html", "climbs out", "damaged"],
+    ids=["html", "text", "climbs out", "damaged"],
 )
 def test_what_is_not_a_safe_archive_is_refused_and_removed(server, tmp_path, body, reason):
     server.body = body

@@ -158,7 +158,7 @@ def test_cards_say_what_users_need(corpus):
         card.counts["per_emotion"].values()
     )
     assert set(card.counts["per_emotion"]) == set(card.label_map.values())
-    assert card.counts["confidence"] == ("R" if corpus in ("msp_improv", "shemo") else "V")
+    assert card.counts["confidence"] == ("R" if corpus == "msp_improv" else "V")
     assert (
         (shipped_manifest(corpus) is not None)
         == (corpus in SHIPPED)

@@ -54,12 +54,12 @@ SHAPES = {
     "cafe": (each(144, neutral=72), 12),
     "shemo": (
         {
-            "anger": 1059,
-            "neutral": 1028,
-            "sadness": 449,
-            "surprise": 225,
-            "happiness": 201,
-            "fear": 38,
+            "anger": 1042,
+            "neutral": 1160,
+            "sadness": 362,
+            "surprise": 201,
+            "happiness": 203,
+            "fear": 32,
         },
         87,
     ),

@@ -13,8 +13,8 @@ import re
 import pandas as pd
 
 from colab_utils.corpora.decode import find_audio, nfc
-from colab_utils.corpora.manifest import ManifestError, read_table
 from colab_utils.corpora.parsers.names import GENDER, ForeignNameError, read_name
+from colab_utils.corpora.tables.reading import ManifestError, read_table, workbook
 
 NAME = "emofilm"
 _STEM = (
@@ -132,11 +132,7 @@ def _read_legend(file: pathlib.Path) -> pd.DataFrame:
 
 def _read_workbook(file: pathlib.Path) -> pd.DataFrame:
     """All sheets of a workbook (one a language) as one table of text. Raises ManifestError."""
-    try:
-        sheets = pd.read_excel(file, sheet_name=None, dtype=str)
-    except ImportError as error:
-        raise ManifestError(
-            f"{file}: reading .xlsx needs openpyxl: `pip install openpyxl`, or save the legend as"
-            " one CSV beside it"
-        ) from error
+    sheets = []
+    for sheet in workbook(file).values():
+        sheets.append(sheet.iloc[1:].set_axis(sheet.iloc[0], axis=1))
     return pd.concat(sheets, ignore_index=True).fillna("")

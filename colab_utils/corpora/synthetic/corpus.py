@@ -17,7 +17,7 @@ from numpy.random import Generator, default_rng
 
 from colab_utils import files, progress
 from colab_utils.corpora.audio import read_audio, samples_sha256
-from colab_utils.corpora.manifest import NUMBERS, empty_row, read_table
+from colab_utils.corpora.manifest import NUMBERS, empty_row
 from colab_utils.corpora.synthetic.channels import DOMAINS, Domain, transmit
 from colab_utils.corpora.synthetic.emotions_table import (
     ACTIVATION_IN_AROUSAL,
@@ -30,6 +30,7 @@ from colab_utils.corpora.synthetic.emotions_table import (
 from colab_utils.corpora.synthetic.phones import SENTENCES
 from colab_utils.corpora.synthetic.speech import SAMPLE_RATE, speak
 from colab_utils.corpora.synthetic.voices import Voice, draw_voice
+from colab_utils.corpora.tables.reading import read_table
 from colab_utils.csv_files import write_csv
 from colab_utils.files import AnyPath
 

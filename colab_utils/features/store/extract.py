@@ -1,10 +1,12 @@
 """Filling feature stores: decode, compute, write; whatever was finished before is used again."""
 
+import contextlib
 import itertools
 import os
 import pathlib
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 
@@ -15,14 +17,14 @@ from tqdm import tqdm
 from colab_utils.corpora.audio import AudioError, load_audio
 from colab_utils.drive.memory import Memory
 from colab_utils.features.front_end import FrontEnd, identity, in_threads, workers
-from colab_utils.features.store.shards import ShardHead, StoreError, read_shard, write_shard
+from colab_utils.features.store.shards import GrowingShard, ShardHead, StoreError, check_shard
 from colab_utils.features.store.store import INDEX, FeatureStore
 from colab_utils.files import alone, read_json, short_hash, write_json, writing
 from colab_utils.progress import bar as progress_bar
 
 # what a kill can cost; shards follow from the sorted ids alone, never from the machine
 SHARD_UTTERANCES = 128
-BATCH_SECONDS = 240.0  # speech computed at a time
+BATCH_SECONDS = 240.0  # speech computed at a time, and as much again is decoded ahead
 _NOT_FINITE = "the front end gives NaN or infinity"
 _COLUMNS = ["utt_id", "corpus", "file", "audio_sha256"]
 
@@ -191,7 +193,7 @@ class _Extraction:
         if not path.exists():
             return None
         try:
-            head, _ = read_shard(path)
+            head = check_shard(path)
             skipped = [utt_id for utt_id, _ in head.skipped]
             if head.key != self.key or sorted(head.ids + skipped) != list(planned):
                 raise StoreError(f"{path}: holds other utterances than planned")
@@ -209,60 +211,64 @@ class _Extraction:
 
     def _decoded(
         self, paths: list[pathlib.Path]
-    ) -> Iterator[tuple[pathlib.Path, dict[str, np.ndarray | AudioError]]]:
-        """Each shard with its waveforms (or why there is none), decoded one shard ahead."""
+    ) -> Iterator[tuple[pathlib.Path, Iterator[tuple[str, np.ndarray | AudioError]]]]:
+        """Each shard with its waveforms (or why there is none), decoded up to one shard ahead."""
 
         def load(scanned: tuple[str, str]) -> np.ndarray | AudioError:
-            return _load(*scanned, self.spec.sample_rate)
+            return ahead.made(_load, *scanned, self.spec.sample_rate)
 
-        with ThreadPoolExecutor(workers()) as pool:
-            ahead = pool.map(load, self.plan[paths[0]].values())
+        with _Ahead(BATCH_SECONDS * self.spec.sample_rate) as ahead:
+            waves = ahead.pool.map(load, self.plan[paths[0]].values())
             for path, following in itertools.pairwise([*paths, None]):
-                waveforms = dict(zip(self.plan[path], ahead, strict=True))
+                current = map(ahead.taken, waves)
                 if following is not None:
-                    ahead = pool.map(load, self.plan[following].values())
-                yield path, waveforms
+                    waves = ahead.pool.map(load, self.plan[following].values())
+                yield path, zip(self.plan[path], current, strict=True)
 
     def _make(self, paths: list[pathlib.Path], bar: tqdm) -> dict[pathlib.Path, ShardHead]:
         """Compute shards; each is written while the next one is computed."""
         written: dict[pathlib.Path, Future] = {}
         latest: Future | None = None
-        with ThreadPoolExecutor(1) as writer:
-            for path, waveforms in self._decoded(paths):
-                features, skipped = self._computed(waveforms, bar)
+        with ThreadPoolExecutor(1) as writer, contextlib.closing(self._decoded(paths)) as decoded:
+            for path, waveforms in decoded:
+                shard = GrowingShard(self.folder, self.key, self.spec.dim)
+                skipped = self._fill(shard, waveforms, bar)
                 if latest is not None:
                     latest.result()  # one shard waits at most; a full disk is noticed here
                     self.memory.keep(self.folder, finished=False)
-                latest = writer.submit(
-                    write_shard, path, self.key, features, skipped, self.spec.dim
-                )
+                latest = writer.submit(shard.write, path, skipped)
                 written[path] = latest
             heads = {path: one.result() for path, one in written.items()}
         self.report.made += sum(len(head.ids) for head in heads.values())
         return heads
 
-    def _computed(
-        self, waveforms: dict[str, np.ndarray | AudioError], bar: tqdm
-    ) -> tuple[dict[str, np.ndarray], list[list[str]]]:
-        """Features of a shard's utterances, and [utt_id, reason] of those that have none."""
-        features: dict[str, np.ndarray] = {}
-        skipped: list[list[str]] = []
-        lengths: dict[str, int] = {}
-        for utt_id, wave in waveforms.items():
-            if isinstance(wave, AudioError):
-                skipped.append([utt_id, wave.reason])
-            else:
-                lengths[utt_id] = len(wave)
-        bar.update(len(skipped))
-        for ids in _batches(lengths, BATCH_SECONDS * self.spec.sample_rate):
-            computed = self.spec.compute([waveforms[utt_id] for utt_id in ids], self.device)
-            for utt_id, values in zip(ids, computed, strict=True):
-                if np.isfinite(values).all():
-                    features[utt_id] = values
+    def _fill(
+        self,
+        shard: GrowingShard,
+        waveforms: Iterator[tuple[str, np.ndarray | AudioError]],
+        bar: tqdm,
+    ) -> list[list[str]]:
+        """Compute the features of a shard's utterances; [utt_id, reason] of those without any."""
+        unread: list[list[str]] = []
+        broken: list[list[str]] = []
+
+        def good() -> Iterator[tuple[str, np.ndarray]]:
+            for utt_id, wave in waveforms:
+                if isinstance(wave, AudioError):
+                    unread.append([utt_id, wave.reason])
+                    bar.update(1)
                 else:
-                    skipped.append([utt_id, _NOT_FINITE])
-            bar.update(len(ids))
-        return features, skipped
+                    yield utt_id, wave
+
+        for batch in _batches(good(), BATCH_SECONDS * self.spec.sample_rate):
+            computed = self.spec.compute(list(batch.values()), self.device)
+            for utt_id, values in zip(batch, computed, strict=True):
+                if np.isfinite(values).all():
+                    shard.add(utt_id, values)
+                else:
+                    broken.append([utt_id, _NOT_FINITE])
+            bar.update(len(batch))
+        return unread + broken
 
     def _write_index(self, heads: dict[pathlib.Path, ShardHead]) -> None:
         """Write the index, unless it stands there already."""
@@ -296,18 +302,59 @@ def _load(file: str, audio_sha256: str, sample_rate: int) -> np.ndarray | AudioE
         return error
 
 
-def _batches(lengths: dict[str, int], at_most: float) -> Iterator[list[str]]:
-    """Utterances in their order, in lists of at most `at_most` samples together.
+class _Ahead:
+    """Threads that decode ahead of who takes the waveforms, at most so many samples.
+
+    What is being decoded meanwhile comes on top, one file a thread: its length is not known before.
+    Work is begun in the order in which it is given, so what is waited for is never held up.
+    """
+
+    def __init__(self, most: float):
+        self.pool = ThreadPoolExecutor(workers())
+        self._most = most
+        self._waiting = 0
+        self._changed = threading.Condition()
+
+    def __enter__(self) -> "_Ahead":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._count(-np.inf)
+        self.pool.shutdown(cancel_futures=True)
+
+    def made(self, load: Callable, *arguments: object) -> np.ndarray | AudioError:
+        """What `load` gives, as soon as there is room for it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting < self._most)
+        wave = load(*arguments)
+        self._count(np.size(wave))
+        return wave
+
+    def taken(self, wave: np.ndarray | AudioError) -> np.ndarray | AudioError:
+        """`wave`, which no longer waits."""
+        self._count(-np.size(wave))
+        return wave
+
+    def _count(self, samples: float) -> None:
+        with self._changed:
+            self._waiting += samples
+            self._changed.notify_all()
+
+
+def _batches(
+    waveforms: Iterable[tuple[str, np.ndarray]], at_most: float
+) -> Iterator[dict[str, np.ndarray]]:
+    """Utterances in their order, in batches of at most `at_most` samples together.
 
     A longer one stands alone.
     """
-    batch: list[str] = []
+    batch: dict[str, np.ndarray] = {}
     total = 0
-    for utt_id, length in lengths.items():
-        if batch and total + length > at_most:
+    for utt_id, wave in waveforms:
+        if batch and total + len(wave) > at_most:
             yield batch
-            batch, total = [], 0
-        batch.append(utt_id)
-        total += length
+            batch, total = {}, 0
+        batch[utt_id] = wave
+        total += len(wave)
     if batch:
         yield batch

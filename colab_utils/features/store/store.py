@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import safetensors
 
-from colab_utils.features.store.shards import StoreError, read_shard
+from colab_utils.features.store.shards import StoreError, check_shard, read_shard
 from colab_utils.files import read_json, short_hash
 
 INDEX = "index.json"
@@ -25,14 +25,16 @@ class _Shard:
     @functools.cached_property
     def values(self) -> Any:
         """What slices are taken of: vectors in memory, frames on the disk (memory-mapped)."""
-        head, values = read_shard(self.path)
+        if self.pooled:
+            head, values = read_shard(self.path)
+        else:
+            head = check_shard(self.path)
+            values = safetensors.safe_open(self.path, framework="numpy").get_slice("values")
         if head.crc32 != self.crc32:
             raise StoreError(
                 f"{self.path}: not the shard that the index speaks of; run the extraction again"
             )
-        if self.pooled:
-            return values
-        return safetensors.safe_open(self.path, framework="numpy").get_slice("values")
+        return values
 
 
 class FeatureStore:

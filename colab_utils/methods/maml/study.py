@@ -34,8 +34,8 @@ from colab_utils.methods.maml.settings import (
     used_by,
 )
 from colab_utils.methods.maml.steps import steps_table
+from colab_utils.protocols.copies import contradicted
 from colab_utils.protocols.episodes import Episode, EpisodePlan, EpisodePool, episodes_table
-from colab_utils.protocols.folds import check_disjoint
 from colab_utils.results.runs import Run
 from colab_utils.results.tables import methods_table, readable
 from colab_utils.settings import SettingError
@@ -176,13 +176,6 @@ class MamlStudy(Study):
                 parts.append(episodes_table(rows, self._drawn(one, fold), seed, fold))
         return pd.concat(parts, ignore_index=True)
 
-    def check_split(self, split: pd.DataFrame) -> None:
-        """As of the contract; where films may overlap, speakers alone are compared."""
-        if self.film_overlap:
-            check_disjoint(split, self.allow_speaker_overlap)
-        else:
-            super().check_split(split)
-
     def run_name(self, tested: Tested) -> str:
         """Method, ways and shots."""
         return f"{tested.label}-{tested.test.ways}way{tested.test.shots}shot"
@@ -217,6 +210,12 @@ class MamlStudy(Study):
         ]
         if self.film_overlap:
             notes.append("films stand in training and in test, as published")
+        pools = [self.part(tested, fold, "test") for fold in self.folds_of(tested)]
+        if number := sum(contradicted(rows, self.apart).sum() for rows in pools):
+            notes.append(
+                f"equal recordings: {number} tested utterances are in no episode, since a copy of "
+                "them there has another label"
+            )
         if tested.kind == "maml":
             notes += [f"class ids {config.regime}", *other_inner_loop(config, test)]
         return notes

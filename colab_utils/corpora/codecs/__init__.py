@@ -1,0 +1,1 @@
+"""What containers and codecs say of themselves, and what they hold."""

@@ -1,0 +1,1 @@
+"""Tables in files as people have them: read right, or refused with the line."""
