@@ -25,6 +25,7 @@ REQUIRES = [
     "soxr>=0.3",
     "numpy>=1.26",
     "pandas>=2.1",
+    "openpyxl>=3.1",
     "scipy>=1.11",
     "scikit-learn>=1.4",
     "threadpoolctl>=3",

@@ -6,8 +6,8 @@
 
 Needs no git and no installed package: a clone or an unzipped copy of the suite, and what
 requirements-colab.txt names. One small update of each method and the features of each front end,
-in float32, are made on both devices from the same seed; then the benchmarks run. It takes about a
-quarter of an hour and prints tables to paste into an issue. Exit code 0: all agrees; 1: something
+in float32, are made on both devices from the same seed; then the benchmarks run. It takes up to
+half an hour and prints tables to paste into an issue. Exit code 0: all agrees; 1: something
 does not, or failed; 2: there is no GPU. What stands below a `CUDA error` fails with it: run that
 again by --only.
 """

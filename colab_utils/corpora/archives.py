@@ -5,6 +5,7 @@ managers add to them: `ravdess (1).zip`, `EMO-DB-20240101T000000Z-001.zip`, `Cop
 """
 
 import contextlib
+import functools
 import os
 import pathlib
 import re
@@ -24,8 +25,8 @@ _ADDED = re.compile(
 _SHOWN = 6  # names in a message
 # what lies there instead of audio, by its suffix, and what to do about it
 _ADVICE = {
-    r"\.(mp4|flv|avi|mov|mkv|webm|mpe?g|wmv|m4v|3gp)": "video: take the sound out, such as by"
-    " `ffmpeg -i clip{suffix} clip.wav`",
+    r"\.(mp4|flv|avi|mov|mkv|webm|mpe?g|wmv|m4v|3gp)": "video: get the corpus' audio, or"
+    " take the sound out, such as by `ffmpeg -i clip{suffix} clip.wav`",
     r"\.(m4a|aac|wma|amr|ac3|caf|au|w64|sph|mka)": "convert to WAV or FLAC, such as by"
     " `ffmpeg -i clip{suffix} clip.wav`",
     r"\.(rar|7z|zst|[rz]\d\d|\d{3})": "an archive that is not read here: unpack it, such as with"
@@ -71,9 +72,11 @@ def choose(name: str, candidates: Iterable[pathlib.Path]) -> list[pathlib.Path]:
             f"{found[0].parent} holds {name} more than once ({names}): keep one archive, or set"
             " AUDIO to the one that is meant"
         )
-    if found and _rank(found[0].name, _keys(name)) != 0:
-        print(f"{name} is taken from {_some(path.name for path in found)}.")
+    if not found:
+        return found
     keys = _keys(name)
+    if _rank(found[0].name, keys) != 0:
+        print(f"{name} is taken from {_some(path.name for path in found)}.")
     named = [path for path in candidates if _rank(path.name, keys) is not None]
     others = [path.name for path in named if path not in found]
     if others:
@@ -100,10 +103,12 @@ def is_named(name: str, path: pathlib.Path) -> bool:
 
 def are_parts(name: str, archives: list[pathlib.Path]) -> bool:
     """Whether zips hold different utterances of a corpus, and so belong together."""
+    if not all(map(zipfile.is_zipfile, archives)):
+        return False
     held = [_held(name, path) for path in archives]
     together = set().union(*held)
-    readable = all(map(zipfile.is_zipfile, archives))
-    return readable and 0 < len(together) == sum(map(len, held))
+    number = sum(map(len, held))
+    return 0 < len(together) == number
 
 
 def _keys(name: str) -> list[str]:
@@ -131,27 +136,39 @@ def _rank(file: str, keys: list[str]) -> int | None:
 
 def _held(name: str, archive: pathlib.Path) -> set[str]:
     """The utterances of a corpus, and the archives called after it, that a zip says it holds."""
-    held, members = set(), []
-    if name in PARSERS and archive.suffix.lower() == ".zip":
-        with contextlib.suppress(OSError, *DAMAGE), zipfile.ZipFile(archive) as opened:
-            members = opened.namelist()
+    held = set()
+    is_zip = archive.suffix.lower() == ".zip" and os.path.isfile(archive)
+    if name not in PARSERS or not is_zip:
+        return held
     keys = _keys(name)
-    for member in members:
-        # some corpora name the speaker by folder
-        path = pathlib.PurePosixPath(archive.stem, member)
-        if ARCHIVES.search(member) and _rank(path.name, keys) is not None:
-            held.add(member)
-        if member.lower().endswith(EXTENSIONS):
-            with contextlib.suppress(ForeignNameError):
-                held.add(PARSERS[name](path)["utt_id"])
+    for path in _members(archive, archive.stat().st_mtime_ns):
+        if ARCHIVES.search(path.name):
+            if _rank(path.name, keys) is not None:
+                held.add(str(path))
+            continue
+        with contextlib.suppress(ForeignNameError):
+            held.add(PARSERS[name](path)["utt_id"])
     return held
+
+
+@functools.lru_cache(maxsize=8)
+def _members(archive: pathlib.Path, changed: int) -> tuple[pathlib.PurePosixPath, ...]:
+    """The audio files and archives in the table of contents of a zip as it was at a time in ns.
+
+    Its own name comes first in each path: some corpora name the speaker by folder.
+    """
+    names = []
+    with contextlib.suppress(OSError, *DAMAGE), zipfile.ZipFile(archive) as opened:
+        names = opened.namelist()
+    wanted = [n for n in names if n.lower().endswith(EXTENSIONS) or ARCHIVES.search(n)]
+    return tuple(pathlib.PurePosixPath(archive.stem, name) for name in wanted)
 
 
 def what_lies(folder: pathlib.Path, ignored: Mapping[str, int]) -> str:
     """What a folder holds in place of audio and what to do with it, as part of a sentence.
 
     Args:
-        folder: an existing one.
+        folder: it need not be there.
         ignored: suffix -> number of files that are not audio, of `find_audio`.
 
     Returns:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import math
 import os
 import pathlib
 import threading
@@ -135,13 +136,14 @@ def _brought_to_scale(path: pathlib.Path, samples: np.ndarray) -> str:
     Raises:
         AudioError: NaN or infinity, no signal, or a scale that cannot be guessed.
     """
-    lows = np.array([channel.min() for channel in samples.T])
-    highs = np.array([channel.max() for channel in samples.T])
-    if not (np.isfinite(lows) & np.isfinite(highs)).all():
+    lows = [float(channel.min()) for channel in samples.T]
+    highs = [float(channel.max()) for channel in samples.T]
+    # NaN and infinity stay in any sum
+    if not math.isfinite(sum(highs) - sum(lows)):
         raise AudioError(path, "holds NaN or infinite samples")
-    if (highs - lows).max() <= 2 * _STEP:
+    if all(high - low <= 2 * _STEP for low, high in zip(lows, highs, strict=True)):
         raise AudioError(path, "no signal: it is silent (or constant) from beginning to end")
-    peak = max(highs.max(), -lows.min())
+    peak = max(*highs, -min(lows))
     if peak <= _BEYOND:
         return ""
     if peak <= _FAR and not np.array_equal(samples, np.rint(samples)):

@@ -92,7 +92,7 @@ def _repeated_audio(manifest: pd.DataFrame, known: dict[str, str]) -> list[Findi
                 detail += f" (known: {known[utt_id]})"
         if (group["corpus"] + "/" + group["speaker"]).nunique() > 1:
             severity = "error"
-            detail += ", under several speakers: leave all but one out"
+            detail += ", under several speakers: where one is tested, the others do not train"
         findings.append((severity, check, detail))
     return findings or [("ok", check, "no two utterances have the same samples")]
 

@@ -55,7 +55,8 @@ def how_to_get(name: str) -> str:
     source = _source(name)
     return (
         f"{source['ask']} Licence: {load_card(name).license}. Put it on Drive as one archive,"
-        f" {DRIVE_FOLDER}/{name}.zip, not as single files (Drive takes hours for those). Inside:"
+        f" {DRIVE_FOLDER}/{name}.zip or as it was downloaded, not as single files (Drive takes"
+        " hours for those). Inside:"
         f" {source['inside']} Then prepare_corpus({name!r}, <that folder>, <a local folder>)"
         f" unpacks it, and load_corpus({name!r}, ...) says what is missing."
     )

@@ -137,9 +137,10 @@ def refuse(bad: pd.Series, column: pd.Series, source: str, name: str, why: str) 
     bad = bad.to_numpy(dtype=bool)
     if bad.any():
         first = int(bad.argmax())
+        row = column.index[first] + 2
         more = f" (and {bad.sum() - 1} more rows)" if bad.sum() > 1 else ""
         raise ManifestError(
-            f"{source}, row {column.index[first] + 2}, column {name}: {column.iloc[first]!r} {why}{more}"
+            f"{source}, row {row}, column {name}: {column.iloc[first]!r} {why}{more}"
         )
 
 

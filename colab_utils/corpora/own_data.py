@@ -2,28 +2,24 @@
 
 import os
 import pathlib
-import unicodedata
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
-from colab_utils.corpora.audio import EXTENSIONS
+from colab_utils.corpora.archives import what_lies
 from colab_utils.corpora.decode import find_audio, nfc, without_extension
 from colab_utils.corpora.emotions import WORDS
-from colab_utils.corpora.manifest import (
-    COLUMNS,
-    NUMBERS,
-    ManifestError,
-    empty_row,
-    numbers,
-    read_table,
-    refuse,
-    text_faults,
-)
+from colab_utils.corpora.manifest import COLUMNS, NUMBERS, empty_row, numbers, refuse, text_faults
+from colab_utils.corpora.own.finding import locate
+from colab_utils.corpora.own.layouts import read_layout
+from colab_utils.corpora.own.speakers import is_unknown, one_spelling
 from colab_utils.corpora.scan import Scan, Sieve, existing_folder
+from colab_utils.corpora.tables.reading import ManifestError, read_cells, refuse_unread
+from colab_utils.corpora.tables.words import EMOTION_WORDS, folded
 from colab_utils.files import AnyPath
 
-OWN = "own"  # the name of the corpus
+OWN = "own"  # the name of a corpus without one
 _GENDERS = {
     "f": "female",
     "female": "female",
@@ -35,7 +31,14 @@ _GENDERS = {
     "": "",
 }
 _MADE = ("utt_id", "corpus", "path", "emotion_raw")  # columns that no table names
-_ENDINGS = ("", *EXTENSIONS, *(ending.upper() for ending in EXTENSIONS))
+# columns of a table whose rows are pieces of files
+_START = r"(start|begin|onset|offset|tmin|xmin)( ?(time|sec|s|ms|seconds))?"
+_END = r"(end|stop|offset|tmax|xmax|duration|dur|length)( ?(time|sec|s|ms|seconds))?"
+_CUT = (
+    "cut them first and name the pieces in the table, for each row: rate ="
+    " soundfile.info(file).samplerate; piece, _ = soundfile.read(file, start=int(start * rate),"
+    ' stop=int(end * rate)); soundfile.write("piece_1.wav", piece, rate)'
+)
 
 
 def from_csv(
@@ -45,69 +48,102 @@ def from_csv(
     speaker: str | None = None,
     root: AnyPath | None = None,
     cache: AnyPath | None = None,
+    corpus: str = OWN,
+    join_speakers: bool = False,
     **columns: str,
 ) -> Scan:
-    """The manifest of a CSV with any column names, with all usable audio decoded.
+    """The manifest of a table with any column names, with all usable audio decoded.
 
     Labels are lower-cased; plain English words such as "angry" become the suite's names. utt_id is
     `own/<path>`. Rows without label, with a line break in a name or with unusable audio become
-    `.problems`. Without speakers it runs and says that speaker independence is unknown.
+    `.problems`. Without speakers it runs and says that speaker independence is unknown. Files that
+    are not where the table says are looked for by name (see `own.finding`).
 
     Args:
-        path: the CSV.
+        path: a CSV with comma, semicolon, tab or bar, or a workbook (.xlsx) of one sheet.
         wav: its column of audio files, with or without extension.
         emotion: its column of labels.
         speaker: its column of speakers, where known.
         root: what files are relative to (default: the folder of the CSV); absolute paths work too.
         cache: the CSV of `decode_rows`.
+        corpus: its name.
+        join_speakers: whether 01, 1 and 1.0, or Spk03 and spk03, are one speaker, and nan or NA
+            none; otherwise such ids are printed.
         **columns: further columns by the manifest's own names (`gender="sex"`, `arousal="act"`).
 
     Returns:
-        The Scan; its corpus is "own".
+        The Scan.
 
     Raises:
-        ManifestError: naming the columns found and expected, or the row and value that cannot be
-            read.
+        ManifestError: naming the columns found and expected, or the row or line and the value that
+            cannot be read; for a table of pieces of files (`start` and `end`).
 
     Example:
         >>> scan = from_csv("clips.csv", wav="file", emotion="label", speaker="who")
     """
     names = {"wav": wav, "emotion": emotion, "speaker": speaker, **columns}
-    return _scan_table(_user_table(path, names, root), cache)
+    table = _user_table(path, names, root, corpus)
+    return _scan_table(table, cache, corpus, join_speakers)
 
 
-def from_folder(root: AnyPath, cache: AnyPath | None = None) -> Scan:
-    """The manifest of a folder with a sub-folder for each emotion (`<emotion>/a.wav`).
+def from_folder(
+    root: AnyPath,
+    cache: AnyPath | None = None,
+    corpus: str = OWN,
+    speaker_pattern: str = "",
+    speaker_level: int = 0,
+    join_speakers: bool = False,
+    **columns: Any,
+) -> Scan:
+    r"""The manifest of a folder with a sub-folder for each emotion (`<emotion>/a.wav`).
 
-    What lies deeper belongs to the same emotion. Speakers are unknown, which is said. Files beside
-    the emotion folders become `.problems`.
+    The emotions may be at any one level, with speakers above or below (`<speaker>/<emotion>/a.wav`;
+    see `own.layouts`). Where speakers are unknown, that is said. Files in no emotion folder become
+    `.problems`, as do those in which the speaker that was asked for is not found.
 
     Args:
         root: the folder.
         cache: the CSV of `decode_rows`.
+        corpus: its name.
+        speaker_pattern: a regular expression with one group, the speaker, that is looked for in
+            the path below `root`, such as `(spk\d+)_`.
+        speaker_level: the level of the speakers' folders, 1 for those in `root`; the pattern goes
+            before it.
+        join_speakers: as in `from_csv`.
+        **columns: none; what only a table may have is refused.
 
     Returns:
-        The Scan; its corpus is "own".
+        The Scan.
 
     Raises:
-        ManifestError: when there is no audio in sub-folders.
+        ManifestError: when there is no audio in sub-folders, saying what there is; when folders may
+            mean several things or are a ready split.
 
     Example:
         >>> scan = from_folder("recordings")  # recordings/angry/1.wav, recordings/sad/2.wav, ...
     """
     folder = existing_folder(root)
+    if columns:
+        raise ManifestError(
+            f"{', '.join(columns)}: not for a folder ({folder}), which has speaker_pattern,"
+            " speaker_level and join_speakers; bring a table for what else is known"
+        )
     found = find_audio(folder)
     files = [file for file in found.files if "/" in file]
     if not files:
         raise ManifestError(
-            f"{folder}: no audio in sub-folders; one folder for each emotion is expected, such as"
-            f" {folder.name}/anger/a.wav"
+            f"{folder}: no audio in sub-folders ({what_lies(folder, found.ignored)}); one folder"
+            f" for each emotion is expected, such as {folder.name}/anger/a.wav"
         )
+    table = read_layout(folder, files, corpus, speaker_pattern, speaker_level)
     problems = list(found.refused)
     problems += [(file, "", "lies in no emotion folder") for file in found.files if "/" not in file]
-    labels = [nfc(file.partition("/")[0]) for file in files]
-    table = pd.DataFrame({"emotion": labels, "speaker": ""})
-    return _decoded(Sieve(_rows(table, files), problems), folder, cache, found.ignored)
+    bad = table[table["fault"] != ""]
+    problems += zip(bad["file"], [""] * len(bad), bad["fault"], strict=True)
+    table = table[table["fault"] == ""].reset_index(drop=True)
+    table["speaker"] = one_spelling(table["speaker"], corpus, join_speakers)
+    sieve = Sieve(_rows(table, table["file"].tolist(), corpus), problems)
+    return _decoded(sieve, folder, cache, corpus, found.ignored)
 
 
 def from_split_csvs(
@@ -118,6 +154,8 @@ def from_split_csvs(
     speaker: str | None = None,
     root: AnyPath | None = None,
     cache: AnyPath | None = None,
+    corpus: str = OWN,
+    join_speakers: bool = False,
     **columns: str,
 ) -> tuple[Scan, pd.DataFrame]:
     """As `from_csv`, for a ready-made split into a training and a test table.
@@ -132,6 +170,8 @@ def from_split_csvs(
         speaker: as in `from_csv`.
         root: what files are relative to (default: the folder of each CSV).
         cache: as in `from_csv`.
+        corpus: as in `from_csv`.
+        join_speakers: as in `from_csv`.
         **columns: as in `from_csv`.
 
     Returns:
@@ -145,10 +185,11 @@ def from_split_csvs(
     """
     names = {"wav": wav, "emotion": emotion, "speaker": speaker, **columns}
     tables = [
-        _user_table(train, names, root).assign(role="train"),
-        _user_table(test, names, root).assign(role="test"),
+        _user_table(train, names, root, corpus).assign(role="train"),
+        _user_table(test, names, root, corpus).assign(role="test"),
     ]
-    result = _scan_table(pd.concat(tables, ignore_index=True), cache)
+    both = pd.concat(tables, ignore_index=True)
+    result = _scan_table(both, cache, corpus, join_speakers)
     manifest = result.manifest
     role = manifest.pop("role")
     facts = (
@@ -160,41 +201,53 @@ def from_split_csvs(
         shared = manifest[(sides > 1) & (manifest[key] != "")]
         if len(shared):
             print(
-                f"{OWN}: {shared[key].nunique()} {what} in more than one of the tables (not"
+                f"{corpus}: {shared[key].nunique()} {what} in more than one of the tables (not"
                 f" independent): {', '.join(shared[name].unique()[:6])}"
             )
     return result, pd.DataFrame({"utt_id": manifest["utt_id"], "role": role})
 
 
 def _user_table(
-    path: AnyPath, names: Mapping[str, str | None], root: AnyPath | None
+    path: AnyPath, names: Mapping[str, str | None], root: AnyPath | None, corpus: str
 ) -> pd.DataFrame:
-    """A user's CSV, checked, with our names for its columns, and where each file should lie.
+    """A user's table, checked, with our names for its columns, and where each file should lie.
 
     Returns:
         wav, emotion, speaker and the further columns of `names`; base (the folder that files are
-        relative to), absolute (the file), source (the CSV), row (the header is row 1) and fault
+        relative to), absolute (the file), source (the table), row (the header is row 1) and fault
         (why it names no utterance, or "").
     """
     table = _renamed(path, names)
     table["fault"] = _faults(table)
     if (table["fault"] != "").all():
-        first = "".join(f"; row 2: {fault}" for fault in table["fault"].head(1))
+        first = "".join(
+            f"; row {index + 2}: {fault}" for index, fault in table["fault"].head(1).items()
+        )
         raise ManifestError(f"{path}: no row has both an audio file and an emotion{first}")
     for column in table.columns.intersection(list(NUMBERS)):
-        table[column] = numbers(table[column], str(path), names[column])
+        table[column] = numbers(_with_points(table[column]), str(path), names[column])
     if "gender" in table:
         told = table["gender"]
         table["gender"] = told.str.lower().map(_GENDERS)
         known = ", ".join(filter(None, _GENDERS))
         why = f"is none of {known} or empty"
         refuse(table["gender"].isna(), told, str(path), names["gender"], why)
-    base = os.path.abspath(root or pathlib.Path(path).parent)
-    table["base"] = base
-    table["absolute"] = [_located(base, cell) for cell in table["wav"]]
+    table["base"] = os.path.abspath(root or pathlib.Path(path).parent)
+    table["row"] = table.index + 2
     table["source"] = str(path)
-    table["row"] = range(2, len(table) + 2)
+    named = table["fault"] == ""
+    table["absolute"] = ""
+    absolute, faults = locate(table.loc[named, "wav"], path, root, corpus)
+    table.loc[named, "absolute"], table.loc[named, "fault"] = absolute, faults
     return table
+
+
+def _with_points(column: pd.Series) -> pd.Series:
+    """Numbers with a point for a decimal comma, in a column without points; NA and such as ""."""
+    column = column.mask(is_unknown(column), "")
+    if column.str.contains(".", regex=False).any():
+        return column
+    return column.str.replace(r"\A([+-]?\d*),(\d+)\Z", r"\1.\2", regex=True)
 
 
 def _faults(table: pd.DataFrame) -> pd.Series:
@@ -213,44 +266,59 @@ def _renamed(path: AnyPath, names: Mapping[str, str | None]) -> pd.DataFrame:
             raise ManifestError(
                 f"{ours!r} is not a column of a manifest; possible: {', '.join(allowed)}"
             )
-    table = read_table(path).rename(columns=nfc)
     theirs = {ours: nfc(str(name)) for ours, name in names.items() if name is not None}
+    words = EMOTION_WORDS.union(map(folded, theirs.values()))
+    table = read_cells(path, words).rename(columns=nfc)
     missing = [f"{name!r} (for {ours})" for ours, name in theirs.items() if name not in table]
     if missing:
+        refuse_unread(table.head(0), path)
         raise ManifestError(
             f"{path}: no column {', '.join(missing)}; found: {', '.join(table.columns)}; expected:"
             f" {', '.join(theirs.values())}"
         )
+    refuse_unread(table[list(theirs.values())], path)
+    _refuse_pieces(table, theirs["wav"], path)
     renamed = pd.DataFrame({ours: table[name].str.strip() for ours, name in theirs.items()})
     return renamed if "speaker" in renamed else renamed.assign(speaker="")
 
 
-def _located(base: str, cell: str) -> str:
-    """The absolute path that a cell means.
+def _refuse_pieces(table: pd.DataFrame, wav: str, path: AnyPath) -> None:
+    """Raise ManifestError where rows are pieces of files; print where they are whole files."""
+    words = table.columns.map(folded)
+    starts = table.columns[words.str.fullmatch(_START)]
+    ends = table.columns[words.str.fullmatch(_END)]
+    pairs = [(start, end) for start in starts for end in ends if start != end]
+    if not pairs:
+        return
+    start, end = pairs[0]
+    late = ~table[start].str.fullmatch(r"[0:.,\s]*")
+    again = table[wav].duplicated(keep=False) & (table[wav] != "")
+    bad = late | again
+    if bad.any():
+        row = bad.idxmax()
+        file, begins, ends = table.loc[row, [wav, start, end]]
+        raise ManifestError(
+            f"{path}, row {row + 2}: a piece of {file} ({start} {begins}, {end} {ends}), and pieces"
+            f" of files are not read here: {_CUT}"
+        )
+    print(f"{path}: {start} and {end} are not used: each row is the whole file")
 
-    As written (with / for a backslash), in either Unicode form, or with an audio extension added.
-    """
-    written = cell.replace("\\", "/")
-    for form in (written, nfc(written), unicodedata.normalize("NFD", written)):
-        for ending in _ENDINGS:
-            path = os.path.normpath(os.path.join(base, form + ending))
-            if os.path.isfile(path):
-                return path
-    return os.path.normpath(os.path.join(base, written))
 
-
-def _scan_table(table: pd.DataFrame, cache: AnyPath | None) -> Scan:
+def _scan_table(
+    table: pd.DataFrame, cache: AnyPath | None, corpus: str, join_speakers: bool
+) -> Scan:
     """The Scan of a table of `_user_table`, or of several behind each other."""
     problems = []
     for row in table[table["fault"] != ""].itertuples():
         told = f"row {row.row} of {row.source}: {row.fault}"
         problems.append((row.wav or row.source, "", told))
     table = table[table["fault"] == ""].reset_index(drop=True)
+    table["speaker"] = one_spelling(table["speaker"], corpus, join_speakers)
     if "role" in table:
         _refuse_two_sides(table)
     folder = _common_folder(table)
     files = [pathlib.Path(os.path.relpath(file, folder)).as_posix() for file in table["absolute"]]
-    return _decoded(Sieve(_rows(table, files), problems), folder, cache)
+    return _decoded(Sieve(_rows(table, files, corpus), problems), folder, cache, corpus)
 
 
 def _refuse_two_sides(table: pd.DataFrame) -> None:
@@ -277,9 +345,11 @@ def _common_folder(table: pd.DataFrame) -> pathlib.Path:
     return common
 
 
-def _rows(table: pd.DataFrame, files: list[str]) -> pd.DataFrame:
+def _rows(table: pd.DataFrame, files: list[str], corpus: str) -> pd.DataFrame:
     """Manifest rows (`role` behind, where given, and `found`) of a table and its relative files."""
-    rows = pd.DataFrame([empty_row(OWN, without_extension(file)) for file in files])
+    rows = pd.DataFrame(empty_row(corpus, ""), index=range(len(files)))
+    rows["path"] = [without_extension(file) for file in files]
+    rows["utt_id"] = f"{corpus}/" + rows["path"]
     for column in table.columns.intersection([*COLUMNS, "role"]):
         rows[column] = table[column]
     rows["emotion_raw"] = table["emotion"]
@@ -293,6 +363,7 @@ def _decoded(
     sieve: Sieve,
     folder: pathlib.Path,
     cache: AnyPath | None,
+    corpus: str,
     ignored: Mapping[str, int] | None = None,
 ) -> Scan:
     """Decode the files, keep what is usable, and say when speakers are unknown."""
@@ -301,7 +372,8 @@ def _decoded(
     unknown = (manifest["speaker"] == "").sum()
     if unknown:
         print(
-            f"{OWN}: the speaker of {unknown} of {len(manifest)} utterances is unknown, so whether"
-            " a tested speaker was also trained on cannot be known; every figure will say so"
+            f"{corpus}: the speaker of {unknown} of {len(manifest)} utterances is unknown, so"
+            " whether a tested speaker was also trained on cannot be known; every figure will say"
+            " so"
         )
     return sieve.scan(ignored=ignored)

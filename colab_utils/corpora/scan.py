@@ -197,9 +197,8 @@ def existing_folder(root: AnyPath) -> pathlib.Path:
             " first)"
         )
     if not folder.is_dir():
-        raise ManifestError(
-            f"{folder}: no such folder; of {folder.parent}, {what_lies(folder.parent, {})}"
-        )
+        near = next(parent for parent in folder.parents if parent.is_dir())
+        raise ManifestError(f"{folder}: no such folder; {near} is there, {what_lies(near, {})}")
     return folder
 
 
@@ -230,10 +229,13 @@ def _nothing(card: CorpusCard, root: pathlib.Path, found: Found, foreign: list[P
     """Why nothing of a corpus was found below a folder, what is there and what may be meant."""
     there = what_lies(root, found.ignored)
     if not foreign:
+        refused = ""
+        if found.refused:
+            file, _, reason = found.refused[0]
+            refused = f" ({len(found.refused)} refused, the first: {file}, {reason})"
         return (
-            f"{root}: no audio file in it or its sub-folders ({len(found.refused)} refused): is"
-            f" this the folder of {card.name}? {there[0].upper()}{there[1:]}. Files of {card.name}"
-            f" are called so: {card.naming}"
+            f"{root}: no audio file in it or its sub-folders{refused}; {there}; is this the folder"
+            f" of {card.name}? Its files are called so: {card.naming}"
         )
     first, _, reason = foreign[0]
     other = belongs_to(pathlib.PurePosixPath(root.name, nfc(first)))

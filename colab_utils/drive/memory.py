@@ -86,14 +86,15 @@ class Memory:
     def found(self) -> str:
         """A sentence on what is on Drive, for the cell that mounts it."""
         finished = len(list(self.there.glob(f"runs/*/*/{MARKER}")))
-        memory = self.there / "memory"
-        trained = len(list(memory.glob("trained/*/*.zip")))
-        stores = len(list(memory.glob("features/*.zip")))
-        begun = len(list(memory.glob(f"**/*{_BEGUN}")))
+        archives = {"trained": 0, "features": 0, "begun": 0}
+        for path in (self.there / "memory").rglob("[!.]*.zip"):
+            kind = path.relative_to(self.there / "memory").parts[0]
+            archives["begun" if path.name.endswith(_BEGUN) else kind] += 1
         return (
-            f"On Drive, in {self.there}: finished runs {finished}, trainings {trained}, stores of"
-            f" features {stores}, begun {begun}. What this notebook needs of them is taken from"
-            " there, and what it makes is sent there as it ends."
+            f"On Drive, in {self.there}: finished runs {finished}, trainings {archives['trained']},"
+            f" stores of features {archives['features']}, begun {archives['begun']}. What this"
+            " notebook needs of them is taken from there, and what it makes is sent there as it"
+            " ends."
         )
 
     # --- to Drive ---------------------------------------------------------------------------------

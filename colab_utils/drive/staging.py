@@ -18,7 +18,7 @@ from colab_utils.files import AnyPath
 STAMP = ".staged.json"  # inside an unpacked folder: which archive it came from, how many files
 ARCHIVES = re.compile(r"\.(zip|tar|tgz|tbz2|txz|tar\.gz|tar\.bz2|tar\.xz)$", re.IGNORECASE)
 # archives, or parts of them, that only other programs unpack
-PACKED = re.compile(r"\.(rar|7z|zst|[rz]\d\d|\d{3})$", re.IGNORECASE)
+PACKED = re.compile(r"(\.7z|\.zip|\.tar|\.part\d+)?\.(rar|7z|zst|[rz]\d\d|\d{3})$", re.IGNORECASE)
 MANY_FILES = 500
 _TAIL = 1 << 20  # bytes of the end of a tar that are compared
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from colab_utils.corpora.cards import frozen_folds
-from colab_utils.corpora.emotions import select_emotions
+from colab_utils.corpora.emotions import as_known, select_emotions
 from colab_utils.protocols.folds import (
     FoldError,
     check_disjoint,
@@ -20,6 +20,7 @@ from colab_utils.protocols.folds import (
     unit_keys,
 )
 from colab_utils.protocols.published import Protocol, ProtocolError, Task
+from colab_utils.protocols.recordings import never_tested
 
 
 def build_task(
@@ -111,7 +112,8 @@ def _rows_of(task: Task, manifest: pd.DataFrame) -> pd.DataFrame:
         )
     needed = manifest[_matches(manifest, task.train) | _matches(manifest, task.test)]
     there = set(needed["emotion"])
-    merge = {old: new for old, new in task.merge.items() if old in there}
+    known = as_known(needed, list(task.merge))
+    merge = {old: new for old, new in task.merge.items() if known[old] in there}
     rows, _ = select_emotions(needed, task.emotions, merge, allow_absent=True)
     for side, wanted in (("training", task.train), ("test", task.test)):
         if not _matches(rows, wanted).any():
@@ -210,7 +212,8 @@ def _roles(
         shared = unit_keys(rows, task.valid["partner_by"]).to_numpy()
         role[train & np.isin(shared, shared[test])] = "valid"
     elif task.valid:
-        role[_validation(task.valid, rows, train, where, stream)] = "valid"
+        stays = never_tested(rows, train, test)
+        role[_validation(task.valid, rows, stays, where, stream)] = "valid"
     return role
 
 

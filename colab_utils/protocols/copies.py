@@ -2,7 +2,8 @@
 
 Whatever their names, corpora and speakers. A tested utterance stays, and its copies leave training,
 validation and support; where a copy has another label, the tested one leaves, too. Copies on one
-side stay. What is not known to be equal (no `audio_sha256`) counts as different.
+side stay; training and validation are one. What is not known to be equal (no `audio_sha256`) counts
+as different.
 """
 
 from collections.abc import Sequence
@@ -19,26 +20,10 @@ from colab_utils.protocols.folds import (
     on_both_sides,
     unit_keys,
 )
+from colab_utils.protocols.recordings import recordings
 
 COPIES_COLUMNS = ("seed", "fold", "recording", "utt_id", "speaker", "emotion", "role", "left_out")
 _FOR = {"train": "train on", "valid": "validate with", "support": "draw support from"}
-
-
-def recordings(rows: pd.DataFrame) -> pd.Series:
-    """Which recording each utterance is that has a copy.
-
-    Args:
-        rows: manifest rows; `audio_sha256` may be empty or missing.
-
-    Returns:
-        By utt_id, the first utt_id with the same samples; "" for an utterance without a copy.
-    """
-    if "audio_sha256" not in rows:
-        return pd.Series("", index=rows["utt_id"])
-    samples = rows.set_index("utt_id")["audio_sha256"].fillna("")
-    repeated = samples[(samples != "") & samples.duplicated(keep=False)]
-    first = repeated.index.to_series().groupby(repeated).transform("min")
-    return first.reindex(samples.index, fill_value="")
 
 
 def persons(rows: pd.DataFrame) -> pd.Series:

@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from colab_utils.protocols.copies import contradicted, recordings
+from colab_utils.protocols.copies import contradicted
 from colab_utils.protocols.folds import split_rows, unit_keys
+from colab_utils.protocols.recordings import recordings
 
 STREAMS = ("train", "valid", "test")
 # apart from other generators of the suite, which are seeded by (seed, number)

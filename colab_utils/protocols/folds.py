@@ -17,6 +17,7 @@ from scipy.sparse import csgraph
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from colab_utils.corpora.manifest import speaker_keys
+from colab_utils.protocols.recordings import never_tested
 
 SPLIT_COLUMNS = ("seed", "fold", "draw", "task", "utt_id", "speaker", "role")
 TRAINING_ROLES, TESTING_ROLES = ("train", "valid"), ("test", "query")
@@ -108,10 +109,7 @@ def grouped_folds(manifest: pd.DataFrame, n_folds: int, seed: int) -> pd.DataFra
 
 
 def linked(units: pd.Series, films: pd.Series) -> pd.Series:
-    """The units of each row; those that share a film go by the name of the first of them.
-
-    They may share it directly or through others.
-    """
+    """The units of each row; those that share a film, if through others, go by the first's name."""
     known = (films != "").to_numpy()
     if not known.any():
         return units
@@ -311,10 +309,11 @@ def split_once(
     role = np.where(test, "test", "train").astype(object)
     if n_valid_speakers:
         rng, what = np.random.default_rng(stream), f"fold {fold}"
+        training = never_tested(manifest, ~test, test)
         if (keys[~test] == "").any():
-            held = _some_utterances(emotions, ~test, rng, what)
+            held = _some_utterances(emotions, training, rng, what)
         else:
-            held = hold_out(emotions, keys, ~test, rng, n_valid_speakers, what, keep=tested)
+            held = hold_out(emotions, keys, training, rng, n_valid_speakers, what, keep=tested)
         role[held] = "valid"
     return split_rows(manifest, role, seed=seed, fold=fold)
 

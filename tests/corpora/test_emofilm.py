@@ -126,12 +126,15 @@ def test_emofilm_legends_that_cannot_be_used(tmp_path, legend, message):
 
 
 def test_emofilm_legend_as_workbook(tmp_path, monkeypatch):
-    folder = emofilm_folder(tmp_path, "a workbook", "f_m_corpus_it_es_en_legend.xlsx")
+    pytest.importorskip("openpyxl")
+    folder = emofilm_folder(tmp_path, None)
     sheets = {
         "en": pd.DataFrame({"file": ["f_ans001aen"], "speaker": ["A"], "film": ["Crash"]}),
         "es": pd.DataFrame({"file": ["m_rab002bes"], "speaker": [np.nan], "film": ["Crash"]}),
     }
-    monkeypatch.setattr(pd, "read_excel", lambda file, **options: sheets)
+    with pd.ExcelWriter(folder / "f_m_corpus_it_es_en_legend.xlsx") as book:
+        for name, sheet in sheets.items():
+            sheet.to_excel(book, sheet_name=name, index=False)
     table = emofilm.annotations(folder)
     assert table["film"].to_dict() == {
         "emofilm/f_ans001aen": "crash",
@@ -144,5 +147,5 @@ def test_emofilm_legend_as_workbook(tmp_path, monkeypatch):
         raise ImportError("Missing optional dependency 'openpyxl'")
 
     monkeypatch.setattr(pd, "read_excel", without_openpyxl)
-    with pytest.raises(ManifestError, match="pip install openpyxl.*or save the legend as one CSV"):
+    with pytest.raises(ManifestError, match="pip install openpyxl.*or save it as CSV"):
         emofilm.annotations(folder)

@@ -47,7 +47,7 @@ def test_a_manifest_comes_back_as_written(tmp_path):
 )
 def test_tables_of_spreadsheets_are_read(tmp_path, separator, encoding):
     (tmp_path / "t.csv").write_text(
-        f"file{separator} Gefühl \r\n01{separator}NA\r\n02\r\n", encoding=encoding
+        f"file{separator} Gefühl \r\n01{separator}NA\r\n\r\n02{separator}\r\n", encoding=encoding
     )
     assert read_table(tmp_path / "t.csv").to_dict("list") == {
         "file": ["01", "02"],
@@ -59,7 +59,8 @@ def test_tables_of_spreadsheets_are_read(tmp_path, separator, encoding):
     ("content", "message"),
     [
         (b"", "not a readable CSV"),
-        (b"a,b\n1,2\n1,2,3\n", "t.csv"),
+        (b"a,b\n1,2\n1,2,3\n", "t.csv, line 3: 3 cell"),
+        (b"a,b\n1,2\n1\n", "t.csv, line 3: 1 cell"),
         ("é,b".encode("latin-1"), "not UTF-8"),
     ],
 )

@@ -174,7 +174,7 @@ def test_own_folder_and_own_table_are_decoded_once(tmp_path, tone, capsys, monke
         ("", {}, 'CORPUS = "own" needs AUDIO'),
         (None, {}, 'CORPUS = "own" needs AUDIO'),
         ("nowhere", {}, "nowhere: no such file or folder"),
-        ("list.csv", {}, r"list.csv is a CSV: say which columns.*OWN_CSV = \{\"wav\""),
+        ("list.csv", {}, r"list.csv is a table: say which columns.*\{\"wav\".*OWN_CSV"),
         ("list.csv", {"wav": "file"}, "say which columns"),
         (
             "list.csv",

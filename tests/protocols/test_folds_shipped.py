@@ -9,6 +9,12 @@ from colab_utils.corpora.cards import card_name, data_folder, shipped_manifest
 from colab_utils.corpora.parsers import esd
 from colab_utils.corpora.synthetic.channels import DOMAINS
 from colab_utils.corpora.synthetic.corpus import plan
+from colab_utils.protocols.folds import (
+    FoldError,
+    grouped_folds,
+    leave_one_speaker_out,
+    make_split,
+)
 
 # corpus -> (unit, number of folds, the units that have to be in the file)
 FROZEN = {
@@ -159,3 +165,13 @@ def test_large_groups_balance_women_and_men():
 def test_notes_say_what_the_folds_cannot_do(corpus, words):
     note = load_card(corpus).folds["note"]
     assert all(word in note for word in words)
+
+
+def test_what_two_speakers_cannot_give_is_said():
+    tess = shipped_manifest("tess")
+    by_speaker = leave_one_speaker_out(tess)
+    assert set(make_split(tess, by_speaker)["role"]) == {"train", "test"}
+    with pytest.raises(FoldError, match="1 held-out speaker.*out of 1"):
+        make_split(tess, by_speaker, n_valid_speakers=1)
+    with pytest.raises(FoldError, match="2 speaker.*5 folds: choose at most 2"):
+        grouped_folds(tess, 5, seed=0)

@@ -232,7 +232,7 @@ def _table(rows: Iterator[_Row], path: pathlib.Path, unit: str) -> pd.DataFrame:
             cells = _trimmed(cells, width)
         if len(cells) != width:
             raise ManifestError(
-                f"{path}, {unit} {line}: {len(cells)} cells ({' | '.join(cells)[:80]}), but the"
+                f"{path}, {unit} {line}: {len(cells)} cell(s) ({' | '.join(cells)[:80]}), but the"
                 f" header has {width}: put a cell that holds the separator between quotation marks,"
                 " and leave none out"
             )

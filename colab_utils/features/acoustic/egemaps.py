@@ -15,6 +15,7 @@ import numpy as np
 from colab_utils.features.front_end import FrontEnd, check_waveforms, in_threads
 
 _local = threading.local()
+_LARGEST = 32767 / 32768  # openSMILE is given 16 bits, in which what lies beyond turns its sign
 
 
 class MissingOpensmileError(ImportError):
@@ -26,7 +27,9 @@ class EGeMAPS(FrontEnd):
     """The 88 functionals of eGeMAPSv02, one vector an utterance.
 
     Statistics that an utterance does not have (no voiced frame) are 0, as openSMILE writes them;
-    should it give NaN or infinity, that becomes 0 too.
+    should it give NaN or infinity, that becomes 0 too. A waveform that goes beyond full scale (as
+    floats and resampled clips may) is brought down to it first: features of level, such as
+    loudness, are then those of the quieter one.
 
     Raises:
         MissingOpensmileError: on use where openSMILE is not installed.
@@ -52,6 +55,8 @@ class EGeMAPS(FrontEnd):
 
     def _one(self, wave: np.ndarray) -> np.ndarray:
         """One waveform's functionals."""
+        if wave.max() > _LARGEST or wave.min() < -1:
+            wave = wave * (_LARGEST / np.abs(wave).max())
         # each thread has its own extractor, since one must not be shared
         if not hasattr(_local, "smile"):
             _local.smile = _extractor()

@@ -67,7 +67,7 @@ class GrowingShard:
         self.key, self.dim = key, dim
         self.ids: list[str] = []
         self.frames: list[int] = []
-        self._values = tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=folder)
+        self._values = tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=folder)  # noqa: SIM115
 
     def add(self, utt_id: str, values: np.ndarray) -> None:
         """Append the features of an utterance, float32 (frames, dim)."""
