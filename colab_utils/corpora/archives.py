@@ -157,11 +157,13 @@ def _members(archive: pathlib.Path, changed: int) -> tuple[pathlib.PurePosixPath
 
     Its own name comes first in each path: some corpora name the speaker by folder.
     """
-    names = []
+    names, wanted = [], []
     with contextlib.suppress(OSError, *DAMAGE), zipfile.ZipFile(archive) as opened:
         names = opened.namelist()
-    wanted = [n for n in names if n.lower().endswith(EXTENSIONS) or ARCHIVES.search(n)]
-    return tuple(pathlib.PurePosixPath(archive.stem, name) for name in wanted)
+    for name in names:
+        if name.lower().endswith(EXTENSIONS) or ARCHIVES.search(name):
+            wanted.append(pathlib.PurePosixPath(archive.stem, name))
+    return tuple(wanted)
 
 
 def what_lies(folder: pathlib.Path, ignored: Mapping[str, int]) -> str:

@@ -317,7 +317,7 @@ def _scan_table(
     if "role" in table:
         _refuse_two_sides(table)
     folder = _common_folder(table)
-    files = [pathlib.Path(os.path.relpath(file, folder)).as_posix() for file in table["absolute"]]
+    files = [os.path.relpath(file, folder).replace(os.sep, "/") for file in table["absolute"]]
     return _decoded(Sieve(_rows(table, files, corpus), problems), folder, cache, corpus)
 
 
@@ -337,7 +337,7 @@ def _common_folder(table: pd.DataFrame) -> pathlib.Path:
     # a missing file names no utterance
     there = [file for file in table["absolute"] if os.path.isfile(file)]
     there = there or table["absolute"].tolist()
-    folders = [os.path.dirname(file) for file in there]
+    folders = {os.path.dirname(file) for file in there}
     common = pathlib.Path(os.path.commonpath(folders))
     bases = [pathlib.Path(base) for base in table["base"].unique()]
     if len(bases) == 1 and common.is_relative_to(bases[0]):

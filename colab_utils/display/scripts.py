@@ -56,7 +56,9 @@ def readable(figure: Figure) -> Iterator[str]:
     _tell(lacking)
     with warnings.catch_warnings():
         if lacking:
-            warnings.filterwarnings("ignore", "(Glyph .* missing from|Matplotlib currently does not support)")
+            warnings.filterwarnings(
+                "ignore", "(Glyph .* missing from|Matplotlib currently does not support)"
+            )
         yield lacking
 
 

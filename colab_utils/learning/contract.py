@@ -18,6 +18,7 @@ from colab_utils.drive.memory import Memory
 from colab_utils.features.store.store import FeatureStore
 from colab_utils.files import AnyPath
 from colab_utils.protocols.copies import copies_notes, no_copies, without_copies
+from colab_utils.protocols.dealing import check_emotions
 from colab_utils.protocols.folds import check_disjoint, unit_keys
 from colab_utils.results.predictions import predictions_table
 from colab_utils.settings import Settings
@@ -120,6 +121,7 @@ class Contract:
     def __post_init__(self):
         self.rows = self.rows.reset_index(drop=True)
         self.labels = list(self.labels)
+        check_emotions(self.rows["emotion"])
         self.root = pathlib.Path(self.root)
         self.merge = dict(self.merge or {})
         self.memory = Memory(self.root, self.drive_folder)

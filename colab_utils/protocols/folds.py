@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 from scipy.sparse import csgraph
-from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from colab_utils.corpora.manifest import speaker_keys
+from colab_utils.protocols.dealing import FoldError, counts, grouped_values, some_utterances
 from colab_utils.protocols.recordings import never_tested
 
 SPLIT_COLUMNS = ("seed", "fold", "draw", "task", "utt_id", "speaker", "role")
@@ -24,12 +24,6 @@ TRAINING_ROLES, TESTING_ROLES = ("train", "valid"), ("test", "query")
 ROLES = ("train", "valid", "support", "query", "test")
 # what stands against the tested, and within which columns: training counts for a whole fold
 SIDES = ((TRAINING_ROLES, ("seed", "fold")), (("support",), ("seed", "fold", "draw", "task")))
-# of the training utterances, where speakers are unknown and cannot be held out
-_VALID_SHARE = 0.2
-
-
-class FoldError(ValueError):
-    """Folds that cannot be made or used; the message names the speaker, fold or emotion."""
 
 
 class LeakError(ValueError):
@@ -69,7 +63,10 @@ def leave_one_speaker_out(manifest: pd.DataFrame) -> pd.DataFrame:
         return grouped_folds(manifest, 5, seed=0)
     table = manifest[["speaker", "corpus"]].drop_duplicates()
     if len(table) < 2:
-        raise FoldError("one speaker only: leaving one speaker out needs at least two")
+        raise FoldError(
+            f"one speaker only ({speaker_keys(table).iloc[0]}, {len(manifest)} utterances): leaving"
+            " one speaker out needs at least two"
+        )
     table = table.sort_values(["corpus", "speaker"], ignore_index=True)
     return table.assign(fold=speaker_keys(table))
 
@@ -96,7 +93,9 @@ def grouped_folds(manifest: pd.DataFrame, n_folds: int, seed: int) -> pd.DataFra
     keys, films = speaker_keys(manifest), unit_keys(manifest, "film")
     unknown = keys == ""
     units = linked(keys.where(~unknown, manifest["utt_id"]), films)
-    what = "group(s) of speakers by film" if (films != "").any() else "speaker(s)"
+    what = "utterance(s) and speaker(s)" if unknown.any() else "speaker(s)"
+    if (films != "").any():
+        what = "group(s) of speakers by film"
     fold = grouped_values(manifest["emotion"], units, n_folds, seed, what)
     columns = ["speaker", "corpus"]
     if unknown.any():
@@ -122,27 +121,6 @@ def linked(units: pd.Series, films: pd.Series) -> pd.Series:
     part = csgraph.connected_components(graph, directed=False)[1]
     first = names.to_series().groupby(part[: len(names)]).transform("first")
     return units.map(first)
-
-
-def grouped_values(
-    emotions: pd.Series, units: pd.Series, n_folds: int, seed: int, what: str = "unit(s)"
-) -> np.ndarray:
-    """The fold ("0", "1", ...) of each row, str (rows,); units stay together.
-
-    Class shares are as equal as the units allow (StratifiedGroupKFold). Raises FoldError, naming
-    `what`, where there are fewer units than folds.
-    """
-    number = units.nunique()
-    if number < n_folds:
-        raise FoldError(f"{number} {what} cannot make {n_folds} folds: choose at most {number}")
-    fold = np.empty(len(units), dtype=object)
-    codes, names = units.factorize(sort=True)
-    # units with equal class counts are dealt in this order
-    order = np.random.default_rng(seed).permutation(len(names))[codes]
-    dealt = StratifiedGroupKFold(n_folds).split(codes, emotions, order)
-    for number, (_, test) in enumerate(dealt):
-        fold[test] = str(number)
-    return fold
 
 
 def hold_out(
@@ -176,7 +154,7 @@ def hold_out(
     if number >= len(names):
         raise FoldError(
             f"{what}: {number} held-out speaker(s), films or sessions out of {len(names)} leave "
-            "nobody to train"
+            "nobody to train: hold out fewer, or add speakers"
         )
     for _ in range(200):
         chosen = eligible & np.isin(units, rng.choice(names, number, replace=False))
@@ -302,33 +280,22 @@ def split_once(
     tested = set(emotions[test])
     silent = tested - set(emotions[~test])
     if silent:
+        spoken = counts(emotions[np.isin(emotions, list(silent))])
         raise FoldError(
-            f"fold {fold}: nobody on the training side speaks {', '.join(sorted(silent))}; leave "
-            "it out or choose other folds"
+            f"fold {fold}: nobody on the training side speaks {', '.join(sorted(silent))}"
+            f" (utterances, all tested: {spoken}); leave it out or choose other folds"
         )
     role = np.where(test, "test", "train").astype(object)
     if n_valid_speakers:
-        rng, what = np.random.default_rng(stream), f"fold {fold}"
+        rng = np.random.default_rng(stream)
+        what = f"fold {fold} of {len(set(keys))} speaker(s)"
         training = never_tested(manifest, ~test, test)
         if (keys[~test] == "").any():
-            held = _some_utterances(emotions, training, rng, what)
+            held = some_utterances(emotions, training, rng, what)
         else:
             held = hold_out(emotions, keys, training, rng, n_valid_speakers, what, keep=tested)
         role[held] = "valid"
     return split_rows(manifest, role, seed=seed, fold=fold)
-
-
-def _some_utterances(
-    emotions: np.ndarray, training: np.ndarray, rng: np.random.Generator, what: str
-) -> np.ndarray:
-    """Numbers of utterances that validate where speakers are unknown."""
-    print(
-        f"{what}: speakers unknown, so a stratified {_VALID_SHARE:.0%} of the training utterances "
-        "validates"
-    )
-    rows, seed = np.flatnonzero(training), int(rng.integers(2**31))
-    stratify = emotions[rows]
-    return train_test_split(rows, test_size=_VALID_SHARE, stratify=stratify, random_state=seed)[1]
 
 
 def check_disjoint(

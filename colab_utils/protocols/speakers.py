@@ -74,7 +74,8 @@ def build_within(
 def _named_split(rows: pd.DataFrame, test_id: str, val_id: str, seed: int) -> pd.DataFrame:
     """One fold that tests the speakers in `test_id` and validates on those in `val_id`."""
     role = np.full(len(rows), "train", dtype=object)
-    tested, validating = as_list(test_id) or [test_id], as_list(val_id) or [val_id]
+    # a speaker may be called 11
+    tested, validating = (list(map(str, as_list(ids) or [ids])) for ids in (test_id, val_id))
     speakers = sorted(set(rows["speaker"]))
     for argument, names in (("test_id", tested), ("val_id", validating)):
         for name in names:

@@ -210,6 +210,7 @@ def test_validation_speakers_are_drawn_among_those_that_stay():
             assert (left["role"] == "valid").sum() == 10
 
 
+@pytest.mark.slow
 def test_published_tasks_draw_their_validation_so_too(corpora):
     protocol = load_protocol("emofsl")
     rows = needed(corpora, protocol.tasks["I-M"])

@@ -115,6 +115,9 @@ def _read(path: pathlib.Path, handle: _Stream) -> np.ndarray:
 
 def _through_a_pipe(path: pathlib.Path, mp3: Mp3) -> tuple[np.ndarray, int, str]:
     """As `decoded`, of an MP3 that says nothing of its length: of a pipe libsndfile asks none."""
+    cut = AudioError(path, "truncated: its last MPEG frames are cut off")
+    if mp3.torn:
+        raise cut
     reader, writer = os.pipe()
 
     def feed() -> None:
@@ -129,8 +132,8 @@ def _through_a_pipe(path: pathlib.Path, mp3: Mp3) -> tuple[np.ndarray, int, str]
     finally:
         feeder.join()
     # the first frame may only prepare the next one
-    if mp3.torn or len(samples) < (mp3.count - 2) * mp3.samples:
-        raise AudioError(path, "truncated: its last MPEG frames are cut off")
+    if len(samples) < (mp3.count - 2) * mp3.samples:
+        raise cut
     note = ""
     if mp3.announced:
         note = f"its header announces {mp3.announced} of {mp3.count - 1} frames: all were read"

@@ -78,9 +78,11 @@ def _by_name(
     above = os.path.dirname(base)
     if not files and climb and above not in (os.path.dirname(above), os.path.expanduser("~")):
         top, files = above, _audio_below(above)
-    named: dict[str, list[str]] = {}
+    named: dict[_Parts, list[str]] = {}  # by the ends of their paths
     for file in files:
-        named.setdefault(_parts(file)[-1], []).append(file)
+        parts = _parts(file)
+        for start in range(len(parts)):
+            named.setdefault(parts[start:], []).append(file)
     whole = {_parts(_inside(base, cell))[:-1] for cell in there}
     found, faults = {}, {}
     for cell in lost:
@@ -97,18 +99,21 @@ def _by_name(
     return found, faults
 
 
-def _matching(parts: _Parts, named: dict[str, list[str]], whole: set[_Parts]) -> list[str]:
+def _matching(parts: _Parts, named: dict[_Parts, list[str]], whole: set[_Parts]) -> list[str]:
     """The files that a cell may mean: in its place, or else with most folders in common.
 
     Nothing elsewhere where files of its folder are in their place: then this one is missing.
     """
-    candidates = named.get(parts[-1]) or named.get(os.path.splitext(parts[-1])[0], [])
-    stem = _parts(candidates[0])[-1] if candidates else ""
-    same = [file for file in candidates if _parts(file) == (*parts[:-1], stem)]
+    if parts[-1:] not in named:
+        # the suffix of a video, say
+        parts = (*parts[:-1], os.path.splitext(parts[-1])[0])
+    same = [file for file in named.get(parts, []) if file.count("/") == len(parts) - 1]
     if same or parts[:-1] in whole:
         return same
-    alike = [len(os.path.commonprefix([parts[-2::-1], _parts(f)[-2::-1]])) for f in candidates]
-    return [f for f, number in zip(candidates, alike, strict=True) if number == max(alike)]
+    for start in range(len(parts)):
+        if parts[start:] in named:
+            return named[parts[start:]]
+    return []
 
 
 def _inside(base: str, cell: str) -> str:

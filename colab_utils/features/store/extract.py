@@ -214,15 +214,17 @@ class _Extraction:
     ) -> Iterator[tuple[pathlib.Path, Iterator[tuple[str, np.ndarray | AudioError]]]]:
         """Each shard with its waveforms (or why there is none), decoded up to one shard ahead."""
 
-        def load(scanned: tuple[str, str]) -> np.ndarray | AudioError:
-            return ahead.made(_load, *scanned, self.spec.sample_rate)
+        def load(scanned: tuple[str, str], number: int) -> np.ndarray | AudioError:
+            return ahead.made(number, _load, *scanned, self.spec.sample_rate)
+
+        numbers = itertools.count()
 
         with _Ahead(BATCH_SECONDS * self.spec.sample_rate) as ahead:
-            waves = ahead.pool.map(load, self.plan[paths[0]].values())
+            waves = ahead.pool.map(load, self.plan[paths[0]].values(), numbers)
             for path, following in itertools.pairwise([*paths, None]):
                 current = map(ahead.taken, waves)
                 if following is not None:
-                    waves = ahead.pool.map(load, self.plan[following].values())
+                    waves = ahead.pool.map(load, self.plan[following].values(), numbers)
                 yield path, zip(self.plan[path], current, strict=True)
 
     def _make(self, paths: list[pathlib.Path], bar: tqdm) -> dict[pathlib.Path, ShardHead]:
@@ -306,13 +308,14 @@ class _Ahead:
     """Threads that decode ahead of who takes the waveforms, at most so many samples.
 
     What is being decoded meanwhile comes on top, one file a thread: its length is not known before.
-    Work is begun in the order in which it is given, so what is waited for is never held up.
+    They are taken in the order of their numbers, from 0; what is waited for is never held up.
     """
 
     def __init__(self, most: float):
         self.pool = ThreadPoolExecutor(workers())
         self._most = most
         self._waiting = 0
+        self._next = 0  # the number that is waited for
         self._changed = threading.Condition()
 
     def __enter__(self) -> "_Ahead":
@@ -322,16 +325,17 @@ class _Ahead:
         self._count(-np.inf)
         self.pool.shutdown(cancel_futures=True)
 
-    def made(self, load: Callable, *arguments: object) -> np.ndarray | AudioError:
-        """What `load` gives, as soon as there is room for it."""
+    def made(self, number: int, load: Callable, *arguments: object) -> np.ndarray | AudioError:
+        """What `load` gives, as soon as there is room for it, or it is waited for."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting < self._most)
+            self._changed.wait_for(lambda: number == self._next or self._waiting < self._most)
         wave = load(*arguments)
         self._count(np.size(wave))
         return wave
 
     def taken(self, wave: np.ndarray | AudioError) -> np.ndarray | AudioError:
         """`wave`, which no longer waits."""
+        self._next += 1
         self._count(-np.size(wave))
         return wave
 

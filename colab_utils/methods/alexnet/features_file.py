@@ -22,6 +22,7 @@ speaker and emotion (sessions, styles, texts). Frames come back bit for bit.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -171,6 +172,8 @@ class FeaturesFile(dict):
             corpus, _, stem = utt_id.partition("/")
             emotion = self.labels[spoken[number]]
             row = empty_row(corpus, stem, speaker=speaker, emotion=emotion, emotion_raw=emotion)
+            # equal recordings have equal frames
+            row["audio_sha256"] = hashlib.sha256(self[utt_id]).hexdigest()
             rows.append(row)
         return pd.DataFrame(rows, index=field("place", np.integer, n))
 
