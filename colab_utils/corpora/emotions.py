@@ -94,15 +94,6 @@ def _in_known(manifest: pd.DataFrame, merge: Mapping[str, str | None]) -> dict[s
     return found
 
 
-def _named(
-    manifest: pd.DataFrame, emotions: Sequence[str], merge: Mapping[str, str | None]
-) -> list[str]:
-    """Emotions by the names that they have in a manifest after merging."""
-    targets = list(merge.values())
-    known = as_known(manifest, emotions)
-    return [name if name in targets else known[name] for name in emotions]
-
-
 def select_emotions(
     manifest: pd.DataFrame,
     emotions: Sequence[str],
@@ -114,7 +105,7 @@ def select_emotions(
 
     Args:
         manifest: a manifest.
-        emotions: those to keep, named as in `as_known`.
+        emotions: those to keep.
         merge: what emotions are renamed to before, such as `{"excited": "happiness", "calm":
             None}`; None leaves an emotion out. Renaming is one step; names as in `as_known`.
         allow_absent: whether an emotion may be without any utterance.
@@ -133,7 +124,7 @@ def select_emotions(
     """
     renamed = merged(manifest, merge)
     merge = _in_known(manifest, merge or {})
-    emotions = _named(manifest, emotions, merge)
+    emotions = list(emotions)
     fault = _fault(manifest, emotions, merge)
     absent = [name for name in emotions if name not in set(renamed)]
     if not fault and absent and not allow_absent:
@@ -181,7 +172,7 @@ def choose_utterances(
     Args:
         everything: a manifest.
         emotions: a list, or names in a text such as "anger, neutral"; with "all", or where nothing
-            is named, every emotion that occurs after renaming.
+            is named, every emotion that occurs after renaming. Names as in `as_known`.
         merge: what emotions are renamed to, None to leave one out.
 
     Returns:
@@ -196,8 +187,10 @@ def choose_utterances(
     chosen = as_list(emotions)
     if not chosen or emotions == "all":
         chosen = sorted(set(merged(everything, merge).dropna()) - {""})
+    known = as_known(everything, chosen)
+    targets = list((merge or {}).values())
+    chosen = [name if name in targets else known[name] for name in chosen]
     kept, left_out = select_emotions(everything, chosen, merge)
-    chosen = _named(everything, chosen, merge or {})
     print(f"{len(kept)} utterances of {', '.join(chosen)}")
     print("left out:", left_out["reason"].value_counts().to_dict() or "none")
     return kept, chosen

@@ -107,6 +107,8 @@ def open_corpora(
     Example:
         >>> manifest = open_corpora(["emodb", "emovo"], "path/to/corpora")
     """
+    if not names:
+        raise ManifestError('no corpus is named: name one or more, such as ["emodb", "emovo"]')
     manifests = []
     for name in sorted({card_name(name) for name in names}):
         folder = ""

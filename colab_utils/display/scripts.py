@@ -26,6 +26,13 @@ _RUN = re.compile(rf"{_RIGHT}(?:(?:(?!\n)[\W\d_])*{_RIGHT})*(?:[ _-]?\d+)?")
 _MARKS = "\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed"
 _PIECE = re.compile(rf"\d+(?:[.,:]\d+)*|.[{_MARKS}]*")  # what keeps its order
 _LETTER = re.compile("\u0644[\u0622\u0623\u0625\u0627]|.")  # lam and alef are one sign
+# of a letter that joins the one before it, and the one after
+_FORMS = {
+    (False, False): "isolated",
+    (False, True): "initial",
+    (True, True): "medial",
+    (True, False): "final",
+}
 _MIRRORED = str.maketrans("()[]{}<>«»", ")(][}{><»«")
 _found: dict[str, str] = {}  # the font of a character
 _told: set[str] = set()  # characters that nothing was found for
@@ -85,14 +92,19 @@ def _reversed(run: str) -> str:
 def _joined(run: str) -> str:
     """Arabic letters in the form that their neighbours ask for, marks left out of account."""
     pieces = _LETTER.findall(run)
-    places = [i for i, piece in enumerate(pieces) if not unicodedata.combining(piece[0])]
-    forms = [_forms().get(pieces[place], {}) for place in places]
-    for number, (place, mine) in enumerate(zip(places, forms, strict=True)):
-        before = forms[number - 1] if number else {}
-        after = forms[number + 1] if number + 1 < len(forms) else {}
-        joins = ("initial" in before and "final" in mine, "initial" in mine and "final" in after)
-        form = {(0, 0): "isolated", (0, 1): "initial", (1, 1): "medial", (1, 0): "final"}[joins]
-        pieces[place] = mine.get(form, pieces[place])
+    letters = []
+    for place, piece in enumerate(pieces):
+        if not unicodedata.combining(piece[0]):
+            letters.append(place)
+    forms = [_forms().get(pieces[place], {}) for place in letters]
+    around = [{}, *forms, {}]
+    for number, place in enumerate(letters):
+        before, mine, after = around[number : number + 3]
+        back = "initial" in before and "final" in mine
+        on = "initial" in mine and "final" in after
+        form = _FORMS[back, on]
+        if form in mine:
+            pieces[place] = mine[form]
     return "".join(pieces)
 
 
@@ -101,10 +113,14 @@ def _forms() -> dict[str, dict[str, str]]:
     """The forms of each Arabic letter, from Unicode's own table of them."""
     found: dict[str, dict[str, str]] = {}
     for code in (*range(0xFB50, 0xFDFC), *range(0xFE80, 0xFEFD)):
-        form, *letters = unicodedata.decomposition(chr(code)).split() or [""]
-        if form and not _unknown(chr(code)):
-            letter = "".join(chr(int(one, 16)) for one in letters)
-            found.setdefault(letter, {})[form.strip("<>")] = chr(code)
+        sign = chr(code)
+        made_of = unicodedata.decomposition(sign)  # such as "<initial> 0628"
+        if not made_of or not _is_known(sign):
+            continue
+        form, *codes = made_of.split()
+        letters = [chr(int(one, 16)) for one in codes]
+        forms = found.setdefault("".join(letters), {})
+        forms[form.strip("<>")] = sign
     return found
 
 

@@ -180,7 +180,9 @@ def _fold_names(task: Task, rows: pd.DataFrame, folded: np.ndarray, seed: int) -
         fold[folded] = mine[on].merge(table, "left", on)["fold"]
     elif "number" in task.folds:
         units = unit_keys(mine, by)
-        fold[folded] = grouped_values(mine["emotion"], units, task.folds["number"], seed)
+        fold[folded] = grouped_values(
+            mine["emotion"], units, task.folds["number"], seed, f"{by}(s)"
+        )
     else:
         fold[folded] = mine[by]
     return fold

@@ -18,8 +18,8 @@ def check_emotions(emotions: pd.Series) -> None:
     """Raise FoldError where there is no emotion to be told from another."""
     if emotions.nunique() < 2:
         raise FoldError(
-            f"one emotion only ({counts(emotions) or 'none'}), and there is nothing to tell it from:"
-            " add recordings of another, or look at EMOTIONS, MERGE and what was left out"
+            f"one emotion only ({counts(emotions) or 'none'}), and nothing to tell it from: add"
+            " recordings of another, or look at EMOTIONS, MERGE and what was left out"
         )
 
 
@@ -39,12 +39,14 @@ def grouped_values(
     Raises:
         FoldError: fewer units (`what` they are) than folds, or too few utterances of all emotions.
     """
+    if n_folds < 2:
+        raise FoldError(f"{n_folds} folds leave nobody to train: choose two or more")
     number = units.nunique()
     most = min(number, emotions.value_counts().max())
     if most < n_folds:
         way_out = f"choose at most {most}" if most > 1 else "add more, folds need two or more"
         raise FoldError(
-            f"{number} {what} with {counts(emotions)} cannot make {n_folds} folds: {way_out}"
+            f"{number} {what} cannot make {n_folds} folds: {way_out} ({counts(emotions)})"
         )
     fold = np.empty(len(units), dtype=object)
     codes, names = units.factorize(sort=True)
@@ -75,8 +77,8 @@ def some_utterances(
     except ValueError as error:
         rarest = pd.Series(stratify).value_counts().index[-1]
         raise FoldError(
-            f"{what}: too few utterances to train and to validate on ({counts(stratify)}): add more,"
-            f" leave {rarest} out, or choose a method that validates nothing (logistic, linear-svm)"
+            f"{what}: too few utterances to train and to validate on ({counts(stratify)}): add"
+            f" more, leave {rarest} out, or choose a method without validation"
         ) from error
     print(
         f"{what}: speakers unknown, so a stratified {_VALID_SHARE:.0%} of the training utterances "

@@ -65,7 +65,7 @@ def leave_one_speaker_out(manifest: pd.DataFrame) -> pd.DataFrame:
     if len(table) < 2:
         raise FoldError(
             f"one speaker only ({speaker_keys(table).iloc[0]}, {len(manifest)} utterances): leaving"
-            " one speaker out needs at least two"
+            " one speaker out needs at least two, so add another"
         )
     table = table.sort_values(["corpus", "speaker"], ignore_index=True)
     return table.assign(fold=speaker_keys(table))
@@ -288,11 +288,12 @@ def split_once(
     role = np.where(test, "test", "train").astype(object)
     if n_valid_speakers:
         rng = np.random.default_rng(stream)
-        what = f"fold {fold} of {len(set(keys))} speaker(s)"
+        what = f"fold {fold}"
         training = never_tested(manifest, ~test, test)
         if (keys[~test] == "").any():
             held = some_utterances(emotions, training, rng, what)
         else:
+            what += f" of {len(set(keys))} speaker(s)"
             held = hold_out(emotions, keys, training, rng, n_valid_speakers, what, keep=tested)
         role[held] = "valid"
     return split_rows(manifest, role, seed=seed, fold=fold)

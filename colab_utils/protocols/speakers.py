@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from colab_utils.corpora.emotions import merged
 from colab_utils.protocols.build import build_task
 from colab_utils.protocols.domains import with_tasks
 from colab_utils.protocols.folds import FoldError, check_disjoint, split_rows
@@ -35,7 +36,7 @@ def build_within(
         task: a published one; "": groups of speakers are tested in turn, one of the other speakers
             validates.
         n_folds: how many groups.
-        emotions: default: all that the corpus has.
+        emotions: default: all that the corpus has after renaming.
         merge: what emotions are renamed to before.
         test_id: speakers, commas between, who are tested, in one fold instead of all.
         val_id: speakers who validate there.
@@ -50,7 +51,7 @@ def build_within(
     """
     if not task:
         task = f"{corpus}-{n_folds}-folds"
-        spoken = set(manifest.loc[manifest["corpus"] == corpus, "emotion"])
+        spoken = set(merged(manifest[manifest["corpus"] == corpus], merge).dropna())
         found = Task(
             name=task,
             train={"corpus": [corpus]},

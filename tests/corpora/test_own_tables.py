@@ -31,7 +31,7 @@ def read(path, data, **options):
 
 
 @settings(
-    max_examples=300,
+    max_examples=120,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -90,6 +90,7 @@ def test_separators_and_certain_encodings(tmp_path, separator, encoding):
         ('f,t,e\na,1,x\nb,"two,y\nc,three,z\n', 3),  # none ends it
         ('f,t,e\na,"one,x\nb,two",y\nc,3,z\n', 2),  # ends well, but has two rows in it
         ('f,t,e\na,"one"two,x\n', 2),
+        ('f,e\na,"x\nb,y\n"', 2),  # the last line is the mark alone
         ('f,t,e\n\n\na,"say \\"hi\\", you",x\n', 4),
         ("f,t,e\na,1,x\nb,two, or more,y\n", 3),
         ("f,t,e\na,1,x\nb,y\n", 3),
@@ -198,3 +199,21 @@ def test_a_workbook_is_a_table(tmp_path):
 def test_columns_of_one_name_are_told_apart(tmp_path):
     table = read(tmp_path / "t.csv", b",f,e,e,\n0,a,x,y,\n")
     assert table.columns.tolist() == ["", "f", "e (column 3)", "e (column 4)"]
+
+
+def test_a_stray_quotation_mark_never_swallows_a_row(tmp_path):
+    """Two marks at any place in a good table: refused with the line, or every row is there."""
+    rows = [["f", "t", "e"], ["a", "one, two", "x"], ["b", 'say "hi"', "y"], ["c", "3", "z"]]
+    good, refused = written(rows, lineterminator="\n").decode(), 0
+    places = range(len("f,t,e\n"), len(good) + 1)
+    for first in places:
+        for second in places[first - places[0] :: 3]:
+            text = f'{good[:first]}"{good[first:second]}"{good[second:]}'
+            try:
+                table = read(tmp_path / "t.csv", text.encode())
+            except ManifestError as error:
+                assert re.search(r"t\.csv, line [2-5]", str(error)), error
+                refused += 1
+            else:
+                assert [cell.strip('"') for cell in table["f"]] == ["a", "b", "c"], text
+    assert 0 < refused < len(places) ** 2 / 6

@@ -3,6 +3,7 @@
 Read right, or refused in one sentence with the line: rows are never shifted or swallowed.
 """
 
+import contextlib
 import csv
 import io
 import itertools
@@ -49,7 +50,10 @@ def refuse_unread(table: pd.DataFrame, path: AnyPath) -> None:
     """Raise ManifestError for the first cell (or header) with bytes that `read_cells` left open."""
     headers = pd.Series(table.columns, index=[-1] * len(table.columns), dtype=object)
     for column in [headers, *(table[name] for name in table)]:
-        bad = column.astype(str).str.contains("[\udc80-\udcff]")
+        with contextlib.suppress(UnicodeEncodeError):
+            "".join(column).encode()
+            continue
+        bad = column.str.contains("[\udc80-\udcff]")
         if bad.any():
             cell = column[bad].iloc[0].encode("ascii", "surrogateescape")
             raise ManifestError(
@@ -152,25 +156,19 @@ class _QuoteError(ValueError):
 
 def _parsed(text: str, separator: str) -> Iterator[_Row]:
     """The rows of a text, [] for a blank line; raises _QuoteError."""
-    lines: list[str] = []
-
-    def read() -> Iterator[str]:
-        for line in io.StringIO(text, newline=""):
-            lines.append(line)
-            yield line
-
+    lines = list(io.StringIO(text, newline=""))
     spaced = _spaced(text, separator)
-    reader = csv.reader(read(), delimiter=separator, strict=True, skipinitialspace=spaced)
+    reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=spaced)
     width, line = 0, 1
     try:
         for cells in reader:
             width = width or len(_trimmed(cells, 0))
-            if len(lines) > 1 and _swallowed(lines, separator, width):
-                why = f"the rows of lines {line} to {reader.line_num} would be one"
+            last = reader.line_num
+            if last > line and _swallowed(lines[line - 1 : last], separator, width):
+                why = f"the rows of lines {line} to {last} would be one"
                 raise _QuoteError(line, why)
             yield line, cells
-            line = reader.line_num + 1
-            lines.clear()
+            line = last + 1
     except csv.Error as error:
         raise _QuoteError(line, str(error)) from error
 
@@ -184,7 +182,8 @@ def _spaced(text: str, separator: str) -> bool:
 
 def _swallowed(lines: list[str], separator: str, width: int) -> bool:
     """Whether each of the lines that quotation marks join would be a row of its own."""
-    return all(line.count(separator) + 1 >= width > 1 for line in lines if line.strip())
+    filled = [line for line in lines if line.strip(' \r\n"')]
+    return len(filled) > 1 and all(line.count(separator) + 1 >= width > 1 for line in filled)
 
 
 def _separator(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from colab_utils import corpora, session
+from colab_utils.corpora.emotions import merged
 from colab_utils.drive.memory import Memory
 from colab_utils.features import front_end
 from colab_utils.features.encoders.checkpoints import describe
@@ -79,7 +80,8 @@ class Transfers:
     @property
     def emotions(self) -> list[str]:
         """Emotions of the corpora that have a place on the circumplex, in alphabetical order."""
-        return sorted(set(self.manifest["emotion"]) & set(COORDINATES))
+        found = {*self.manifest["emotion"], *merged(self.manifest, self.merge)}
+        return sorted(found & set(COORDINATES))
 
     def task(self, source: str, target: str, emotions: Sequence[str]) -> Task:
         """The published task of these corpora and emotions, or one made in its manner.
