@@ -92,7 +92,9 @@ def stamped(source: str, known: dict[str, tuple[type, Any]]) -> str:
     for line in source.split("\n"):
         name = re.match(r"([A-Z_]+) = ", line)
         if name is None or name.group(1) not in known:
-            if not line.startswith(HELP):
+            # a setting's help is written anew, that of other lines stays
+            told = line.removeprefix(f"{HELP}**").partition("**")[0]
+            if not line.startswith(HELP) or told not in known:
                 lines.append(line)
             continue
         config, field = known[name.group(1)]

@@ -161,9 +161,13 @@ def _brought_to_scale(path: pathlib.Path, samples: np.ndarray) -> str:
 def _if_cancelling(samples: np.ndarray) -> int | None:
     """The loudest channel, where the mean of all lies more than 20 dB below it; else None."""
     means = np.array([channel.mean() for channel in samples.T])
-    powers = samples.T @ samples / len(samples) - np.outer(means, means)
+    powers = samples.T @ samples
+    powers /= len(samples)
+    powers -= np.outer(means, means)
     loudest = int(powers.diagonal().argmax())
-    return loudest if powers.mean() < 0.01 * powers[loudest, loudest] else None
+    if powers.mean() < 0.01 * powers[loudest, loudest]:
+        return loudest
+    return None
 
 
 def load_audio(

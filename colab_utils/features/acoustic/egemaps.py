@@ -56,7 +56,8 @@ class EGeMAPS(FrontEnd):
     def _one(self, wave: np.ndarray) -> np.ndarray:
         """One waveform's functionals."""
         if wave.max() > _LARGEST or wave.min() < -1:
-            wave = wave * (_LARGEST / np.abs(wave).max())
+            peak = np.abs(wave).max()
+            wave = wave * (_LARGEST / peak)
         # each thread has its own extractor, since one must not be shared
         if not hasattr(_local, "smile"):
             _local.smile = _extractor()

@@ -220,7 +220,8 @@ class _Extraction:
         numbers = itertools.count()
 
         with _Ahead(BATCH_SECONDS * self.spec.sample_rate) as ahead:
-            waves = ahead.pool.map(load, self.plan[paths[0]].values(), numbers)
+            first = self.plan[paths[0]]
+            waves = ahead.pool.map(load, first.values(), numbers)
             for path, following in itertools.pairwise([*paths, None]):
                 current = map(ahead.taken, waves)
                 if following is not None:

@@ -104,9 +104,11 @@ def _first_bytes(head: ShardHead, dim: int) -> bytes:
 
     The library itself needs all values in memory, three times over.
     """
-    rows = sum(head.frames)
-    values = {"dtype": "F32", "shape": [rows, dim], "data_offsets": [0, 4 * rows * dim]}
-    told = {"__metadata__": {_HEAD: canonical_json(asdict(head))}, "values": values}
+    shape = [sum(head.frames), dim]
+    end = 4 * shape[0] * dim
+    values = {"dtype": "F32", "shape": shape, "data_offsets": [0, end]}
+    metadata = {_HEAD: canonical_json(asdict(head))}
+    told = {"__metadata__": metadata, "values": values}
     text = json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text

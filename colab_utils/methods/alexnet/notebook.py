@@ -325,9 +325,8 @@ def open_study(
     else:
         folders = {corpus: audio} if audio else ""
         manifest = corpora.open_corpora([corpus], folders, root, drive_folder, fetch=fetch, own=own)
-    task, rows, split = build_within(
-        load_protocol("alexnet"), manifest, corpus, emotions=emotions, **arrangement
-    )
+    arrangement["emotions"] = emotions
+    task, rows, split = build_within(load_protocol("alexnet"), manifest, corpus, **arrangement)
     return AlexnetStudy(
         task.name,
         rows,

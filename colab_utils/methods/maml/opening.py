@@ -1,9 +1,10 @@
 """Which utterances a study has: those of a published arrangement, or of two tables of one's own."""
 
 import dataclasses
+import functools
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -43,20 +44,17 @@ def open_study(
     Args:
         protocol: its name.
         task: one of its arrangements; empty: the first.
-        audio: a folder with one sub-folder for each corpus; empty: embedded, on Drive, or to be
-            fetched. With two tables: the folder in which their files lie; empty: that of each CSV.
+        audio: a folder with one sub-folder for each corpus, or, of two tables, that of their files.
         features: the front end.
         root: the workspace.
         drive_folder: MyDrive, or None.
         seed: chooses who validates.
         fetch: whether corpora may be downloaded.
-        train_csv: a table of training utterances; with `test_csv` it takes the place of protocol
-            and task, as Few-Shot_SER works.
+        train_csv: a table of training utterances; with `test_csv` in place of protocol and task.
         test_csv: a table of the utterances of which test episodes are made.
-        csv_columns: which columns of both hold what: {"wav": ..., "emotion": ...} and, where it is
-            known, {"speaker": ...}. Without speakers it runs, and every result says so.
-        train: corpora to learn from; with `test` they take the place of `task`, in the manner of
-            the protocol. The emotions are those that all of them have.
+        csv_columns: which columns of both hold what: wav, emotion and, where it is known, speaker.
+        train: corpora to learn from; with `test` in place of `task`. The emotions are those that
+            all of them have.
         test: corpora of which test episodes are made.
         own: the user's own corpora by name.
 
@@ -64,10 +62,8 @@ def open_study(
         A study to train, test and compare with.
 
     Raises:
-        ProtocolError: a protocol or task that there is not.
-        ManifestError: no audio, or a table, column or file that is missing, which is named.
-        FoldError: nobody is left to train or to validate.
-        LeakError: a speaker stands in training and test.
+        ProtocolError, ManifestError: a task, corpus, table, column or file that there is not.
+        FoldError, LeakError: nobody is left to train, or a speaker stands in training and test.
 
     Example:
         study = open_study("open_languages", "de+en-it", audio="corpora", features="logmel")
@@ -78,21 +74,33 @@ def open_study(
         tables = _checked(train_csv, test_csv, csv_columns or {})
         arrangement = _of_tables(*tables, csv_columns, audio, root, seed)
     else:
-        published = load_protocol(protocol)
-        names = as_list(train), as_list(test)
-        used = _used(published, task, *names)
-        manifest = corpora.open_corpora(used, audio, root, drive_folder, fetch=fetch, own=own)
-        if any(names):
-            published, task = _of_corpora(published, *names, manifest)
-        arrangement = _of_protocol(published, task, manifest, seed)
+        where = audio, root, drive_folder
+        manifest_of = functools.partial(_manifest_of, where=where, fetch=fetch, own=own)
+        sides = as_list(train), as_list(test)
+        arrangement = _of_names(protocol, task, sides, manifest_of, seed)
     store = open_store(arrangement["rows"], features, root, drive_folder=drive_folder)
-    return MamlStudy(
-        store=store,
-        root=root,
-        drive_folder=drive_folder,
-        device=session.device(),
-        **arrangement,
-    )
+    where = {"store": store, "root": root, "drive_folder": drive_folder}
+    return MamlStudy(**where, device=session.device(), **arrangement)
+
+
+def _manifest_of(names: list[str], where: tuple, fetch: bool, own: Any) -> pd.DataFrame:
+    """The utterances of all corpora that are named."""
+    return corpora.open_corpora(names, *where, fetch=fetch, own=own)
+
+
+def _of_names(
+    protocol: str,
+    task: str,
+    sides: tuple[list[str], list[str]],
+    manifest_of: Callable[[list[str]], pd.DataFrame],
+    seed: int,
+) -> dict[str, Any]:
+    """What `MamlStudy` has to know of a published task, or of the corpora of both sides."""
+    published = load_protocol(protocol)
+    manifest = manifest_of(_used(published, task, *sides))
+    if any(sides):
+        published, task = _of_corpora(published, *sides, manifest)
+    return _of_protocol(published, task, manifest, seed)
 
 
 def _used(published: Protocol, task: str, train: list[str], test: list[str]) -> list[str]:
