@@ -46,7 +46,7 @@ check: setup
 test: check run-embedded
 	$(PYTEST) -m "slow and not long"
 
-# What takes long: each study killed twelve times.
+# What takes long: each study killed twelve times, two and three at once, notebooks whose runtime is lost.
 long: setup
 	$(PYTEST) -m long
 
