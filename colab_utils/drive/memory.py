@@ -85,11 +85,16 @@ class Memory:
 
     def found(self) -> str:
         """A sentence on what is on Drive, for the cell that mounts it."""
-        finished = len(list(self.there.glob(f"runs/*/*/{MARKER}")))
         archives = {"trained": 0, "features": 0, "begun": 0}
-        for path in (self.there / "memory").rglob("[!.]*.zip"):
-            kind = path.relative_to(self.there / "memory").parts[0]
-            archives["begun" if path.name.endswith(_BEGUN) else kind] += 1
+        try:
+            finished = len(list(self.there.glob(f"runs/*/*/{MARKER}")))
+            for path in (self.there / "memory").rglob("[!.]*.zip"):
+                kind = path.relative_to(self.there / "memory").parts[0]
+                kind = "begun" if path.name.endswith(_BEGUN) else kind
+                if kind in archives:  # what else lies there is not ours
+                    archives[kind] += 1
+        except OSError as error:
+            return f"WARNING: {self.there} cannot be read ({reason(error)}): going on without it."
         return (
             f"On Drive, in {self.there}: finished runs {finished}, trainings {archives['trained']},"
             f" stores of features {archives['features']}, begun {archives['begun']}. What this"

@@ -110,6 +110,7 @@ def test_a_lost_workspace_is_taken_from_drive(moment, tmp_path, drive, made, who
 def test_what_is_on_drive_is_told(tmp_path, drive):
     root = tmp_path / "work"
     make_study(root, drive_folder=drive).evaluate([Tested("softmax", CONFIG)], pictures=False)
+    (drive / "ser_results" / "memory" / "mine.zip").write_bytes(b"")
     told = Memory(root, drive).found()
     assert "finished runs 1" in told and "trainings 3" in told and "begun 0" in told
 
