@@ -6,7 +6,7 @@ from notebook_runs import embedded_parts, run
 pytestmark = pytest.mark.slow
 
 WRONG = [
-    ("01_feature_extraction", ["CORPORA=emodb"], "has no parameter CORPORA (did you mean CORPUS?); it has AUDIO"),
+    ("01_feature_extraction", ["CORPORA=emodb"], "has no parameter CORPORA (did you mean CORPUS?)"),
     ("01_feature_extraction", ["CORPUS=emodb"], "where is emodb? Set AUDIO to its folder"),
     (
         "02_maml_training",
