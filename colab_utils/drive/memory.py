@@ -118,22 +118,26 @@ class Memory:
             return
         if not (self._worth(folder) if finished else now or self._due(folder)):
             return
+        self._waiting.pop(folder, None)
         self._waiting[folder] = finished
         begin = time.monotonic()
-        failures = []
-        for waiting, whole in list(self._waiting.items()):
+        failure = ""
+        # the newest first: where even that fails Drive is gone, and the others are not tried
+        for waiting, whole in reversed(list(self._waiting.items())):
             try:
                 check_mounted(self.there)
                 self._send(waiting, whole)
                 del self._waiting[waiting]
             except (OSError, ValueError) as error:
-                failures.append(f"{waiting.name}: {reason(error)}")
-        if failures and not self._warned:
+                failure = f"{waiting.name}: {reason(error)}"
+                if waiting == folder:
+                    break
+        if failure and not self._warned:
             print(
-                f"WARNING: {len(failures)} folder(s) could not be sent to Drive ({failures[0]})."
+                f"WARNING: {len(self._waiting)} folder(s) could not be sent to Drive ({failure})."
                 f" Nothing is lost: all is in {self.root}. It is tried again with the next one."
             )
-        self._warned = bool(failures)
+        self._warned = bool(failure)
         self._sent[folder] = time.monotonic()
         self._took = self._sent[folder] - begin
 
@@ -193,7 +197,7 @@ class Memory:
                 if folder.is_dir() and not (finished and self._has(folder, mark)):
                     self.keep(folder, finished, now=True)
         if not self._waiting:
-            print(f"On Drive, in {self.there}: all that was made here.")
+            print(f"On Drive, in {self.there}: all runs, features and longer trainings made here.")
 
     def _has(self, folder: pathlib.Path, mark: str) -> bool:
         """Whether Drive has this finished folder, by the file that vouches for it."""

@@ -240,23 +240,22 @@ class Study(Contract):
         """
         seeds = self.seeds(group[0])
         with contextlib.ExitStack() as locks:
-            for path in sorted(runs[one.label].path for one in group):
+            for path in sorted({runs[one.label].path for one in group}):
                 locks.enter_context(files.alone(path, "making the same run"))
             for fold in self.folds_of(group[0]):
                 for seed in seeds:
                     for one in group:
                         seed_told = f", seed {seed}" if len(seeds) > 1 else ""
                         bar.set_description(f"{one.label}, fold {fold}{seed_told}")
-                        self._compute(one, runs[one.label], seed, fold)
-                        bar.update(1)
+                        bar.update(self._compute(one, runs[one.label], seed, fold))
             for one in group:
                 self._finish(one, runs[one.label])
 
-    def _compute(self, one: Tested, run: Run, seed: int, fold: str) -> None:
-        """Predictions of one part, saved, unless they were before."""
+    def _compute(self, one: Tested, run: Run, seed: int, fold: str) -> int:
+        """Predictions of one part, saved; how many parts were made, 0 where it was there before."""
         part = _part(run, seed, fold)
         if part.load() is not None:
-            return
+            return 0
         one = one.at(seed)
         learner = self.trained(one, fold)[0]
         # a closed form is the same to the last bit on any machine
@@ -266,6 +265,7 @@ class Study(Contract):
         table, beside = found if isinstance(found, tuple) else (found, {})
         part.save(table, beside)
         self.memory.keep(run.path, finished=False)
+        return 1
 
     def _finish(self, one: Tested, run: Run) -> None:
         """Predictions of all parts, the tables beside them, metrics, DONE."""

@@ -142,6 +142,24 @@ def test_a_drive_that_fails_costs_a_warning_and_is_tried_again(
     assert "taken from Drive" in capsys.readouterr().out
 
 
+def test_a_drive_that_fails_is_tried_once_a_call_however_much_waits(tmp_path, drive, monkeypatch):
+    tried = []
+
+    def failing(self, folder, finished):
+        tried.append(folder.name)
+        if broken:
+            raise OSError(errno.EIO, "Drive")
+
+    monkeypatch.setattr(Memory, "_send", failing)
+    memory, broken = Memory(tmp_path, drive), True
+    for name in "abc":
+        memory.keep(tmp_path / "features" / name, finished=True)
+    assert tried == ["a", "b", "c"]
+    broken = False
+    memory.keep(tmp_path / "features" / "d", finished=True)
+    assert tried[3:] == ["d", "c", "b", "a"]
+
+
 def test_a_drive_that_is_gone_is_not_made_anew(tmp_path, drive, capsys):
     drive.rmdir()
     make_study(tmp_path / "work", drive_folder=drive).evaluate([Tested("softmax", CONFIG)], False)

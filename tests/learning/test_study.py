@@ -1,5 +1,6 @@
 """The contract: what every method gets from it, shown on one that is a single small file."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -118,6 +119,29 @@ def test_stopped_anywhere_it_goes_on_and_ends_the_same(tmp_path, monkeypatch, st
     again = True
     run = make_study(tmp_path).evaluate([Tested("softmax", NINE)], pictures=False)["softmax"]
     assert len(made) == len(set(made)) == 9 and content(run) == content(nine_parts)
+
+
+def test_the_bar_counts_what_is_left_to_make(tmp_path, monkeypatch):
+    counted = []
+
+    class Bar(contextlib.nullcontext):
+        def __init__(self, total=0, **_):
+            super().__init__(self)
+            counted.append([total, 0])
+
+        def set_description(self, text):
+            pass
+
+        def update(self, number):
+            counted[-1][1] += number
+
+    monkeypatch.setattr("colab_utils.learning.study.progress_bar", Bar)
+    first = make_study(tmp_path).evaluate([Tested("softmax", NINE)], pictures=False)["softmax"]
+    (first.path / "DONE").unlink()
+    for part in sorted(first.path.glob("parts/*.json"))[:2]:
+        part.unlink()
+    make_study(tmp_path).evaluate([Tested("softmax", NINE)], pictures=False)
+    assert counted == [[9, 9], [2, 2]]
 
 
 def test_a_trained_model_loads_back_in_another_study(tmp_path, capsys):
