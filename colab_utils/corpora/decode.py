@@ -19,7 +19,7 @@ from colab_utils.files import AnyPath
 
 FACTS = ("sample_rate", "channels", "duration", "audio_sha256", "reason", "note")
 _KEY = ("path", "size", "mtime_ns")
-_THREADS = 4
+_THREADS = min(4, os.cpu_count() or 1)  # more than cores only wait for each other
 _SAVE_EVERY = 2000  # decoded files between two writes of the cache
 
 

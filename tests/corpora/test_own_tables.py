@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from colab_utils.corpora.tables import reading
 from colab_utils.corpora.tables.reading import ManifestError, read_cells, read_table
 
 SIGNS = st.sampled_from("ab1 .,;|\t\"'\n\r=#üßéж悲")
@@ -217,3 +218,36 @@ def test_a_stray_quotation_mark_never_swallows_a_row(tmp_path):
             else:
                 assert [cell.strip('"') for cell in table["f"]] == ["a", "b", "c"], text
     assert 0 < refused < len(places) ** 2 / 6
+
+
+@settings(
+    max_examples=300,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    rows=st.lists(
+        st.lists(st.text(" \t,;#'NAnan0.1\u2028\x0bé", max_size=5), min_size=3, max_size=3)
+    ),
+    separator=st.sampled_from(",;\t|"),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_the_short_way_through_a_plain_table_gives_what_the_long_one_gives(
+    tmp_path, rows, separator, end
+):
+    lines = [separator.join(cells) for cells in [["file", " emotion", "who "], *rows]]
+    data = end.join(lines).encode()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(reading, "_plain", lambda text: None)
+        try:
+            long = read(tmp_path / "a.csv", data)
+        except ManifestError:
+            long = None
+    if long is None:
+        with pytest.raises(ManifestError):
+            read(tmp_path / "a.csv", data)
+        return
+    short = read(tmp_path / "a.csv", data)
+    pd.testing.assert_frame_equal(short, long, check_index_type=False)
+    assert all(isinstance(cell, str) for cell in short.to_numpy().ravel())

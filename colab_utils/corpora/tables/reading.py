@@ -99,7 +99,39 @@ def read_cells(path: AnyPath, words: Collection[str] = ()) -> pd.DataFrame:
             f"{path} is not UTF-8; read as {told} ({first[:60]!r}): save it as CSV UTF-8 if that is"
             " wrong"
         )
+    if not told and (plain := _plain(text)) is not None:
+        return plain
     return _table(_csv_rows(text, path), path, "line")
+
+
+def _plain(text: str) -> pd.DataFrame | None:
+    """A table of which no row can be in doubt, as `_table` gives it but several times faster.
+
+    Returns:
+        None for a text with a quotation mark or a blank line, or where not every row has as many
+        cells as the header, or where of its cells one is empty or there twice.
+    """
+    text = text.replace("\r\n", "\n").removesuffix("\n")
+    if '"' in text or "\r" in text or _TOLD.match(text):
+        return None
+    separator = _separator(text)
+    lines = text.split("\n")
+    names = [name.strip() for name in lines[0].split(separator)]
+    more = {line.count(separator) for line in lines} - {len(names) - 1}
+    if more or len(names) < 2 or "" in names or len(set(names)) < len(names):
+        return None
+    table = pd.read_csv(
+        io.StringIO("\n".join(lines[1:])),
+        sep=separator,
+        names=names,
+        header=None,
+        index_col=False,
+        dtype=str,
+        na_filter=False,
+        quoting=csv.QUOTE_NONE,
+        skip_blank_lines=False,
+    )
+    return table.astype(object)
 
 
 def workbook(path: AnyPath) -> dict[str, pd.DataFrame]:
