@@ -160,7 +160,7 @@ def from_split_csvs(
 ) -> tuple[Scan, pd.DataFrame]:
     """As `from_csv`, for a ready-made split into a training and a test table.
 
-    Speakers, and recordings with identical samples, that stand in both tables are printed.
+    Speakers and equal recordings that stand in both tables are printed.
 
     Args:
         train: the CSV of what is trained on.
@@ -193,16 +193,16 @@ def from_split_csvs(
     manifest = result.manifest
     role = manifest.pop("role")
     facts = (
-        ("speakers", "speaker", "speaker"),
-        ("identical recordings", "audio_sha256", "utt_id"),
+        ("speakers", "speaker", "speaker", "not independent"),
+        ("equal recordings", "audio_sha256", "utt_id", "their copies leave the training"),
     )
-    for what, key, name in facts:
+    for what, key, name, meaning in facts:
         sides = role.groupby(manifest[key]).transform("nunique")
         shared = manifest[(sides > 1) & (manifest[key] != "")]
         if len(shared):
             print(
-                f"{corpus}: {shared[key].nunique()} {what} in more than one of the tables (not"
-                f" independent): {', '.join(shared[name].unique()[:6])}"
+                f"{corpus}: {shared[key].nunique()} {what} in both tables ({meaning}):"
+                f" {', '.join(shared[name].unique()[:6])}"
             )
     return result, pd.DataFrame({"utt_id": manifest["utt_id"], "role": role})
 

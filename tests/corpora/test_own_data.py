@@ -208,8 +208,8 @@ def test_splits_that_leak_are_said_or_refused(audio, tone, capsys):
     test = write(audio / "test.csv", "w,e,s\nb/copy.wav,anger,A\nb/4.wav,fear,E\n")
     from_split_csvs(train, test, "w", "e", "s")
     out = capsys.readouterr().out
-    assert "1 speakers in more than one of the tables" in out and ": A" in out
-    assert "1 identical recordings" in out and "own/a/1, own/b/copy" in out
+    assert "1 speakers in both tables (not independent)" in out and ": A" in out
+    assert "1 equal recordings in both tables" in out and "own/a/1, own/b/copy" in out
     from_split_csvs(train, test, "w", "e")
     assert "speaker of 4 of 4" in capsys.readouterr().out
     write(audio / "test.csv", "w,e,s\na/1.wav,anger,A\n")

@@ -36,7 +36,7 @@ class EGeMAPS(FrontEnd):
     """
 
     NAME = "egemaps"
-    VERSION = 1
+    VERSION = 2  # 1 lost F0, jitter and HNR of clips beyond full scale
     pooled = True
     sample_rate = 16000
 
