@@ -1,5 +1,6 @@
 """Notebook 01, features and baselines: without a browser, and as a reader uses it in one."""
 
+import dataclasses
 import json
 import zipfile
 
@@ -15,7 +16,9 @@ from browser import (
     wait_until,
     workspace,
 )
-from notebook_runs import only, run
+from notebook_runs import embedded_parts, only, run
+
+from colab_utils.methods.baselines.settings import BaselineConfig
 
 pytestmark = pytest.mark.slow
 
@@ -117,3 +120,25 @@ def test_notebook_01_in_a_browser(tmp_path, embedded_workspace):
     assert f'"C": {float(value)}' in config, (
         "the zip holds the run with the setting that was chosen"
     )
+
+
+@pytest.mark.parametrize(
+    "preset",
+    [
+        name if name == "linear-svm" else pytest.param(name, marks=pytest.mark.long)
+        for name in BaselineConfig.PRESETS
+    ],
+)
+def test_a_preset_holds_unless_a_field_is_filled(preset, tmp_path, embedded_workspace):
+    embedded_parts(tmp_path, embedded_workspace, "corpora", "features")
+    size = {"epochs": 2} if preset == "mlp" else {}
+    given = [f"PRESET={preset}", f"SETTINGS={size}"]
+    done = run("01_feature_extraction.ipynb", tmp_path, *given)
+    assert done.returncode == 0, done.stdout + done.stderr
+    asked = dataclasses.asdict(BaselineConfig.from_preset(preset, **size))
+    found = []
+    for file in tmp_path.glob("runs/baselines/*/config.json"):
+        config = json.loads(file.read_text())
+        if config["preset"] == preset and config["settings"].items() <= asked.items():
+            found.append(config)
+    assert len(found) == 1 and found[0]["changed"] == size
