@@ -144,9 +144,9 @@ def duel(
 
     Returns how many times faster the suite is; the making of its pictures is told apart.
     """
-    limits = fit_range(store, list(store), AlexNetSpectrogram())
+    config = AlexnetConfig(image_height=SIZE[0], eight_bit=True)
+    limits = fit_range(store, list(store), config)
     begin = time.perf_counter()
-    config = AlexnetConfig(image_height=SIZE[0], image_width=SIZE[1], eight_bit=True)
     images = make_images(store, list(store), config, limits, device=device)
     making = time.perf_counter() - begin
     y = images.utterance % CLASSES

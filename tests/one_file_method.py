@@ -18,7 +18,6 @@ class SoftmaxConfig(Settings):
     steps: int = setting(20, "updates", low=1, high=1000, step=1)
     seed: int = setting(0, "first seed", low=0, high=1000, step=1, task=True)
     n_seeds: int = setting(1, "seeds", low=1, high=20, step=1, scope=RESULT, task=True)
-    n_boot: int = setting(200, "resamples", low=0, high=20000, step=10, scope=RESULT, task=True)
 
 
 class SoftmaxLearner(ModuleLearner):

@@ -26,8 +26,8 @@ def make_runs(root):
     softmax = SoftmaxStudy("toy", rows, split, store, LABELS, root, progress=False)
     baselines = BaselineStudy(rows, store, LABELS, root, split=split, progress=False)
     tested = {
-        softmax: Tested("softmax", SoftmaxConfig(n_boot=50, steps=5)),
-        baselines: Tested("logistic", BaselineConfig(n_boot=50)),
+        softmax: Tested("softmax", SoftmaxConfig(steps=5)),
+        baselines: Tested("logistic", BaselineConfig()),
     }
     made = [study.evaluate([one], pictures=False) for study, one in tested.items()]
     return [run.path for runs in made for run in runs.values()]
@@ -260,7 +260,7 @@ def nasty_runs(root):
         facts = {"task": XSS, "preset": XSS, "labels": labels, XSS: XSS}
         run = open_run(root, method, "name", BaselineConfig(), facts, split)
         about = {"speaker_independence": XSS, "notes": [XSS, f"transductive: {XSS}"]}
-        run.finish(data, labels, n_boot=50, **about)
+        run.finish(data, labels, **about)
         run.mark_done()
         run.path.rename(run.path.with_name(f"{tag}{run.path.name[-13:]}"))
     for name, config in ((tag, f'["{XSS}"]'), (f"x {tag}", '{"method": "<script>"}')):

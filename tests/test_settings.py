@@ -194,7 +194,6 @@ METHODS = {
     "maml.settings": ["MamlConfig", "EpisodeConfig"],
     "emofsl.settings": ["EmofslConfig"],
     "da_mldg.settings": ["DomainConfig"],
-    "da_mldg.speaker_pretraining": ["SpeakerConfig"],
     "alexnet.settings": ["AlexnetConfig"],
 }
 CONFIGS = [(module, name) for module, names in METHODS.items() for name in names]

@@ -16,6 +16,7 @@ import pathlib
 import sys
 import time
 
+import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
@@ -27,7 +28,7 @@ from colab_utils.csv_files import write_csv  # noqa: E402
 from colab_utils.methods.alexnet import AlexnetConfig, AlexnetStudy  # noqa: E402
 from colab_utils.protocols.published import load_protocol  # noqa: E402
 from colab_utils.protocols.speakers import build_within  # noqa: E402
-from colab_utils.results.comparison import compare  # noqa: E402
+from colab_utils.results.comparison import compare_runs  # noqa: E402
 from colab_utils.results.runs import Run  # noqa: E402
 
 CONDITIONS = (
@@ -39,13 +40,13 @@ CONDITIONS = (
     "machine@10",
     "hum@10",
     "reverb@0.9",
-    "8khz",
 )
 PAIRS = (
     ("ImageNet", "scratch"),
     ("ImageNet + stability", "ImageNet"),
     ("ImageNet + noisy copies", "ImageNet"),
     ("ImageNet + stability", "ImageNet + noisy copies"),
+    ("ImageNet + both", "ImageNet + noisy copies"),
 )
 
 
@@ -82,7 +83,8 @@ def configs_of(arguments: argparse.Namespace) -> dict[str, AlexnetConfig]:
         "scratch": dataclasses.replace(base, pretrained="scratch"),
         "ImageNet": imagenet,
         "ImageNet + stability": dataclasses.replace(imagenet, stability=0.5),
-        "ImageNet + noisy copies": dataclasses.replace(imagenet, noisy_loss=True),
+        "ImageNet + noisy copies": dataclasses.replace(imagenet, stability_loss="both"),
+        "ImageNet + both": dataclasses.replace(imagenet, stability=0.5, stability_loss="both"),
     }
 
 
@@ -162,15 +164,15 @@ def markdown(head: list[str], rows: list[list]) -> str:
 
 def cell(metrics: dict) -> str:
     """UAR with its interval, and WA."""
-    low, high = metrics["uar_ci95"]
+    low, high = metrics["uar_ci95"] or (np.nan, np.nan)
     uar, wa = 100 * metrics["uar"], 100 * metrics["wa"]
     return f"{uar:.1f} [{100 * low:.1f}, {100 * high:.1f}] ({wa:.1f})"
 
 
 def difference(one: Run, other: Run) -> str:
     """Paired difference of the UAR with its interval."""
-    found = compare(one.predictions, other.predictions, one.metrics["labels"])
-    low, high = found["difference_ci95"]
+    found = compare_runs(one, other)
+    low, high = found["difference_ci95"] or (np.nan, np.nan)
     return f"{100 * found['difference']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 

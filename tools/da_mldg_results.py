@@ -27,7 +27,6 @@ from colab_utils.learning.study import Tested  # noqa: E402
 from colab_utils.methods.da_mldg import (  # noqa: E402
     DomainConfig,
     DomainStudies,
-    SpeakerConfig,
     readable_means,
     readable_targets,
     targets_table,
@@ -76,13 +75,13 @@ def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    several = {"nargs": "*", "default": [], "metavar": "NAME=VALUE"}
     parser.add_argument("--audio", required=True)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("out/da-mldg"))
     parser.add_argument("--features", default="moonshine")
     parser.add_argument("--preset", default="default")
-    parser.add_argument("--settings", help="of DomainConfig", **several)
-    parser.add_argument("--pretraining", help="of SpeakerConfig", **several)
+    parser.add_argument(
+        "--settings", nargs="*", default=[], metavar="NAME=VALUE", help="of DomainConfig"
+    )
     parser.add_argument("--targets", nargs="+", default=list(CORPORA), choices=CORPORA)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--variants", choices=["all", "main"], default="all")
@@ -101,7 +100,6 @@ def main() -> None:
         wanted.features,
         wanted.targets,
         progress=sys.stderr.isatty(),
-        pretraining=SpeakerConfig.from_preset(**values(wanted.pretraining)),
     )
     runs, within = {}, {}
     alone = Tested("ERM", dataclasses.replace(base, algorithm="erm", start="scratch"))
@@ -123,8 +121,8 @@ def main() -> None:
         print(markdown(readable_means(table)))
     print("\n## Within one corpus, other speakers (80/20, ERM)\n")
     inside = targets_table(within)
-    text = readable_targets(inside).drop(columns=["difference", "its 95 % interval", "p"])
-    text["test speakers"] = inside["n_speakers"].to_numpy()
+    rates = ["UAR %", "95 % interval", "WA %", "majority %", "chance %", "speakers"]
+    text = readable_targets(inside)[rates]
     text["utterances"] = inside["n"].to_numpy()
     print(markdown(text))
 

@@ -47,7 +47,7 @@ def score(studies: DomainStudies, config: DomainConfig) -> float:
     for name in studies.names:
         study = studies.study(name)
         for seed in range(SEEDS):
-            at = dataclasses.replace(config, seed=seed, n_seeds=1, n_boot=0)
+            at = dataclasses.replace(config, seed=seed, n_seeds=1)
             if studies.synthetic:
                 run = study.compare(at, [config.algorithm], pictures=False)[config.algorithm]
                 rates.append(run.metrics["uar"])

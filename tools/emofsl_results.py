@@ -16,6 +16,7 @@ import pathlib
 import sys
 import time
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -30,7 +31,8 @@ from colab_utils.methods.emofsl.settings import DECISIONS, METHODS, EmofslConfig
 from colab_utils.methods.emofsl.study import BASELINES, Runs  # noqa: E402
 from colab_utils.methods.emofsl.transfers import Transfers  # noqa: E402
 from colab_utils.protocols.published import load_protocol  # noqa: E402
-from colab_utils.results.comparison import compare  # noqa: E402
+from colab_utils.results.comparison import compare_runs  # noqa: E402
+from colab_utils.results.tables import with_holm  # noqa: E402
 
 CORPORA = ("emodb", "emovo", "ravdess", "savee")
 
@@ -41,7 +43,7 @@ def described(task: str, runs: Runs) -> list[dict]:
     for (method, k), run in runs.items():
         metrics = run.metrics
         rates = uar_by_draw({method: run.predictions}, metrics["labels"])[method]
-        low, high = metrics["uar_ci95"]
+        low, high = metrics["uar_ci95"] or (np.nan, np.nan)
         rows.append(
             {
                 "task": task,
@@ -61,7 +63,7 @@ def described(task: str, runs: Runs) -> list[dict]:
     return rows
 
 
-def differences(task: str, runs: Runs, decision: str, n_boot: int) -> list[dict]:
+def differences(task: str, runs: Runs, decision: str) -> list[dict]:
     """EMOFSL less BTL, FSTL and the baseline with the highest UAR, on the same draws."""
     rows = []
     for k in sorted({k for _, k in runs}):
@@ -74,8 +76,8 @@ def differences(task: str, runs: Runs, decision: str, n_boot: int) -> list[dict]
         }
         for name, which in against.items():
             theirs = runs[which, k]
-            found = compare(mine.predictions, theirs.predictions, mine.metrics["labels"], n_boot)
-            low, high = found["difference_ci95"]
+            found = compare_runs(mine, theirs)
+            low, high = found["difference_ci95"] or (np.nan, np.nan)
             rows.append(
                 {
                     "task": task,
@@ -86,8 +88,7 @@ def differences(task: str, runs: Runs, decision: str, n_boot: int) -> list[dict]
                     "difference": found["difference"],
                     "low": low,
                     "high": high,
-                    "p": found["p_bootstrap"],
-                    "p_wilcoxon": found["p_wilcoxon"],
+                    "p": found["p"],
                 }
             )
     return rows
@@ -147,6 +148,7 @@ def summary(apart: pd.DataFrame) -> pd.DataFrame:
                 "mean difference": f"{100 * part['difference'].mean():+.2f}",
                 "interval above 0": (part["low"] > 0).sum(),
                 "below 0": (part["high"] < 0).sum(),
+                "p < 0.05 by Holm": (part["p_holm"] < 0.05).sum(),
                 "of": len(part),
             }
         )
@@ -206,9 +208,9 @@ def main() -> None:
         runs = study.compare(config, shots=arguments.shots)
         found += described(study.name, runs)
         for decision in DECISIONS:
-            apart += differences(study.name, runs, decision, config.n_boot)
+            apart += differences(study.name, runs, decision)
         print(f"{study.name} done, {time.perf_counter() - begin:.0f} s in all", file=sys.stderr)
-    table, apart = pd.DataFrame(found), pd.DataFrame(apart)
+    table, apart = pd.DataFrame(found), with_holm(pd.DataFrame(apart))
     write_csv(arguments.out / "results.csv", table)
     write_csv(arguments.out / "differences.csv", apart)
     print(f"{arguments.features}, {time.perf_counter() - begin:.0f} s")

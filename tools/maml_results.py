@@ -51,7 +51,7 @@ def variants(base: MamlConfig, which: str) -> dict[str, MamlConfig]:
 
 def one_table(study: MamlStudy, base: MamlConfig, arguments: argparse.Namespace) -> pd.DataFrame:
     """All methods on one target, against nearest prototype and against the last baseline."""
-    episodes = study.episodes(base, n_tasks=EPISODES, n_seeds=arguments.seeds, n_boot=2000)
+    episodes = study.episodes(base, n_tasks=EPISODES, n_seeds=arguments.seeds)
     models = variants(base, arguments.variants)
     runs = study.compare(base, episodes, models, arguments.baselines)
     table = methods_table(runs, "nearest prototype")

@@ -72,8 +72,7 @@ def numbers(column: pd.Series, source: str, name: str) -> pd.Series:
     """
     values = pd.to_numeric(column, errors="coerce").astype(float)
     bad = ~np.isfinite(values) & column.notna() & (column != "")
-    blank = column[bad].astype(str).str.strip() == ""
-    bad[blank.index[blank]] = False
+    bad[bad] = (column[bad].astype(str).str.strip() != "").to_numpy()
     refuse(bad, column, source, name, "is not a finite number")
     return values
 

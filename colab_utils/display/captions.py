@@ -69,7 +69,7 @@ def shared(sentences: Mapping[str, list[str]]) -> list[str]:
 
 
 def interval_unit(metrics: Mapping[str, Any]) -> str:
-    """What the 95 % interval resamples, in the plural: `speakers`, `films`, `utterances`."""
+    """What the 95 % interval is over, in the plural: `speakers` or `films`."""
     return f"{str(metrics.get('ci_unit', 'speaker')).removesuffix('s')}s"
 
 
@@ -83,10 +83,16 @@ def span(metrics: Mapping[str, Any]) -> str:
     return " to ".join(f"{100 * limit:.1f}" for limit in metrics.get("uar_ci95") or ())
 
 
+def counts(metrics: Mapping[str, Any]) -> str:
+    """`no interval, 35 of 49 right`: what stands in the place of an interval."""
+    right = sum(row[place] for place, row in enumerate(metrics["confusion"]))
+    return f"no interval, {right:,} of {metrics['n']:,} right"
+
+
 def headline(metrics: Mapping[str, Any]) -> str:
-    """`UAR 61.3 % (95 % interval over speakers 52.1 to 69.8)`, or `(no interval)`."""
+    """`UAR 61.3 % (95 % interval over speakers 52.1 to 69.8)`, or `(no interval, 35 of ...)`."""
     told = f"95\u00a0% interval over {interval_unit(metrics)} {span(metrics)}"
-    return f"UAR {per_cent(metrics['uar'])} ({told if span(metrics) else 'no interval'})"
+    return f"UAR {per_cent(metrics['uar'])} ({told if span(metrics) else counts(metrics)})"
 
 
 def rates(metrics: Mapping[str, Any]) -> str:

@@ -233,11 +233,12 @@ def methods_figure(
 
     Args:
         table: columns method, uar, low, high (fractions; NaN where there is no interval), such as
-            `results.tables.methods_table`, in the order to draw.
+            `results.tables.methods_table`, in the order to draw; `counts`, where it is there, is
+            told in the place of an interval (`captions.counts`).
         chance: the rate of guessing, a fraction.
         title: above the figure.
         highlight: methods drawn in the accent colour.
-        unit: what the intervals resample.
+        unit: what the intervals are over.
         marks: stamps of the runs (`captions.stamps`).
 
     Returns:
@@ -275,7 +276,9 @@ def _method(axes: Axes, row: int, one: tuple, chosen: bool) -> None:
     if chosen:
         look = {"color": style.ACCENT, "lw": 1.6, "marker": "D"}
     style.points(axes, row, one.uar, one.low, one.high, **look)
-    span = "no interval" if np.isnan(one.low) else f"{100 * one.low:.1f} to {100 * one.high:.1f}"
+    span = f"{100 * one.low:.1f} to {100 * one.high:.1f}"
+    if np.isnan(one.low):
+        span = getattr(one, "counts", "no interval")
     axes.text(
         1.02,
         row,

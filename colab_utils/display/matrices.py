@@ -80,7 +80,7 @@ def _above(
     name: str, predictions: pd.DataFrame, metrics: Mapping[str, Any], room: float
 ) -> list[str]:
     """Name, UAR with its interval, and the size of the data, in lines that fit `room` inches."""
-    inside = captions.span(metrics) or "no interval"
+    inside = captions.span(metrics) or captions.counts(metrics)
     sample = f"n = {captions.sample(predictions)}"
     parts = [sample]
     if len(captions.wrap(sample, room, _TITLE)) > 1:
@@ -93,12 +93,12 @@ def _above(
 
 def _below(shown: captions.Results) -> list[str]:
     """What cells and brackets mean, how counts were pooled where all are alike, and the notes."""
-    units = sorted({captions.interval_unit(metrics) for _, metrics in shown.values()})
+    known = [metrics for _, metrics in shown.values() if captions.span(metrics)]
+    units = sorted({captions.interval_unit(metrics) for metrics in known})
     pooled = {captions.repetitions(predictions) for predictions, _ in shown.values()}
-    lines = [
-        "Cells: per cent of the true emotion, and count; one scale of shades, 0 to 100 %. "
-        f"In brackets: 95 % interval over {' or '.join(units)}."
-    ]
+    lines = ["Cells: per cent of the true emotion, and count; one scale of shades, 0 to 100 %."]
+    if known:
+        lines[0] += f" In brackets: 95 % interval over {' or '.join(units)}."
     if len(pooled) == 1 and any(pooled):
         lines.append(
             f"Counts are pooled over {pooled.pop()}; UAR is the mean over seeds and draws."

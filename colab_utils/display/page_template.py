@@ -52,9 +52,9 @@ utterances, as a rule of speakers it has never heard. Every number below follows
 <dt>UAR, unweighted average recall</dt><dd>For each emotion the share of its utterances that was
 recognised; then the plain mean over emotions. A rare emotion counts as much as a frequent
 one.</dd>
-<dt>95 % interval</dt><dd>Where the UAR would lie, in 95 of 100 cases, had other test speakers (or,
-if so named, films or utterances) of the same kind been recorded. With fewer than ten speakers it
-is only indicative.</dd>
+<dt>95 % interval</dt><dd>It holds the UAR over all speakers (or, if so named, films) of the same
+kind in 95 of 100 cases: each test speaker in turn is left out. With fewer than four speakers, or
+unknown ones, there is none.</dd>
 <dt>WA, weighted accuracy</dt><dd>The share of all utterances that was recognised.</dd>
 <dt>Chance and majority</dt><dd>What guessing reaches in UAR, and what always naming the most
 frequent emotion reaches in WA.</dd>

@@ -57,7 +57,7 @@ class Tested:
 
     @property
     def repeated(self) -> Settings:
-        """The settings that say how often it is repeated (`seed`, `n_seeds`) and `n_boot`."""
+        """The settings that say how often it is repeated: `seed`, `n_seeds`."""
         return self.test or self.config
 
     def at(self, seed: int) -> Tested:

@@ -26,6 +26,7 @@ from colab_utils.learning.training import History, single_thread
 from colab_utils.progress import bar as progress_bar
 from colab_utils.protocols.copies import check_copies, copies_notes, persons
 from colab_utils.protocols.folds import TRAINING_ROLES, speaker_independence
+from colab_utils.results.predictions import with_films
 from colab_utils.results.runs import Part, Run, RunError, metrics_table, open_run, split_hash
 
 __all__ = ["CONTRACT", "TRAINING_ROLES", "Study", "Tested", "Training"]
@@ -281,14 +282,13 @@ class Study(Contract):
                 f"{run.path}: {', '.join(torn)} cannot be read back: run again, and if it stays so,"
                 " delete the folder"
             )
-        predictions = pd.concat(tables.values(), ignore_index=True)
+        predictions = with_films(pd.concat(tables.values(), ignore_index=True), self.rows)
         copies = self.copies(one)
         if len(copies):
             run.keep("copies", [copies])
         run.finish(
             predictions,
             self.labels,
-            n_boot=one.repeated.n_boot,
             notes=[*self.notes(one), *copies_notes(copies)],
             chance=self.chance(one),
             speaker_independence=speaker_independence(run.split, persons(self.rows)),

@@ -1,24 +1,17 @@
-"""Is one method better than another on the same speakers? Paired tests, each named."""
+"""Is one method better than another on the same speakers? One paired test, and many of them."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from colab_utils.results import intervals
+from colab_utils.results.intervals import over_speakers
 from colab_utils.results.metrics import cell_counts, mean_rate
-from colab_utils.results.predictions import validate
+from colab_utils.results.predictions import FILM, validate
 from colab_utils.results.rates import uar
+from colab_utils.results.runs import Run
 
 _FACTS = ["utt_id", "corpus", "speaker", "true"]  # equal in tables that can be compared
-_NOT_TESTED = {
-    "difference_ci95": None,
-    "p_bootstrap": None,
-    "statistic_wilcoxon": None,
-    "p_wilcoxon": None,
-    "test": "",
-}
 
 
 class UnpairedError(ValueError):
@@ -29,76 +22,107 @@ def compare(
     predictions_a: pd.DataFrame,
     predictions_b: pd.DataFrame,
     labels: Sequence[str],
-    n_boot: int = 2000,
-    ci_seed: int = 0,
+    splits: tuple[pd.DataFrame | None, pd.DataFrame | None] = (None, None),
 ) -> dict:
     """The UAR of a minus that of b on the same utterances.
+
+    Both lose the same speaker in turn; interval and p come from the one variance that this gives
+    (`intervals`). A test of each speaker's own UARs (Wilcoxon, paired t) takes speakers for
+    independent, which they are not where they share support sets: it is left out.
 
     Args:
         predictions_a: a table of `results.predictions`.
         predictions_b: another.
         labels: the emotions in a fixed order.
-        n_boot: resamples of the paired bootstrap: each takes the same speakers (and tasks, draws,
-            seeds where both have them) for both.
-        ci_seed: their seed.
+        splits: of both runs, where there are episodes or draws (`intervals.leave_out`); None:
+            unknown.
 
     Returns:
-        Plain JSON values, rates as fractions. `difference`, `difference_ci95` and `p_bootstrap`
-        (two-sided, twice the smaller share of replicates beyond 0) come from the bootstrap;
-        `p_wilcoxon` from the Wilcoxon signed-rank test over the speakers' UARs (Wilcoxon 1945,
-        "Individual comparisons by ranking methods"), None where every speaker ties; `speakers`
-        holds one row a speaker. With one speaker, or unknown speakers, what cannot be tested is
-        None and `notes` say why.
+        Plain JSON values, rates as fractions: `uar_a`, `uar_b`, `difference`, its
+        `difference_ci95` within [-1, 1], the two-sided `p`, the degrees of freedom `df`, what
+        `test` it is, over how many (`n_units`) of what (`unit`), one row a speaker in `speakers`
+        (to look at, not to test). Interval and p are None where there can be none, and `notes` say
+        why.
 
     Raises:
         UnpairedError: the two do not hold the same utterances, speakers and true labels.
 
     Example:
-        >>> compare(run.predictions, other.predictions, run.metrics["labels"])["p_bootstrap"]
+        >>> splits = run.split, other.split
+        >>> compare(run.predictions, other.predictions, run.metrics["labels"], splits)["p"]
     """
     a = validate(predictions_a, labels)
     b = validate(predictions_b, labels)
     _check_paired(a, b)
+    if not (FILM in a and FILM in b):  # an older run knows no films
+        a, b = (table.drop(columns=FILM, errors="ignore") for table in (a, b))
     uar_a = mean_rate(uar, cell_counts(a, labels))
     uar_b = mean_rate(uar, cell_counts(b, labels))
-    units, unit = intervals.resampling_units(a)
-    number = units.nunique()
+    of_a, unit, notes = over_speakers(a, labels, splits[0])
+    of_b, _, notes_b = over_speakers(b, labels, splits[1])
     result = {
         "uar_a": uar_a,
         "uar_b": uar_b,
         "difference": uar_a - uar_b,
-        **_NOT_TESTED,
+        "difference_ci95": None,
+        "p": None,
+        "df": None,
+        "test": "",
         "unit": unit,
-        "n_units": number,
-        "n_boot": n_boot,
-        "ci_seed": ci_seed,
-        "speakers": [],
-        "notes": [],
+        "n_units": 0 if of_a is None else of_a.without.shape[1],
+        "speakers": _over_speakers(a, b),
+        "notes": list(dict.fromkeys([*notes, *notes_b])),
     }
-    if number > 1:
-        _add_tests(result, a, b, labels)
-    else:
-        result["notes"].append(f"one {unit}: no interval and no test")
-    if unit == "utterance":
-        result["notes"].append("speakers unknown: resampled by utterance, no test over speakers")
+    if of_a is not None:
+        estimate = of_a.less(of_b)
+        result["difference_ci95"] = estimate.limits(-1.0, 1.0)
+        result["p"] = estimate.p()
+        if result["p"] is None:
+            result["notes"].append(f"no interval and no p: no {unit} changes the difference")
+        else:
+            result["df"] = estimate.freedom
+            result["test"] = (
+                f"paired delete-one jackknife of the UAR over {result['n_units']} {unit}s, t with"
+                f" {estimate.freedom:.3g} degrees of freedom"
+            )
     return result
 
 
-def _add_tests(result: dict, a: pd.DataFrame, b: pd.DataFrame, labels: Sequence[str]) -> None:
-    """Put interval and tests into a result of `compare`, with their names and limits."""
-    number, unit, n_boot = result["n_units"], result["unit"], result["n_boot"]
-    result["test"] = (
-        f"paired bootstrap of the UAR difference over {number} {unit}s ({n_boot} resamples)"
-    )
-    result.update(_paired_bootstrap(a, b, labels, n_boot, result["ci_seed"]))
-    if unit == "speaker":
-        result["test"] += f"; Wilcoxon signed-rank test over {number} speakers' UARs, two-sided"
-        result.update(_over_speakers(a, b, labels))
-        if number < intervals.FEW_SPEAKERS:
-            result["notes"].append(
-                f"{number} speakers: indicative; the smallest p the Wilcoxon test can give is"
-                f" {2.0 ** (1 - number):.3g}"
-            )
+def compare_runs(one: Run, other: Run) -> dict:
+    """`compare` of two finished runs, the episodes that each speaker supports included.
+
+    Args:
+        one: a finished run.
+        other: the run that the difference is to.
+
+    Returns:
+        As `compare`.
+
+    Raises:
+        UnpairedError: they tested other utterances.
+    """
+    tables = one.predictions, other.predictions
+    return compare(*tables, one.metrics["labels"], (one.split, other.split))
+
+
+def holm(p: Sequence[float]) -> np.ndarray:
+    """The p of several contrasts, corrected for their number.
+
+    Holm (1979), "A simple sequentially rejective multiple test procedure", Scandinavian Journal of
+    Statistics 6(2), 65-70.
+
+    Args:
+        p: of each contrast; NaN where there is none.
+
+    Returns:
+        float64, in the same order: each holds for all at once; NaN stays NaN.
+    """
+    p = np.asarray(p, dtype=float)
+    order = np.argsort(p)[: np.isfinite(p).sum()]  # NaN stands last
+    times = np.arange(len(order), 0, -1)
+    found = np.full(len(p), np.nan)
+    found[order] = np.minimum(1, np.maximum.accumulate(times * p[order]))
+    return found
 
 
 def _check_paired(a: pd.DataFrame, b: pd.DataFrame) -> None:
@@ -119,45 +143,15 @@ def _check_paired(a: pd.DataFrame, b: pd.DataFrame) -> None:
         )
 
 
-def _paired_bootstrap(
-    a: pd.DataFrame, b: pd.DataFrame, labels: Sequence[str], n_boot: int, ci_seed: int
-) -> dict:
-    """Percentile interval and two-sided p; both share the picks of the factors they share."""
-    of_a = intervals.uar_replicates(a, labels, n_boot, ci_seed)
-    of_b = intervals.uar_replicates(b, labels, n_boot, ci_seed)
-    difference = of_a - of_b
-    difference = difference[~np.isnan(difference)]
-    tail = min((difference <= 0).sum(), (difference >= 0).sum())
-    return {
-        "difference_ci95": np.percentile(difference, [2.5, 97.5]).tolist(),
-        "p_bootstrap": float(min(1.0, 2 * (tail + 1) / (len(difference) + 1))),
-    }
+def _over_speakers(a: pd.DataFrame, b: pd.DataFrame) -> list[dict]:
+    """The speakers' UARs under both methods, means over seeds and draws."""
+    rates = pd.DataFrame({"uar_a": _of_speakers(a), "uar_b": _of_speakers(b)})
+    rates["difference"] = rates["uar_a"] - rates["uar_b"]
+    return rates.reset_index().to_dict("records")
 
 
-def _over_speakers(a: pd.DataFrame, b: pd.DataFrame, labels: Sequence[str]) -> dict:
-    """The speakers' UARs under both methods and the Wilcoxon test of their differences."""
-    of_b = dict(list(b.groupby(["corpus", "speaker"])))
-    rows = []
-    for (corpus, speaker), part in a.groupby(["corpus", "speaker"]):
-        uar_a = mean_rate(uar, cell_counts(part, labels))
-        uar_b = mean_rate(uar, cell_counts(of_b[corpus, speaker], labels))
-        # Equal gains are ties, whatever the last bit says.
-        gain = float(np.round(uar_a - uar_b, 12))
-        rows.append(
-            {
-                "corpus": corpus,
-                "speaker": speaker,
-                "uar_a": uar_a,
-                "uar_b": uar_b,
-                "difference": gain,
-            }
-        )
-    gains = [row["difference"] for row in rows]
-    if not any(gains):
-        return {"speakers": rows}
-    test = stats.wilcoxon(gains)
-    return {
-        "statistic_wilcoxon": float(test.statistic),
-        "p_wilcoxon": float(test.pvalue),
-        "speakers": rows,
-    }
+def _of_speakers(table: pd.DataFrame) -> pd.Series:
+    """The UAR of each (corpus, speaker)."""
+    cell = ["corpus", "speaker", "seed", "draw"]
+    right = table["true"].eq(table["pred"]).groupby([table[name] for name in [*cell, "true"]])
+    return right.mean().groupby(cell).mean().groupby(["corpus", "speaker"]).mean()

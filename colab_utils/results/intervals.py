@@ -1,204 +1,301 @@
-"""The interval of a rate: bootstrap replicates that resample speakers, tasks, draws and seeds.
+"""How much a rate would change with other speakers: delete-one jackknife, Student's t.
 
-Tasks redrawn from six speakers are not 600 independent facts: what generalises to the next speaker
-is how much speakers differ. Each factor is resampled on its own level and the weights multiply
-(Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2), 386-411). A draw's
-support set serves all its test speakers, so a resampled draw (task, seed) is the same one for every
-speaker; redrawing inside each speaker on its own would average that common effect away and give too
-narrow an interval.
+What generalises to the next speaker is how much speakers differ, not how many clips or episodes
+they gave. So each speaker in turn is left out of the same pooled UAR, and with S speakers
+
+    V_speakers = (S - 1) / S * sum_i (UAR without i - their mean)^2
+    V = V_speakers + variance between seeds (or draws) / their number
+    interval = UAR +- t(df) * sqrt(V)        p = P(|t(df)| > |difference| / sqrt(V))
+
+(Efron and Stein 1981, "The jackknife estimate of variance", Annals of Statistics 9(3), 586-596.) df
+is S - 1, or fewer where few seeds or draws make most of V (Satterthwaite 1946, "An approximate
+distribution of estimates of variance components", Biometrics Bulletin 2(6), 110-114). A difference
+of two methods is treated alike: both lose the same speaker.
+
+In few-shot tables a speaker is in the queries of some episodes and in the support of others.
+Without the speaker there would be neither: the queries go, and with them the episodes (or draws)
+that the speaker supports. The greater of this variance and that without the queries alone counts.
+
+Assumed: speakers are a random sample and differ independently of each other; the training is given
+(its speakers are not drawn again). How often the interval holds the true rate is measured:
+docs/statistics.md.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
+from scipy import stats
 
 from colab_utils.results import rates
+from colab_utils.results.predictions import FILM
 
 STEP_INTERVAL = "95 % interval over tasks: this corpus, these speakers"
-FEW_SPEAKERS = 10  # below this an interval over speakers says little
-# Each has a random stream of its own, so that two methods share their speakers.
-FACTORS = ("unit", "task", "draw", "seed")
-_BLOCK = 100  # replicates computed at once
+LEAST = 4  # speakers; with two or three no interval keeps what it promises
+EPISODE = ["seed", "fold", "draw", "task"]  # what names one support set
+_LEAST_LEFT = 0.4  # share of the draws without a speaker; with fewer left, chance decides
 
 
-def resampling_units(predictions: pd.DataFrame) -> tuple[pd.Series, str]:
-    """What the bootstrap resamples first: speakers, or utterances where a speaker is unknown.
+class Estimate(NamedTuple):
+    """A rate, or a difference of two, with its standard error.
+
+    Attributes:
+        value: a fraction.
+        error: the standard error; NaN where none can be given.
+        freedom: degrees of freedom of t.
+    """
+
+    value: float
+    error: float
+    freedom: float
+
+    def limits(self, low: float, high: float) -> list[float] | None:
+        """The 95 % interval within [low, high]; None where there is none."""
+        if not self.error > 0:
+            return None
+        half = stats.t.ppf(0.975, self.freedom) * self.error
+        return [float(max(low, self.value - half)), float(min(high, self.value + half))]
+
+    def p(self) -> float | None:
+        """The two-sided p of "it is 0"; None where there is none."""
+        if not self.error > 0:
+            return None
+        return float(2 * stats.t.sf(abs(self.value) / self.error, self.freedom))
+
+
+class Leaving(NamedTuple):
+    """A UAR, and what becomes of it without each unit.
+
+    Attributes:
+        value: the UAR.
+        without: float64 (ways, units): without each unit's queries; in a second row, where it can
+            be told, without the episodes that it supports, too.
+        repeated: the UAR of each seed (of each draw, where there is one seed).
+        remarks: what has to be said about it.
+    """
+
+    value: float
+    without: np.ndarray
+    repeated: pd.Series
+    remarks: list[str]
+
+    def less(self, other: Leaving) -> Estimate:
+        """The difference to another table of the same units."""
+        repeated = [self.repeated, other.repeated]
+        if self.repeated.index.equals(other.repeated.index):
+            repeated = [self.repeated - other.repeated]
+        return _estimate(self.value - other.value, self.without - other.without, repeated)
+
+    def estimate(self) -> Estimate:
+        """The UAR with its standard error."""
+        return _estimate(self.value, self.without, [self.repeated])
+
+
+def _estimate(value: float, without: np.ndarray, repeated: Sequence[pd.Series]) -> Estimate:
+    """The variance of the jackknife and of repetitions, and their degrees of freedom."""
+    number = without.shape[1]
+    if number < LEAST:
+        return Estimate(value, np.nan, np.nan)
+    apart = without - without.mean(axis=1, keepdims=True)
+    variances = [(number - 1) / number * (apart**2).sum(axis=1).max()]
+    freedoms = [number - 1]
+    for values in repeated:
+        if len(values) > 1:
+            variances.append(values.var(ddof=1) / len(values))
+            freedoms.append(len(values) - 1)
+    variance, freedom = combined(variances, freedoms)
+    # Rounding is no difference between speakers.
+    error = float(np.sqrt(variance)) if variance > 1e-24 else np.nan
+    return Estimate(value, error, float(min(number - 1, freedom)))
+
+
+def combined(variances: Sequence, freedoms: Sequence) -> tuple[np.ndarray, np.ndarray]:
+    """The sum of independent estimates of variances, and its degrees of freedom.
+
+    After Satterthwaite (1946); NaN where the sum is 0.
 
     Args:
-        predictions: a table of `results.predictions`.
-
-    Returns:
-        "corpus/speaker" of each prediction and "speaker", or its utt_id and "utterance".
+        variances: each a number, or float64 of one shape.
+        freedoms: of each.
     """
-    if (predictions["speaker"] == "").any():
-        return predictions["utt_id"], "utterance"
-    return predictions["corpus"] + "/" + predictions["speaker"], "speaker"
+    variances, freedoms = np.asarray(variances), np.asarray(freedoms)
+    total = variances.sum(axis=0)
+    squares = rates.ratio(variances**2, freedoms).sum(axis=0)
+    return total, rates.ratio(total**2, squares)
 
 
-def resample_weights(number: int, n_boot: int, ci_seed: int, factor: str) -> np.ndarray:
-    """How often each level of a factor is picked in each replicate.
-
-    Args:
-        number: of levels; one is picked once each time.
-        n_boot: of replicates.
-        ci_seed: the seed.
-        factor: one of FACTORS.
-
-    Returns:
-        int32 (n_boot, number); rows sum to `number`.
-    """
-    weights = np.ones((n_boot, number), dtype=np.int32)
-    if number > 1:
-        rng = np.random.default_rng((ci_seed, FACTORS.index(factor)))
-        for replicate in weights:
-            picks = rng.integers(0, number, size=number)
-            replicate[:] = np.bincount(picks, minlength=number)
-    return weights
-
-
-def uar_replicates(
-    predictions: pd.DataFrame, labels: Sequence[str], n_boot: int, ci_seed: int
+def of_mean(
+    mean: np.ndarray, variances: Sequence, freedoms: Sequence, low: float = 0.0, high: float = 1.0
 ) -> np.ndarray:
-    """Bootstrap replicates of the UAR (pooled within a (seed, draw), averaged over these).
+    """The 95 % interval of means (of tasks: STEP_INTERVAL).
 
-    Tables with the same units, tasks, draws and seeds are resampled alike, which makes the
-    difference of two such arrays a paired bootstrap. Time grows with units x labels^2 x n_boot.
+    Args:
+        mean: float64 (n,).
+        variances: of the mean, one entry or more of float64 (n,): parts that are summed.
+        freedoms: of each part, int (n,), 0 where it has one value alone.
+        low: least value of the mean.
+        high: greatest.
+
+    Returns:
+        float64 (2, n); NaN where a part has no degree of freedom.
+    """
+    variance, freedom = combined(variances, freedoms)
+    half = stats.t.ppf(0.975, freedom) * np.sqrt(variance)
+    return np.clip([mean - half, mean + half], low, high)
+
+
+def units_of(predictions: pd.DataFrame) -> tuple[pd.Series, str]:
+    """Whom an interval is over: speakers, or films where there are fewer of these.
+
+    Speakers of a dubbed film say the same scenes, and are no independent sample.
 
     Args:
         predictions: a table of `results.predictions`.
+
+    Returns:
+        "corpus/speaker" of each prediction and "speaker", or "corpus/film" and "film"; "" where a
+        speaker is unknown.
+    """
+    names = predictions["corpus"] + "/"
+    if FILM in predictions and (predictions[FILM] != "").all():
+        films, speakers = names + predictions[FILM], names + predictions["speaker"]
+        if films.nunique() < speakers.nunique():
+            return films, "film"
+    return (names + predictions["speaker"]).where(predictions["speaker"] != "", ""), "speaker"
+
+
+def leave_out(
+    predictions: pd.DataFrame, labels: Sequence[str], split: pd.DataFrame | None = None
+) -> Leaving:
+    """The UAR, and the UAR without each unit (speaker or film).
+
+    Args:
+        predictions: a table of `results.predictions`, all speakers known.
         labels: the emotions in a fixed order.
-        n_boot: of replicates.
-        ci_seed: same seed, same values.
+        split: rows of EPISODE, utt_id, speaker ("<corpus>/<speaker>") and role: who supports which
+            episode; None: unknown.
 
     Returns:
-        float64 (n_boot,); NaN for a replicate without any picked (seed, draw) of an incomplete
-        grid.
+        `without` has its units in sorted order; it is NaN for fewer than LEAST.
     """
-    factors = predictions.assign(unit=resampling_units(predictions)[0])
-    codes, weights = pd.DataFrame(), {}
-    for name in FACTORS:
-        codes[name], levels = factors[name].factorize(sort=True)
-        weights[name] = resample_weights(len(levels), n_boot, ci_seed, name)
+    units = units_of(predictions)[0]
     index = pd.Index(list(labels))
-    true = index.get_indexer(predictions["true"])
-    codes["answer"] = true * len(index) + index.get_indexer(predictions["pred"])
-    total = np.zeros(n_boot)
-    mass = np.zeros(n_boot)
-    for (seed, draw), rows in codes.groupby(["seed", "draw"]):
-        values = _replicates_of_cell(rows, len(index), weights["task"], weights["unit"])
-        share = weights["seed"][:, seed] * weights["draw"][:, draw] * ~np.isnan(values)
-        total += share * np.nan_to_num(values)
-        mass += share
-    return rates.ratio(total, mass)
+    size = len(index)
+    rows = pd.DataFrame({"cell": predictions.groupby(["seed", "draw"]).ngroup()})
+    rows["seed"] = predictions["seed"].factorize(sort=True)[0]
+    rows["unit"], names = units.factorize(sort=True)
+    rows["episode"] = predictions.groupby(EPISODE).ngroup()
+    rows["answer"] = size * index.get_indexer(predictions["true"])
+    rows["answer"] += index.get_indexer(predictions["pred"])
+    entries = rows.value_counts().reset_index(name="number")
+    counts = _count(entries, "cell", len(names), size)
+    of_cell = pd.Series(rates.uar(counts.sum(axis=1)))
+    by = "seed" if predictions["seed"].nunique() > 1 else "draw"
+    level_of = predictions.groupby(rows["cell"])[by].first()
+    repeated = of_cell.groupby(level_of).mean()
+    without, remarks = np.full((1, len(names)), np.nan), []
+    if len(names) >= LEAST:
+        without = _without_queries(counts)[None]
+        supports, remarks = _supports(predictions, split, entries, pd.Index(names))
+        if supports is not None:
+            without = np.stack([without[0], _without_episodes(entries, supports, size)])
+    return Leaving(float(of_cell.mean()), without, repeated, remarks)
 
 
-def _replicates_of_cell(
-    rows: pd.DataFrame, n_labels: int, tasks: np.ndarray, units: np.ndarray
-) -> np.ndarray:
-    """The UAR of one (seed, draw) in every replicate, NaN where none of it is picked.
+def _count(entries: pd.DataFrame, group: str, n_units: int, size: int) -> np.ndarray:
+    """Confusion counts of each unit in each group, float64 (groups, units, size, size)."""
+    shape = (entries[group].max() + 1, n_units, size * size)
+    places = np.ravel_multi_index((entries[group], entries["unit"], entries["answer"]), shape)
+    counts = np.bincount(places, entries["number"], minlength=np.prod(shape))
+    return counts.reshape(*shape[:2], size, size)
 
-    rows: codes of task, unit and answer; tasks (n_boot, tasks) and units (n_boot, units): how often
-    each is picked.
+
+def _without_queries(counts: np.ndarray) -> np.ndarray:
+    """The UAR without each unit, float64 (units,), from counts (cells, units, size, size)."""
+    rest = counts.sum(axis=1, keepdims=True) - counts
+    return np.nanmean(rates.uar(rest), axis=0)
+
+
+def _without_episodes(entries: pd.DataFrame, supports: np.ndarray, size: int) -> np.ndarray:
+    """The UAR without each unit and the episodes it supports, float64 (units,).
+
+    The other units count as much as before, whichever of their episodes are left; all count of a
+    unit of which none is. supports: bool (episodes, units).
     """
-    entries = rows.value_counts(["task", "unit", "answer"]).reset_index(name="number")
-    few_units = units.shape[1] * n_labels**2 < len(entries)
-    pool = _by_task if few_units else _by_entry
-    values = np.empty(len(units))
-    for first in range(0, len(units), _BLOCK):
-        block = slice(first, first + _BLOCK)
-        counts = pool(entries, n_labels**2, tasks[block].astype(float), units[block].astype(float))
-        values[block] = rates.uar(counts.reshape(-1, n_labels, n_labels))
-    return values
-
-
-def _by_task(
-    entries: pd.DataFrame, n_answers: int, tasks: np.ndarray, units: np.ndarray
-) -> np.ndarray:
-    """Resampled counts (replicates, answers), tasks first: for many tasks of few speakers."""
-    n_units = units.shape[1]
-    places = (entries["task"], entries["unit"] * n_answers + entries["answer"])
-    shape = (tasks.shape[1], n_units * n_answers)
-    of_task = sparse.csr_array((entries["number"], places), shape=shape)
-    of_unit = (tasks @ of_task).reshape(-1, n_units, n_answers)
-    return np.einsum("bu,bua->ba", units, of_unit)
-
-
-def _by_entry(
-    entries: pd.DataFrame, n_answers: int, tasks: np.ndarray, units: np.ndarray
-) -> np.ndarray:
-    """Resampled counts (replicates, answers), entry by entry."""
-    number = entries["number"].to_numpy()
-    of_answer = np.eye(n_answers)[entries["answer"]] * number[:, None]
-    picked = tasks[:, entries["task"]] * units[:, entries["unit"]]
-    return picked @ of_answer
-
-
-def row_weights(rows: pd.DataFrame, units: Sequence[str], n_boot: int, ci_seed: int) -> np.ndarray:
-    """How often each row counts in each bootstrap replicate.
-
-    Args:
-        rows: with a column for each of `units`.
-        units: the FACTORS that are resampled.
-        n_boot: of replicates.
-        ci_seed: their seed.
-
-    Returns:
-        float64 (n_boot, rows): the product of the picks of its units.
-    """
-    weights = np.ones((n_boot, len(rows)))
-    for unit in units:
-        codes, levels = rows[unit].factorize(sort=True)
-        weights *= resample_weights(len(levels), n_boot, ci_seed, unit)[:, codes]
-    return weights
-
-
-def interval(replicates: np.ndarray) -> np.ndarray:
-    """The 2.5th and 97.5th percentile of bootstrap replicates.
-
-    Args:
-        replicates: (n_boot, columns).
-
-    Returns:
-        float64 (2, columns); NaN where a column has no value.
-    """
-    there = ~np.isnan(replicates).all(axis=0)
-    values = replicates[:, there]
-    found = np.full((2, len(there)), np.nan)
-    found[:, there] = np.nanpercentile(values, [2.5, 97.5], axis=0)
+    n_units = supports.shape[1]
+    every = _count(entries, "seed", n_units, size)
+    number = every.sum(axis=(2, 3), keepdims=True)
+    found = np.empty(n_units)
+    for unit in range(n_units):
+        kept = entries["number"] * ~supports[entries["episode"], unit]
+        counts = _count(entries.assign(number=kept), "seed", n_units, size)
+        left = counts.sum(axis=(2, 3), keepdims=True)
+        counts = np.where(left > 0, counts * number / np.maximum(left, 1), every)
+        counts[:, unit] = 0
+        found[unit] = np.nanmean(rates.uar(counts.sum(axis=1)))
     return found
 
 
-def uar_interval(
-    predictions: pd.DataFrame, labels: Sequence[str], n_boot: int, ci_seed: int
-) -> tuple[list[float] | None, str, list[str]]:
-    """The 95 % interval of the UAR: what stands on every figure.
+def _supports(
+    predictions: pd.DataFrame, split: pd.DataFrame | None, entries: pd.DataFrame, names: pd.Index
+) -> tuple[np.ndarray | None, list[str]]:
+    """Who supports which episode, bool (episodes, units), or None; and what has to be said."""
+    support = None if split is None else split[split["role"] == "support"]
+    if support is None or support.empty or (support["speaker"] == "").any():
+        several = len(predictions[["draw", "task"]].drop_duplicates()) > 1
+        remark = "support speakers unknown: the interval leaves speakers out as query alone"
+        return None, [remark] if several else []
+    who = support["speaker"]
+    units, kind = units_of(predictions)
+    if kind == "film":
+        who = support["utt_id"].map(dict(zip(predictions["utt_id"], units, strict=True)))
+    episodes = predictions.groupby(EPISODE).size().index
+    cells = support[EPISODE].astype({"fold": str})
+    episode = episodes.get_indexer(pd.MultiIndex.from_frame(cells))
+    unit = names.get_indexer(who)
+    supports = np.zeros((len(episodes), len(names)), dtype=bool)
+    asked = supports.copy()
+    there = (episode >= 0) & (unit >= 0)
+    supports[episode[there], unit[there]] = True
+    asked[entries["episode"], entries["unit"]] = True
+    left = (~supports & ~asked).sum() / max(1, (~asked).sum())
+    if predictions["task"].nunique() == 1 and left < _LEAST_LEFT:
+        remark = (
+            "most draws have clips of each other speaker in their support: the interval leaves"
+            " speakers out as query alone, and is one for these support speakers"
+        )
+        return None, [remark]
+    if (unit < 0).any():
+        return supports, [f"support {kind}s who are never tested: the interval takes them as given"]
+    return supports, []
+
+
+def over_speakers(
+    predictions: pd.DataFrame, labels: Sequence[str], split: pd.DataFrame | None = None
+) -> tuple[Leaving | None, str, list[str]]:
+    """What intervals and p-values are made of, or why there are none.
 
     Args:
         predictions: a table of `results.predictions`.
         labels: the emotions in a fixed order.
-        n_boot: resamples; 0: none.
-        ci_seed: their seed.
+        split: of the run, see `leave_out`; None: unknown.
 
     Returns:
-        The limits (None where there is no interval), the unit that is resampled first, and what
-        has to be said about it.
+        The leaving-out (None where there can be no interval), the unit, and what has to be said.
     """
-    units, unit = resampling_units(predictions)
+    units, unit = units_of(predictions)
     number = units.nunique()
-    remarks = []
-    if unit == "utterance":
-        remarks.append(
-            "speakers unknown: the interval resamples utterances and is too narrow for new speakers"
+    if (units == "").any():
+        remark = (
+            "speakers unknown: no interval and no p, since clips of one speaker are alike and an"
+            " interval over clips would be far too narrow; name the speakers"
         )
-    elif number == 1:
-        return None, unit, ["one test speaker: an interval over speakers does not exist"]
-    elif number < FEW_SPEAKERS:
-        remarks.append(f"{number} test speakers: the interval is indicative")
-    if n_boot == 0:
-        return None, unit, [*remarks, "no interval: no resamples"]
-    if number == 1:
-        return None, unit, [*remarks, "no interval: one utterance"]
-    replicates = uar_replicates(predictions, labels, n_boot, ci_seed)
-    return interval(replicates[:, None])[:, 0].tolist(), unit, remarks
+        return None, unit, [remark]
+    if number < LEAST:
+        whom = f"{number} test {unit}{'s' * (number > 1)}"
+        return None, unit, [f"{whom}: no interval and no p, which need {LEAST} or more"]
+    leaving = leave_out(predictions, labels, split)
+    return leaving, unit, leaving.remarks

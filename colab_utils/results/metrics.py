@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from colab_utils import files
-from colab_utils.results.intervals import uar_interval
+from colab_utils.csv_files import read_csv
+from colab_utils.results.intervals import over_speakers
 from colab_utils.results.predictions import PredictionError, read_predictions, validate
 from colab_utils.results.rates import confusion, macro_f1, recalls, uar, wa
 
@@ -50,9 +51,8 @@ def mean_rate(rate: Callable[[np.ndarray], np.ndarray], counts: np.ndarray) -> f
 def summarise(
     predictions: pd.DataFrame,
     labels: Sequence[str],
-    n_boot: int = 2000,
-    ci_seed: int = 0,
     *,
+    split: pd.DataFrame | None = None,
     preset: str = "",
     speaker_independence: str = "not checked",
     notes: Sequence[str] = (),
@@ -63,8 +63,8 @@ def summarise(
     Args:
         predictions: a table of `results.predictions`.
         labels: the emotions in a fixed order.
-        n_boot: resamples of the 95 % interval; 0: none.
-        ci_seed: their seed.
+        split: who supports which episode (`intervals.leave_out`), where there are episodes or draws
+            of support sets; None: unknown.
         preset: carried along.
         speaker_independence: carried along.
         notes: carried along; what the numbers call for (an absent label, few speakers) is added.
@@ -79,7 +79,13 @@ def summarise(
     """
     table = validate(predictions, labels)
     cells = cell_counts(table, labels)
-    interval, unit, remarks = uar_interval(table, labels, n_boot, ci_seed)
+    leaving, unit, remarks = over_speakers(table, labels, split)
+    interval = freedom = None
+    if leaving is not None:
+        estimate = leaving.estimate()
+        interval, freedom = estimate.limits(0.0, 1.0), estimate.freedom
+        if interval is None:
+            remarks.append(f"no interval: every {unit} has the same rates")
     recall_of = _mean_recalls(cells, labels)
     absent = [label for label, recall in recall_of.items() if recall is None]
     if absent:
@@ -88,8 +94,7 @@ def summarise(
         "uar": mean_rate(uar, cells),
         "uar_ci95": interval,
         "ci_unit": unit,
-        "ci_seed": int(ci_seed),
-        "n_boot": int(n_boot),
+        "ci_df": None if interval is None else freedom,
         "wa": mean_rate(wa, cells),
         "macro_f1": mean_rate(macro_f1, cells),
         "per_class_recall": recall_of,
@@ -185,7 +190,7 @@ def _are_recalls(value: Any) -> bool:
 # What every reader of metrics.json relies on.
 _NEEDED = {
     **dict.fromkeys(("uar", "wa", "macro_f1", "chance", "majority"), _is_rate),
-    **dict.fromkeys(("n", "n_speakers", "n_boot", "ci_seed"), _is_count),
+    **dict.fromkeys(("n", "n_speakers"), _is_count),
     **dict.fromkeys(("ci_unit", "preset", "speaker_independence"), _is_text),
     **dict.fromkeys(("labels", "method", "rule", "notes"), _are_texts),
     "uar_ci95": _is_interval,
@@ -221,11 +226,11 @@ def read_metrics(path: str | os.PathLike) -> dict:
 def recompute(run_folder: str | os.PathLike) -> dict:
     """Make metrics.json of a run again from its predictions.csv.
 
-    Labels, seeds, notes and a given chance are those that metrics.json states. Anyone can compare
-    the result with the stored file: they agree to 1e-12.
+    Labels, notes and a given chance are those that metrics.json states. Anyone can compare the
+    result with the stored file: they agree to 1e-12.
 
     Args:
-        run_folder: holds predictions.csv and metrics.json.
+        run_folder: holds predictions.csv and metrics.json, and split.csv, where there are episodes.
 
     Returns:
         The content of metrics.json.
@@ -241,13 +246,22 @@ def recompute(run_folder: str | os.PathLike) -> dict:
     stored = read_metrics(folder / "metrics.json")
     # Files written before chance could be given lack `chance_given`.
     chance = stored["chance"] if stored.get("chance_given") else None
+    split = None
+    if (folder / "split.csv").exists():
+        split = read_split(folder / "split.csv")
+    # What is said of an interval is said anew.
+    notes = [note for note in stored["notes"] if "interval" not in note]
     return summarise(
         read_predictions(folder / "predictions.csv"),
         stored["labels"],
-        stored["n_boot"],
-        stored["ci_seed"],
+        split=split,
         preset=stored["preset"],
         speaker_independence=stored["speaker_independence"],
-        notes=stored["notes"],
+        notes=notes,
         chance=chance,
     )
+
+
+def read_split(path: str | os.PathLike) -> pd.DataFrame:
+    """The split.csv of a run, folds and speakers as text. Raises ValueError for a torn one."""
+    return read_csv(path, dtype=dict.fromkeys(("fold", "utt_id", "speaker", "role"), str))

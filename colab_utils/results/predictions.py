@@ -11,8 +11,9 @@ from colab_utils.csv_files import read_csv, write_csv
 
 KEY_COLUMNS = ("method", "rule", "seed", "fold", "draw", "task", "utt_id")
 PREDICTION_COLUMNS = (*KEY_COLUMNS, "corpus", "speaker", "true", "pred")
+FILM = "film"  # a column besides, where the corpus has films
 _INTEGERS = ("seed", "draw", "task")
-_TEXTS = tuple(name for name in PREDICTION_COLUMNS if name not in _INTEGERS)
+_TEXTS = tuple(name for name in (*PREDICTION_COLUMNS, FILM) if name not in _INTEGERS)
 
 
 class PredictionError(ValueError):
@@ -75,6 +76,19 @@ def predictions_table(
     return validate(table, labels)
 
 
+def with_films(predictions: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """The same table with a column FILM, where the tested utterances are of dubbed films.
+
+    Args:
+        predictions: a table with utt_id.
+        rows: the manifest rows of all these utterances.
+    """
+    if FILM not in rows or not (rows[FILM] != "").any():
+        return predictions
+    film_of = rows.set_index("utt_id")[FILM]
+    return predictions.assign(**{FILM: predictions["utt_id"].map(film_of)})
+
+
 def probability_columns(predictions: pd.DataFrame) -> list[str]:
     """The names of the p_<emotion> columns, in the order of the table."""
     return [name for name in predictions.columns if name.startswith("p_")]
@@ -84,7 +98,8 @@ def validate(predictions: pd.DataFrame, labels: Sequence[str] | None = None) -> 
     """Check a table of predictions, and put its columns in order.
 
     Args:
-        predictions: PREDICTION_COLUMNS and, where a method has scores, p_<emotion>.
+        predictions: PREDICTION_COLUMNS, FILM where there are films, and, where a method has scores,
+            p_<emotion>.
         labels: the emotions that may occur; None: any.
 
     Returns:
@@ -100,17 +115,18 @@ def validate(predictions: pd.DataFrame, labels: Sequence[str] | None = None) -> 
     if missing:
         raise PredictionError(f"the predictions lack the column(s) {', '.join(missing)}")
     scores = probability_columns(predictions)
-    foreign = set(predictions.columns) - {*PREDICTION_COLUMNS, *scores}
+    foreign = set(predictions.columns) - {*PREDICTION_COLUMNS, FILM, *scores}
     if foreign:
         raise PredictionError(
             f"the predictions hold unknown column(s): {', '.join(sorted(foreign))}"
         )
-    table = predictions[[*PREDICTION_COLUMNS, *scores]].reset_index(drop=True)
+    films = [FILM] if FILM in predictions else []
+    table = predictions[[*PREDICTION_COLUMNS, *films, *scores]].reset_index(drop=True)
     for name in _INTEGERS:
         table[name] = table[name].astype("int64")
     for name in scores:
         table[name] = table[name].astype("float64")
-    for name in _TEXTS:
+    for name in table.columns.intersection(_TEXTS):
         table[name] = table[name].astype(str).astype(object)
     twice = table.duplicated(list(KEY_COLUMNS))
     if twice.any():

@@ -16,7 +16,7 @@ from colab_utils import files, session
 from colab_utils.csv_files import read_csv, write_csv
 from colab_utils.drive.memory import Memory
 from colab_utils.drive.publishing import MARKER
-from colab_utils.results.metrics import read_metrics, summarise
+from colab_utils.results.metrics import read_metrics, read_split, recompute, summarise
 from colab_utils.results.predictions import read_predictions, write_predictions
 from colab_utils.settings import as_dict
 
@@ -127,8 +127,15 @@ class Run:
 
     @property
     def metrics(self) -> dict:
-        """The content of metrics.json. Raises RunError where the run has none yet."""
-        return read_metrics(self._result("metrics.json"))
+        """The content of metrics.json. Raises RunError where the run has none yet.
+
+        The interval of a run of an earlier version, which was too narrow, is made anew.
+        """
+        metrics = read_metrics(self._result("metrics.json"))
+        if "ci_df" not in metrics:
+            anew = recompute(self.path)
+            metrics |= {name: anew[name] for name in ("uar_ci95", "ci_unit", "ci_df", "notes")}
+        return metrics
 
     def _result(self, name: str) -> pathlib.Path:
         """The file of a result. Raises RunError where it is missing."""
@@ -143,14 +150,14 @@ class Run:
         Args:
             predictions: of all parts.
             labels: the emotions in a fixed order.
-            **about: n_boot, ci_seed, speaker_independence, notes, chance: see `summarise`.
+            **about: speaker_independence, notes, chance: see `summarise`.
 
         Returns:
             The metrics.
         """
         write_predictions(predictions, self.path / "predictions.csv")
         preset = str(self.config.get("preset", ""))
-        metrics = summarise(predictions, labels, preset=preset, **about)
+        metrics = summarise(predictions, labels, split=self.split, preset=preset, **about)
         files.write_json(self.path / "metrics.json", metrics)
         return metrics
 
@@ -336,9 +343,8 @@ def load_run(path: str | os.PathLike) -> Run:
             f"{folder / 'config.json'} is no config of a run: it names no method; delete"
             " the folder, or move it out of runs/"
         )
-    types = dict.fromkeys(("fold", "utt_id", "speaker", "role"), str)
     try:
-        split = read_csv(folder / "split.csv", dtype=types)
+        split = read_split(folder / "split.csv")
     except (ValueError, OSError) as error:
         raise RunError(
             f"{folder / 'split.csv'} cannot be read ({error}): delete the folder and run again"

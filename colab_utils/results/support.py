@@ -4,11 +4,10 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from colab_utils.results.intervals import interval, row_weights
+from colab_utils.results.intervals import EPISODE, of_mean
 from colab_utils.results.predictions import PredictionError, validate
 from colab_utils.results.rates import ratio
 
-TASK = ["seed", "fold", "draw", "task"]
 SUPPORT_COLUMNS = (
     "speaker",
     "tasks_with",
@@ -25,9 +24,7 @@ SUPPORT_COLUMNS = (
 )
 
 
-def support_speakers(
-    split: pd.DataFrame, predictions: pd.DataFrame, n_boot: int = 2000, ci_seed: int = 0
-) -> pd.DataFrame:
+def support_speakers(split: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
     """Task accuracy with and without each support speaker.
 
     A speaker in the support is never in the query, so tasks without this speaker test this very
@@ -37,26 +34,25 @@ def support_speakers(
     Args:
         split: rows of seed, fold, draw, task, utt_id, speaker ("<corpus>/<speaker>"), role.
         predictions: a table of `results.predictions` of the same tasks.
-        n_boot: resamples of tasks, draws and seeds for the 95 % intervals: this corpus, these
-            speakers.
-        ci_seed: their seed.
 
     Returns:
-        SUPPORT_COLUMNS, rates as fractions, one row a speaker, the greatest difference first. NaN
-        where nothing can be resampled or no task is with (or without) the speaker.
+        SUPPORT_COLUMNS, rates as fractions, one row a speaker, the greatest difference first. The
+        95 % intervals are over tasks (this corpus, these speakers: Student's t; of the difference
+        Welch's 1947, "The generalization of 'Student's' problem", Biometrika 34(1-2), 28-35). NaN
+        where fewer than two tasks are with (or without) the speaker.
 
     Raises:
         PredictionError: unknown speakers, predicted tasks that the split lacks, no support at all.
     """
     table = validate(predictions)
-    support = split.loc[split["role"] == "support", [*TASK, "speaker"]].drop_duplicates()
+    support = split.loc[split["role"] == "support", [*EPISODE, "speaker"]].drop_duplicates()
     support = support.astype({"fold": str})
     _check(support, table)
-    tasks = pd.MultiIndex.from_frame(table[TASK].drop_duplicates().sort_values(TASK))
-    task_of_support = pd.MultiIndex.from_frame(support[TASK])
+    tasks = pd.MultiIndex.from_frame(table[EPISODE].drop_duplicates().sort_values(EPISODE))
+    task_of_support = pd.MultiIndex.from_frame(support[EPISODE])
     lacking = tasks.difference(task_of_support)
     if len(lacking):
-        told = ", ".join(f"{name} {value}" for name, value in zip(TASK, lacking[0], strict=True))
+        told = ", ".join(f"{name} {value}" for name, value in zip(EPISODE, lacking[0], strict=True))
         raise PredictionError(
             f"{len(lacking)} predicted task(s) have no support in the split (such as {told}): pass"
             " the split of this very run"
@@ -67,15 +63,12 @@ def support_speakers(
     present = np.zeros((len(tasks), len(speakers)), dtype=bool)
     present[rows[predicted], speakers.get_indexer(support["speaker"])[predicted]] = True
     accuracy = _accuracy_of_others(
-        tasks.get_indexer(pd.MultiIndex.from_frame(table[TASK])),
+        tasks.get_indexer(pd.MultiIndex.from_frame(table[EPISODE])),
         speakers.get_indexer(table["corpus"] + "/" + table["speaker"]),
         (table["true"] == table["pred"]).to_numpy(),
         present.shape,
     )
-    weights = np.full((1, len(tasks)), np.nan)
-    if n_boot and len(tasks) > 1:
-        weights = row_weights(tasks.to_frame(), ("task", "draw", "seed"), n_boot, ci_seed)
-    return _compared(speakers, present, accuracy, weights)
+    return _compared(speakers, present, accuracy)
 
 
 def _check(support: pd.DataFrame, predictions: pd.DataFrame) -> None:
@@ -108,25 +101,26 @@ def _accuracy_of_others(
     return ratio(of_others(hit.astype(float)), of_others(np.ones(len(hit))))
 
 
-def _compared(
-    speakers: pd.Index, present: np.ndarray, accuracy: np.ndarray, weights: np.ndarray
-) -> pd.DataFrame:
+def _compared(speakers: pd.Index, present: np.ndarray, accuracy: np.ndarray) -> pd.DataFrame:
     """The table of `support_speakers`.
 
-    present, accuracy: (tasks, speakers); weights: (n_boot, tasks).
+    present, accuracy: (tasks, speakers).
     """
     table = pd.DataFrame({"speaker": speakers})
     usable = ~np.isnan(accuracy)
-    replicates = {}
+    variances, freedoms = [], []
     for name, members in (("with", present), ("without", ~present)):
         chosen = members & usable
-        values = np.where(chosen, accuracy, 0.0)
         number = chosen.sum(axis=0)
-        replicates[name] = ratio(weights @ values, weights @ chosen)
+        mean = ratio(np.where(chosen, accuracy, 0.0).sum(axis=0), number)
+        squares = np.where(chosen, (accuracy - mean) ** 2, 0.0).sum(axis=0)
+        variances.append(ratio(ratio(squares, number - 1), number))
+        freedoms.append(number - 1)
         table[f"tasks_{name}"] = number
-        table[f"accuracy_{name}"] = ratio(values.sum(axis=0), number)
-        table[f"{name}_low"], table[f"{name}_high"] = interval(replicates[name])
+        table[f"accuracy_{name}"] = mean
+        limits = of_mean(mean, variances[-1:], freedoms[-1:])
+        table[f"{name}_low"], table[f"{name}_high"] = limits
     table["difference"] = table["accuracy_with"] - table["accuracy_without"]
-    table["low"], table["high"] = interval(replicates["with"] - replicates["without"])
+    table["low"], table["high"] = of_mean(table["difference"], variances, freedoms, -1.0, 1.0)
     table = table.sort_values(["difference", "speaker"], ascending=[False, True], ignore_index=True)
     return table[list(SUPPORT_COLUMNS)]

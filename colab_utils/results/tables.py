@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from colab_utils.results.comparison import UnpairedError, compare
+from colab_utils.results.comparison import UnpairedError, compare_runs, holm
 from colab_utils.results.predictions import PredictionError
 from colab_utils.results.runs import Run
 
@@ -28,28 +28,26 @@ METHOD_COLUMNS = (
     "difference_low",
     "difference_high",
     "p",
-    "p_wilcoxon",
+    "p_holm",
+    "n_contrasts",
     "test",
+    "notes",
 )
 PUBLISHED_COLUMNS = ("task", "method", "k", "rate")
 
 
-def methods_table(
-    runs: Mapping[str, Run], baseline: str, n_boot: int = 2000, ci_seed: int = 0
-) -> pd.DataFrame:
+def methods_table(runs: Mapping[str, Run], baseline: str) -> pd.DataFrame:
     """Finished runs of the same tasks side by side.
 
     Args:
         runs: by the name to show, in the order of the rows.
         baseline: the run that differences are to.
-        n_boot: resamples of the paired bootstrap.
-        ci_seed: their seed.
 
     Returns:
         METHOD_COLUMNS, rates as fractions. difference: the UAR less that of `baseline`, on the same
-        speakers and tasks, with the 95 % interval and two-sided p of the paired bootstrap, and
-        p_wilcoxon over speakers (`comparison.compare`); NaN for the baseline itself. `test` names
-        both tests.
+        speakers and tasks, with 95 % interval, two-sided p and the name of the `test`
+        (`comparison.compare`); NaN for the baseline itself. p_holm: corrected for the n_contrasts
+        of the table (`with_holm`). notes: what has to be said of rates, intervals and p.
 
     Raises:
         PredictionError: an unknown baseline.
@@ -60,7 +58,7 @@ def methods_table(
         raise PredictionError(
             f"no run named {baseline!r}: choose from {', '.join(runs) or 'none, there are no runs'}"
         )
-    reference = runs[baseline].predictions
+    reference = runs[baseline]
     rows = []
     for name, run in runs.items():
         metrics = run.metrics
@@ -71,21 +69,33 @@ def methods_table(
         row["test"] = ""
         if name != baseline:
             try:
-                found = compare(run.predictions, reference, metrics["labels"], n_boot, ci_seed)
+                found = compare_runs(run, reference)
             except UnpairedError as error:
                 raise UnpairedError(f"{name} against {baseline}: {error}") from error
             limits = found["difference_ci95"] or (np.nan, np.nan)
             row["difference_low"], row["difference_high"] = limits
-            row["difference"] = found["difference"]
-            row["p"] = found["p_bootstrap"]
-            row["p_wilcoxon"] = found["p_wilcoxon"]
-            row["test"] = found["test"]
+            row |= {key: found[key] for key in ("difference", "p", "test")}
+            row["notes"] = list(dict.fromkeys([*row["notes"], *found["notes"]]))
+        row["notes"] = "; ".join(row["notes"])
         rows.append(row)
     table = pd.DataFrame(rows, columns=list(METHOD_COLUMNS))
-    compared = ["difference", "difference_low", "difference_high", "p", "p_wilcoxon"]
+    compared = ["difference", "difference_low", "difference_high", "p"]
     # A missing p is NaN, as everything that cannot be compared.
     table[compared] = table[compared].astype(float)
-    return table
+    return with_holm(table)
+
+
+def with_holm(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of contrasts, or several below each other, with p_holm and n_contrasts made anew.
+
+    Args:
+        table: rows of `methods_table`.
+
+    Returns:
+        The same rows: p_holm holds for all contrasts of the table at once, n_contrasts of which
+        have a p.
+    """
+    return table.assign(p_holm=holm(table["p"]), n_contrasts=table["p"].notna().sum())
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
@@ -99,13 +109,10 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     """
     rows = {}
     for row in table.itertuples():
-        difference, p = "", ""
-        its_interval = ""
+        difference, its_interval = "", ""
         if not np.isnan(row.difference):
             difference = f"{100 * row.difference:+.1f}"
             its_interval = _span(row.difference_low, row.difference_high, "+")
-        if not np.isnan(row.p):
-            p = "< 0.001" if row.p < 0.001 else f"{row.p:.3f}"
         rows[row.method] = {
             "UAR %": f"{100 * row.uar:.1f}",
             "95 % interval": _span(row.low, row.high),
@@ -113,10 +120,20 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
             "chance %": f"{100 * row.chance:.1f}",
             "difference": difference,
             "its 95 % interval": its_interval,
-            "p": p,
+            "p": _p(row.p),
+            f"p (Holm, {row.n_contrasts} contrasts)": _p(row.p_holm),
+            "speakers": row.n_speakers,
             "rule": row.rule,
+            "notes": row.notes,
         }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _p(value: float) -> str:
+    """A p to three digits; empty where there is none."""
+    if np.isnan(value):
+        return ""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _span(low: float, high: float, sign: str = "") -> str:

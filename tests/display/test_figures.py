@@ -42,7 +42,7 @@ def test_cells_hold_counts_and_per_cent():
             count = sum(p == pred for p in rows)
             percents.append(f"{100 * count / len(rows):.0f} %")
             counts.append(str(count))
-    figure = figures.confusion_matrix_figure(data, summarise(data, LABELS, n_boot=0))
+    figure = figures.confusion_matrix_figure(data, summarise(data, LABELS))
     assert cells(figure) == (percents, counts)
 
 
@@ -81,7 +81,7 @@ def test_title_and_axes_say_what_a_reader_needs():
 )
 def test_stamps_stand_in_the_figures(change, independence, stamps):
     data = predictions(**change)
-    metrics = summarise(data, LABELS, n_boot=20, speaker_independence=independence)
+    metrics = summarise(data, LABELS, speaker_independence=independence)
     assert len(captions.stamps(data, metrics)) == len(stamps)
     for draw in (figures.confusion_matrix_figure, speakers.per_speaker_figure):
         text = words(draw(data, metrics))
@@ -93,7 +93,7 @@ def test_a_transductive_note_is_said_once_as_a_stamp():
     data = predictions()
     note = "transductive: each speaker's own mean"
     about = {"speaker_independence": "independent", "notes": [note]}
-    metrics = summarise(data, LABELS, n_boot=20, **about)
+    metrics = summarise(data, LABELS, **about)
     assert captions.stamps(data, metrics) == ["Transductive: each speaker's own mean."]
     assert words(figures.confusion_matrix_figure(data, metrics)).count("ransductive") == 1
 
@@ -115,7 +115,7 @@ def test_stamps_that_not_all_runs_have_name_theirs():
 
 def test_pooled_counts_are_stated():
     data = predictions(seeds=(0, 1), draws=3)
-    figure = figures.confusion_matrix_figure(data, summarise(data, LABELS, n_boot=20))
+    figure = figures.confusion_matrix_figure(data, summarise(data, LABELS))
     assert (
         "Counts are pooled over 2 seeds x 3 draws (720 predictions). UAR and WA are means over"
         " seeds and draws." in words(figure)
@@ -126,7 +126,7 @@ def test_pooled_counts_are_stated():
 
 def test_an_emotion_without_utterances_is_not_zero_per_cent():
     data = predictions()
-    metrics = summarise(data, [*LABELS, "disgust"], n_boot=20)
+    metrics = summarise(data, [*LABELS, "disgust"])
     figure = figures.confusion_matrix_figure(data, metrics)
     assert cells(figure)[0][-5:] == ["n/a"] * 5
     assert "No true utterance of disgust" in words(figure)
@@ -134,7 +134,7 @@ def test_an_emotion_without_utterances_is_not_zero_per_cent():
 
 def test_unusable_tables_are_refused():
     data = predictions()
-    metrics = summarise(data, LABELS, n_boot=0)
+    metrics = summarise(data, LABELS)
     with pytest.raises(ValueError, match="nothing to draw"):
         figures.confusion_matrix_figure(data.head(0), metrics)
     both = pd.concat([data, data.assign(rule="prototypes")])
@@ -151,7 +151,7 @@ def test_nothing_overlaps_or_is_cut_off(n_labels):
     labels = TEN[:n_labels]
     data = predictions(labels, n=20_000, corpus="synthetic-studio", rule="transductive")
     title = "A long title that tells corpus, method, front end and protocol of a run " * 2
-    figure = figures.confusion_matrix_figure(data, summarise(data, labels, n_boot=20), title)
+    figure = figures.confusion_matrix_figure(data, summarise(data, labels), title)
     assert_nothing_is_cut_off(figure)
     axes = figure.axes[0]
     cell = axes.get_window_extent().width / n_labels
@@ -173,7 +173,7 @@ def test_save_confusion_matrix_writes_raw_counts(tmp_path):
     folder = tmp_path / "runs" / "logistic" / "emodb-egemaps-0123456789ab"
     data = predictions(draws=2)
     write_predictions(data, folder / "predictions.csv")
-    files.write_json(folder / "metrics.json", summarise(data, LABELS, n_boot=20))
+    files.write_json(folder / "metrics.json", summarise(data, LABELS))
     saved = figures.save_confusion_matrix(Run(folder, {}, pd.DataFrame()))
     kinds = [path.name.removeprefix("confusion_matrix.") for path in saved]
     assert kinds == ["png", "pdf", "svg", "csv"]
@@ -186,5 +186,5 @@ def test_save_confusion_matrix_writes_raw_counts(tmp_path):
 
 def test_it_is_saved_exactly_and_leaves_no_trace_in_pyplot(tmp_path):
     data = predictions()
-    metrics = summarise(data, LABELS, n_boot=0)
+    metrics = summarise(data, LABELS)
     assert_saved_exactly(lambda: figures.confusion_matrix_figure(data, metrics), tmp_path)

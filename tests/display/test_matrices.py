@@ -46,7 +46,7 @@ def test_matrices_side_by_side_hold_their_counts_and_one_scale_of_shades():
 def test_matrices_of_many_emotions_fit_and_stamps_stand_below():
     labels = ["anger", "boredom", "contempt", "disgust", "fear", "frustration", "happiness"]
     data = predictions(labels, corpus="synthetic-a")
-    result = data, summarise(data, labels, n_boot=20)
+    result = data, summarise(data, labels)
     figure = matrices.confusion_matrices_figure({f"method {i}": result for i in range(4)})
     figure.canvas.draw()
     for axes in figure.axes:

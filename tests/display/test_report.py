@@ -60,7 +60,7 @@ def add_run(out, method, name, when, picture=False, independence="independent", 
     data = predictions(LABELS, n=90, n_speakers=11, **columns)
     split = data[["seed", "fold", "draw", "task", "utt_id", "speaker"]].assign(role="test")
     run = open_run(out, method, name, Config(), {"task": name, "labels": LABELS}, split)
-    run.finish(data, LABELS, n_boot=50, speaker_independence=independence)
+    run.finish(data, LABELS, speaker_independence=independence)
     run.mark_done()
     if picture:
         figures.save_confusion_matrix(run)

@@ -56,7 +56,7 @@ def chinese_font(tmp_path):
 
 def matrix(labels):
     data = predictions(labels, n=12, n_speakers=3)
-    return figures.confusion_matrix_figure(data, summarise(data, labels, n_boot=0))
+    return figures.confusion_matrix_figure(data, summarise(data, labels))
 
 
 def pixels(figure):

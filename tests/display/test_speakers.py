@@ -33,7 +33,7 @@ def test_speaker_recall_is_the_macro_recall_of_each_speaker_and_draw():
 @pytest.mark.parametrize(("n_speakers", "draws"), [(4, 3), (90, 1)])
 def test_per_speaker_figure_shows_every_speaker(n_speakers, draws):
     data = predictions(n=360, n_speakers=n_speakers, draws=draws)
-    figure = speakers.per_speaker_figure(data, summarise(data, LABELS, n_boot=20), title="EmoDB")
+    figure = speakers.per_speaker_figure(data, summarise(data, LABELS), title="EmoDB")
     axes = figure.axes[0]
     groups = speakers.speaker_recall(data, LABELS).groupby("speaker", sort=False)["uar"]
     points = next(one for one in axes.lines if one.get_marker() == "o")
@@ -57,12 +57,12 @@ def test_the_figure_over_test_speakers_says_how_often_they_were_tested():
     tables = [predictions(n=60, n_speakers=3, task=task, seed=task) for task in range(20)]
     data = pd.concat(tables, ignore_index=True)
     about = {"chance": 1 / 3, "speaker_independence": "independent"}
-    metrics = summarise(data, LABELS, n_boot=20, **about)
+    metrics = summarise(data, LABELS, **about)
     said = words(speakers.per_speaker_figure(data, metrics))
     assert "Point: over 20 tasks, pooled." in said
     assert "chance: 33.3 %" in said and "chance 33.3" in captions.rates(metrics)
     several = predictions(draws=2)
-    said = words(speakers.per_speaker_figure(several, summarise(several, LABELS, n_boot=20)))
+    said = words(speakers.per_speaker_figure(several, summarise(several, LABELS)))
     assert "Point: over 2 draws; bar: lowest to highest seed and draw." in said
 
 
@@ -179,6 +179,6 @@ def test_support_figure_of_many_speakers_keeps_the_extremes():
 
 def test_figures_are_saved_exactly_and_leave_no_trace_in_pyplot(tmp_path):
     data = predictions(draws=2)
-    metrics = summarise(data, LABELS, n_boot=20)
+    metrics = summarise(data, LABELS)
     assert_saved_exactly(lambda: speakers.per_speaker_figure(data, metrics), tmp_path)
     assert_saved_exactly(lambda: speakers.support_speakers_figure(support_table()), tmp_path)

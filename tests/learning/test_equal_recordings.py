@@ -34,9 +34,9 @@ from colab_utils.protocols.folds import (
 from colab_utils.protocols.published import load_protocol
 
 LABELS = ["anger", "fear", "happiness", "sadness"]
-LOGISTIC = BaselineConfig(classifier="logistic", normalisation="inductive", n_boot=20)
-EMOFSL = EmofslConfig(shots=1, n_draws=2, epochs=2, source_epochs=2, width=8, n_boot=20)
-ERM = DomainConfig(network="mlp", steps=4, n_boot=20)
+LOGISTIC = BaselineConfig(classifier="logistic", normalisation="inductive")
+EMOFSL = EmofslConfig(shots=1, n_draws=2, epochs=2, source_epochs=2, width=8)
+ERM = DomainConfig(network="mlp", steps=4)
 MAML = maml.MamlConfig(
     network="mlp", ways=4, shots=1, queries=2, iterations=2, valid_tasks=8, meta_batch=2
 )
@@ -188,7 +188,7 @@ def episodes_of(rows, root):
     study = maml.MamlStudy(
         "to-mine", used, split, Features(used, LABELS), LABELS, root, progress=False
     )
-    episodes = study.episodes(MAML, n_tasks=10, n_boot=20)
+    episodes = study.episodes(MAML, n_tasks=10)
     return used, study.compare(MAML, episodes, {"MAML": MAML}, ["nearest prototype"])
 
 

@@ -25,7 +25,7 @@ from colab_utils.results.runs import Part, RunError, load_run
 from colab_utils.settings import SettingError
 
 LABELS = ["anger", "fear", "sadness"]
-CONFIG = SoftmaxConfig(n_boot=50)
+CONFIG = SoftmaxConfig()
 NINE = dataclasses.replace(CONFIG, n_seeds=3)
 
 
@@ -84,7 +84,7 @@ def test_it_gets_predictions_metrics_an_interval_and_figures(tmp_path):
 
 
 def test_the_facts_say_which_corpus_protocol_task_and_contract(tmp_path):
-    slow = SoftmaxConfig.from_preset("slow", steps=7, n_boot=50)
+    slow = SoftmaxConfig.from_preset("slow", steps=7)
     tested = Tested("mine", slow, condition="clean")
     run = make_study(tmp_path).evaluate([tested], pictures=False)["mine, clean"]
     facts = json.loads((run.path / "config.json").read_text())
@@ -159,7 +159,7 @@ def test_what_does_not_decide_the_weights_does_not_train_again(tmp_path, capsys)
     study = make_study(tmp_path)
     study.evaluate([Tested("softmax", CONFIG)], pictures=False)
     capsys.readouterr()
-    study.evaluate([Tested("other name", dataclasses.replace(CONFIG, n_boot=60), kind="")], False)
+    study.evaluate([Tested("other name", dataclasses.replace(CONFIG), kind="")], False)
     names = sorted(path.name for path in tmp_path.glob("trained/softmax/*"))
     assert len(names) == 3, "neither a name nor the resamples of an interval train anew"
 

@@ -2,7 +2,10 @@
 
 import json
 
+import numpy as np
+import pandas as pd
 import pytest
+import soundfile
 from browser import (
     notebook_page,
     press,
@@ -14,8 +17,62 @@ from browser import (
     workspace,
 )
 from notebook_runs import embedded_parts, only, run
+from repo import REPO
+
+from colab_utils.methods.maml import MamlConfig
+from colab_utils.settings import as_dict
 
 pytestmark = pytest.mark.slow
+
+SIZES = {"iterations": 1, "valid_tasks": 8, "width": 8, "shots": 1, "queries": 2}
+FRAMES = {"max_frames": 16}  # of networks on frames
+LOG_MEL = {"paper", "contrastive", "agnostic"}
+OF_THE_TASK = {"ways": 3, "seed": 0}
+
+
+def write_table(path, speakers):
+    """A CSV and its audio, short noises: three of each emotion and speaker."""
+    rng, rows = np.random.default_rng(len(path.name)), []
+    for who in speakers:
+        for label in ("anger", "fear", "sadness"):
+            for i in range(3):
+                wav = path.with_name(f"{who}-{label}-{i}.wav")
+                soundfile.write(wav, 0.1 * rng.normal(size=4000), 16000, subtype="PCM_16")
+                rows.append({"clip": wav.name, "label": label, "who": who})
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return str(path)
+
+
+def test_every_preset_runs_as_published(tmp_path, monkeypatch):
+    """The notebook's own cells, one preset after the other, with sizes that a test can wait for."""
+    monkeypatch.setenv("SER_WORKSPACE", str(tmp_path / "out"))
+    monkeypatch.setattr("colab_utils.learning.study.save_confusion_matrix", lambda run: None)
+    raw = json.loads((REPO / "notebooks" / "02_maml_training.ipynb").read_text(encoding="utf-8"))
+    cells = {cell["id"]: "".join(cell["source"]) for cell in raw["cells"]}
+    given = {
+        "TRAIN_CSV": write_table(tmp_path / "train.csv", ["a1", "a2", "a3", "a4"]),
+        "TEST_CSV": write_table(tmp_path / "test.csv", ["b1", "b2"]),
+        "CSV_COLUMNS": {"wav": "clip", "emotion": "label", "speaker": "who"},
+        "WAYS": 3,
+        "TASKS": 2,
+    }
+    for preset in MamlConfig.PRESETS:
+        names, sizes = {}, SIZES if "default" in preset else SIZES | FRAMES
+        exec(cells["parameters"], names)
+        names.update(given, PRESET=preset, SETTINGS=sizes)
+        exec(cells["corpora"], names)
+        study, config = names["study"], names["config"]
+        study.progress = False
+        study.train(config)
+        (run_of_it,) = study.compare(config, names["episodes"], {"MAML": config}, []).values()
+        found = json.loads((run_of_it.path / "config.json").read_text())
+        published = as_dict(MamlConfig.from_preset(preset).only()) | OF_THE_TASK
+        changed = {name: sizes[name] for name in sizes if sizes[name] != published[name]}
+        assert found["preset"] == preset and found["changed"] == changed
+        assert found["settings"] == published | changed
+        assert found["test"]["steps"] == (published["test_steps"] or published["steps"])
+        front = "paper-mfcc" if preset.removeprefix("paper-") not in LOG_MEL else "paper-logmel"
+        assert found["feature_spec"]["name"] == ("acoustic" if "default" in preset else front)
 
 
 def test_notebook_02_on_the_embedded_corpus_and_on_real_languages(

@@ -16,13 +16,40 @@ from browser import (
 from notebook_runs import embedded_parts, only, run
 from tiny_encoders import TWENTY_MS, save
 
+from colab_utils.files import read_json
+from colab_utils.methods.emofsl.settings import BASELINES
+
 pytestmark = pytest.mark.slow
 
 
-def test_notebook_03_on_the_embedded_corpus_and_between_real_corpora(
-    embedded_workspace, real_corpora, tmp_path
-):
-    """Two transfers: made, and spoken; the second run of the first loads everything."""
+# Table I of Yue et al. 2023, and what each loss of it has
+SIZES = {"shots", "n_draws", "epochs", "source_epochs"}
+TABLE_1 = {"learning_rate": 1e-4, "decay": 0.98, "source_loss_weight": 0.0}
+LOSSES = {
+    "BTL": {},
+    "FSTL": {"kappa": 1.0, "cap": 0.0, "reduction": "sum", "loss_weight": 1.0},
+    "EMOFSL": {
+        "alpha": 1.0,
+        "beta": 0.6,
+        "kappa1": 0.6,
+        "kappa2": 0.3,
+        "margins": "paper",
+        "reduction": "sum",
+        "loss_weight": 1.0,
+    },
+}
+
+
+def configs(workspace, preset):
+    """config.json of every run of a preset, of which only sizes were changed."""
+    found = [read_json(path) for path in workspace.glob("runs/emofsl/*/config.json")]
+    found = [one for one in found if one["preset"] == preset]
+    assert found and all(set(one["changed"]) <= SIZES for one in found)
+    return found
+
+
+def test_notebook_03_on_the_embedded_corpus(embedded_workspace, tmp_path):
+    """The second run loads everything."""
     embedded_parts(tmp_path, embedded_workspace, "corpora", "features")
     for _ in range(2):
         done = run("03_emofsl_finetuning.ipynb", tmp_path, "COMPARED=[1, 5]")
@@ -37,6 +64,12 @@ def test_notebook_03_on_the_embedded_corpus_and_between_real_corpora(
         and metrics["n_draws"] == 10
     )
     assert "Synthetic" in (tmp_path / "index.html").read_text()
+    runs = configs(tmp_path, "default")
+    assert len(runs) == len(list(tmp_path.glob("runs/emofsl/*")))
+    assert len(list(tmp_path.glob("trained/emofsl/*source*"))) == 1, "one source for all"
+
+
+def test_notebook_03_between_real_corpora(real_corpora, tmp_path):
     done = run(
         "03_emofsl_finetuning.ipynb",
         tmp_path,
@@ -88,9 +121,16 @@ def test_notebook_03_with_a_speech_encoder_that_learns_and_with_weights_of_its_l
         only(tmp_path, "runs/emofsl/*ssl-1tuned-EMOFSL-head-1shot*/metrics.json").read_text()
     )
     assert "the encoder's last layers learn, too: 1" in metrics["notes"]
-    done = run("03_emofsl_finetuning.ipynb", tmp_path, *few, "FEATURE_SETTINGS={'layer': 'all'}")
+    weighed = ["FEATURE_SETTINGS={'layer': 'all'}", "PRESET=paper"]
+    done = run("03_emofsl_finetuning.ipynb", tmp_path, *few, *weighed)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(list(tmp_path.glob("runs/emofsl/*ssl-EMOFSL-head-1shot*/metrics.json"))) == 1
+    runs = configs(tmp_path, "paper")
+    methods = [one["model"].split(", ")[0] for one in runs]
+    assert {*LOSSES, *BASELINES} <= set(methods)
+    for method, one in zip(methods, runs, strict=True):
+        expected = TABLE_1 | LOSSES.get(method, {})
+        assert {name: one["settings"][name] for name in expected} == expected, method
 
 
 def test_notebook_03_in_a_browser(tmp_path, embedded_workspace):

@@ -74,7 +74,7 @@ def test_the_seven_scenarios_run_end_to_end_on_stand_ins_and_say_so(synthetic, n
         spoken = set(rows.loc[rows["corpus"] == f"synthetic-as-{one}", "emotion"])
         assert spoken == set(task.emotions) - set(PROTOCOL.absent.get(one, ()))
     study = DomainStudy(name, rows, split, store, task.emotions, tmp_path, progress=False)
-    config = DomainConfig(steps=6, per_domain=4, validate_every=3, n_seeds=1, n_boot=20)
+    config = DomainConfig(steps=6, per_domain=4, validate_every=3, n_seeds=1)
     absent = ["disgust"] if task.test["corpus"] == ["shemo"] else []
     for run in study.compare(config, list(ALGORITHMS), pictures=False).values():
         assert any("Synthetic corpus" in line for line in stamps(run.predictions, run.metrics))

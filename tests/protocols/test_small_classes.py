@@ -56,7 +56,7 @@ def run(rows, root, labels=None, **settings):
     study = baselines.BaselineStudy(
         rows, Store(rows["utt_id"]), labels or sorted(set(rows["emotion"])), root, progress=False
     )
-    return study.run(baselines.BaselineConfig(n_boot=0, epochs=2, **settings), pictures=False)
+    return study.run(baselines.BaselineConfig(epochs=2, **settings), pictures=False)
 
 
 SMALL = {

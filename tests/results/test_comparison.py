@@ -1,5 +1,6 @@
-"""Paired comparisons: against a slow bootstrap of the difference and scipy, and what is refused."""
+"""Paired comparisons: against scipy's paired t and closed forms, and what is refused."""
 
+import itertools
 import json
 
 import numpy as np
@@ -8,8 +9,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import balanced_accuracy_score
 
-from colab_utils.results import comparison, intervals
-from colab_utils.results.comparison import UnpairedError, compare
+from colab_utils.results.comparison import UnpairedError, compare, holm
 
 LABELS = ["anger", "neutral", "sadness"]
 
@@ -54,85 +54,85 @@ def pair():
     )
 
 
-def test_difference_interval_and_p_against_a_slow_loop(pair):
-    found = compare(*pair, LABELS, n_boot=60, ci_seed=2)
-    weights = intervals.resample_weights(8, 60, 2, "unit")
-    differences = []
-    for b in range(60):
-        scores = []
-        for table in pair:
-            copies = pd.concat(
-                [
-                    part
-                    for times, (_, own) in zip(weights[b], table.groupby("speaker"), strict=True)
-                    for part in [own] * times
-                ]
-            )
-            scores.append(balanced_accuracy_score(copies["true"], copies["pred"]))
-        differences.append(scores[0] - scores[1])
-    np.testing.assert_allclose(
-        found["difference_ci95"], np.percentile(differences, [2.5, 97.5]), atol=1e-12
-    )
-    tail = min(np.sum(np.array(differences) <= 0), np.sum(np.array(differences) >= 0))
-    assert found["p_bootstrap"] == pytest.approx(min(1, 2 * (tail + 1) / 61))
-    assert (
-        found["difference"] == pytest.approx(found["uar_a"] - found["uar_b"])
-        and found["difference"] > 0
-    )
+def of_speakers(table):
+    """The balanced accuracy of each speaker."""
+    parts = table.groupby("speaker")
+    return parts[["true", "pred"]].apply(lambda own: balanced_accuracy_score(own.true, own.pred))
+
+
+def test_with_equally_many_clips_it_is_the_paired_t_test(pair):
+    found = compare(*pair, LABELS)
+    ours, theirs = map(of_speakers, pair)
+    oracle = stats.ttest_rel(ours, theirs)
+    assert found["p"] == pytest.approx(oracle.pvalue, rel=1e-9)
+    limits = oracle.confidence_interval(0.95)
+    np.testing.assert_allclose(found["difference_ci95"], [limits.low, limits.high], atol=1e-12)
+    assert (found["df"], found["n_units"], found["unit"]) == (7, 8, "speaker")
+    assert found["test"].startswith("paired delete-one jackknife of the UAR over 8 speakers")
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-
-
-def test_wilcoxon_over_speakers_is_scipys(pair):
-    found = compare(*pair, LABELS, n_boot=20)
-    each = [
-        [balanced_accuracy_score(own["true"], own["pred"]) for _, own in table.groupby("speaker")]
-        for table in pair
-    ]
-    assert found["p_wilcoxon"] == pytest.approx(stats.wilcoxon(np.subtract(*each).round(12)).pvalue)
-    np.testing.assert_allclose([row["difference"] for row in found["speakers"]], np.subtract(*each))
-    assert (
-        "Wilcoxon signed-rank test over 8 speakers" in found["test"]
-        and "paired bootstrap" in found["test"]
-    )
-
-
-def test_pairing_is_narrower_than_two_intervals_apart(pair):
-    found = compare(*pair, LABELS, n_boot=1000)
-    alone = [intervals.uar_replicates(table, LABELS, 1000, seed) for seed, table in enumerate(pair)]
-    unpaired = np.diff(np.percentile(alone[0] - alone[1], [2.5, 97.5]))[0]
-    assert np.diff(found["difference_ci95"])[0] < 0.8 * unpaired
+    rows = pd.DataFrame(found["speakers"])
+    np.testing.assert_allclose(rows["difference"], ours - theirs, atol=1e-12)
 
 
 def test_a_method_against_itself_and_in_the_other_order(pair):
-    same = compare(pair[0], pair[0], LABELS, n_boot=100)
-    assert (
-        same["difference"] == 0
-        and same["difference_ci95"] == [0, 0]
-        and same["p_bootstrap"] == 1.0
-        and same["p_wilcoxon"] is None
-    )
-    one, other = compare(*pair, LABELS, n_boot=200), compare(*pair[::-1], LABELS, n_boot=200)
-    assert other["difference"] == -one["difference"] and other["p_bootstrap"] == one["p_bootstrap"]
+    same = compare(pair[0], pair[0], LABELS)
+    assert (same["difference"], same["difference_ci95"], same["p"]) == (0, None, None)
+    assert same["notes"] == ["no interval and no p: no speaker changes the difference"]
+    one, other = compare(*pair, LABELS), compare(*pair[::-1], LABELS)
+    assert other["difference"] == -one["difference"] and other["p"] == pytest.approx(one["p"])
     np.testing.assert_allclose(
         other["difference_ci95"], [-x for x in one["difference_ci95"][::-1]], atol=1e-15
     )
 
 
-def test_other_numbers_of_seeds_are_paired_by_speaker(pair):
+def test_seeds_in_common_are_paired_and_others_add_their_own_variance(pair):
     rng = np.random.default_rng(3)
-    found = compare(predictions(rng, 0.9, 8, n_seeds=3), pair[1], LABELS, n_boot=200)
-    assert found["difference"] > 0.1 and found["p_bootstrap"] < 0.05
+    many = predictions(rng, 0.7, 8, n_seeds=3)
+    shifted = many.copy()
+    # all seeds lose the same utterances, so that seeds cancel out
+    worse = shifted.groupby("seed").cumcount() < 40
+    shifted.loc[worse, "pred"] = np.where(shifted.loc[worse, "true"] == "anger", "sadness", "anger")
+    together = compare(many, shifted, LABELS)
+    alone = compare(many, shifted[shifted["seed"] == 0], LABELS)
+    spread = []
+    for table in (many, shifted):
+        of_seeds = table.groupby("seed")[["true", "pred"]]
+        spread.append(of_seeds.apply(lambda own: balanced_accuracy_score(own.true, own.pred)))
+    width = {}
+    for name, found in (("together", together), ("alone", alone)):
+        half = np.diff(found["difference_ci95"])[0] / 2
+        width[name] = (half / stats.t.ppf(0.975, found["df"])) ** 2
+    by_seed = {
+        "together": (spread[0] - spread[1]).var(ddof=1) / 3,
+        "alone": spread[0].var(ddof=1) / 3,
+    }
+    for name, (a, b) in {
+        "together": (many, shifted),
+        "alone": (many, shifted[shifted["seed"] == 0]),
+    }.items():
+        gains = of_speakers(a) - of_speakers(b)
+        assert width[name] == pytest.approx(gains.var(ddof=1) / 8 + by_seed[name], rel=1e-9)
 
 
-def test_under_equal_skill_p_is_seldom_small():
-    rng = np.random.default_rng(4)
-    values = [
-        comparison._paired_bootstrap(predictions(rng, 0.7), predictions(rng, 0.7), LABELS, 100, 0)[
-            "p_bootstrap"
-        ]
-        for _ in range(40)
-    ]
-    assert np.mean(np.array(values) < 0.05) <= 0.25 and np.median(values) > 0.2
+def test_holm_is_the_closed_test_of_bonferroni():
+    """Each p is the greatest |I| * min p over all sets I of contrasts that hold it."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        p = rng.random(5) ** 3
+        expected = []
+        for one in range(5):
+            sets = [
+                chosen
+                for size in range(1, 6)
+                for chosen in itertools.combinations(range(5), size)
+                if one in chosen
+            ]
+            expected.append(max(min(1, len(chosen) * p[list(chosen)].min()) for chosen in sets))
+        np.testing.assert_allclose(holm(p), expected)
+        with_none = np.insert(p, 2, np.nan)
+        np.testing.assert_allclose(np.delete(holm(with_none), 2), expected)
+        assert np.isnan(holm(with_none)[2])
+    assert len(holm([])) == 0 and np.isnan(holm([np.nan])).all()
 
 
 @pytest.mark.parametrize(
@@ -145,17 +145,17 @@ def test_under_equal_skill_p_is_seldom_small():
 )
 def test_unpaired_tables_are_refused(pair, change, message):
     with pytest.raises(UnpairedError, match=message):
-        compare(pair[0], change(pair[1]), LABELS, n_boot=10)
+        compare(pair[0], change(pair[1]), LABELS)
 
 
-def test_few_and_unknown_speakers_are_said(pair):
+def test_few_and_unknown_speakers_have_no_interval_and_no_p(pair):
     four = [table[table["speaker"] < "s04"] for table in pair]
-    assert "0.125" in " ".join(compare(*four, LABELS, n_boot=10)["notes"])
-    one = compare(*[table[table["speaker"] == "s00"] for table in pair], LABELS, n_boot=10)
-    assert one["difference_ci95"] is None and one["test"] == "" and "no test" in one["notes"][0]
-    unknown = compare(*[table.assign(speaker="") for table in pair], LABELS, n_boot=10)
-    assert (
-        unknown["unit"] == "utterance"
-        and unknown["p_wilcoxon"] is None
-        and "Wilcoxon" not in unknown["test"]
-    )
+    assert compare(*four, LABELS)["p"] is not None
+    for number in (1, 2, 3):
+        few = [table[table["speaker"] < f"s{number:02}"] for table in pair]
+        found = compare(*few, LABELS)
+        assert (found["difference_ci95"], found["p"], found["test"]) == (None, None, "")
+        assert "no interval and no p, which need 4" in found["notes"][0]
+        assert len(found["speakers"]) == number
+    unknown = compare(*[table.assign(speaker="") for table in pair], LABELS)
+    assert unknown["p"] is None and "speakers unknown" in unknown["notes"][0]

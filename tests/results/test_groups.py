@@ -50,7 +50,7 @@ def make(root, method, name, rate, predictions, done=True):
         }
     )
     run = open_run(root, method, name, Config(rate), {"task": name}, split)
-    run.finish(predictions, LABELS, n_boot=50)
+    run.finish(predictions, LABELS)
     if done:
         run.mark_done()
     return run

@@ -77,9 +77,7 @@ def opened(root, config=None, facts=FACTS, split=SPLIT):
 
 def finished(root):
     run = opened(root)
-    run.finish(
-        predictions(), LABELS, n_boot=50, speaker_independence="independent", notes=["a note"]
-    )
+    run.finish(predictions(), LABELS, speaker_independence="independent", notes=["a note"])
     run.mark_done()
     return run
 
@@ -199,7 +197,7 @@ def test_tables_beside_the_predictions_come_back_and_count(tmp_path, capsys):
     assert part.beside() == ["steps"]
     pd.testing.assert_frame_equal(part.read("steps"), steps, check_exact=True)
     run.keep("steps", [steps, steps])
-    run.finish(predictions(), LABELS, n_boot=20)
+    run.finish(predictions(), LABELS)
     run.mark_done()
     assert run.done and len(pd.read_csv(run.path / "steps.csv")) == 2
     (run.path / "steps.csv").write_text("method,step,accuracy\n")
@@ -248,7 +246,6 @@ def test_metrics_side_by_side_say_what_each_number_is(tmp_path):
     other.finish(
         predictions().assign(rule="transductive: r", speaker="01"),
         LABELS,
-        n_boot=50,
         speaker_independence="overlap allowed",
     )
     table = runs.metrics_table({"mine": run, "theirs": other})

@@ -169,7 +169,8 @@ def da_mldg(
 
 def speakers(device: str) -> Found:
     """The pretraining of DA-MLDG on speakers."""
-    from colab_utils.methods.da_mldg.speaker_pretraining import SpeakerConfig, SpeakerLearner
+    from colab_utils.methods.da_mldg.settings import DomainConfig
+    from colab_utils.methods.da_mldg.speaker_pretraining import SpeakerLearner, speakers_config
 
     store = Features(manifest(), LABELS, frames=True)
     rows = manifest().assign(emotion=manifest()["speaker"], corpus="speakers")
@@ -177,7 +178,8 @@ def speakers(device: str) -> Found:
     train = Clips(store, rows[::2], names, device=device)
     train = train.scaled(train.fit_scale(by_corpus=True))
     valid = Clips(store, rows[1::2], names, device=device, scale=train.scale)
-    config = SpeakerConfig(width=8, batch=8, crop_frames=32)
+    config = speakers_config(DomainConfig(network="resnet18", norm="batch", width=8))
+    config = dataclasses.replace(config, batch=8, crop_frames=32)
     return updated(SpeakerLearner(train, valid, config))
 
 
@@ -187,7 +189,7 @@ def alexnet(device: str, network: str, own: Any = None, **changes: Any) -> Found
     from colab_utils.methods.alexnet.settings import AlexnetConfig
     from colab_utils.methods.alexnet.study import SpectrogramStudy
 
-    small = {"image_height": 63, "image_width": 64, "batch_size": 6, "pretrained": "scratch"}
+    small = {"image_height": 63, "batch_size": 6, "pretrained": "scratch"}
     config = AlexnetConfig(ser_model=network, **small | changes)
     spec = AlexNetSpectrogram(feature_set=config.features)
     dim = spec.channels * spec.bins
@@ -212,7 +214,7 @@ def network(device: str, name: str, norm: str) -> Found:
 
 
 _PERMUTED = {"regime": "permuted", "learn_rates": False, "schedule": "constant"}
-_NOISY = {"stability": 1.0, "noisy_loss": True}
+_NOISY = {"stability": 1.0, "stability_loss": "both"}
 
 STEPS: dict[str, Step] = {
     "maml/maml: second order": partial(maml, kind="maml"),

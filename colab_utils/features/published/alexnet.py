@@ -10,39 +10,46 @@ import torch
 
 from colab_utils.features.acoustic.degrade import degraded, own_seed
 from colab_utils.features.acoustic.spectrogram import Spectrogram
+from colab_utils.features.published.sox_reverb import sox_reverb
 from colab_utils.settings import setting
 
 FEATURE_SETS = ("logspec", "logmelspec", "logmeldeltaspec", "logdeltaspec", "lognrevspec")
 RATE, N_FFT, WINDOW, HOP, LOW_BINS, MELS = 16000, 800, 640, 160, 200, 128
+SEGMENT = 300  # frames: 3 s
 FLOOR = -80.0  # dB below the loudest value of the utterance
 PREEMPHASIS, NOISE = 0.97, 0.002
-_WIDTHS = {"logmeldeltaspec": 5, "logdeltaspec": 9}  # frames of a delta
+_WITH_DELTAS = ("logmeldeltaspec", "logdeltaspec")
 
 
 @dataclass(frozen=True)
 class AlexNetSpectrogram(Spectrogram):
     """Levels in dB below the utterance's loudest value, from -80 to 0: 1 + samples // 160 frames.
 
-    Frames of 40 ms (Hamming), 10 ms apart, as the system's features_util.py computes them.
+    The five feature sets of samsudinng/speech_emo_recognition (a38c296), as its features_util.py
+    computes them: pre-emphasis 0.97 from a sample of 0, frames of 40 ms (Hamming), 10 ms apart, the
+    STFT centred and reflected at the ends, librosa's rules for dB.
 
-    logspec: the lowest 200 bins of 20 Hz; logmelspec: 128 mel bands of power; logmeldeltaspec,
-    logdeltaspec: these with their delta and its delta (dB a frame; widths 5 and 9); lognrevspec:
-    logspec of the clip, of the clip with noise N(0, 0.002), and of the clip in a room. `channels`
-    of `bins` numbers each stand side by side in a frame. "Loudest" is the utterance's own, so
-    absolute level is lost, as published.
+    logspec: the lowest 200 bins of 20 Hz, so up to 3980 Hz.
+    logmelspec: 128 mel bands of power, up to 8 kHz.
+    logmeldeltaspec: logmelspec, its slope over 5 frames, and the slope of that.
+    logdeltaspec: logspec, its slope over 9 frames, and its curvature over 9 frames.
+    lognrevspec: logspec; logspec with noise N(0, 0.002); logspec in a room (`sox_reverb`). Noise
+        and room are added after the pre-emphasis.
 
-    Pre-emphasis 0.97 from a sample of 0, STFT centred and reflected at the ends (librosa's default
-    when the system was made); librosa's rules for dB. A clip of digital silence is -80 dB
-    throughout (librosa's rule would make it 0, the loudest). A delta over fewer frames than its
-    width repeats the end frames. condition: the recording is made worse first (`degrade.degraded`),
-    such as "babble@5".
+    `channels` of `bins` numbers each stand side by side in a frame. "Loudest" is the utterance's
+    own, so absolute level is lost, as published.
+
+    Not as published: a clip of digital silence is -80 dB throughout (librosa's rule would make it
+    0, the loudest); slopes over fewer frames than their width repeat the end frames (librosa would
+    refuse them); the noise follows from the clip, and not from its place in a list of files.
+    condition: the recording is made worse first (`degrade.degraded`), such as "babble@5".
 
     Raises:
         SettingError: a feature set or a condition that does not exist.
     """
 
     NAME = "alexnet"
-    VERSION = 1
+    VERSION = 2
     sample_rate = RATE
     feature_set: str = setting("logspec", "which of the five", options=FEATURE_SETS)
     condition: str = setting(
@@ -71,13 +78,13 @@ class AlexNetSpectrogram(Spectrogram):
         The published system pads with 0 dB, which is the loudest value there is: one sees how long
         a clip was, and no silence.
         """
-        return (FLOOR, 0.0, 0.0) if self.feature_set in _WIDTHS else (FLOOR,) * self.channels
+        return (FLOOR, 0.0, 0.0) if self.feature_set in _WITH_DELTAS else (FLOOR,) * self.channels
 
     @property
     def feature_names(self) -> list[str]:
         """`level_000` ..., with 3 channels also `delta_`, `delta2_` or `noisy_`, `reverb_`."""
         kinds = ("level", "noisy", "reverb")
-        if self.feature_set in _WIDTHS:
+        if self.feature_set in _WITH_DELTAS:
             kinds = ("level", "delta", "delta2")
         return [
             f"{kind}_{number:03d}" for kind in kinds[: self.channels] for number in range(self.bins)
@@ -85,22 +92,25 @@ class AlexNetSpectrogram(Spectrogram):
 
     def _frames(self, wave: np.ndarray, device: str) -> np.ndarray:
         wave = degraded(wave, self.condition)
-        channels = [self._level(wave, device)]
-        if self.feature_set in _WIDTHS:
-            for _ in range(2):
-                channels.append(deltas(channels[-1], _WIDTHS[self.feature_set]))
+        # near -80 dB float32 is off by more than 0.001 dB
+        signal = wave.astype(np.float64)
+        signal = np.append(signal[:1], signal[1:] - PREEMPHASIS * signal[:-1])
+        level = self._level(signal, device)
+        channels = [level]
+        if self.feature_set == "logmeldeltaspec":
+            slope = deltas(level, 5, mode="nearest")
+            channels += [slope, deltas(slope, 5, mode="nearest")]
+        elif self.feature_set == "logdeltaspec":
+            channels += [deltas(level, 9), deltas(level, 9, order=2)]
         elif self.feature_set == "lognrevspec":
             rng = np.random.default_rng(own_seed(wave, "lognrevspec"))
-            noisy = wave + rng.normal(0, NOISE, len(wave))
-            channels.append(self._level(noisy.astype(np.float32), device))
-            channels.append(self._level(degraded(wave, "reverb"), device))
+            noise = rng.normal(0, NOISE, len(signal))
+            channels.append(self._level(signal + noise, device))
+            channels.append(self._level(sox_reverb(signal), device))
         return np.concatenate(channels, axis=1)
 
-    def _level(self, wave: np.ndarray, device: str) -> np.ndarray:
-        """DB below the loudest, float32 (frames, bins)."""
-        # near -80 dB float32 is off by more than 0.001 dB
-        wave = wave.astype(np.float64)
-        signal = np.append(wave[:1], wave[1:] - PREEMPHASIS * wave[:-1])
+    def _level(self, signal: np.ndarray, device: str) -> np.ndarray:
+        """DB below the loudest, float32 (frames, bins), of float64 samples."""
         signal = np.pad(signal, N_FFT // 2, mode="reflect")
         spectrum = torch.stft(
             torch.from_numpy(signal).to(device),
@@ -122,20 +132,23 @@ class AlexNetSpectrogram(Spectrogram):
         return level.clamp(min=FLOOR)[: self.bins].T.float().contiguous().cpu().numpy()
 
 
-def deltas(values: np.ndarray, width: int) -> np.ndarray:
-    """Slope a frame over `width` frames by least squares (Savitzky-Golay).
+def deltas(values: np.ndarray, width: int, order: int = 1, mode: str = "interp") -> np.ndarray:
+    """A derivative a frame over `width` frames by least squares, as `librosa.feature.delta`.
 
     Args:
         values: (frames, columns).
         width: frames, an odd number.
+        order: 1, the slope of a line; 2, the second derivative of a parabola.
+        mode: the ends: "interp", of the line or parabola through the last `width` frames;
+            "nearest", the end frame is repeated. So it is, too, where there are too few frames.
 
     Returns:
-        float32 (frames, columns); at the ends the slope of the end frames' line.
+        float32 (frames, columns).
     """
-    # too few frames for a line: the end ones are repeated
-    mode = "interp" if len(values) >= width else "nearest"
-    slopes = scipy.signal.savgol_filter(values, width, polyorder=1, deriv=1, axis=0, mode=mode)
-    return slopes.astype(np.float32)
+    if len(values) < width:
+        mode = "nearest"
+    found = scipy.signal.savgol_filter(values, width, order, deriv=order, axis=0, mode=mode)
+    return found.astype(np.float32)
 
 
 @functools.cache
@@ -144,7 +157,7 @@ def mel_bands() -> torch.Tensor:
     return torch.from_numpy(librosa.filters.mel(sr=RATE, n_fft=N_FFT, n_mels=MELS))
 
 
-def segment_count(n_frames: int, length: int = 300, hop: int = 300) -> int:
+def segment_count(n_frames: int, length: int = SEGMENT, hop: int = SEGMENT) -> int:
     """How many segments `segments` makes of so many frames."""
     return max(1, 1 + -(-(n_frames - length) // hop))
 
@@ -152,8 +165,8 @@ def segment_count(n_frames: int, length: int = 300, hop: int = 300) -> int:
 def segments(
     frames: np.ndarray,
     spec: AlexNetSpectrogram,
-    length: int = 300,
-    hop: int = 300,
+    length: int = SEGMENT,
+    hop: int = SEGMENT,
     padding: str = "floor",
 ) -> tuple[np.ndarray, np.ndarray]:
     """An utterance's frames as pictures.

@@ -1,7 +1,12 @@
 """Notebook 05: AlexNet on spectrogram pictures, clean and in noise."""
 
 from colab_utils.display.curves import live_curve
-from colab_utils.methods.alexnet.figures import clean_runs, folds_figure, noise_figure
+from colab_utils.methods.alexnet.figures import (
+    beside_published,
+    clean_runs,
+    folds_figure,
+    noise_figure,
+)
 from colab_utils.methods.alexnet.labeller import Labeller
 from colab_utils.methods.alexnet.notebook import AlexnetStudy, open_study
 from colab_utils.methods.alexnet.panel import panel
@@ -14,6 +19,7 @@ __all__ = [
     "AlexnetLearner",
     "AlexnetStudy",
     "Labeller",
+    "beside_published",
     "clean_runs",
     "divergence",
     "folds_figure",

@@ -3,10 +3,11 @@
 One .npz without pickle, laid out as users of the published system know its features (one entry a
 speaker: samsudinng/speech_emo_recognition, extract_features.py), and whole by names and lengths:
 
-    labels                             str (labels,): the emotions, in the order of the class ids
+    labels                             str (labels,): the class names, in the order of their ids
     features                           str (): the feature set, such as logspec
     <speaker>/segments                 float32 (segments, channels, bins, 300), in dB, side by side,
-                                       the last of each utterance padded with silence
+                                       the last of each utterance padded
+    padding                            str (): with what, "floor" (silence) or "zero" (0 dB)
     <speaker>/segments_per_utterance   int64 (utterances,)
     <speaker>/segment_labels           int64 (segments,), class ids
     <speaker>/utterance_labels         int64 (utterances,), class ids
@@ -33,13 +34,23 @@ import pandas as pd
 from colab_utils import files
 from colab_utils.corpora.manifest import ManifestError, empty_row, validate
 from colab_utils.features.front_end import identity
-from colab_utils.features.published.alexnet import FEATURE_SETS, AlexNetSpectrogram, segments
-from colab_utils.methods.alexnet.pictures import SEGMENT, Frames
+from colab_utils.features.published.alexnet import (
+    FEATURE_SETS,
+    SEGMENT,
+    AlexNetSpectrogram,
+    segments,
+)
+from colab_utils.methods.alexnet.pictures import Frames
+from colab_utils.methods.alexnet.settings import AlexnetConfig
 from colab_utils.settings import SettingError
 
 
 def save_features(
-    path: str | os.PathLike, rows: pd.DataFrame, store: Frames, labels: Sequence[str], features: str
+    path: str | os.PathLike,
+    rows: pd.DataFrame,
+    store: Frames,
+    labels: Sequence[str],
+    config: AlexnetConfig,
 ) -> pathlib.Path:
     """Write the features of `rows` as one file.
 
@@ -48,7 +59,7 @@ def save_features(
         rows: manifest rows of one corpus, speakers and emotions known.
         store: their frames, float32 (frames, channels * bins) each.
         labels: the emotions, in the order of the class ids.
-        features: the feature set.
+        config: its `features`, the feature set, and `padding`.
 
     Returns:
         The path.
@@ -56,14 +67,18 @@ def save_features(
     Raises:
         ValueError: for an emotion that is not among the labels.
     """
-    spec = AlexNetSpectrogram(feature_set=features)
+    spec = AlexNetSpectrogram(feature_set=config.features)
     if foreign := sorted(set(rows["emotion"]) - set(labels)):
         raise ValueError(f"{foreign[0]!r} is not among the labels {', '.join(labels)}")
-    content = {"labels": np.array(labels, dtype=str), "features": np.array(features)}
+    content = {
+        "labels": np.array(labels, dtype=str),
+        "features": np.array(config.features),
+        "padding": np.array(config.padding),
+    }
     for speaker, places in rows.groupby("speaker").indices.items():
         part = rows.iloc[places]
         frames = [store[utt_id] for utt_id in part["utt_id"]]
-        cut = [segments(one, spec)[0] for one in frames]
+        cut = [segments(one, spec, padding=config.padding)[0] for one in frames]
         counts = np.array([len(one) for one in cut])
         spoken = pd.Index(labels).get_indexer(part["emotion"])
         content[f"{speaker}/segments"] = np.concatenate(cut)

@@ -15,8 +15,11 @@ from colab_utils.display.curves import (
     methods_figure,
     name_ends,
 )
-from colab_utils.results.metrics import summarise
+from colab_utils.protocols.published import load_protocol
+from colab_utils.results.metrics import cell_counts, mean_rate, summarise
+from colab_utils.results.rates import uar, wa
 from colab_utils.results.runs import Run
+from colab_utils.results.tables import published_table
 
 
 def clean_runs(runs: Mapping[str, Run]) -> dict[str, Run]:
@@ -44,12 +47,12 @@ def folds_table(run: Run) -> pd.DataFrame:
     """One row a fold of a finished run, then one of all folds pooled.
 
     Columns: method (speakers, utterances and WA), uar, low, high (95 % over its speakers; NaN for
-    one); fractions, means over seeds.
+    under four: `counts`); fractions, means over seeds.
     """
     told = {}
     for _, part in run.predictions.groupby("fold"):
         speakers = ", ".join(sorted(set(part["speaker"])))
-        told[speakers] = summarise(part, run.metrics["labels"], n_boot=1000)
+        told[speakers] = summarise(part, run.metrics["labels"])
     told["all, pooled"] = run.metrics
     rows = []
     for speakers, metrics in told.items():
@@ -58,10 +61,41 @@ def folds_table(run: Run) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def beside_published(runs: Mapping[str, Run]) -> pd.DataFrame:
+    """WA and UA (UAR) of runs on clean recordings, and below them the published ones.
+
+    The published system averages the rates of folds (get_crossval_result.py); rates of all folds
+    pooled are not the same, since folds are of different sizes.
+
+    Args:
+        runs: finished ones, by any name.
+
+    Returns:
+        One row a model, by task and model: WA and UA as means of folds, and pooled, in per cent;
+        NaN where nothing was published.
+
+    Example:
+        alexnet.beside_published(runs)
+    """
+    rows = []
+    for model, run in clean_runs(runs).items():
+        metrics = run.metrics
+        folds = cell_counts(run.predictions, metrics["labels"], ("seed", "draw", "fold"))
+        rates = mean_rate(wa, folds), mean_rate(uar, folds), metrics["wa"], metrics["uar"]
+        rows.append([run.config["task"], model, *rates])
+    published = published_table(load_protocol("alexnet").published)
+    for (where, model), part in published.groupby(["task", "method"], sort=False):
+        rate = part.set_index("k")["rate"]
+        rows.append([f"published: {where}", model, rate["WA"], rate["UA"], np.nan, np.nan])
+    names = ["task", "model", "WA, mean of folds", "UA, mean of folds", "WA, pooled", "UA, pooled"]
+    table = pd.DataFrame(rows, columns=names).set_index(["task", "model"])
+    return (100 * table).round(1)
+
+
 def _rates(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """UAR and the ends of its interval (NaN: none), of a metrics.json."""
+    """UAR and the ends of its interval (NaN: none; `counts` instead), of a metrics.json."""
     low, high = metrics["uar_ci95"] or (np.nan, np.nan)
-    return {"uar": metrics["uar"], "low": low, "high": high}
+    return {"uar": metrics["uar"], "low": low, "high": high, "counts": captions.counts(metrics)}
 
 
 def _clean(runs: Mapping[str, Run]) -> Run:

@@ -12,9 +12,10 @@ from colab_utils import files
 from colab_utils.corpora.audio import load_audio
 from colab_utils.features.published.alexnet import RATE, AlexNetSpectrogram
 from colab_utils.learning.checkpoints import read_tensors
-from colab_utils.methods.alexnet.network import NETWORKS
+from colab_utils.methods.alexnet.network import network
 from colab_utils.methods.alexnet.pictures import Range, make_images, utterance_probabilities
 from colab_utils.methods.alexnet.settings import AlexnetConfig
+from colab_utils.methods.alexnet.study import SpectrogramStudy
 from colab_utils.methods.alexnet.training import AlexnetLearner, probabilities
 from colab_utils.settings import SettingError, as_dict
 
@@ -32,8 +33,8 @@ def save_network(
         folder: where to; what was there is replaced.
         learner: trained.
         config: its settings, those of the test too.
-        about: what else to write down, plain JSON values; `labels`, the emotions in the order of
-            the class ids, are needed.
+        about: what else to write down, plain JSON values; needed are `labels`, the emotions in the
+            order of the class ids, and `version`, that of the study.
 
     Returns:
         The folder.
@@ -69,13 +70,17 @@ class Labeller:
             kept = files.read_json(folder / ABOUT)
             weights = read_tensors(folder / WEIGHTS)
             self.limits = Range(weights.pop(_LOW), weights.pop(_HIGH))
+            if kept["version"] != SpectrogramStudy.VERSION:
+                raise ValueError(f"version {kept['version']}: train and save it again")
             self.labels = list(kept["labels"])
             self.config = AlexnetConfig(**kept["settings"])
-            self.module = NETWORKS[self.config.ser_model](len(self.labels))
+            n_labels, pooling = len(self.labels), self.config.pooling
+            self.module = network(self.config.ser_model, n_labels, pooling)
             self.module.load_state_dict(weights)
         except _UNREADABLE as error:
             raise SettingError(
-                f"{folder} holds no model that save() wrote ({files.one_line(error)})"
+                f"{folder} holds no model that save() of this version wrote "
+                f"({files.one_line(error)})"
             ) from error
         self.module.to(device)
 

@@ -28,7 +28,7 @@ class AlexNet(torchvision.models.AlexNet):
 
     def __init__(self, n_classes: int):
         super().__init__(n_classes)
-        _fresh(self.classifier[6])
+        _fresh(self)
 
     def forward(self, images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
         """Logits of pictures.
@@ -48,18 +48,42 @@ class AlexNet(torchvision.models.AlexNet):
 class AlexNetGap(nn.Module):
     """AlexNet's convolutions, one 1 x 1 convolution to the classes, and the mean over the picture.
 
-    FCN+GAP: 2 470 724 parameters at 4 classes. The mean is over those columns of the last map that
-    are centred on speech, so that padding does not count; at least one.
+    FCN+GAP: 2 470 724 parameters at 4 classes.
+
+    Args:
+        n_classes: how many.
+        pooling: "speech", the mean is over those columns of the last map that are centred on
+            speech, so that padding does not count; at least one. "all", as in model.py: the map is
+            brought to 6 x 6 places (each the mean of those it covers), and all of them count.
     """
 
-    def __init__(self, n_classes: int):
+    def __init__(self, n_classes: int, pooling: str = "speech"):
         super().__init__()
-        self.features = torchvision.models.AlexNet(1).features
+        self.pooling = pooling
+        # the numbers of these layers are those in torchvision's AlexNet
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 64, 11, stride=4, padding=2),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, stride=2),
+            nn.Conv2d(64, 192, 5, padding=2),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, stride=2),
+            nn.Conv2d(192, 384, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(384, 256, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(256, 256, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, stride=2),
+        )
         self.head = nn.Conv2d(256, n_classes, 1)
-        _fresh(self.head)
+        _fresh(self)
 
     def forward(self, images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-        """As AlexNet's; logits are the mean of `activation_map` over the columns of speech."""
+        """As AlexNet's; logits are the mean of `activation_map`."""
+        if self.pooling == "all":
+            places = functional.adaptive_avg_pool2d(convolved(self.features, images), 6)
+            return self.head(places).mean(dim=(2, 3))
         columns = self.activation_map(images).mean(dim=2)
         weight = valid_columns(valid, columns.shape[2]).to(columns)
         return (columns * weight[:, None]).sum(dim=2) / weight.sum(dim=1, keepdim=True)
@@ -76,14 +100,21 @@ class AlexNetGap(nn.Module):
         return self.head(convolved(self.features, images))
 
 
-NETWORKS = {"alexnet": AlexNet, "alexnet_gap": AlexNetGap}
-MODELS = tuple(NETWORKS)
+MODELS = ("alexnet", "alexnet_gap")
+POOLINGS = ("speech", "all")
 
 
-def _fresh(layer: nn.Module) -> None:
-    """The published start of a last layer (Xavier, no bias)."""
-    nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
+def network(ser_model: str, n_classes: int, pooling: str) -> AlexNet | AlexNetGap:
+    """One of `MODELS` with the published start of all layers; `pooling` is of alexnet_gap alone."""
+    return AlexNet(n_classes) if ser_model == "alexnet" else AlexNetGap(n_classes, pooling)
+
+
+def _fresh(module: nn.Module) -> None:
+    """The published start from scratch (model.py): Xavier in all layers, no bias."""
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
 
 def valid_columns(valid: torch.Tensor, columns: int) -> torch.Tensor:

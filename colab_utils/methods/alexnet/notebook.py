@@ -33,7 +33,7 @@ from colab_utils.protocols.speakers import build_within
 from colab_utils.results.runs import Run
 from colab_utils.settings import as_list
 
-NOTEBOOK_CONDITIONS = ("clean", "pink@20", "pink@10", "pink@0", "reverb@0.9", "8khz")
+NOTEBOOK_CONDITIONS = ("clean", "pink@20", "pink@10", "pink@0", "reverb@0.9")
 _STABILITY = 0.5  # its weight where nobody gives one
 
 
@@ -149,7 +149,7 @@ class AlexnetStudy(SpectrogramStudy):
             runs = study.compare(config, 0.5)
         """
         name = config.ser_model
-        without = dataclasses.replace(config, stability=0.0)
+        without = dataclasses.replace(config, stability=0.0, stability_loss="clean")
         if not self.has_audio:
             self._say_no_audio("noise, in training and in tests,")
             return self.run(without, pictures=False)
@@ -258,14 +258,14 @@ class AlexnetStudy(SpectrogramStudy):
         """Write the features of each speaker into one file, which `open_study` takes for audio.
 
         Args:
-            config: says which feature set.
+            config: says which feature set, and what segments are padded with.
 
         Returns:
-            The file, below `root`/exports.
+            The file, below `root`/exports; `features_file` says what it holds.
         """
-        features = config.features
-        path = self.root / "exports" / f"{self.name}-{features}.npz"
-        return save_features(path, self.rows, self.store_of(features), self.labels, features)
+        path = self.root / "exports" / f"{self.name}-{config.features}.npz"
+        store = self.store_of(config.features)
+        return save_features(path, self.rows, store, self.labels, config)
 
     def _say_no_audio(self, what: str) -> None:
         """One sentence on what is left out."""

@@ -12,11 +12,10 @@ import torch
 from torch.nn.functional import interpolate
 from torchvision.transforms.functional import normalize
 
-from colab_utils.features.published.alexnet import AlexNetSpectrogram, segments
+from colab_utils.features.published.alexnet import SEGMENT, AlexNetSpectrogram, segments
 from colab_utils.methods.alexnet.settings import AlexnetConfig
 from colab_utils.settings import SettingError
 
-SEGMENT = 300  # frames: 3 s
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _AT_ONCE = 64  # segments that are resized in one go
 _LARGE = 20_000  # pixels from which pictures are kept in half precision
@@ -44,18 +43,24 @@ class Images(NamedTuple):
     utterance: torch.Tensor
 
 
-def fit_range(store: Frames, utterances: Sequence[str], spec: AlexNetSpectrogram) -> Range:
+def fit_range(store: Frames, utterances: Sequence[str], config: AlexnetConfig) -> Range:
     """Least and largest value of each bin over all frames of these (training) utterances.
+
+    The released code looks at padded segments: padding of 0 dB then is the largest value.
 
     Raises:
         SettingError: for utterances without features.
     """
     _check_features(store, utterances)
+    spec = AlexNetSpectrogram(feature_set=config.features)
     lows, highs = [], []
     for utt_id in utterances:
         frames = store[utt_id]
         lows.append(frames.min(axis=0))
         highs.append(frames.max(axis=0))
+        if config.padding == "zero" and len(frames) % SEGMENT:
+            lows.append(np.zeros_like(lows[-1]))
+            highs.append(lows[-1])
     shape = spec.channels, spec.bins
     low = torch.from_numpy(np.min(lows, axis=0)).reshape(shape)
     high = torch.from_numpy(np.max(highs, axis=0)).reshape(shape)
@@ -121,7 +126,7 @@ def _check_features(store: Frames, utterances: Sequence[str]) -> None:
 def _resized(cut: np.ndarray, config: AlexnetConfig, limits: Range, device: str) -> torch.Tensor:
     """Segments (n, channels, bins, frames) as pictures (n, channels, height, width)."""
     n, channels = cut.shape[:2]
-    size = config.image_height, config.image_width
+    size = config.image_size
     kind = torch.float16 if size[0] * size[1] > _LARGE else torch.float32
     low = limits.low[..., None].to(device)
     span = (limits.high - limits.low).clamp(min=1e-6)[..., None].to(device)

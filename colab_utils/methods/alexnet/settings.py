@@ -6,22 +6,30 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from colab_utils.features.published.alexnet import FEATURE_SETS
-from colab_utils.methods.alexnet.network import MODELS, SMALLEST
+from colab_utils.features.published.alexnet import FEATURE_SETS, SEGMENT, AlexNetSpectrogram
+from colab_utils.methods.alexnet.network import MODELS, POOLINGS, SMALLEST
 from colab_utils.settings import RESULT, SettingError, Settings, is_empty, setting
 
 _MIXUP = {"mixup": (True,)}
+_PRETRAINED = {"true": "imagenet", "false": "scratch"}  # the published flag
 _FOR_A_CPU = {
     "image_height": 64,
-    "image_width": 96,
     "pretrained": "scratch",
     "num_epochs": 12,
     "batch_size": 32,
     "lr": 3e-4,
 }
-# samsudinng/speech_emo_recognition, train_ser.py and crossval_SER.py; but padded with silence
+# samsudinng/speech_emo_recognition (a38c296): crossval_SER.py, train_ser.py, data_utils.py.
+# Repaired: padding is silence, alexnet_gap averages over speech (docs/methods/alexnet.md).
 _PAPER = {
     "num_epochs": 100,
+    "batch_size": 64,
+    "lr": 1e-4,
+    "weight_decay": 0.01,
+    "pretrained": "imagenet",
+    "image_height": 256,
+    "mixup_alpha": 0.4,
+    "mixup_larger": True,
     "balanced": False,
     "spec_augment": False,
     "schedule": "constant",
@@ -30,8 +38,15 @@ _PAPER = {
     "test_hop": 300,
     "eight_bit": True,
 }
-# with padding as its data_utils.py does it, which is the loudest value there is
-_AS_RELEASED = {**_PAPER, "padding": "zero"}
+# the loss of musifahamran/FYP (2449631), train_ser_CLoss.py, with a divergence that is one
+_STABILITY = {**_PAPER, "stability": 0.5, "stability_loss": "both"}
+# without the repairs: features_util.py, model.py, data_utils.py
+_AS_RELEASED = {
+    **_PAPER,
+    "padding": "zero",
+    "pooling": "all",
+    "oversampling_of": "two-smallest",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +61,7 @@ class AlexnetConfig(Settings):
         "default": {},
         "small": _FOR_A_CPU,
         "paper": _PAPER,
+        "paper-stability": _STABILITY,
         "paper-as-released": _AS_RELEASED,
     }
 
@@ -60,16 +76,23 @@ class AlexnetConfig(Settings):
         step=0.1,
     )
     oversampling: bool = setting(
-        False, "repeat segments of rarer classes until all are equally many"
+        False, "repeat segments of rarer classes until they are as many as the commonest"
     )
     num_epochs: int = setting(20, "passes over the training segments", low=1, high=1000, step=1)
     batch_size: int = setting(64, "segments in a batch", low=2, high=1024, step=1)
     lr: float = setting(1e-4, "learning rate of AdamW", low=1e-7, high=1.0)
     pretrained: str = setting(
-        "imagenet", "scratch, imagenet (fetched by torchvision), or a file of weights"
+        "imagenet",
+        "scratch (or False), imagenet (or True; fetched by torchvision), or a file of weights",
     )
-    image_height: int = setting(256, "pixels", low=SMALLEST, high=512, step=1, more=True)
-    image_width: int = setting(384, "pixels", low=SMALLEST, high=1024, step=1, more=True)
+    image_height: int = setting(
+        256,
+        "pixels; the width follows, 1.5 times as many (with mel bands 2.3 times), as published",
+        low=SMALLEST,
+        high=512,
+        step=1,
+        more=True,
+    )
     seed: int = setting(0, "first seed", low=0, high=100000, step=1, task=True)
     n_seeds: int = setting(
         1,
@@ -101,8 +124,26 @@ class AlexnetConfig(Settings):
     mixup_larger: bool = setting(
         True, "the own picture has at least half of the share", more=True, used=_MIXUP
     )
-    noisy_loss: bool = setting(
-        False, "the noisy copies also count in cross-entropy (augmentation)", more=True
+    stability_loss: str = setting(
+        "clean",
+        "cross-entropy beside the divergence: CE of the clips (clean), or 0.5 (CE + CE') of clips "
+        "and noisy copies (both); both without stability is training on noisy copies",
+        options=("clean", "both"),
+        more=True,
+    )
+    oversampling_of: str = setting(
+        "all",
+        "oversampling: of all classes, or of the two smallest as released",
+        options=("all", "two-smallest"),
+        more=True,
+        used={"oversampling": (True,)},
+    )
+    pooling: str = setting(
+        "speech",
+        "alexnet_gap averages over the columns of speech, or over all as released",
+        options=POOLINGS,
+        more=True,
+        used={"ser_model": ("alexnet_gap",)},
     )
     select: str = setting(
         "uar", "what the validation speakers pick the epoch by", options=("uar", "wa"), more=True
@@ -140,16 +181,11 @@ class AlexnetConfig(Settings):
         step=1,
         more=True,
     )
-    n_boot: int = setting(
-        2000,
-        "resamples of the interval",
-        low=0,
-        high=20000,
-        step=100,
-        more=True,
-        scope=RESULT,
-        task=True,
-    )
+
+    def __post_init__(self) -> None:
+        """Take the published flag for the weights it stands for."""
+        weights = _PRETRAINED.get(str(self.pretrained).lower(), self.pretrained)
+        object.__setattr__(self, "pretrained", weights)
 
     @classmethod
     def from_form(
@@ -170,14 +206,18 @@ class AlexnetConfig(Settings):
     @property
     def hears_noise(self) -> bool:
         """Whether training needs noisy copies of the training clips."""
-        return bool(self.stability) or self.noisy_loss
+        return self.stability > 0 or self.stability_loss == "both"
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of a picture, pixels.
+
+        Torchvision's `Resize(height)` as published: a segment of 300 frames keeps its proportions.
+        """
+        bins = AlexNetSpectrogram(feature_set=self.features).bins
+        return self.image_height, self.image_height * SEGMENT // bins
 
     def rules(self) -> None:
         """Raise SettingError for settings that contradict each other."""
         if self.balanced and self.oversampling:
             raise SettingError("balanced and oversampling both even out the classes: choose one")
-        if self.noisy_loss and self.mixup and not self.stability:
-            raise SettingError(
-                "noisy_loss with mixup but without stability: noisy copies of "
-                "mixed pictures are not made; choose one"
-            )

@@ -8,14 +8,17 @@ import numpy as np
 import pandas as pd
 
 from colab_utils.features.acoustic.degrade import TRAINING_NOISES
-from colab_utils.features.published.alexnet import AlexNetSpectrogram, segment_count
+from colab_utils.features.published.alexnet import (
+    SEGMENT,
+    AlexNetSpectrogram,
+    segment_count,
+)
 from colab_utils.features.store.extract import extract
 from colab_utils.features.store.store import FeatureStore
 from colab_utils.learning.study import Study, Tested, Training
 from colab_utils.methods.alexnet.features_file import FeaturesFile
 from colab_utils.methods.alexnet.network import weights_mark
 from colab_utils.methods.alexnet.pictures import (
-    SEGMENT,
     Images,
     Range,
     fit_range,
@@ -50,6 +53,8 @@ class SpectrogramStudy(Study):
     """
 
     method = "alexnet"
+    # 2: Xavier in all layers from scratch; features and pictures as published
+    VERSION = 2
     # How the copies of stability training are made worse; tests are in other noise, and in a room
     # with another decay.
     conditions = (*(f"{kind}@10" for kind in TRAINING_NOISES), "reverb")
@@ -74,8 +79,7 @@ class SpectrogramStudy(Study):
         train = self.part(tested, fold, "train")
         valid = self.part(tested, fold, "valid")
         store = self.store_of(config.features)
-        spec = AlexNetSpectrogram(feature_set=config.features)
-        limits = fit_range(store, train["utt_id"], spec)
+        limits = fit_range(store, train["utt_id"], config)
         counts = [segment_count(len(store[utt_id])) for utt_id in train["utt_id"]]
 
         def make_pictures() -> FoldPictures:

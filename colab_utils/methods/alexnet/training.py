@@ -16,7 +16,7 @@ from torch.nn import functional
 from colab_utils.features.published.alexnet import AlexNetSpectrogram
 from colab_utils.learning.own import checked, in_one_sentence, name_of
 from colab_utils.learning.training import ModuleLearner
-from colab_utils.methods.alexnet.network import NETWORKS, start_from
+from colab_utils.methods.alexnet.network import network, start_from
 from colab_utils.methods.alexnet.pictures import Images, Range, utterance_probabilities
 from colab_utils.methods.alexnet.settings import AlexnetConfig
 from colab_utils.results.rates import confusion, uar, wa
@@ -98,7 +98,7 @@ class AlexnetLearner(ModuleLearner):
         self.limits = fold.limits
         torch.manual_seed(config.seed)
         if own is None:
-            self.module = NETWORKS[config.ser_model](n_labels)
+            self.module = network(config.ser_model, n_labels, config.pooling)
             self.started = start_from(self.module, config.pretrained)
         else:
             self.module = self._made(own)
@@ -110,7 +110,7 @@ class AlexnetLearner(ModuleLearner):
         )
         self.pool = np.arange(len(fold.y))
         if config.oversampling:
-            self.pool = oversampled(fold.y, config.seed)
+            self.pool = oversampled(fold.y, config.seed, config.oversampling_of)
         # of one segment alone the batch statistics of one's own network may be undefined: left over
         # at the end of an epoch, it joins the batch before
         lone = 1 if own is not None and len(self.pool) > 1 else 0
@@ -123,7 +123,7 @@ class AlexnetLearner(ModuleLearner):
         What it gives is checked at every call. Raises SettingError.
         """
         channels = AlexNetSpectrogram(feature_set=self.config.features).channels
-        shape = channels, self.config.image_height, self.config.image_width
+        shape = channels, *self.config.image_size
         n = self.n_labels
         images = torch.zeros(2, *shape)
         sizes = ", ".join(map(str, shape))
@@ -212,28 +212,30 @@ class AlexnetLearner(ModuleLearner):
     def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
         """The loss of a batch, as in stability training (Zheng et al. 2016).
 
-            L(x, x') = L0(x) + alpha D(x, x')
+            L(x, x') = CE(x) + alpha D(x, x')                      stability_loss = "clean"
+            L(x, x') = 0.5 (CE(x) + CE(x')) + alpha D(x, x')       stability_loss = "both"
 
-        L0 is cross-entropy, x' the noisy copy of x, D `divergence`, and alpha the setting
-        `stability`. With `noisy_loss` L0 is the mean over x and x', and alpha may be 0. The
-        gradient passes through the answers for both.
+        CE is cross-entropy, x' the noisy copy of x, D `divergence`, and alpha the setting
+        `stability`. The second is that of musifahamran/FYP (train_ser_CLoss.py) with alpha = 0.5;
+        with alpha = 0 it is training on noisy copies. The gradient passes through the answers for
+        both.
 
         Returns:
             The loss, a scalar, and {"divergence": D} where D takes part.
         """
         logits = self.module(batch.images, batch.valid)
-        l0 = soft_cross_entropy(logits, batch.targets)
+        ce = soft_cross_entropy(logits, batch.targets)
         if batch.noisy is None:
-            return l0, {}
+            return ce, {}
         noisy_logits = self.module(batch.noisy, batch.valid)
-        if self.config.noisy_loss:
-            noisy_l0 = soft_cross_entropy(noisy_logits, batch.targets)
-            l0 = 0.5 * (l0 + noisy_l0)
+        if self.config.stability_loss == "both":
+            noisy_ce = soft_cross_entropy(noisy_logits, batch.targets)
+            ce = 0.5 * (ce + noisy_ce)
         alpha = self.config.stability
         if alpha == 0:
-            return l0, {}
+            return ce, {}
         d = divergence(logits, noisy_logits)
-        return l0 + alpha * d, {"divergence": d.item()}
+        return ce + alpha * d, {"divergence": d.item()}
 
     def validate(self) -> float:
         """UAR or WA of the validation utterances."""
@@ -339,18 +341,31 @@ def bands(shape: tuple[int, ...], rng: np.random.Generator) -> torch.Tensor:
     return hidden
 
 
-def oversampled(y: np.ndarray, seed: int) -> np.ndarray:
-    """Segment numbers in which every class is as frequent as the commonest.
+def oversampled(y: np.ndarray, seed: int, of: str = "all") -> np.ndarray:
+    """Segment numbers in which rarer classes are as frequent as the commonest.
 
     All of a class, then random ones again.
+
+    Args:
+        y: class ids, int64 (segments,).
+        seed: of the random ones.
+        of: "all" classes, or the "two-smallest": data_utils.py of the released system raises the
+            smallest class, and does so twice.
+
+    Returns:
+        int64 (at least as many).
     """
     rng = np.random.default_rng((seed, 79))
-    most = np.bincount(y).max()
+    classes, counts = np.unique(y, return_counts=True)
+    raised = classes
+    if of == "two-smallest":
+        raised = classes[np.argsort(counts, kind="stable")[:2]]
     parts = []
-    for one in np.unique(y):
+    for one in classes:
         numbers = np.flatnonzero(y == one)
-        again = rng.choice(numbers, most - len(numbers))
-        parts += [numbers, again]
+        parts.append(numbers)
+        if one in raised:
+            parts.append(rng.choice(numbers, counts.max() - len(numbers)))
     return np.concatenate(parts)
 
 

@@ -7,9 +7,9 @@ import pandas as pd
 import torch
 
 from colab_utils.display import captions, style
-from colab_utils.features.published.alexnet import HOP, MELS, RATE, AlexNetSpectrogram
+from colab_utils.features.published.alexnet import HOP, MELS, RATE, SEGMENT, AlexNetSpectrogram
 from colab_utils.methods.alexnet.network import valid_columns
-from colab_utils.methods.alexnet.pictures import SEGMENT, Images
+from colab_utils.methods.alexnet.pictures import Images
 from colab_utils.methods.alexnet.training import AlexnetLearner, probabilities
 
 MOST = 4  # pictures side by side
@@ -43,8 +43,10 @@ def views_figure(
     looked = hasattr(module, "activation_map")
     if looked:
         maps = module.activation_map(values)
-        speech = valid_columns(valid, maps.shape[3])
-        maps = maps.masked_fill(~speech[:, None, None], torch.nan).cpu()
+        if config.pooling == "speech":
+            speech = valid_columns(valid, maps.shape[3])
+            maps = maps.masked_fill(~speech[:, None, None], torch.nan)
+        maps = maps.cpu()
     pictures = values[:, 0].cpu()
     spec = AlexNetSpectrogram(feature_set=config.features)
     of_mel = spec.bins == MELS

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from torch import nn
 
-from colab_utils.learning.supervised import class_weights
+from colab_utils.learning.supervised import balanced_cross_entropy, class_weights
 from colab_utils.learning.training import ModuleLearner
 from colab_utils.methods.baselines.settings import BaselineConfig
 from colab_utils.results.rates import confusion, uar
@@ -130,7 +130,7 @@ class MlpLearner(ModuleLearner):
         self.optimiser = torch.optim.AdamW(
             self.module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        self.loss = nn.CrossEntropyLoss(weight=class_weights(self.y, n_labels))
+        self.weights = class_weights(self.y, n_labels)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -144,7 +144,7 @@ class MlpLearner(ModuleLearner):
         first = position * self.config.batch
         rows = torch.as_tensor(order[first : first + self.config.batch])
         self.module.train()
-        loss = self.loss(self.module(self.x[rows]), self.y[rows])
+        loss = balanced_cross_entropy(self.module(self.x[rows]), self.y[rows], self.weights)
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()

@@ -85,13 +85,3 @@ class BaselineConfig(Settings):
     n_valid_speakers: int = _of_mlp(
         2, "training speakers that select the epoch (mlp)", low=1, high=50, step=1
     )
-    n_boot: int = setting(
-        2000,
-        "resamples of the interval",
-        low=0,
-        high=20000,
-        step=100,
-        more=True,
-        scope=RESULT,
-        task=True,
-    )

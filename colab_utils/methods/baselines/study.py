@@ -68,6 +68,7 @@ class BaselineStudy(Study):
     """
 
     method = "baselines"
+    VERSION = 2
     small = True
 
     def __init__(

@@ -11,7 +11,6 @@ from colab_utils.methods.da_mldg.figures import (
 )
 from colab_utils.methods.da_mldg.panel import panel
 from colab_utils.methods.da_mldg.settings import DomainConfig
-from colab_utils.methods.da_mldg.speaker_pretraining import SpeakerConfig
 from colab_utils.methods.da_mldg.study import DomainStudy, main_algorithm
 from colab_utils.methods.da_mldg.tables import (
     folders_of,
@@ -30,7 +29,6 @@ __all__ = [
     "DomainStudies",
     "DomainStudy",
     "Mldg",
-    "SpeakerConfig",
     "domain_shift",
     "domains_figure",
     "energy",

@@ -19,7 +19,8 @@ _AT_ONCE = 32  # clips of a test batch
 class DomainBatches:
     """The endless row of training batches of some clips; a domain is a corpus.
 
-    A class that a domain lacks is fine.
+    A class that a domain lacks is fine. Of a `batch` that the sources cannot share alike, the
+    first ones by name have one utterance more.
 
     Args:
         clips: the training utterances.
@@ -33,6 +34,10 @@ class DomainBatches:
         self.silence = torch.full((clips.dim,), silence, device=clips.device)
         if clips.scale is not None:
             self.silence = clips.scale.applied(self.silence)
+        sources = len(clips.corpora)
+        self.size = config.batch or config.per_domain * sources
+        least, more = divmod(self.size, sources)
+        self._shares = {name: least + (i < more) for i, name in enumerate(clips.corpora)}
         classes = clips.y.cpu().numpy()
         self._members = clips.rows.groupby(["corpus", classes]).indices
 
@@ -61,7 +66,7 @@ class DomainBatches:
 
         In turn, all once before any twice; with `classes` = "class" every emotion equally often.
         """
-        clips, number = self.clips, self.config.per_domain
+        clips, number = self.clips, self._shares[name]
         if self.config.classes == "none":
             members = np.flatnonzero(clips.corpus == name)
             stream = self.config.seed, 61, clips.corpora.index(name)
@@ -78,10 +83,9 @@ class DomainBatches:
         As the released code of DA-MLDG draws; but a domain that gets fewer than two is given two by
         chance: a side of mldg without utterances, or a covariance of one, does not exist.
         """
-        clips, config = self.clips, self.config
+        clips = self.clips
         everyone = np.arange(len(clips))
-        size = config.per_domain * len(clips.corpora)
-        pool = _in_turn(everyone, (config.seed, 59), step, size)
+        pool = _in_turn(everyone, (self.config.seed, 59), step, self.size)
         found = {}
         for name in clips.corpora:
             found[name] = pool[clips.corpus[pool] == name]

@@ -5,7 +5,6 @@ Whoever has VoxCeleb gives its manifest and features; otherwise the speakers of 
 serve, which are few: the result says which it was.
 """
 
-import dataclasses
 import pathlib
 
 import numpy as np
@@ -17,47 +16,43 @@ from colab_utils.drive.memory import Memory
 from colab_utils.features.store.store import FeatureStore
 from colab_utils.learning.clips import Clips
 from colab_utils.learning.trained import WEIGHTS, train_or_load
-from colab_utils.methods.da_mldg.batches import DomainBatches
+from colab_utils.methods.da_mldg.batches import DomainBatches, digital_silence
 from colab_utils.methods.da_mldg.learner import DomainLearner, make_algorithm
 from colab_utils.methods.da_mldg.settings import DomainConfig
-from colab_utils.settings import SettingError, Settings, setting
+from colab_utils.settings import SettingError
 
-VERSION = 1  # raised when the same settings would give other weights
+VERSION = 2  # raised when the same settings would give other weights
 _VALID = 0.1  # of each speaker's utterances
 
 
-@dataclasses.dataclass(frozen=True)
-class SpeakerConfig(Settings):
-    """Settings of the pretraining.
+def speakers_config(config: DomainConfig) -> DomainConfig:
+    """How the network of `config` is pretrained: as King Gandhi et al. (2023) do it.
 
-    The defaults are the paper's but for `steps` (its 50 epochs of VoxCeleb are 117 000).
+    SGD with 0.01 and momentum 0.9, 64 crops of 2 s in a batch, the frames scaled and padded as
+    they are later. Their 50 epochs of VoxCeleb (`speaker_epochs`) are 117 000 updates.
+
+    Args:
+        config: settings of the training that starts from it.
+
+    Returns:
+        Settings of plain training, where all speakers are one domain.
     """
-
-    steps: int = setting(600, "updates", low=1, high=1000000, step=1)
-    batch: int = setting(64, "utterances in a batch", low=2, high=4096, step=1)
-    learning_rate: float = setting(0.01, "learning rate of SGD", low=1e-6, high=1.0)
-    momentum: float = setting(0.9, "of SGD", low=0.0, high=0.999)
-    crop_frames: int = setting(198, "frames of a crop (198: 2 s)", low=8, high=3000, step=1)
-    width: int = setting(64, "first channels of resnet18", low=4, high=1024, step=4)
-    norm: str = setting("batch", "normalisation", options=("group", "batch"))
-    seed: int = setting(0, "seed of weights, batches and crops", low=0, high=100000, step=1)
-
-    def as_training(self) -> DomainConfig:
-        """The same as settings of plain training, where all speakers are one domain."""
-        return DomainConfig(
-            algorithm="erm",
-            network="resnet18",
-            optimiser="sgd",
-            weight_decay=0.0,
-            classes="none",
-            per_domain=self.batch,
-            learning_rate=self.learning_rate,
-            momentum=self.momentum,
-            crop_frames=self.crop_frames,
-            width=self.width,
-            norm=self.norm,
-            seed=self.seed,
-        )
+    return DomainConfig(
+        algorithm="erm",
+        epochs=config.speaker_epochs,
+        batch=64,
+        optimiser="sgd",
+        learning_rate=0.01,
+        momentum=0.9,
+        weight_decay=0.0,
+        classes="none",
+        crop_frames=198,
+        network=config.network,
+        width=config.width,
+        norm=config.norm,
+        standardise=config.standardise,
+        padding=config.padding,
+    )
 
 
 class SpeakerLearner(DomainLearner):
@@ -66,13 +61,13 @@ class SpeakerLearner(DomainLearner):
     Args:
         train: frames whose labels are speakers.
         valid: other utterances of the same speakers.
-        config: how it is trained.
+        config: how it is trained, of `speakers_config`.
+        silence: what digital silence is in every feature as stored.
     """
 
-    def __init__(self, train: Clips, valid: Clips, config: SpeakerConfig):
-        training = config.as_training()
-        algorithm = make_algorithm(training, train.dim, len(train.labels), train.device)
-        super().__init__(algorithm, DomainBatches(train, training), valid)
+    def __init__(self, train: Clips, valid: Clips, config: DomainConfig, silence: float = 0.0):
+        algorithm = make_algorithm(config, train.dim, len(train.labels), train.device)
+        super().__init__(algorithm, DomainBatches(train, config, silence), valid)
 
     def validate(self) -> float:
         """Share of held-out utterances whose speaker is found, in [0, 1]."""
@@ -83,7 +78,7 @@ class SpeakerLearner(DomainLearner):
 def pretrain(
     rows: pd.DataFrame,
     store: FeatureStore,
-    config: SpeakerConfig,
+    config: DomainConfig,
     memory: Memory,
     *,
     device: str = "cpu",
@@ -97,7 +92,7 @@ def pretrain(
     Args:
         rows: a manifest; emotions may be empty.
         store: frames of at least these utterances.
-        config: how it is trained.
+        config: how it is trained, of `speakers_config`.
         memory: of the workspace: the weights lie in its trained/speakers.
         device: where to compute.
         progress: whether a bar is shown.
@@ -120,8 +115,10 @@ def pretrain(
     speakers = sorted(set(table["emotion"]))
     held = _held_out(table, config.seed)
     train = Clips(store, table[~held], speakers, device=device)
-    train = train.scaled(train.fit_scale(by_corpus=True))  # all are of one corpus, "speakers"
+    if config.standardise:
+        train = train.scaled(train.fit_scale(by_corpus=True))  # all are of one corpus, "speakers"
     valid = Clips(store, table[held], speakers, device=device, scale=train.scale)
+    counted = config.in_updates(len(train), sources=1)
     corpora = ", ".join(sorted({key.split("/")[0] for key in speakers}))
     folder, history = train_or_load(
         memory,
@@ -130,15 +127,15 @@ def pretrain(
         config,
         {"version": VERSION, "features": store.key, "manifest": manifest_hash(rows)},
         pd.DataFrame({"utt_id": table["utt_id"], "role": np.where(held, "valid", "train")}),
-        SpeakerLearner(train, valid, config),
-        config.steps,
-        every=max(1, config.steps // 10),
+        SpeakerLearner(train, valid, counted, digital_silence(store.spec)),
+        counted.steps,
+        every=counted.validate_every,
         patience=None,
         progress=progress,
         desc="telling speakers apart",
     )
     right = f"{100 * history.best_score:.0f} % of held-out utterances are given to the right one"
-    told = f"{len(table)} utterances, {config.steps} updates; {right}"
+    told = f"{len(table)} utterances, {counted.steps} updates; {right}"
     return folder / WEIGHTS, f"{len(speakers)} speakers of {corpora} ({told})"
 
 

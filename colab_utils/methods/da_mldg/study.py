@@ -3,7 +3,6 @@
 Held-out source speakers pick the step; the target has no part in it.
 """
 
-import dataclasses
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from colab_utils.methods.da_mldg.algorithms import Algorithm
 from colab_utils.methods.da_mldg.batches import DomainBatches, digital_silence, predict_table
 from colab_utils.methods.da_mldg.learner import DomainLearner, make_algorithm
 from colab_utils.methods.da_mldg.settings import DomainConfig
-from colab_utils.methods.da_mldg.speaker_pretraining import SpeakerConfig, pretrain
+from colab_utils.methods.da_mldg.speaker_pretraining import pretrain, speakers_config
 from colab_utils.results.runs import Run
 from colab_utils.settings import SettingError
 
@@ -38,7 +37,6 @@ class DomainStudy(Study):
             corpus, an in-domain reference); the store holds vectors (network "mlp") or frames
             ("resnet18"); a label that the target lacks (ShEMO has no disgust) is left out of its
             means.
-        pretraining: of start = "speakers".
         **others: of `Study`.
 
     Raises:
@@ -47,16 +45,15 @@ class DomainStudy(Study):
 
     method = "da_mldg"
 
-    def __init__(self, *arguments: Any, pretraining: SpeakerConfig | None = None, **others: Any):
+    def __init__(self, *arguments: Any, **others: Any):
         super().__init__(*arguments, **others)
-        self.pretraining = pretraining or SpeakerConfig()
         self._pretrained: dict[Any, tuple[pathlib.Path, str]] = {}
 
     # --- the contract -----------------------------------------------------------------------------
 
     def learner(self, tested: Tested, fold: str) -> Training:
         """The algorithm with its batches; the target's features are not read."""
-        config = tested.config
+        config = self._in_updates(tested, fold)
         train = self.clips(tested, fold, "train")
         valid = self.clips(tested, fold, "valid")
         file, _ = self._speakers(tested, fold)
@@ -97,7 +94,7 @@ class DomainStudy(Study):
         """Which weights the network starts from; of a pretraining, how it is made."""
         config = tested.config
         if config.start == "speakers":
-            return {"start": settings.plain(self._pretraining_of(config))}
+            return {"start": settings.plain(speakers_config(config).only())}
         return {"start": starting_weights.identity(config.start)}
 
     def training_name(self, tested: Tested) -> str:
@@ -113,11 +110,15 @@ class DomainStudy(Study):
         """What a reader of the numbers has to know."""
         sources = self.overview().loc["train"].index
         _, start = self._speakers(tested, self.folds[0])
-        return [
+        told = [
             f"trained on {', '.join(sources)}; the step was picked on their held-out speakers",
             f"features: {self.store.spec['name']}",
             f"start: {start}",
         ]
+        if tested.config.epochs:
+            steps = self._in_updates(tested, self.folds[0]).steps
+            told.append(f"{tested.config.epochs} epochs of the sources are {steps} updates")
+        return told
 
     # --- what a notebook asks for -----------------------------------------------------------------
 
@@ -172,6 +173,11 @@ class DomainStudy(Study):
         self._held.clear()
         self._learners.clear()
 
+    def _in_updates(self, tested: Tested, fold: str) -> DomainConfig:
+        """The settings with their epochs counted in updates, by the training side of a fold."""
+        rows = self.part(tested, fold, "train")
+        return tested.config.in_updates(len(rows), rows["corpus"].nunique())
+
     # --- features ---------------------------------------------------------------------------------
 
     def clips(self, tested: Tested, fold: str, role: str) -> Clips:
@@ -216,7 +222,7 @@ class DomainStudy(Study):
         config = tested.config
         if config.start != "speakers":
             return None, os.path.basename(config.start)
-        pretraining = self._pretraining_of(config)
+        pretraining = speakers_config(config)
         key = fold, self.sides(tested)["seed"].iloc[0], pretraining
         if key not in self._pretrained:
             rows = self.part(tested, fold, "train")
@@ -229,12 +235,6 @@ class DomainStudy(Study):
                 progress=self.progress,
             )
         return self._pretrained[key]
-
-    def _pretraining_of(self, config: DomainConfig) -> SpeakerConfig:
-        """The settings of the pretraining, for the network of this configuration."""
-        return dataclasses.replace(
-            self.pretraining, crop_frames=config.crop_frames, width=config.width, norm=config.norm
-        )
 
 
 def algorithms_of(

@@ -12,7 +12,14 @@ import pandas as pd
 from colab_utils.protocols.published import load_protocol
 from colab_utils.results.predictions import PredictionError
 from colab_utils.results.runs import Run
-from colab_utils.results.tables import methods_table, published_table, readable
+from colab_utils.results.tables import methods_table, published_table, readable, with_holm
+
+# Of King Gandhi et al. (2023): {title: how the names of its tasks begin}
+_PUBLISHED = {
+    "Tables III and IV, the scenarios, log-mel and TRILLsson input": "",
+    "Table II, English corpora, each left out": "eng4",
+    "Table I, within one corpus, other speakers": "in-domain",
+}
 
 Runs = Mapping[str, Mapping[str, Run]]  # {target: {algorithm: finished run}}
 
@@ -21,7 +28,8 @@ def targets_table(runs: Runs) -> pd.DataFrame:
     """Finished runs, one row each.
 
     Args:
-        runs: {target: {algorithm: run}}; differences are to the first algorithm of the target.
+        runs: {target: {algorithm: run}}; differences are to the first algorithm of the target, and
+            p_holm holds for the contrasts of all targets.
 
     Returns:
         Columns algorithm, target, those of `results.tables.methods_table` (rates as fractions),
@@ -46,7 +54,7 @@ def targets_table(runs: Runs) -> pd.DataFrame:
         table["majority"] = [run.metrics["majority"] for run in of_target.values()]
         table["n"] = [run.metrics["n_utterances"] for run in of_target.values()]
         tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+    return with_holm(pd.concat(tables, ignore_index=True))
 
 
 def means_table(table: pd.DataFrame, rate: str = "uar") -> pd.DataFrame:
@@ -116,16 +124,24 @@ def readable_targets(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, names=["target", "algorithm"])
 
 
-def published_rates() -> tuple[pd.DataFrame, str]:
-    """Table III of King Gandhi et al. (2023).
+def published_rates() -> tuple[dict[str, pd.DataFrame], str]:
+    """Every published figure of speech: Tables I to IV of King Gandhi et al. (2023).
+
+    The pictures of Table II (PACS) stand in docs/methods/da_mldg.md.
 
     Returns:
-        Accuracy in per cent, a row for each method and a column for each scenario, and a sentence
-        on what it may be compared with.
+        {title: table}, accuracy in per cent, a row for each method and a column for each scenario
+        or corpus; and a sentence on what they may be compared with.
     """
     published = load_protocol("da_mldg").published
-    table = published_table(published).pivot(index="method", columns="task", values="rate")
-    return (100 * table).round(1), published["note"]
+    figures = published_table(published)
+    group = figures["task"].str.rpartition("-")  # eng4-savee, in-domain-savee; a scenario has none
+    tables = {}
+    for title, begins in _PUBLISHED.items():
+        own = figures.assign(task=group[2])[group[0] == begins]
+        table = own.pivot(index="method", columns="task", values="rate")
+        tables[title] = (100 * table).round(2)
+    return tables, published["note"]
 
 
 def folders_of(runs: Runs) -> list[pathlib.Path]:

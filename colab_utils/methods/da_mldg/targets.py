@@ -41,15 +41,15 @@ class DomainStudies:
         root: folder of all that is kept.
         features: a front end's name.
         names: what is asked for; default: each corpus in turn.
-        emotions: default the protocol's; those of a scenario are its own.
-        merge: what emotions are renamed to besides, not in a scenario.
+        emotions: default the protocol's.
+        merge: what emotions are renamed to besides.
         drive_folder: MyDrive, or None.
         device: where to compute; default: the GPU where there is one.
-        **others: of `DomainStudy`, such as progress and pretraining.
+        **others: of `DomainStudy`, such as progress.
 
     Raises:
-        ProtocolError: for a name that there is not, listing those there are; what `build_task`
-            raises.
+        ProtocolError: for a name that there is not, listing those there are; for other emotions in
+            a published scenario; what `build_task` raises.
     """
 
     def __init__(
@@ -200,6 +200,8 @@ class DomainStudies:
     def _task(self, name: str) -> tuple[Protocol, str, pd.DataFrame]:
         """The protocol with a task, the task's name, and the manifest for it."""
         wanted = name.removeprefix(SCENARIO)
+        if name != wanted:
+            self._check_published(wanted)
         if name != wanted and self.synthetic:
             protocol, manifest = stand_ins(self.protocol, wanted, self.manifest)
             return protocol, wanted, manifest
@@ -217,6 +219,21 @@ class DomainStudies:
         emotions = self.emotions or task.emotions
         task = dataclasses.replace(task, emotions=emotions, merge=dict(task.merge) | self.merge)
         return with_tasks(self.protocol, [task]), task.name, self.manifest
+
+    def _check_published(self, name: str) -> None:
+        """Raise ProtocolError where a scenario is wanted with other emotions than its own."""
+        task = self.protocol.tasks.get(name)
+        if task is None:  # whoever builds it says which there are
+            return
+        merge = dict(task.merge)
+        asked = set(self.emotions or task.emotions)
+        if asked == set(task.emotions) and merge | self.merge == merge:
+            return
+        raise ProtocolError(
+            f"scenario {name} is published with {', '.join(task.emotions)} and {merge}: leave "
+            f"EMOTIONS and MERGE empty, or leave out {', '.join(task.test['corpus'])} by its own "
+            f"name, with the corpora {', '.join(task.corpora)}"
+        )
 
     def _store(self, manifest: pd.DataFrame) -> FeatureStore:
         """Features of all utterances; stand-ins have their own, since their names differ."""
@@ -254,15 +271,15 @@ def open_studies(
         drive_folder: MyDrive, or None.
         fetch: whether corpora may be downloaded.
         own: the user's own corpora by name.
-        emotions: default the protocol's.
-        merge: what emotions are renamed to.
+        emotions: default the protocol's; a published scenario has its own.
+        merge: what emotions are renamed to, likewise.
 
     Returns:
         The studies, with a name for each.
 
     Raises:
         ManifestError: a corpus that there is not.
-        ProtocolError: a task that there is not.
+        ProtocolError: a task that there is not, or other emotions in a published scenario.
 
     Example:
         >>> corpora = ["emodb", "emovo", "savee"]

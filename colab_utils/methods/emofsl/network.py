@@ -95,6 +95,10 @@ def forward(
         Logits (..., n, classes) and F (..., n, width).
     """
     embedding = _linear(scaled(parameters, values), parameters, "projection")
+    if embedding.requires_grad:
+        # with another order in memory the products behind would be rounded otherwise, and a metric
+        # loss of zero would not end as none does
+        embedding.register_hook(lambda gradient: gradient.mT.contiguous().mT)
     seen = embedding.relu() if activation == "relu" else embedding
     return _linear(seen, parameters, "head"), embedding
 

@@ -194,8 +194,12 @@ def pair_distances(embedding: torch.Tensor, normalise: bool = True) -> torch.Ten
             margins of 1 and 0.6 mean something; without it distances in hundreds of dimensions
             exceed every such margin.
     """
-    if normalise:
-        embedding = functional.normalize(embedding, dim=-1, eps=EPS)
+    if not normalise:
+        # by differences: |a|^2 - 2ab + |b|^2 cancels where embeddings lie far from 0
+        how = "donot_use_mm_for_euclid_dist"
+        apart = torch.cdist(embedding, embedding, compute_mode=how)
+        return (apart.square() + EPS).sqrt()
+    embedding = functional.normalize(embedding, dim=-1, eps=EPS)
     square = embedding.square().sum(dim=-1)
     product = embedding @ embedding.transpose(-1, -2)
     apart = square.unsqueeze(-1) + square.unsqueeze(-2)

@@ -5,11 +5,13 @@ The baselines of `learning.heads`, and linear discriminant analysis.
 
 import numpy as np
 import torch
-from sklearn.covariance import ledoit_wolf
+from sklearn.covariance import ledoit_wolf, shrunk_covariance
+from torch.nn import functional
 
 from colab_utils.learning.heads import logistic_regression, nearest_prototype
 from colab_utils.learning.tasks import Batch, Tasks
 from colab_utils.methods.emofsl.network import EmofslNet
+from colab_utils.methods.emofsl.settings import EmofslConfig
 from colab_utils.settings import SettingError
 
 
@@ -37,23 +39,51 @@ def as_tasks(
 
 
 def baseline(
-    kind: str, tasks: Tasks, module: EmofslNet, source_x: torch.Tensor, source_y: np.ndarray
+    kind: str,
+    config: EmofslConfig,
+    tasks: Tasks,
+    module: EmofslNet,
+    source: tuple[torch.Tensor, np.ndarray],
 ) -> torch.Tensor:
     """Probabilities of a baseline on support draws, float (draws, n_query, classes).
 
     Args:
         kind: "nearest prototype", "logistic regression" or "LDA".
+        config: the settings.
         tasks: of `as_tasks`.
         module: the source's network.
-        source_x: features of the source's training utterances, float (n, dim).
-        source_y: their class ids (n,).
+        source: features of the source's training utterances, float (n, dim), and class ids (n,).
     """
     if kind == "nearest prototype":
-        return nearest_prototype(tasks)
+        return nearest_prototype(of_length_1(tasks, config.nearest))
     if kind == "logistic regression":
-        return logistic_regression(tasks)
-    scaled = module.scaled(source_x).detach().cpu().numpy()
-    return lda(tasks, within_class_covariance(scaled, source_y))
+        return logistic_regression(tasks, config.C)
+    x = module.scaled(source[0]).detach().cpu().numpy()
+    covariance = within_class_covariance(x, source[1])
+    return lda(tasks, shrunk_covariance(covariance, config.shrinkage))
+
+
+def of_length_1(tasks: Tasks, nearest: str) -> Tasks:
+    """Features as "nearest prototype" compares them.
+
+    Source: Wang et al. 2019, SimpleShot (arXiv 1911.04623): L2N, and CL2N with the mean of the
+    support (there that of the base classes, which `as_tasks` has taken off).
+
+    Args:
+        tasks: of `as_tasks`.
+        nearest: "plain" leaves them as they are; "length 1"; "centred" takes off the mean of the
+            support first.
+    """
+    if nearest == "plain":
+        return tasks
+    middle = 0.0
+    if nearest == "centred":
+        middle = tasks.support.inputs[0].mean(dim=1, keepdim=True)
+    found = []
+    for batch in tasks:
+        unit = functional.normalize(batch.inputs[0] - middle, dim=-1)
+        found.append(batch._replace(inputs=(unit,)))
+    return Tasks(*found)
 
 
 def within_class_covariance(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Settings of EMOFSL and its rivals: ranges, presets, and what each of them decides.
 
-Four kinds of setting stand side by side. Those of the scope TRAINING decide the source model (some
-of them the fine-tuning, too); TUNING: the fine-tuning and the decision alone; RESULT: what all
-methods and baselines share on the target, such as the number of shots.
+Those of the scope TRAINING decide the source model (some of them the fine-tuning, too); TUNING: the
+fine-tuning and the decision alone; RESULT: what all methods and baselines share on the target, such
+as the number of shots. A scope with a baseline's name decides that baseline alone.
 """
 
 from __future__ import annotations
@@ -13,10 +13,19 @@ from typing import Any, ClassVar
 
 from colab_utils.methods.emofsl import circumplex
 from colab_utils.methods.emofsl.pair_losses import REDUCTIONS
-from colab_utils.settings import RESULT, TRAINING, SettingError, Settings, setting
+from colab_utils.settings import (
+    RESULT,
+    TRAINING,
+    SettingError,
+    Settings,
+    fields_of,
+    setting,
+)
 
 METHODS = ("BTL", "FSTL", "EMOFSL")
 DECISIONS = ("prototype", "head")
+BASELINES = ("source only", "nearest prototype", "logistic regression", "LDA")
+NEAREST = ("plain", "length 1", "centred")
 TUNING = "tuning"  # a scope: decides what is made of the source model, not the model
 _FSTL, _EMOFSL = {"method": ("FSTL",)}, {"method": ("EMOFSL",)}
 _METRIC = {"method": ("FSTL", "EMOFSL")}
@@ -27,7 +36,7 @@ _MOST_LAYERS = 24
 class EmofslConfig(Settings):
     """Settings of the three stages; those of the source's training begin with `source_`.
 
-    `width`, `activation`, `decay` and the settings of the metric loss belong to it, too.
+    `width`, `activation` and `decay` belong to it, too.
 
     Example:
         >>> EmofslConfig.from_preset("paper", method="FSTL", shots=10)
@@ -190,13 +199,12 @@ class EmofslConfig(Settings):
         panel=False,
     )
     source_loss_weight: float = setting(
-        5.0,
-        "weight of the metric loss in the source's training, too; 0: cross-entropy alone, "
-        "and one source model serves all methods",
+        0.0,
+        "an ablation: weight of EMOFSL's loss in the source's training, for all methods alike; "
+        "0: cross-entropy alone",
         low=0.0,
         high=100.0,
         panel=False,
-        used=_METRIC,
     )
     decay: float = setting(
         0.98,
@@ -260,13 +268,28 @@ class EmofslConfig(Settings):
         panel=False,
         used={"method": ("EMOFSL",), "margins": ("paper",)},
     )
-    n_boot: int = setting(
-        2000,
-        "resamples of the interval",
-        low=0,
-        high=20000,
-        scope=RESULT,
-        task=True,
+    nearest: str = setting(
+        "plain",
+        "what the baseline nearest prototype compares: features as they are, of length 1, or of "
+        "length 1 after the support's mean is taken off",
+        options=NEAREST,
+        scope="nearest prototype",
+        panel=False,
+    )
+    C: float = setting(
+        0.1,
+        "inverse strength of the penalty of the baseline logistic regression",
+        low=1e-6,
+        high=1e6,
+        scope="logistic regression",
+        panel=False,
+    )
+    shrinkage: float = setting(
+        0.0,
+        "how far the baseline LDA takes features as independent and alike; 1: nearest prototype",
+        low=0.0,
+        high=1.0,
+        scope="LDA",
         panel=False,
     )
 
@@ -288,14 +311,25 @@ class EmofslConfig(Settings):
             )
 
     def of_source(self) -> EmofslConfig:
-        """What decides the source model: one for all methods that train it by cross-entropy."""
-        metric = self.method != "BTL" and self.source_loss_weight
-        return (self if metric else self._basic()).only(TRAINING)
+        """What decides the source model: one for all methods and baselines of a comparison."""
+        if self.source_loss_weight:
+            return dataclasses.replace(self, method="EMOFSL").only(TRAINING)
+        # without a metric loss there is no embedding to bring to length 1
+        return dataclasses.replace(self, method="BTL", normalise=True).only(TRAINING)
 
-    def of_baselines(self) -> EmofslConfig:
-        """What decides the baselines, which share the standardisation of BTL's source model."""
-        return self._basic().only(TRAINING, RESULT)
+    def of_method(self, method: str) -> EmofslConfig:
+        """What BTL, FSTL or EMOFSL looks at; the rest is as in the preset."""
+        return self._as_preset_but(method, TRAINING, TUNING, RESULT)
 
-    def _basic(self) -> EmofslConfig:
-        """BTL, which has no embedding to bring to length 1."""
-        return dataclasses.replace(self, method="BTL", normalise=True)
+    def of_baseline(self, name: str) -> EmofslConfig:
+        """What one of BASELINES looks at, the source included; the rest is as in the preset."""
+        return self._as_preset_but("BTL", TRAINING, RESULT, name)
+
+    def _as_preset_but(self, method: str, *scopes: str) -> EmofslConfig:
+        """The preset's settings, but of these scopes one's own."""
+        own = {}
+        for field in fields_of(self):
+            if field.metadata["scope"] in scopes:
+                own[field.name] = getattr(self, field.name)
+        preset = type(self).from_preset(self.preset)
+        return dataclasses.replace(preset, **{**own, "method": method})

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from colab_utils.learning.supervised import class_weights
+from colab_utils.learning.supervised import balanced_cross_entropy, class_weights
 from colab_utils.learning.training import ModuleLearner
 from colab_utils.methods.emofsl.data import TransferData
 from colab_utils.methods.emofsl.settings import EmofslConfig
@@ -24,8 +24,7 @@ Metric = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 class SourceLearner(ModuleLearner):
     """A learner for `training.train`: cross-entropy on the source, by Adam.
 
-    Classes are weighted to equal mass, and the learning rate falls by config.decay an epoch. Where
-    config.source_loss_weight is not 0, `metric` on the pairs of a batch is added with this weight.
+    Classes are weighted to equal mass, and the learning rate falls by config.decay an epoch.
 
     Args:
         module: an EmofslNet or EncoderNet, (inputs) -> (logits, F).
@@ -33,7 +32,8 @@ class SourceLearner(ModuleLearner):
         train: row numbers of the training utterances (n,).
         valid: row numbers of other speakers of the source, whose UAR picks the epoch.
         config: the settings; the order of batches follows from config.seed.
-        metric: of `metric_loss`, or None.
+        metric: of `metric_loss`, on the pairs of a batch, added with config.source_loss_weight; or
+            None.
 
     Attributes:
         steps: config.source_epochs passes of `steps_per_epoch`.
@@ -58,7 +58,7 @@ class SourceLearner(ModuleLearner):
         self.valid_rows = valid
         self.config = config
         self.metric = metric
-        self.loss = nn.CrossEntropyLoss(weight=class_weights(data.y[train], len(data.labels)))
+        self.weights = class_weights(data.y[train], len(data.labels))
         self.optimiser = torch.optim.Adam(module.groups(config.source_rate, config.layers_rate))
         self.steps_per_epoch = -(-len(train) // config.source_batch)
         self.steps = config.source_epochs * self.steps_per_epoch
@@ -83,8 +83,8 @@ class SourceLearner(ModuleLearner):
         rows = self.batch(i)
         y = self.data.y[rows]
         logits, embedding = self.module(*self.data.inputs(rows))
-        loss = self.loss(logits, y)
-        if self.metric is not None and self.config.source_loss_weight:
+        loss = balanced_cross_entropy(logits, y, self.weights)
+        if self.metric is not None:
             loss = loss + self.config.source_loss_weight * self.metric(embedding, y)
         self.optimiser.zero_grad()
         loss.backward()

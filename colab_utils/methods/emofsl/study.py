@@ -19,14 +19,13 @@ from colab_utils.learning.training import History
 from colab_utils.methods.emofsl import circumplex, emofsl, rivals
 from colab_utils.methods.emofsl.data import TransferData
 from colab_utils.methods.emofsl.network import EmofslNet, forward
-from colab_utils.methods.emofsl.settings import DECISIONS, METHODS, EmofslConfig
+from colab_utils.methods.emofsl.settings import BASELINES, DECISIONS, METHODS, EmofslConfig
 from colab_utils.methods.emofsl.source import Metric, SourceLearner
 from colab_utils.protocols.draws import draws_table
 from colab_utils.results.runs import Run
 from colab_utils.results.tables import methods_table, readable
-from colab_utils.settings import SettingError, as_list
+from colab_utils.settings import SettingError, as_dict, as_list
 
-BASELINES = ("source only", "nearest prototype", "logistic regression", "LDA")
 _TUNED, _SOURCE = "tuned", "source"  # `Tested.kind`, besides the baselines' names
 
 Runs = Mapping[tuple[str, int], Run]  # by (name, number of shots)
@@ -36,8 +35,8 @@ class TransferStudy(Study):
     """One source-target task on cached features, one vector an utterance.
 
     Of frames, the mean and deviation over time are taken. Support is drawn from the target's other
-    folds, so that no tested speaker is in it. One source model serves all folds and draws, and all
-    methods that ask for the same one.
+    folds, so that no tested speaker is in it. One source model serves all folds, draws and methods,
+    one's own among them: what they differ in is the fine-tuning.
 
     Args:
         name: the task.
@@ -60,6 +59,7 @@ class TransferStudy(Study):
     """
 
     method = "emofsl"
+    VERSION = 2
     small = True
 
     def __init__(
@@ -100,7 +100,7 @@ class TransferStudy(Study):
                 "take another source"
             )
         config = tested.config
-        metric = self.metric(config, fold) if config.source_loss_weight else None
+        metric = self.metric(config, fold)
         module = self._network(train, config).to(self.device)
         learner = SourceLearner(module, self.data, train, valid, config, metric)
         return Training(learner, learner.steps, learner.steps_per_epoch, config.source_patience)
@@ -108,7 +108,7 @@ class TransferStudy(Study):
     def predict(self, learner: SourceLearner, tested: Tested, fold: str) -> pd.DataFrame:
         """Predictions of the fold's tested utterances in all draws."""
         rows = self.rows.iloc[self.data.numbers(fold, "test")]
-        scores = self._scores_of(learner, tested, fold).cpu().double().numpy()
+        scores = self.scores(learner, tested, fold).cpu().double().numpy()
         tables = []
         for draw, one in enumerate(scores):
             table = self.predictions(tested, fold, rows, one)
@@ -136,6 +136,12 @@ class TransferStudy(Study):
         """What the method looks at; a loss of one's own looks at all of it."""
         return tested.config if tested.own is not None else tested.config.only()
 
+    def facts(self, tested: Tested) -> dict[str, Any]:
+        """The source model's settings, where its training has more than the method's own."""
+        if not tested.config.source_loss_weight:
+            return {}
+        return {"source": as_dict(tested.config.of_source())}
+
     def run_name(self, tested: Tested) -> str:
         """Method, decision and number of shots."""
         return f"{tested.name}-{tested.config.shots}shot"
@@ -162,6 +168,11 @@ class TransferStudy(Study):
             notes.append(made)
         if tested.kind == "source only":
             notes.append("looks at no support: the source's model as it is")
+        if config.source_loss_weight:
+            notes.append(
+                "the source, the same for all methods, was trained with EMOFSL's loss, too, with "
+                f"weight {config.source_loss_weight:g}"
+            )
         if self.layers > 1:
             notes.append(
                 f"{self.layers} layers of the encoder under weights that the source's training "
@@ -232,8 +243,8 @@ class TransferStudy(Study):
             decisions: of DECISIONS; two cost what one does.
             baselines: of BASELINES.
             own: metric losses of one's own by name, (embedding (draws, n, width), y (draws, n)) ->
-                (draws,), added to cross-entropy in the fine-tuning with config.loss_weight; or
-                losses of pytorch-metric-learning.
+                (draws,), added to cross-entropy in the fine-tuning with config.loss_weight (one
+                that is always 0 gives BTL); or losses of pytorch-metric-learning.
             pictures: draw the confusion matrix of each run, too (0.7 s each).
 
         Returns:
@@ -250,9 +261,9 @@ class TransferStudy(Study):
         for k in sorted({config.shots, *map(int, as_list(shots))}):
             at_k = dataclasses.replace(config, shots=k)
             for name in baselines:
-                chosen.append(Tested(name, at_k.of_baselines(), None, name, f"{k}-shot"))
-            chosen += _tuned(at_k, decisions, dict.fromkeys(methods))
-            chosen += _tuned(at_k, decisions, named(own))
+                chosen.append(Tested(name, at_k.of_baseline(name), None, name, f"{k}-shot"))
+            chosen += tuned(at_k, decisions, dict.fromkeys(methods))
+            chosen += tuned(at_k, decisions, named(own))
         runs = self.evaluate(chosen, pictures)
         return {(one.name, one.config.shots): runs[one.label] for one in chosen}
 
@@ -269,26 +280,31 @@ class TransferStudy(Study):
         at_k = {name: run for (name, k), run in runs.items() if k == config.shots}
         return readable(methods_table(at_k, tuned_name("BTL", config)))
 
-    def scores(
-        self, learner: SourceLearner, config: EmofslConfig, fold: str, own: Metric | None = None
-    ) -> dict[str, torch.Tensor]:
-        """Stages 2 and 3 on all draws of a fold: both decisions come from one fine-tuning.
+    def scores(self, learner: SourceLearner, tested: Tested, fold: str) -> torch.Tensor:
+        """Scores of one method, float (draws, n_tested, classes).
 
         Args:
             learner: of `source_of`.
-            config: the settings.
+            tested: a method or baseline, such as `compare` makes.
             fold: which one.
-            own: a metric loss of one's own instead of config.method's.
-
-        Returns:
-            {"prototype", "head"}: float (draws, n_tested, classes).
         """
-        undecided = dataclasses.replace(config, decision=DECISIONS[0])
-
-        def make() -> dict[str, torch.Tensor]:
-            return self._decided(learner, config, fold, own)
-
-        return self.held(fold, (id(own), undecided), make)
+        config = tested.config
+        if tested.kind == _TUNED:
+            # both decisions come from one fine-tuning
+            key = id(tested.own), dataclasses.replace(config, decision=DECISIONS[0])
+            both = self.held(fold, key, lambda: self._decided(learner, config, fold, tested.own))
+            return both[config.decision]
+        draws = self.data.draws(config, fold)
+        numbers = self.data.numbers(fold, "test")
+        if tested.kind == "source only":
+            logits = self.data.through(learner.module, numbers)[0]
+            return torch.softmax(logits, dim=-1).expand(len(draws), *logits.shape)
+        net = learner.module.net
+        support, y = self._support(draws)
+        tasks = rivals.as_tasks(net, support, y, self.data.vectors(numbers))
+        train = self.data.numbers(fold, "train")
+        source = self.data.vectors(train), self.data.y[train].cpu().numpy()
+        return rivals.baseline(tested.kind, config, tasks, net, source)
 
     def source_of(self, config: EmofslConfig, fold: str = "") -> SourceLearner:
         """The trained source model (of a fold; default: the first)."""
@@ -315,23 +331,6 @@ class TransferStudy(Study):
         scale = self.data.scale(train)
         torch.manual_seed(config.seed)
         return EmofslNet(scale, len(self.labels), config.width, config.activation, self.layers)
-
-    def _scores_of(self, learner: SourceLearner, tested: Tested, fold: str) -> torch.Tensor:
-        """Scores of one method, float (draws, n_tested, classes)."""
-        config = tested.config
-        if tested.kind == _TUNED:
-            return self.scores(learner, config, fold, tested.own)[config.decision]
-        draws = self.data.draws(config, fold)
-        numbers = self.data.numbers(fold, "test")
-        if tested.kind == "source only":
-            logits = self.data.through(learner.module, numbers)[0]
-            return torch.softmax(logits, dim=-1).expand(len(draws), *logits.shape)
-        net = learner.module.net
-        support, y = self._support(draws)
-        tasks = rivals.as_tasks(net, support, y, self.data.vectors(numbers))
-        train = self.data.numbers(fold, "train")
-        source_x = self.data.vectors(train)
-        return rivals.baseline(tested.kind, tasks, net, source_x, self.data.y[train].cpu().numpy())
 
     def _decided(
         self, learner: SourceLearner, config: EmofslConfig, fold: str, own: Metric | None
@@ -363,13 +362,12 @@ def tuned_name(method: str, config: EmofslConfig) -> str:
     return f"{method}, {config.decision}"
 
 
-def _tuned(
+def tuned(
     config: EmofslConfig, decisions: Sequence[str], losses: Mapping[str, Metric | None]
 ) -> Iterator[Tested]:
     """Fine-tuned methods at one number of shots: {name: a loss of one's own, or None}."""
     for name, own in losses.items():
+        one = config.of_method(name if own is None else config.method)
         for decision in decisions:
-            one = dataclasses.replace(config, decision=decision)
-            if own is None:
-                one = dataclasses.replace(one, method=name)
+            one = dataclasses.replace(one, decision=decision)
             yield Tested(tuned_name(name, one), one, own, _TUNED, f"{config.shots}-shot")

@@ -6,6 +6,7 @@ from colab_utils.methods.maml.figures.episode import show_episode
 from colab_utils.methods.maml.figures.runs import (
     matrix_figure,
     methods_figure,
+    seen_figure,
     speakers_figure,
     steps_figure,
     support_figure,
@@ -35,6 +36,7 @@ __all__ = [
     "open_study",
     "outer_objective",
     "panel",
+    "seen_figure",
     "show_episode",
     "show_source",
     "speakers_figure",

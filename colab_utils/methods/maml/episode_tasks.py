@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,11 +11,16 @@ import torch
 from colab_utils.learning.clips import Clips
 from colab_utils.learning.tasks import Batch, Tasks
 from colab_utils.methods.maml.settings import REGIMES, MamlConfig
+from colab_utils.methods.maml.steps import steps_table
+from colab_utils.protocols.copies import contradicted
 from colab_utils.protocols.episodes import Episode, EpisodeError, EpisodePlan, EpisodePool
 from colab_utils.results.predictions import validate
 
 _TASKS_AT_ONCE = 50  # test episodes held in memory at a time
+MOST_SEEN = 50  # episodes of training and of validation that a trained method is asked in
 _PRETRAINING_BATCH = 64  # utterances
+
+Ask = Callable[[Clips, Sequence[Episode]], np.ndarray]  # scores of episodes, see query_scores
 
 
 def make_tasks(
@@ -126,6 +132,25 @@ def query_scores(
     return np.concatenate(found)
 
 
+def accuracy_by_episode(
+    scores: np.ndarray, clips: Clips, episodes: Sequence[Episode], **who: Any
+) -> pd.DataFrame:
+    """The accuracy of every episode after each inner step, as a table of `steps`.
+
+    Args:
+        scores: (episodes, steps + 1, queries, labels) from `query_scores`.
+        clips: of the rows that the episodes were drawn from.
+        episodes: what was asked.
+        **who: method and seed.
+    """
+    numbers = np.stack([episode.query.ravel() for episode in episodes])
+    true = clips.y.cpu().numpy()[numbers]
+    chosen = scores.argmax(axis=3)
+    right = chosen == true[:, None]
+    tasks = [episode.task for episode in episodes]
+    return steps_table(right.mean(axis=2), tasks, **who)
+
+
 def episode_predictions(
     scores: np.ndarray,
     episodes: Sequence[Episode],
@@ -160,6 +185,28 @@ def episode_predictions(
     names = [f"p_{label}" for label in labels]
     probabilities = pd.DataFrame(scores.reshape(-1, len(labels)), columns=names)
     return validate(pd.concat([table, probabilities], axis=1), labels)
+
+
+def pool_notes(pools: Sequence[pd.DataFrame], apart: tuple[str, ...]) -> list[str]:
+    """What a reader has to know of the utterances that test episodes are drawn from.
+
+    Args:
+        pools: manifest rows, those of each fold.
+        apart: units that support and query never share.
+
+    Returns:
+        A sentence each.
+    """
+    notes = []
+    if number := sum(contradicted(rows, apart).sum() for rows in pools):
+        notes.append(
+            f"equal recordings: {number} tested utterances are in no episode, since a copy of "
+            "them there has another label"
+        )
+    corpora = sorted(set(pd.concat(pools)["corpus"]))
+    if len(corpora) > 1:
+        notes.append(f"an episode draws from all tested corpora: {', '.join(corpora)}")
+    return notes
 
 
 def shares_of(n_tasks: int, folds: Sequence[str]) -> dict[str, range]:
@@ -219,6 +266,29 @@ class TrainingSide:
         number = self.config.valid_tasks
         episodes = self.valid_pool.episodes(self.config.seed, 0, number, stream="valid")
         return make_tasks(self.valid, episodes, regime, outputs, self.config.max_frames)
+
+    def seen(self, ask: Ask, number: int, fold: int, **who: Any) -> pd.DataFrame:
+        """How a trained method does in episodes of its own training, and of the validation.
+
+        Args:
+            ask: gives the scores of episodes.
+            number: of episodes; at most MOST_SEEN are asked.
+            fold: its number; each has episodes of its own.
+            **who: method and seed.
+
+        Returns:
+            A table of `steps`, with a column `role`: "train" or "valid".
+        """
+        sides = {"train": (self.train, self.train_pool), "valid": (self.valid, self.valid_pool)}
+        first = fold * MOST_SEEN
+        number = min(number, MOST_SEEN)
+        parts = []
+        for role, (clips, pool) in sides.items():
+            episodes = pool.episodes(self.config.seed, first, number, stream=role)
+            scores = ask(clips, episodes)
+            table = accuracy_by_episode(scores, clips, episodes, **who)
+            parts.append(table.assign(role=role))
+        return pd.concat(parts, ignore_index=True)
 
     def batch(self, i: int) -> Batch:
         """The i-th batch of the endless row of epochs over all training utterances."""

@@ -12,6 +12,8 @@ import pandas as pd
 from colab_utils import corpora, session
 from colab_utils.corpora.scan import cache_file
 from colab_utils.features import open_store
+from colab_utils.features.store.store import FeatureStore
+from colab_utils.methods.maml.published import features_of, other_features
 from colab_utils.methods.maml.study import MamlStudy
 from colab_utils.protocols.build import build_task
 from colab_utils.protocols.domains import with_tasks
@@ -26,10 +28,11 @@ def open_study(
     protocol: str,
     task: str = "",
     audio: str = "",
-    features: str = "acoustic",
+    features: str = "",
     root: str | os.PathLike = "out",
     drive_folder: str | os.PathLike | None = None,
     *,
+    preset: str = "default",
     seed: int = 0,
     fetch: bool = False,
     train_csv: str = "",
@@ -45,9 +48,10 @@ def open_study(
         protocol: its name.
         task: one of its arrangements; empty: the first.
         audio: a folder with one sub-folder for each corpus, or, of two tables, that of their files.
-        features: the front end.
+        features: the front end; empty: that of the preset.
         root: the workspace.
         drive_folder: MyDrive, or None.
+        preset: of `MamlConfig`, for the features.
         seed: chooses who validates.
         fetch: whether corpora may be downloaded.
         train_csv: a table of training utterances; with `test_csv` in place of protocol and task.
@@ -66,9 +70,8 @@ def open_study(
         FoldError, LeakError: nobody is left to train, or a speaker stands in training and test.
 
     Example:
-        study = open_study("open_languages", "de+en-it", audio="corpora", features="logmel")
-        study = open_study("", train_csv="train.csv", test_csv="test.csv",
-                           csv_columns={"wav": "file", "emotion": "label", "speaker": "who"})
+        study = open_study("open_languages", "de+en-it", audio="corpora", preset="paper")
+        study = open_study("", train_csv="a.csv", test_csv="b.csv", csv_columns={"wav": ...})
     """
     if train_csv or test_csv:
         tables = _checked(train_csv, test_csv, csv_columns or {})
@@ -78,9 +81,20 @@ def open_study(
         manifest_of = functools.partial(_manifest_of, where=where, fetch=fetch, own=own)
         sides = as_list(train), as_list(test)
         arrangement = _of_names(protocol, task, sides, manifest_of, seed)
-    store = open_store(arrangement["rows"], features, root, drive_folder=drive_folder)
+    store = _features(arrangement["rows"], preset, features, root, drive_folder)
     where = {"store": store, "root": root, "drive_folder": drive_folder}
     return MamlStudy(**where, device=session.device(), **arrangement)
+
+
+def _features(
+    rows: pd.DataFrame, preset: str, features: str, root: Any, drive_folder: Any
+) -> FeatureStore:
+    """The features that were named, or those of the preset; says where these are not the same."""
+    name, settings = features_of(preset, features)
+    store = open_store(rows, name, root, drive_folder=drive_folder, **settings)
+    for note in other_features(preset, store.spec):
+        print(note)
+    return store
 
 
 def _manifest_of(names: list[str], where: tuple, fetch: bool, own: Any) -> pd.DataFrame:

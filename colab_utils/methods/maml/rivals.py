@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from colab_utils.learning import heads, supervised
+from colab_utils.learning.contract import Tested
 from colab_utils.learning.own import checked, in_one_sentence
 from colab_utils.learning.tasks import Batch, Tasks, accuracy, masked_cross_entropy, probabilities
 from colab_utils.learning.training import ModuleLearner
@@ -29,7 +30,6 @@ from colab_utils.methods.maml.maml import (
     make_network,
     names_of,
 )
-from colab_utils.methods.maml.settings import EpisodeConfig
 
 BASELINES = (
     "chance",
@@ -81,19 +81,23 @@ def make_learner(kind: str, side: TrainingSide, n_labels: int, device: str) -> M
 # --- answers --------------------------------------------------------------------------------------
 
 
-def answer_of(kind: str, learner: Any, test: EpisodeConfig, valid: Callable[[], Tasks]) -> Method:
+def answer_of(tested: Tested, learner: Any, valid: Callable[[], Tasks], n_labels: int) -> Method:
     """How a method answers test episodes.
 
     Args:
-        kind: "maml", or one of BASELINES.
+        tested: "maml", one of BASELINES or a method of the user's own, with the settings of the
+            test: inner steps and rate, seed of guesses.
         learner: the trained one that TRAINED_AS names, or None without one.
-        test: the settings of the test: inner steps and rate, seed of guesses.
         valid: gives the validation episodes with fixed class ids, for what is chosen in them.
+        n_labels: how many labels there are.
 
     Returns:
         A function of Tasks to probabilities of the query, float (tasks, n_query, classes), or
         (tasks, steps + 1, n_query, classes) of a method that adapts by inner steps.
     """
+    kind, test = tested.kind, tested.test
+    if tested.own is not None:
+        return own_answer(tested.name, tested.own, n_labels)
     if kind == "maml":
         return lambda tasks: learner.scores(tasks, test.steps, test.inner_rate)
     if kind == "pooled, fine-tuned":

@@ -18,6 +18,7 @@ MULTI_STEP = ("final", "ramp", "annealed")
 CONTRASTIVE = ("none", "nt-xent", "supervised")
 ENGINES = ("func", "higher")
 
+_TOLD = {"ways": "ways", "shots": "shots", "steps": "inner steps"}
 _ON_FRAMES = {"network": ("conv4", "lstm")}
 _WITH_TERM = {"contrastive": CONTRASTIVE[1:]}
 
@@ -80,6 +81,9 @@ class MamlConfig(Settings):
     shots: int = _count(5, "support utterances of each class", 1, 25, scope=NETWORK)
     queries: int = _count(10, "query utterances of each class", 1, 30, scope=NETWORK)
     steps: int = _count(5, "inner gradient steps in training", 1, 20)
+    test_steps: int = _count(
+        0, "inner gradient steps at test; 0: as many as in training", 0, 50, scope=RESULT
+    )
     inner_rate: float = _number(
         0.05, "inner learning rate (its start, where rates are learnt)", 0.0, 2.0
     )
@@ -101,6 +105,12 @@ class MamlConfig(Settings):
         "corpus",
         "a training episode comes from one corpus (its speakers, its recording), or from all",
         options=("corpus", "all"),
+        more=True,
+        scope=NETWORK,
+    )
+    standardise: bool = setting(
+        True,
+        "features at mean 0 and deviation 1 over the training utterances; no: as they are",
         more=True,
         scope=NETWORK,
     )
@@ -245,9 +255,6 @@ class EpisodeConfig(Settings):
         scope=RESULT,
         task=True,
     )
-    n_boot: int = _count(
-        1000, "resamples of the interval", 0, 20000, step=100, more=True, scope=RESULT, task=True
-    )
 
 
 def both_regimes(config: MamlConfig) -> dict[str, MamlConfig]:
@@ -287,15 +294,19 @@ def needs_retraining(trained: MamlConfig, wanted: EpisodeConfig) -> str:
     return ""
 
 
-def other_inner_loop(trained: MamlConfig, test: EpisodeConfig) -> list[str]:
-    """How the inner loop at test differs from the trained one: a sentence, or none."""
+def other_episodes(trained: MamlConfig, test: EpisodeConfig) -> list[str]:
+    """How test episodes and their inner loop differ from the trained ones, a sentence each."""
+    notes = []
     if test.inner_rate and trained.learn_rates:
-        return [
+        notes.append(
             f"inner rate {test.inner_rate:g} for all layers and steps instead of the learnt ones"
-        ]
-    if test.steps > trained.steps:
-        return [
-            f"trained for {trained.steps} inner steps, tested with {test.steps}: the last rates "
-            "are repeated"
-        ]
-    return []
+        )
+    elif test.inner_rate not in (0, trained.inner_rate):
+        notes.append(f"inner rate {test.inner_rate:g} instead of {trained.inner_rate:g}")
+    for name in ("ways", "shots", "steps"):
+        then, now = getattr(trained, name), getattr(test, name)
+        if now != then:
+            notes.append(f"trained with {then} {_TOLD[name]}, tested with {now}")
+    if test.steps > trained.steps and trained.learn_rates and not test.inner_rate:
+        notes[-1] += ": the last rates are repeated"
+    return notes

@@ -1,7 +1,7 @@
 """steps.csv: the query accuracy of every task after each inner step, and its mean by step.
 
-The interval resamples tasks and seeds, not speakers: it says how much the curve would move with
-other tasks of the same corpus and the same speakers, and wherever it is shown it is labelled so
+The interval is over tasks and seeds, not speakers: it says how much the curve would move with other
+tasks of the same corpus and the same speakers, and wherever it is shown it is labelled so
 (results.intervals.STEP_INTERVAL).
 """
 
@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from colab_utils.csv_files import read_csv
-from colab_utils.results.intervals import interval, row_weights
+from colab_utils.results.intervals import of_mean
 
 STEP_COLUMNS = ("method", "seed", "task", "step", "accuracy")
-RESAMPLES = 2000  # of the interval
+# the roles of seen.csv, and what they are called
+SEEN = {"train": "training", "valid": "validation"}
 _CELL = ["seed", "task"]
 
 
@@ -120,12 +121,52 @@ def read_steps(path: str | os.PathLike) -> pd.DataFrame:
         raise StepsError(f"{path}: {error}") from error
 
 
+def read_seen(folder: str | os.PathLike) -> dict[str, pd.DataFrame]:
+    """The steps of a run in episodes of its training and of its validation.
+
+    Args:
+        folder: of a run of a method that was trained.
+
+    Returns:
+        {"training": a table with STEP_COLUMNS, "validation": another}; {} where nothing was
+        trained.
+
+    Raises:
+        StepsError: names the file.
+    """
+    path = os.path.join(folder, "seen.csv")
+    if not os.path.exists(path):
+        return {}
+    table = read_csv(path, dtype={"method": str})
+    found = {}
+    for role, name in SEEN.items():
+        mine = table[table["role"] == role]
+        found[name] = validate_steps(mine.drop(columns="role"))
+    return found
+
+
+def seen_accuracy(folder: str | os.PathLike) -> dict[str, str]:
+    """The mean accuracy of a run after the last step in the episodes of `read_seen`, in per cent.
+
+    Args:
+        folder: of the run.
+
+    Returns:
+        {"training episodes": "61.2", "validation episodes": "48.0"}, or {}.
+    """
+    found = {}
+    for name, steps in read_seen(folder).items():
+        last = steps[steps["step"] == steps["step"].max()]
+        found[f"{name} episodes"] = f"{100 * last['accuracy'].mean():.1f}"
+    return found
+
+
 def accuracy_by_step(steps: pd.DataFrame) -> pd.DataFrame:
     """Mean accuracy of one method by inner step.
 
-    The interval, STEP_INTERVAL, resamples tasks and seeds, each on its own level (as in
-    `results.intervals`), and all steps of a task go together. Where each seed draws tasks of its
-    own it is rather too wide than too narrow.
+    The interval, STEP_INTERVAL, is Student's t over all tasks; the variance between seeds, where
+    there are several, is added (`results.intervals.of_mean`), so that it is rather too wide than
+    too narrow.
 
     Args:
         steps: a table with STEP_COLUMNS.
@@ -144,9 +185,11 @@ def accuracy_by_step(steps: pd.DataFrame) -> pd.DataFrame:
         )
     cells = table.pivot(index=_CELL, columns="step", values="accuracy")
     found = cells.mean().rename("accuracy").reset_index()
-    if len(cells) == 1:
-        return found.assign(low=np.nan, high=np.nan)
-    weights = row_weights(cells.index.to_frame(), ("task", "seed"), RESAMPLES, ci_seed=0)
-    means = weights @ cells.to_numpy() / weights.sum(axis=1, keepdims=True)
-    low, high = interval(means)
+    parts = [cells]
+    of_seeds = cells.groupby("seed").mean()
+    if len(of_seeds) > 1:
+        parts.append(of_seeds)
+    variances = [part.var(ddof=1) / len(part) for part in parts]
+    freedoms = [np.full(len(found), len(part) - 1) for part in parts]
+    low, high = of_mean(found["accuracy"].to_numpy(), variances, freedoms)
     return found.assign(low=low, high=high)

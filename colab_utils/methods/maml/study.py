@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -20,21 +21,23 @@ from colab_utils.learning.training import History
 from colab_utils.methods.maml import rivals
 from colab_utils.methods.maml.episode_tasks import (
     TrainingSide,
+    accuracy_by_episode,
     episode_predictions,
+    pool_notes,
     query_scores,
     shares_of,
 )
 from colab_utils.methods.maml.figures.episode import episode_rows
+from colab_utils.methods.maml.published import other_features
 from colab_utils.methods.maml.settings import (
     EpisodeConfig,
     MamlConfig,
     both_regimes,
     needs_retraining,
-    other_inner_loop,
+    other_episodes,
     used_by,
 )
-from colab_utils.methods.maml.steps import steps_table
-from colab_utils.protocols.copies import contradicted
+from colab_utils.methods.maml.steps import seen_accuracy
 from colab_utils.protocols.episodes import Episode, EpisodePlan, EpisodePool, episodes_table
 from colab_utils.results.runs import Run
 from colab_utils.results.tables import methods_table, readable
@@ -43,8 +46,6 @@ from colab_utils.settings import SettingError
 
 class MamlStudy(Study):
     """One arrangement of training and tested utterances; `opening.open_study` makes it.
-
-    Features of tested utterances are first read when they are tested.
 
     Args:
         name: the task.
@@ -68,6 +69,7 @@ class MamlStudy(Study):
     """
 
     method = "maml"
+    VERSION = 2  # pooled training weighs utterances, not batches
 
     def __init__(
         self,
@@ -99,8 +101,7 @@ class MamlStudy(Study):
     def predict(
         self, learner: Any, tested: Tested, fold: str
     ) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
-        """Predictions in the episodes of a fold, and the accuracy of each after each step."""
-        episodes = self._drawn(tested, fold)
+        """Predictions in the episodes of a fold; accuracies after each step, also of seen ones."""
         config = tested.config
         regime, outputs = "fixed", len(self.labels)
         if tested.kind == "maml":
@@ -109,19 +110,21 @@ class MamlStudy(Study):
         def valid() -> Tasks:
             return self.side(tested, fold).valid_tasks("fixed", len(self.labels))
 
-        if tested.own is None:
-            answer = rivals.answer_of(tested.kind, learner, tested.test, valid)
-        else:
-            answer = rivals.own_answer(tested.name, tested.own, len(self.labels))
-        clips = self._clips(tested, fold, "test")
-        scores = query_scores(answer, clips, episodes, regime, outputs, config.max_frames)
+        answer = rivals.answer_of(tested, learner, valid, len(self.labels))
+
+        def ask(clips: Clips, episodes: Sequence[Episode]) -> np.ndarray:
+            return query_scores(answer, clips, episodes, regime, outputs, config.max_frames)
+
+        clips, episodes = self._clips(tested, fold, "test"), self._drawn(tested, fold)
+        scores = ask(clips, episodes)
         who = {"method": tested.name, "seed": tested.test.seed}
-        columns = {**who, "rule": self.rule_of(tested), "fold": fold}
+        columns = who | {"rule": self.rule_of(tested), "fold": fold}
         table = episode_predictions(scores[:, -1], episodes, clips.rows, self.labels, columns)
-        true = pd.Index(self.labels).get_indexer(table["true"]).reshape(len(episodes), 1, -1)
-        right = (scores.argmax(axis=3) == true).mean(axis=2)
-        tasks = [episode.task for episode in episodes]
-        return table, {"steps": steps_table(right, tasks, **who)}
+        beside = {"steps": accuracy_by_episode(scores, clips, episodes, **who)}
+        if self.training_of(tested):
+            number = self.folds.index(fold)
+            beside["seen"] = self.side(tested, fold).seen(ask, len(episodes), number, **who)
+        return table, beside
 
     def check(self, tested: Tested) -> None:
         """Refuse a network that these features cannot feed, or that is too narrow for the test.
@@ -133,8 +136,8 @@ class MamlStudy(Study):
         if self.store.pooled and not config.pooled:
             raise SettingError(
                 f"{config.network} needs frames, and {self.store.spec['name']} gives one vector "
-                "an utterance: choose frame features (logmel, paper-logmel, paper-mfcc), or "
-                'network = "mlp"'
+                "an utterance: leave FEATURES empty for those of the preset, choose frame features "
+                '(logmel, paper-logmel, paper-mfcc), or network = "mlp"'
             )
         if tested.kind == "maml" and tested.test is not None:
             reason = needs_retraining(config, tested.test)
@@ -201,8 +204,9 @@ class MamlStudy(Study):
         return tested.config.pooled
 
     def notes(self, tested: Tested) -> list[str]:
-        """What an episode is, and how the inner loop at test differs from the trained one."""
+        """What an episode is, and how it differs from those of the training."""
         config, test = tested.config, tested.test
+        pools = [self.part(tested, fold, "test") for fold in self.folds_of(tested)]
         units = " and no ".join(self.apart) or "utterance"
         notes = [
             f"{test.ways}-way {test.shots}-shot episodes, {test.queries} queries a class; "
@@ -210,14 +214,10 @@ class MamlStudy(Study):
         ]
         if self.film_overlap:
             notes.append("films stand in training and in test, as published")
-        pools = [self.part(tested, fold, "test") for fold in self.folds_of(tested)]
-        if number := sum(contradicted(rows, self.apart).sum() for rows in pools):
-            notes.append(
-                f"equal recordings: {number} tested utterances are in no episode, since a copy of "
-                "them there has another label"
-            )
+        notes += pool_notes(pools, self.apart)
         if tested.kind == "maml":
-            notes += [f"class ids {config.regime}", *other_inner_loop(config, test)]
+            notes += [f"class ids {config.regime}", *other_episodes(config, test)]
+            notes += other_features(config.preset, self.store.spec)
         return notes
 
     # --- clips and episodes -----------------------------------------------------------------------
@@ -228,24 +228,24 @@ class MamlStudy(Study):
         valid = self._clips(tested, fold, "valid")
         return TrainingSide(train, valid, tested.config, self.apart)
 
-    def scale(self, tested: Tested, fold: str) -> Scale:
-        """Mean and deviation of the features over the training utterances of a fold."""
-        key = ("scale", tested.config.pooled)
-        return self.held(fold, key, lambda: self._read(tested, fold, "train").fit_scale())
-
     def _clips(self, tested: Tested, fold: str, role: str) -> Clips:
-        """The clips of one role in a fold, scaled by its training utterances."""
+        """The clips of one role in a fold, standardised by its training utterances or not."""
+        pooled, standardise = tested.config.pooled, tested.config.standardise
+
+        def scale() -> Scale:
+            return self._read(tested, fold, "train").fit_scale()
 
         def make() -> Clips:
-            scale = self.scale(tested, fold)
-            return self._read(tested, fold, role).scaled(scale)
+            if not standardise:
+                return self._read(tested, fold, role)
+            fitted = self.held(fold, ("scale", pooled), scale)
+            return self._read(tested, fold, role).scaled(fitted)
 
-        return self.held(fold, (role, tested.config.pooled), make)
+        return self.held(fold, (role, pooled, standardise), make)
 
     def _read(self, tested: Tested, fold: str, role: str) -> Clips:
         """The clips of one role in a fold as they are stored."""
-        rows = self.part(tested, fold, role)
-        pooled = tested.config.pooled
+        rows, pooled = self.part(tested, fold, role), tested.config.pooled
         return Clips(self.store, rows, self.labels, device=self.device, pooled=pooled)
 
     def _drawn(self, tested: Tested, fold: str) -> list[Episode]:
@@ -263,7 +263,7 @@ class MamlStudy(Study):
     # --- what a notebook asks for -----------------------------------------------------------------
 
     def episodes(self, config: MamlConfig, **values: Any) -> EpisodeConfig:
-        """Test episodes like those of the training.
+        """Test episodes as the settings of the training have them.
 
         Args:
             config: of the training.
@@ -279,7 +279,7 @@ class MamlStudy(Study):
             ways=trained.ways,
             shots=trained.shots,
             queries=trained.queries,
-            steps=trained.steps,
+            steps=trained.test_steps or trained.steps,
             seed=trained.seed,
         )
 
@@ -367,14 +367,12 @@ class MamlStudy(Study):
     def _tested(self, name: str, kind: str, config: MamlConfig, episodes: EpisodeConfig) -> Tested:
         """A method in a test, with the settings that it looks at: no others name its run.
 
-        Args:
-            name: what figures and tables call it.
-            kind: "maml", one of `rivals.BASELINES`, or "own".
-            config: of its training.
-            episodes: of the test.
+        kind: "maml", one of `rivals.BASELINES`, or "own".
         """
         config = self._fitting(config)
         if kind == "maml":
+            if episodes.steps != (config.test_steps or config.steps):
+                config = dataclasses.replace(config, test_steps=episodes.steps)
             return Tested(name, config, kind=kind, test=episodes)
         without_steps = dataclasses.replace(
             episodes, steps=EpisodeConfig.steps, inner_rate=EpisodeConfig.inner_rate
@@ -389,9 +387,12 @@ class MamlStudy(Study):
             runs: of `compare`, "nearest prototype" among them.
 
         Returns:
-            Rates in per cent, and the difference to nearest prototype on the same queries.
+            Rates in per cent, and the difference to nearest prototype on the same queries; of
+            trained methods also the accuracy in episodes of the training and the validation.
         """
-        return readable(methods_table(runs, "nearest prototype"))
+        table = readable(methods_table(runs, "nearest prototype"))
+        seen = {name: seen_accuracy(run.path) for name, run in runs.items()}
+        return table.join(pd.DataFrame.from_dict(seen, orient="index")).fillna("")
 
     def _fitting(self, config: MamlConfig) -> MamlConfig:
         """With no more ways than there are emotions."""

@@ -7,7 +7,6 @@ import pandas as pd
 import torch
 from toy_store import toy_corpus
 
-from colab_utils.features.published.alexnet import AlexNetSpectrogram
 from colab_utils.learning.study import Tested
 from colab_utils.methods.alexnet.notebook import AlexnetStudy
 from colab_utils.methods.alexnet.pictures import fit_range, make_images
@@ -16,9 +15,7 @@ from colab_utils.methods.alexnet.training import AlexnetLearner, FoldPictures, T
 from colab_utils.protocols.folds import grouped_folds, make_split
 
 LABELS = ["anger", "fear", "sadness"]
-SMALL = AlexnetConfig.from_preset(
-    "small", num_epochs=2, batch_size=8, n_boot=20, image_height=63, image_width=64
-)
+SMALL = AlexnetConfig.from_preset("small", num_epochs=2, batch_size=8, image_height=63)
 
 
 def changed(**changes):
@@ -51,7 +48,7 @@ def learner_of(config, rows=None, channels=1, own=None):
     """One that trains and validates on the same utterances; noisy copies are of one kind."""
     rows = corpus() if rows is None else rows
     store = spectrograms(rows, channels)
-    limits = fit_range(store, rows["utt_id"], AlexNetSpectrogram(feature_set=config.features))
+    limits = fit_range(store, rows["utt_id"], config)
     images = make_images(store, rows["utt_id"], config, limits)
     noise = torch.randn(images.values.shape, generator=torch.Generator().manual_seed(1))
     noisy = [images._replace(values=images.values + 0.3 * noise)]

@@ -11,9 +11,10 @@ from repo import REPO
 from safetensors.torch import save_file
 
 from colab_utils.methods.alexnet.network import (
-    NETWORKS,
+    MODELS,
     AlexNet,
     AlexNetGap,
+    network,
     start_from,
     valid_columns,
 )
@@ -37,8 +38,8 @@ def convolutions(model):
 
 def test_parameter_counts_are_the_published_ones():
     counts = {}
-    for name, network in NETWORKS.items():
-        counts[name] = sum(p.numel() for p in network(4).parameters())
+    for name in MODELS:
+        counts[name] = sum(p.numel() for p in network(name, 4, "speech").parameters())
     assert counts == {"alexnet": 57_020_228, "alexnet_gap": 2_470_724}
 
 
@@ -66,6 +67,41 @@ def test_the_mean_is_over_columns_of_speech_alone(gap):
         inside = [k for k in range(columns) if (k + 0.5) / columns < share] or [0]
         assert torch.allclose(logits[row], maps[row][:, :, inside].mean(dim=(1, 2)), atol=1e-5)
     assert valid_columns(torch.tensor([0.0]), 5).tolist() == [[True, False, False, False, False]]
+
+
+@pytest.mark.parametrize(("kind", "n_layers"), [(AlexNetGap, 6), (AlexNet, 8)])
+def test_from_scratch_all_layers_are_xavier_without_bias(kind, n_layers):
+    layers = [one for one in kind(4).modules() if hasattr(one, "weight")]
+    assert len(layers) == n_layers
+    for layer in layers:
+        out, into, *kernel = layer.weight.shape
+        bound = np.sqrt(6 / (np.prod(kernel) * (into + out)))  # of a uniform distribution
+        assert layer.weight.abs().max().item() == pytest.approx(bound, rel=0.01)
+        assert layer.weight.std().item() == pytest.approx(bound / np.sqrt(3), rel=0.05)
+        assert not layer.bias.any()
+
+
+def test_gap_has_alexnets_convolutions_and_makes_no_dense_layer(monkeypatch):
+    theirs = AlexNet(4).features
+    monkeypatch.setattr(torch.nn.Linear, "__init__", None)
+    ours = AlexNetGap(4).features
+    assert str(ours) == str(theirs)
+
+
+def test_gap_over_all_columns_is_that_of_the_released_network():
+    """model.py: AdaptiveAvgPool2d(6), a 1 x 1 convolution, AvgPool2d(6)."""
+    torch.manual_seed(0)
+    model = AlexNetGap(4, pooling="all")
+    released = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(6), model.head, torch.nn.AvgPool2d(6))
+    images = torch.randn(2, 3, 256, 384)
+    maps = model.features(images)
+    assert maps.shape[2:] == (7, 11)
+    expected = released(maps).flatten(1)
+    for valid in (torch.ones(2), torch.tensor([0.1, 0.6])):
+        assert torch.allclose(model(images, valid), expected, atol=1e-5)
+    other = AlexNetGap(4)
+    other.load_state_dict(model.state_dict())
+    assert not torch.allclose(other(images, torch.tensor([0.1, 0.6])), expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pth", ".pt"])

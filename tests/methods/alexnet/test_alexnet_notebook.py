@@ -1,19 +1,26 @@
 """What notebook 05 shows and keeps: tables, figures, the panel, a labeller of audio."""
 
+import json
+
 import numpy as np
 import pytest
 import soundfile
 import torch
 from alexnet_toys import LABELS, SMALL, changed, corpus, toy_study, trained
 from drawn import assert_nothing_is_cut_off, words
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from colab_utils.methods.alexnet import Labeller, clean_runs, folds_figure, noise_figure
+from colab_utils.methods.alexnet import (
+    Labeller,
+    beside_published,
+    clean_runs,
+    folds_figure,
+    noise_figure,
+)
 from colab_utils.methods.alexnet.figures import conditions_table, folds_table
 from colab_utils.methods.alexnet.network import AlexNetGap
 from colab_utils.methods.alexnet.panel import panel
 from colab_utils.settings import SettingError
-
-pytestmark = pytest.mark.usefixtures("quick_networks")
 
 SHORT = changed(num_epochs=1)
 
@@ -73,6 +80,23 @@ def test_rates_by_fold_and_pooled(shown):
         folds_figure({"noisy": runs["alexnet_gap, pink@10"]})
 
 
+def test_rates_as_means_of_folds_stand_beside_the_pooled_and_the_published(shown):
+    _, runs = shown
+    table = beside_published(runs)
+    run = runs["alexnet_gap, clean"]
+    scores = []
+    for _, part in run.predictions.groupby("fold"):
+        true, found = part["true"], part["pred"]
+        scores.append((accuracy_score(true, found), balanced_accuracy_score(true, found)))
+    means = 100 * np.mean(scores, axis=0)
+    pooled = 100 * run.metrics["wa"], 100 * run.metrics["uar"]
+    assert table.loc["toy", "alexnet_gap"].tolist() == pytest.approx([*means, *pooled], abs=0.051)
+    published = table.loc["published: 16 kHz"].iloc[:, :2]
+    assert published.loc["alexnet + stability"].tolist() == [74.0, 64.4]
+    assert published.loc["alexnet_gap"].tolist() == [73.2, 62.6]
+    assert len(table) == 2 + 6 and table.loc["published: 8 kHz"].iloc[:, 2:].isna().all(axis=None)
+
+
 def test_rates_against_the_noise(shown, capsys):
     _, runs = shown
     figure = noise_figure(runs)
@@ -99,7 +123,7 @@ def test_what_the_network_sees_and_where_it_looks(shown, ser_model, monkeypatch)
     assert all(f"{label} taken for" in text for label in LABELS) and "Time (s)" in text
     assert len(figure.axes[0].images) == 1 and figure.axes[0].images[0].get_array().shape == (
         63,
-        64,
+        94,
     )
     assert_nothing_is_cut_off(figure)
 
@@ -137,9 +161,14 @@ def test_a_kept_model_labels_new_audio_alone_and_together(shown, tmp_path):
     assert torch.equal(labeller.limits.low, trained(study, SHORT).limits.low)
 
 
-def test_what_is_no_kept_model_is_one_sentence(tmp_path):
+def test_what_is_no_kept_model_is_one_sentence(shown, tmp_path):
     with pytest.raises(SettingError, match="holds no model"):
         Labeller(tmp_path / "nowhere")
+    folder = shown[0].save(SHORT, "older")
+    about = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(about | {"version": 1}))
+    with pytest.raises(SettingError, match="version 1: train and save it again"):
+        Labeller(folder)
 
 
 def test_the_panel_trains_and_tests_the_chosen_fold(tmp_path):

@@ -10,8 +10,6 @@ from alexnet_toys import SMALL, changed, corpus, kept_trainings, learner_of, toy
 
 from colab_utils.settings import SettingError
 
-pytestmark = pytest.mark.usefixtures("quick_networks")
-
 GLOBAL_CHOICE = 0
 
 
@@ -95,7 +93,7 @@ def test_own_code_that_changed_is_computed_anew(tmp_path, monkeypatch, choose, c
 def test_lazy_layers_of_ones_own_learn_their_sizes(study):
     class Tiny(torch.nn.Sequential):
         def forward(self, images, valid):
-            assert valid.shape == images.shape[:1] and images.shape[1:] == (1, 63, 64)
+            assert valid.shape == images.shape[:1] and images.shape[1:] == (1, 63, 94)
             return super().forward(images)
 
     def lazy(n_classes):
@@ -113,7 +111,7 @@ class Linear(torch.nn.Module):
 
     def __init__(self, n_classes, spoilt=lambda logits: logits):
         super().__init__()
-        self.layer = torch.nn.Linear(63 * 64, n_classes)
+        self.layer = torch.nn.Linear(63 * 94, n_classes)
         self.spoilt = spoilt
 
     def forward(self, images, valid):
@@ -150,7 +148,7 @@ def test_a_network_that_cannot_be_trained_is_one_sentence(study, case):
     own, told = CASES[case]
     with pytest.raises(SettingError, match=told) as found:
         study.of_fold("0").run(SMALL, own=own, pictures=False)
-    assert "made for 3 classes, (images (n, 1, 63, 64), valid (n,)) -> logits (n, 3)" in str(
+    assert "made for 3 classes, (images (n, 1, 63, 94), valid (n,)) -> logits (n, 3)" in str(
         found.value
     )
     assert "\n" not in str(found.value)
@@ -188,7 +186,7 @@ class Normalised(torch.nn.Module):
         super().__init__()
         self.layers = torch.nn.Sequential(
             torch.nn.Flatten(),
-            torch.nn.Linear(63 * 64, 8),
+            torch.nn.Linear(63 * 94, 8),
             torch.nn.BatchNorm1d(8),
             torch.nn.Linear(8, n_classes),
         )

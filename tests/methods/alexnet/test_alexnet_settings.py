@@ -1,5 +1,7 @@
 """Settings of AlexNet: presets, empty lines of the form, contradictions."""
 
+import dataclasses
+
 import pytest
 from alexnet_toys import SMALL
 from run_notebook import read_value
@@ -25,9 +27,9 @@ EMPTY = {
     ("change", "told"),
     [
         ({"oversampling": True}, "both even out"),
-        ({"image_width": 20}, "image_width"),
+        ({"image_height": 20}, "image_height"),
         ({"ser_model": "vgg"}, "ser_model"),
-        ({"noisy_loss": True, "mixup": True}, "noisy copies of"),
+        ({"stability_loss": "fyp"}, "choose from 'clean', 'both'"),
     ],
 )
 def test_bad_settings_are_one_sentence(change, told):
@@ -47,6 +49,39 @@ def test_empty_lines_of_the_form_are_as_the_preset_says(preset):
 def test_the_published_padding_is_a_preset_of_its_own():
     paper, released = map(AlexnetConfig.from_preset, ("paper", "paper-as-released"))
     assert (paper.padding, released.padding) == ("floor", "zero")
+
+
+def test_the_presets_have_the_published_sizes_and_the_released_choices():
+    for name in ("paper", "paper-stability", "paper-as-released"):
+        config = AlexnetConfig.from_preset(name)
+        assert (config.num_epochs, config.batch_size, config.lr) == (100, 64, 1e-4)
+        assert config.image_size == (256, 384)
+        assert dataclasses.replace(config, features="logmelspec").image_size == (256, 600)
+        assert (config.mixup_alpha, config.mixup_larger) == (0.4, True)
+    released = AlexnetConfig.from_preset("paper-as-released")
+    assert (released.pooling, released.oversampling_of) == ("all", "two-smallest")
+
+
+@pytest.mark.parametrize(
+    ("flag", "weights"),
+    [
+        (True, "imagenet"),
+        ("True", "imagenet"),
+        (False, "scratch"),
+        ("false", "scratch"),
+        ("scratch", "scratch"),
+        ("a.npz", "a.npz"),
+    ],
+)
+def test_the_published_flag_pretrained_is_taken(flag, weights):
+    for config in (
+        AlexnetConfig.from_form("small", {}, pretrained=flag),
+        AlexnetConfig.from_form("default", {"pretrained": flag}),
+        AlexnetConfig.from_preset("small", pretrained=flag),
+        with_settings(SMALL, pretrained=flag),
+    ):
+        assert config.pretrained == weights
+    assert AlexnetConfig.from_preset("paper", pretrained=True).changed() == {}
 
 
 @pytest.mark.parametrize("text", ["false", "False", "no"])

@@ -30,8 +30,6 @@ from colab_utils.methods.alexnet.training import probabilities
 from colab_utils.protocols.folds import grouped_folds, make_split
 from colab_utils.settings import SettingError
 
-pytestmark = pytest.mark.usefixtures("quick_networks")
-
 
 def small_study(root):
     """A network on two folds in two conditions, trained and tested from start to end: 4 parts."""
@@ -92,7 +90,7 @@ def test_one_training_is_tested_in_all_conditions_and_a_second_call_loads(study,
 def test_settings_of_the_test_alone_train_nothing_again(study):
     alone, config = study.of_fold("0"), changed(num_epochs=1)
     alone.run(config, pictures=False)
-    other = changed(num_epochs=1, test_hop=300, n_boot=10, mixup_alpha=0.9)
+    other = changed(num_epochs=1, test_hop=300, mixup_alpha=0.9)
     alone.run(other, name="another", pictures=False)
     assert len(kept_trainings(study)) == 1
     alone.run(changed(num_epochs=1, decision="geometric"), pictures=False)

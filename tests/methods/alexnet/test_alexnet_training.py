@@ -7,7 +7,6 @@ import torch
 from alexnet_toys import SMALL, changed, corpus, learner_of, spectrograms
 from torch.nn import functional
 
-from colab_utils.features.published.alexnet import AlexNetSpectrogram
 from colab_utils.learning.training import train
 from colab_utils.methods.alexnet import training as cnn
 from colab_utils.methods.alexnet.pictures import (
@@ -18,8 +17,6 @@ from colab_utils.methods.alexnet.pictures import (
 )
 from colab_utils.methods.alexnet.training import Batch
 from colab_utils.settings import SettingError
-
-pytestmark = pytest.mark.usefixtures("quick_networks")
 
 # --- losses ---------------------------------------------------------------------------------------
 
@@ -51,10 +48,12 @@ def test_the_loss_is_the_equation_of_stability_training():
     apart = cnn.divergence(clean, noisy)
     assert loss.item() == pytest.approx((own + 0.3 * apart).item(), abs=1e-6)
     assert told == {"divergence": pytest.approx(apart.item(), abs=1e-6)}
-    learner.config = changed(noisy_loss=True)
     both = (own + functional.cross_entropy(noisy, batch.targets)) / 2
-    loss, told = learner.loss(batch)
-    assert loss.item() == pytest.approx(both.item(), abs=1e-6) and told == {}
+    for alpha in (0.0, 0.5):  # training on noisy copies, and the loss of FYP with a true KL
+        learner.config = changed(stability=alpha, stability_loss="both")
+        loss, told = learner.loss(batch)
+        assert loss.item() == pytest.approx((both + alpha * apart).item(), abs=1e-6)
+        assert set(told) == ({"divergence"} if alpha else set())
 
 
 def test_mixup_mixes_pictures_labels_and_copies_alike():
@@ -101,6 +100,16 @@ def test_oversampling_makes_all_classes_as_frequent_as_the_commonest():
     assert np.bincount(y[pool]).tolist() == [10, 10, 10] and set(pool) == set(range(20))
 
 
+def test_as_released_the_smallest_class_is_raised_twice():
+    y = np.array([0] * 10 + [1] * 3 + [2] * 7 + [3] * 4 + [4] * 9)
+    counts = np.bincount(y)
+    for _ in range(2):  # imblearn's sampling_strategy="minority"
+        counts[counts.argmin()] = counts.max()
+    pool = cnn.oversampled(y, 0, "two-smallest")
+    assert np.bincount(y[pool]).tolist() == counts.tolist() == [10, 10, 7, 10, 9]
+    assert set(pool) == set(range(len(y)))
+
+
 def test_the_rate_rises_and_falls():
     rates = [cnn.rate_at(i, 100, "cosine") for i in range(100)]
     assert rates[0] == pytest.approx(0.1) and rates[9] == pytest.approx(1.0)
@@ -124,10 +133,10 @@ def test_utterances_are_means_weighted_by_frames_and_the_published_mean_is_geome
 def test_pictures_are_scaled_by_training_bins_turned_and_padded_with_silence():
     rows = corpus(1)
     ids, store = rows["utt_id"], spectrograms(rows)
-    limits = fit_range(store, ids[:5], AlexNetSpectrogram())
+    limits = fit_range(store, ids[:5], SMALL)
     frames = np.concatenate([store[utt] for utt in ids[:5]])
     assert np.allclose(limits.low[0], frames.min(0)) and np.allclose(limits.high[0], frames.max(0))
-    size = {"image_height": 200, "image_width": 300}
+    size = {"image_height": 200}
     images = make_images(store, ids, changed(**size), limits)
     short = int(np.argmax([len(store[utt]) < 300 for utt in ids]))
     first = int((images.utterance == short).nonzero()[0])
@@ -139,6 +148,10 @@ def test_pictures_are_scaled_by_training_bins_turned_and_padded_with_silence():
     # silence is black
     assert np.allclose(picture[:, len(clip) :], -mean / std, atol=1e-3)
     assert images.valid[first].item() == pytest.approx(len(clip) / 300)
+    # as released the padding takes part in the range: the loudest value of every bin
+    released = fit_range(store, ids, changed(padding="zero"))
+    assert torch.equal(released.low, fit_range(store, ids, SMALL).low)
+    assert (released.high == 0).all()
     trapped = make_images(store, ids, changed(padding="zero", **size), limits).values[first, 0]
     # the published padding is white
     assert np.allclose(trapped[:, len(clip) :], (1 - mean) / std, atol=1e-3)
@@ -152,7 +165,7 @@ def test_pictures_are_scaled_by_training_bins_turned_and_padded_with_silence():
 def test_the_default_data_path_is_not_quantised_and_three_channels_train():
     learner = learner_of(changed(features="logdeltaspec"), corpus(2), channels=3)
     values = learner.pictures.train.values
-    assert values.shape[1:] == (3, 63, 64) and values.dtype == torch.float32
+    assert values.shape[1:] == (3, 63, 94) and values.dtype == torch.float32
     assert np.isfinite(learner.step(0)["loss"])
 
 
@@ -165,7 +178,7 @@ def test_the_default_data_path_is_not_quantised_and_three_channels_train():
     [
         {"mixup": True},
         {"oversampling": True, "balanced": False},
-        {"noisy_loss": True},
+        {"stability_loss": "both"},
         {"stability": 0.5, "mixup": True},
     ],
 )

@@ -10,7 +10,6 @@ from colab_utils.methods.alexnet import AlexnetStudy, open_study, panel
 from colab_utils.methods.alexnet.features_file import FeaturesFile, save_features
 from colab_utils.settings import SettingError
 
-pytestmark = pytest.mark.usefixtures("quick_networks")
 SHORT = changed(num_epochs=1)
 
 
@@ -24,7 +23,7 @@ def exported(tmp_path_factory):
     """The file of a toy corpus. Read it, don't write to it."""
     rows = corpus()
     folder = tmp_path_factory.mktemp("exported")
-    return save_features(folder / "aa.npz", rows, spectrograms(rows), LABELS, "logspec")
+    return save_features(folder / "aa.npz", rows, spectrograms(rows), LABELS, SMALL)
 
 
 def test_a_file_holds_every_segment_as_the_published_one_does(exported):
@@ -45,6 +44,23 @@ def test_a_file_holds_every_segment_as_the_published_one_does(exported):
     assert all(value.dtype.kind in "fiU" for value in content.values())
 
 
+def test_the_released_padding_is_written_where_it_is_asked_for(tmp_path, exported):
+    rows = corpus()
+    store = spectrograms(rows)
+    path = save_features(tmp_path / "zero.npz", rows, store, LABELS, changed(padding="zero"))
+    content, floor = content_of(path), content_of(exported)
+    assert content["padding"] == "zero" and floor["padding"] == "floor"
+    short = next(row for row in rows.itertuples() if len(store[row.utt_id]) < 300)
+    spoken = content[f"{short.speaker}/utt_id"].tolist().index(short.utt_id)
+    at = content[f"{short.speaker}/segments_per_utterance"][:spoken].sum()
+    n = len(store[short.utt_id])
+    assert (content[f"{short.speaker}/segments"][at, :, :, n:] == 0).all()
+    assert (floor[f"{short.speaker}/segments"][at, :, :, n:] == -80).all()
+    assert FeaturesFile(path).keys() == FeaturesFile(exported).keys()
+    back, other = FeaturesFile(path), FeaturesFile(exported)
+    assert all(np.array_equal(back[utt_id], other[utt_id]) for utt_id in other)
+
+
 def test_frames_come_back_bit_for_bit(exported):
     rows = corpus()
     store, back = spectrograms(rows), FeaturesFile(exported)
@@ -57,7 +73,9 @@ def test_frames_come_back_bit_for_bit(exported):
 def test_three_channels_come_back_and_counts_of_the_published_type(tmp_path):
     rows = corpus(2, 1)
     store = spectrograms(rows, channels=3)
-    path = save_features(tmp_path / "three.npz", rows, store, LABELS, "logdeltaspec")
+    path = save_features(
+        tmp_path / "three.npz", rows, store, LABELS, changed(features="logdeltaspec")
+    )
     content = content_of(path)
     for name in list(content):
         if name.endswith("/segments_per_utterance"):
@@ -72,7 +90,7 @@ def test_many_segments_of_the_published_type_do_not_overflow(tmp_path):
     """130 segments of one speaker: int8 counts add up to a negative number in int8."""
     rows = corpus(2, 22)
     store = {utt_id: np.zeros((301, 200), np.float32) for utt_id in rows["utt_id"]}
-    path = save_features(tmp_path / "many.npz", rows, store, LABELS, "logspec")
+    path = save_features(tmp_path / "many.npz", rows, store, LABELS, SMALL)
     content = content_of(path)
     content["s0/segments_per_utterance"] = content["s0/segments_per_utterance"].astype(np.int8)
     assert np.add.accumulate(content["s0/segments_per_utterance"], dtype=np.int8)[-1] < 0
@@ -101,7 +119,7 @@ def test_a_training_from_the_file_predicts_what_it_predicts_from_audio(tmp_path)
 def test_an_emotion_that_is_not_among_the_labels_is_not_written(tmp_path):
     rows = corpus(2, 1)
     with pytest.raises(ValueError, match="'sadness' is not among"):
-        save_features(tmp_path / "x.npz", rows, spectrograms(rows), LABELS[:2], "logspec")
+        save_features(tmp_path / "x.npz", rows, spectrograms(rows), LABELS[:2], SMALL)
     assert not (tmp_path / "x.npz").exists()
 
 

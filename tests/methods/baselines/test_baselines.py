@@ -30,7 +30,7 @@ from colab_utils.results import folders, metrics
 from colab_utils.settings import SettingError
 
 EMOTIONS = ["anger", "neutral", "sadness"]
-LOSO = BaselineConfig(folds="leave-one-speaker-out", n_boot=50)
+LOSO = BaselineConfig(folds="leave-one-speaker-out")
 
 
 @pytest.fixture(autouse=True)
@@ -192,7 +192,7 @@ def test_stopped_in_the_middle_it_keeps_its_folds_and_ends_the_same(
 
 
 def test_presets_are_named_in_the_run(tmp_path):
-    svm = BaselineConfig.from_preset("linear-svm", folds="leave-one-speaker-out", n_boot=50, C=0.01)
+    svm = BaselineConfig.from_preset("linear-svm", folds="leave-one-speaker-out", C=0.01)
     found = run(tmp_path, svm)
     assert found.metrics["preset"] == "linear-svm" and found.config["changed"] == {"C": 0.01}
     assert run(tmp_path).config["changed"] == {}

@@ -78,8 +78,8 @@ def test_the_perceptron_learns_weighs_classes_alike_and_takes_every_utterance(bl
     x, y = x[keep], y[keep]
     config = BaselineConfig("mlp", batch=8, learning_rate=0.01)
     learner = classifiers.MlpLearner(x, y, (x, y), 4, config)
-    mass = learner.loss.weight.numpy() * np.bincount(y, minlength=4)
-    np.testing.assert_allclose(mass, [len(y) / 4] * 3 + [0], rtol=1e-6)
+    mass = learner.weights.numpy() * np.bincount(y, minlength=4)
+    np.testing.assert_allclose(mass, [len(y) / 3] * 3 + [0], rtol=1e-6)
     assert learner.steps_per_epoch == -(-len(x) // 8)
     train(learner, 20 * learner.steps_per_epoch, tmp_path, every=1000, progress=False)
     scores = learner.scores(tested)
@@ -87,3 +87,15 @@ def test_the_perceptron_learns_weighs_classes_alike_and_takes_every_utterance(bl
     assert learner.validate() > 0.5 and (learner.scores(tested) == scores).all()
     other = dataclasses.replace(config, seed=1)
     assert not np.allclose(classifiers.MlpLearner(x, y, (x, y), 4, other).scores(tested), scores)
+
+
+def test_a_rare_class_counts_as_much_as_the_others_in_an_epoch_of_the_perceptron():
+    rng = np.random.default_rng(0)
+    y = rng.permutation(np.repeat([0, 1, 2], [50, 10, 4]))
+    x = rng.normal(size=(64, 4))
+    config = BaselineConfig("mlp", batch=8, learning_rate=0.0, dropout=0.0)
+    learner = classifiers.MlpLearner(x, y, (x, y), 3, config)
+    losses = [learner.step(i)["loss"] for i in range(8)]
+    each = -np.log(learner.scores(x)[np.arange(64), y])
+    of_classes = [each[y == label].mean() for label in range(3)]
+    assert np.mean(losses) == pytest.approx(np.mean(of_classes), rel=1e-5)

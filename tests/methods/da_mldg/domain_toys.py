@@ -17,7 +17,7 @@ CLASSES = 3
 NETWORKS = [("mlp", "group"), ("conv4", "group"), ("resnet18", "group"), ("resnet18", "batch")]
 LABELS = ["anger", "fear", "sadness"]
 CONFIG = DomainConfig(
-    steps=30, per_domain=6, width=8, validate_every=10, n_seeds=1, n_boot=20, learning_rate=0.01
+    steps=30, per_domain=6, width=8, validate_every=10, n_seeds=1, learning_rate=0.01
 )
 
 

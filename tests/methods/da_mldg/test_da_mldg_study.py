@@ -19,7 +19,8 @@ from colab_utils.drive.memory import Memory
 from colab_utils.learning.study import Tested
 from colab_utils.learning.training import TrainingError
 from colab_utils.methods.da_mldg.algorithms import ALGORITHMS
-from colab_utils.methods.da_mldg.speaker_pretraining import SpeakerConfig, pretrain
+from colab_utils.methods.da_mldg.settings import DomainConfig
+from colab_utils.methods.da_mldg.speaker_pretraining import pretrain, speakers_config
 from colab_utils.methods.da_mldg.study import DomainStudy, algorithms_of
 from colab_utils.results.metrics import recompute
 from colab_utils.settings import SettingError
@@ -105,6 +106,25 @@ def test_features_are_scaled_by_training_utterances_every_source_counting_the_sa
     assert study.clips(tested, study.folds[0], "test").scale is train.scale
 
 
+@pytest.mark.parametrize(
+    ("changes", "batch"), [({"batch": 7}, 7), ({"per_domain": 5}, 10), ({"batch": 1000}, 120)]
+)
+def test_an_epoch_is_a_pass_over_the_training_side_in_full_batches(rows, tmp_path, changes, batch):
+    """Two epochs, one validation after each; less than a batch is left out, as in the code."""
+    config = DomainConfig("erm", epochs=2, width=8, n_seeds=1, **changes)
+    study = make_study(rows, tmp_path)
+    sides = study.split.merge(study.rows[["utt_id", "corpus"]])
+    sources = sides[(sides["role"] == "train") & sides["corpus"].isin(["aa", "bb"])]
+    updates = 1  # one batch is the least
+    while (updates + 1) * batch <= len(sources):
+        updates += 1
+    history = trained(study, config)
+    tried = [one["step"] for one in history.records if "validation" in one]
+    assert len(history.records) == 2 * updates and tried == [updates, 2 * updates]
+    notes = study.compare(config, "erm", pictures=False)["erm"].metrics["notes"]
+    assert f"2 epochs of the sources are {2 * updates} updates" in notes
+
+
 @pytest.mark.slow
 def test_every_algorithm_learns_and_its_metrics_follow_from_its_predictions(rows, tmp_path):
     study = make_study(rows, tmp_path)
@@ -135,8 +155,8 @@ def test_frames_through_resnet_with_windows_and_speakers_first(rows, tmp_path):
     config = dataclasses.replace(
         FRAMES, start="speakers", test="windows", augment=True, norm="batch", algorithm="mldg"
     )
-    pretraining = SpeakerConfig(steps=4, batch=6)
-    study = make_study(rows, tmp_path, frames=True, pretraining=pretraining)
+    config = dataclasses.replace(config, speaker_epochs=2)
+    study = make_study(rows, tmp_path, frames=True)
     trained(study, config)
     target = set(rows.loc[rows["corpus"] == "cc", "utt_id"])
     assert not study.store.read & target
@@ -145,15 +165,15 @@ def test_frames_through_resnet_with_windows_and_speakers_first(rows, tmp_path):
     assert len(list((tmp_path / "trained" / "speakers").iterdir())) == 1
     (told,) = tmp_path.glob("trained/da_mldg/*/config.json")
     assert "speakers: sha256" in told.read_text()
-    other = make_study(rows, tmp_path, frames=True, pretraining=SpeakerConfig(steps=2, batch=6))
-    again = other.compare(config, "mldg", pictures=False)["mldg"]
+    other = dataclasses.replace(config, speaker_epochs=1)
+    again = study.compare(other, "mldg", pictures=False)["mldg"]
     assert again.path != run.path, "another pretraining is another result"
 
 
 def test_a_file_of_weights_that_is_torn_or_of_another_width_is_refused(rows, tmp_path):
     torn = tmp_path / "torn.safetensors"
     torn.write_bytes(b"x" * 100)
-    small = SpeakerConfig(steps=1, width=16, crop_frames=16, norm="group")
+    small = speakers_config(dataclasses.replace(FRAMES, width=16, speaker_epochs=1))
     store = Features(rows, LABELS, frames=True)
     file, _ = pretrain(rows, store, small, Memory(tmp_path), progress=False)
     pickled = tmp_path / "network.pt"
@@ -177,7 +197,7 @@ def test_a_file_of_weights_that_is_torn_or_of_another_width_is_refused(rows, tmp
 def test_how_it_is_tested_does_not_train_again(rows, tmp_path):
     study = make_study(rows, tmp_path, frames=True)
     whole = study.compare(FRAMES, "erm", pictures=False)["erm"]
-    windows = dataclasses.replace(FRAMES, test="windows", n_boot=30)
+    windows = dataclasses.replace(FRAMES, test="windows")
     cut = study.compare(windows, "erm", pictures=False)["erm"]
     assert len(list(tmp_path.glob("trained/da_mldg/*"))) == 1
     assert whole.path != cut.path and cut.config["changed"]["test"] == "windows"
@@ -285,7 +305,10 @@ def test_algorithms_are_named_as_a_list_or_in_words(rows, tmp_path):
         ({"gamma_rule": "one"}, "gamma_rule = 'one'"),
         ({"loss": "sum"}, "loss = 'sum'"),
         ({"inner_rate": -1.0}, "inner_rate = -1"),
-        ({"rsc_period": 0}, "rsc_period = 0"),
+        ({"rsc_period": -1}, "rsc_period = -1"),
+        ({"epochs": 2}, "steps = 30 does nothing with epochs = 2: set epochs = 0"),
+        ({"epochs": 2, "steps": 600}, "validate_every = 10 does nothing with epochs = 2"),
+        ({"batch": 9}, "per_domain = 6 does nothing with batch = 9"),
         ({"coral_weight": -1.0}, "coral_weight = -1"),
         ({"network": "resnet18"}, "the mlp takes one vector"),
     ],

@@ -93,6 +93,29 @@ def test_what_automatic_features_are():
     assert automatic_features(DomainConfig(), False) == "facebook/wav2vec2-base"
 
 
+def test_a_published_scenario_keeps_its_emotions_and_others_are_refused(tmp_path, monkeypatch):
+    emotions = load_protocol("da_mldg").tasks["7"].emotions
+    parts = [toy_corpus(name, emotions, 4, 2) for name in ("tess", "emodb", "shemo")]
+    manifest = pd.concat(parts, ignore_index=True)
+    store = Features(manifest, emotions)
+    monkeypatch.setattr("colab_utils.methods.da_mldg.targets.open_store", lambda *_: store)
+
+    def opened(*names, **asked):
+        return da_mldg.DomainStudies(manifest, tmp_path, "toy", names, progress=False, **asked)
+
+    three = list(emotions[:3])
+    assert opened("shemo", emotions=three).first.labels == three
+    told = "scenario 7 is published with anger, .*excited.*leave out shemo by its own name"
+    for asked in ({"emotions": three}, {"merge": {"fear": "sadness"}}, {"merge": {"fear": None}}):
+        with pytest.raises(ProtocolError, match=told):
+            opened("scenario 7", **asked)
+        with pytest.raises(ProtocolError, match=told):  # as from the panel
+            opened("shemo", **asked).study("scenario 7")
+    for asked in ({}, {"emotions": emotions[::-1]}, {"merge": {"excited": "happiness"}}):
+        study = opened("scenario 7", **asked).first
+        assert study.labels == list(emotions) and study.merge == {"excited": "happiness"}
+
+
 @pytest.mark.slow
 def test_the_panel_offers_targets_and_algorithms(studies):
     panel = da_mldg.panel(studies, CONFIG)
@@ -127,8 +150,10 @@ PUBLISHED = {
         "start": "speakers",
         "norm": "batch",
         "width": 64,
-        "steps": 12_000,
-        "per_domain": 11,
+        "epochs": 50,
+        "batch": 32,
+        "rsc_period": 0,
+        "gamma_statistics": "batch",
         "learning_rate": 0.05,
         "momentum": 0.9,
         "inner_rate": 0.01,
@@ -137,8 +162,10 @@ PUBLISHED = {
         "gamma_rule": "gamma",
     },
     "code": {
-        "steps": 3000,
-        "per_domain": 43,
+        "epochs": 50,
+        "batch": 128,
+        "rsc_period": 0,
+        "gamma_statistics": "running",
         "crop_frames": 348,
         "decay": 0.96,
         "loss": "sample-mean",
@@ -147,7 +174,6 @@ PUBLISHED = {
         "padding": "zeros",
         "standardise": False,
         "n_seeds": 3,
-        "n_boot": 2000,
     },
 }
 
@@ -166,6 +192,7 @@ def test_means_are_those_of_the_paper_and_need_every_target():
     sizes = {"1": 3865, "2": 960, "3": 2000, "4": 720, "5": 375, "6": 1747, "7": 1747}
     names = {"task": "target", "method": "algorithm"}
     table = published_table(load_protocol("da_mldg").published).rename(columns=names)
+    table = table[table["target"].isin(sizes) & ~table["algorithm"].str.contains("TRILLsson")]
     table["n"] = table["target"].map(sizes)
     found = 100 * da_mldg.means_table(table, "rate")
     assert np.allclose(found.loc["DA-MLDG"], [42.69, 38.51, 41.81], atol=0.03)
@@ -175,9 +202,23 @@ def test_means_are_those_of_the_paper_and_need_every_target():
         da_mldg.means_table(lacking, "rate")
 
 
-def test_the_published_table_is_that_of_the_paper():
-    rates, note = da_mldg.published_rates()
-    assert rates.loc["DA-MLDG", "5"] == 62.3 and note
+def test_every_published_table_of_speech_is_there():
+    """Checked by the means that the paper prints, which our files do not hold."""
+    tables, note = da_mldg.published_rates()
+    scenarios, english, within = tables.values()
+    assert list(scenarios) == list("1234567") and len(scenarios) == 6
+    printed = {"Deep-All": 41.83, "RSC": 42.65, "MLDG": 41.16, "DA-MLDG": 42.69}
+    assert scenarios.loc[list(printed)].mean(axis=1).to_dict() == pytest.approx(printed, abs=0.01)
+    assert scenarios.loc["DA-MLDG, TRILLsson", "5"] == 64.11
+    # Table II prints 30.20, 32.74 and 36.29; only the first is the mean of its figures
+    assert english.mean(axis=1).round(2).to_dict() == {
+        "Deep-All": 30.21,
+        "MLDG": 31.87,
+        "DA-MLDG": 33.19,
+    }
+    assert english.loc["DA-MLDG", "iemocap"] == scenarios.loc["DA-MLDG", "1"], "one experiment"
+    assert within["emodb"].to_dict() == {"In-domain": 88.75, "±": 5.49} and within.shape == (2, 10)
+    assert "Not comparable" in note
 
 
 def test_no_runs_are_no_table():

@@ -155,6 +155,29 @@ def test_gamma_is_the_difference_of_energies_at_the_adapted_parameters(name, nor
     assert values["loss"] == pytest.approx(both, rel=1e-12)
 
 
+def test_gamma_by_running_statistics_is_that_of_the_network_as_it_predicts():
+    """As the released code has it; the loss of the held-out domain keeps its own statistics."""
+    net, given = small("resnet18", "batch"), batches("resnet18", n=5)
+    for _ in range(3):  # running statistics that are neither fresh nor those of a batch
+        net.train()(*all_of(given.values())[0])
+    twin = copy.deepcopy(net)
+    by_batch = made("da-mldg", copy.deepcopy(net), inner_rate=0.5).update(given)
+    algorithm = made("da-mldg", net, inner_rate=0.5, gamma_statistics="running")
+    train, test = split(algorithm, given)
+    adapted = inner_step(twin, values_of(twin), train, 0.5)
+    twin.train()(*all_of(train)[0])  # S' at theta moves the running statistics, once
+    twin.load_state_dict(adapted, strict=False)
+    with torch.no_grad():
+        sides = [twin.eval()(*all_of(side)[0])[0] for side in (train, test)]
+    values = algorithm.update(given)
+    assert values["gamma"] == pytest.approx(abs(energy(sides[0]) - energy(sides[1])), rel=1e-9)
+    assert values["gamma"] != pytest.approx(by_batch["gamma"], rel=1e-2)
+    assert values["meta_test_loss"] == pytest.approx(by_batch["meta_test_loss"], rel=1e-12)
+    assert net.training
+    for name, buffer in net.named_buffers():
+        assert torch.equal(buffer, twin.get_buffer(name)), name
+
+
 def test_the_energy_is_the_mean_log_sum_exp():
     expected = (math.log(math.e + math.e**2) + math.log(math.e**3 + math.e**-1)) / 2
     assert energy(torch.tensor([[1.0, 2.0], [3.0, -1.0]])) == pytest.approx(expected)

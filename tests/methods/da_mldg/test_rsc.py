@@ -176,6 +176,17 @@ def test_rsc_challenges_more_utterances_as_training_goes_on(monkeypatch):
     assert shares == pytest.approx([0.3, 0.3, 0.5, 0.5, 0.7, 0.7, 0.9, 0.9, 1.0, 1.0, 1.0, 1.0])
 
 
+def test_the_authors_schedule_is_a_third_of_the_training_each():
+    """With `rsc_period` = 0: their epochs 0 to 9, 10 to 19 and 20 to 29 of 30."""
+    for steps in (30, 32, 7):
+        algorithm, shares = made("rsc", rsc_period=0, steps=steps), []
+        for algorithm.step in range(steps):
+            shares.append(algorithm.share())
+        third = math.ceil(steps / 3)
+        expected = [0.3] * third + [0.5] * third + [0.7] * (steps - 2 * third)
+        assert shares == pytest.approx(expected)
+
+
 def test_the_mask_of_rsc_comes_from_a_network_without_dropout_which_then_trains_with_it():
     class Dropped(nn.Module):
         def __init__(self):

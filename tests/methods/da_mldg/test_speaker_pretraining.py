@@ -17,9 +17,13 @@ from colab_utils.learning.clips import Clips
 from colab_utils.learning.study import Tested
 from colab_utils.learning.training import Interrupted
 from colab_utils.methods.da_mldg import starting_weights
-from colab_utils.methods.da_mldg.batches import DomainBatches
+from colab_utils.methods.da_mldg.batches import DomainBatches, digital_silence
 from colab_utils.methods.da_mldg.settings import DomainConfig
-from colab_utils.methods.da_mldg.speaker_pretraining import SpeakerConfig, SpeakerLearner, pretrain
+from colab_utils.methods.da_mldg.speaker_pretraining import (
+    SpeakerLearner,
+    pretrain,
+    speakers_config,
+)
 from colab_utils.methods.da_mldg.study import DomainStudy
 from colab_utils.models import network
 from colab_utils.protocols.build import build_task
@@ -29,7 +33,10 @@ from colab_utils.settings import SettingError
 
 PROTOCOL = load_protocol("da_mldg")
 EMOTIONS = PROTOCOL.tasks["1"].emotions
-CONFIG = SpeakerConfig(steps=6, batch=8, crop_frames=16, width=8)
+FRAMES = DomainConfig("erm", network="resnet18", start="speakers", norm="batch", width=8)
+CONFIG = dataclasses.replace(
+    speakers_config(FRAMES), epochs=0, steps=6, batch=8, crop_frames=16, validate_every=2
+)
 
 
 class Features:
@@ -73,9 +80,10 @@ def test_it_is_sgd_with_momentum_on_cross_entropy_over_speakers(rows):
     table = rows.assign(emotion=rows["corpus"] + "/" + rows["speaker"], corpus="speakers")
     speakers = sorted(set(table["emotion"]))
     data = Clips(Features(rows), table, speakers)
-    config = SpeakerConfig(crop_frames=16, width=8, norm="group")
+    config = speakers_config(dataclasses.replace(FRAMES, norm="group"))
+    config = dataclasses.replace(config, crop_frames=16)
     learner = SpeakerLearner(data, data, config)
-    batches = DomainBatches(data, config.as_training())
+    batches = DomainBatches(data, config)
     torch.manual_seed(0)
     net = network("resnet18", 12, len(speakers), norm="group", width=8).double()
     velocity = {name: torch.zeros_like(one) for name, one in net.named_parameters()}
@@ -95,14 +103,46 @@ def test_it_is_sgd_with_momentum_on_cross_entropy_over_speakers(rows):
     assert apart_by(values_of(net), values_of(learner.module)) < 1e-9
 
 
-def test_defaults_are_the_published_settings_and_two_seconds():
-    config = SpeakerConfig()
-    assert (config.batch, config.learning_rate, config.momentum) == (64, 0.01, 0.9)
+@pytest.mark.parametrize("name", ["default", "paper", "code"])
+def test_it_is_as_published_but_scaled_and_padded_as_the_network_is_later(name):
+    later = dataclasses.replace(DomainConfig.from_preset(name), width=8)
+    config = speakers_config(later)
+    assert (config.optimiser, config.learning_rate, config.momentum) == ("sgd", 0.01, 0.9)
+    assert (config.epochs, config.batch, config.weight_decay) == (50, 64, 0.0)
     assert config.crop_frames == 1 + (2 * 16000 - 400) // 160
+    for setting in ("standardise", "padding", "norm", "width"):
+        assert getattr(config, setting) == getattr(later, setting)
+    assert config.standardise == (name != "code")
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_frames_are_raw_or_scaled_as_later_and_an_epoch_is_a_pass_over_those_that_train(
+    rows, tmp_path, monkeypatch, raw
+):
+    seen, steps = {}, []
+    real = SpeakerLearner.__init__
+
+    def note(self, train, valid, config, silence):
+        seen.update(train=train, silence=silence)
+        real(self, train, valid, config, silence)
+
+    monkeypatch.setattr(SpeakerLearner, "__init__", note)
+    monkeypatch.setattr(SpeakerLearner, "step", lambda _, i: (steps.append(i), {"loss": 0.0})[1])
+    store = Features(rows)
+    made_by = {"floor": 1e-3, "normalise": "none"}
+    store.spec = store.spec | {"settings": made_by}
+    config = dataclasses.replace(CONFIG, standardise=not raw, steps=600, validate_every=25)
+    config = dataclasses.replace(config, epochs=3)
+    pretrain(rows, store, config, Memory(tmp_path), progress=False)
+    train = seen["train"]
+    stored = np.concatenate([store.values[utt_id] for utt_id in train.rows["utt_id"]])
+    assert np.array_equal(train.values.numpy(), stored) == raw
+    assert (train.scale is None) == raw and seen["silence"] == digital_silence(store.spec) < 0
+    assert len(steps) == 3 * (len(train) // 8)
 
 
 @pytest.mark.parametrize("target", ["aa", "bb", "cc", "within bb"])
-def test_it_reads_training_speakers_of_the_sources_alone(rows, tmp_path, target):
+def test_it_reads_training_speakers_of_the_sources_alone(rows, tmp_path, monkeypatch, target):
     """Pretrain as the study does: what was read, and told, is the training side."""
     if target.startswith("within"):
         task = in_domain(PROTOCOL, "bb")
@@ -110,11 +150,9 @@ def test_it_reads_training_speakers_of_the_sources_alone(rows, tmp_path, target)
         task = leave_one_out(PROTOCOL, ["aa", "bb", "cc"])[target]
     used, split = build_task(with_tasks(PROTOCOL, [task]), task.name, rows)
     store = Features(rows)
-    pretraining = dataclasses.replace(CONFIG, steps=2)
-    study = DomainStudy(
-        "x", used, split, store, EMOTIONS, tmp_path, progress=False, pretraining=pretraining
-    )
-    config = DomainConfig("erm", network="resnet18", start="speakers", width=8, crop_frames=16)
+    study = DomainStudy("x", used, split, store, EMOTIONS, tmp_path, progress=False)
+    monkeypatch.setattr(SpeakerLearner, "step", lambda *_: {"loss": 0.0})
+    config = dataclasses.replace(FRAMES, speaker_epochs=1)
     file, told = study._speakers(Tested("erm", config), study.folds[0])
     train, others = split[split["role"] == "train"], split[split["role"] != "train"]
     assert file.exists() and store.read == set(train["utt_id"])
@@ -129,9 +167,9 @@ def test_held_out_utterances_are_a_tenth_of_each_speaker_and_do_not_train(
     seen = {}
     real = SpeakerLearner.__init__
 
-    def note(self, train, valid, config):
+    def note(self, train, valid, *others):
         seen.update(train=train, valid=valid)
-        real(self, train, valid, config)
+        real(self, train, valid, *others)
 
     monkeypatch.setattr(SpeakerLearner, "__init__", note)
     # 20 utterances of each of two speakers

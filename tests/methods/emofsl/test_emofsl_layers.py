@@ -31,7 +31,6 @@ CONFIG = EmofslConfig(
     source_epochs=4,
     source_patience=8,
     width=8,
-    n_boot=20,
     learning_rate=0.01,
     source_rate=0.02,
     source_batch=8,

@@ -6,8 +6,8 @@ import pytest
 from emofsl_toys import FOUR, config_with, draws, net, source_learner
 
 from colab_utils.methods.emofsl.emofsl import fine_tune, metric_loss
-from colab_utils.methods.emofsl.settings import METHODS, TUNING, EmofslConfig
-from colab_utils.settings import RESULT, TRAINING, SettingError, check
+from colab_utils.methods.emofsl.settings import BASELINES, METHODS, TUNING, EmofslConfig
+from colab_utils.settings import RESULT, TRAINING, SettingError, check, fields_of
 
 
 def test_the_paper_preset_has_table_1():
@@ -40,51 +40,47 @@ def different(one, other):
 
 def changed_everywhere(method):
     """Settings of a method with every number and choice other than in the defaults."""
-    values = {
-        "method": method,
-        "tune_layers": 2,
-        "margins": "paper",
-        "decision": "prototype",
-        "activation": "relu",
-        "normalise": False,
-        "similarity": "cosine",
-        "reduction": "sum",
-        "tune": "head" if method == "BTL" else "all",
-    }
-    for field in dataclasses.fields(EmofslConfig):
-        if field.name not in values and field.name != "preset":
-            values[field.name] = type(field.default)(field.default * 1.25 + 1)
-    return dataclasses.replace(EmofslConfig(), **values)
+    values = {"method": method, "tune_layers": 2, "tune": "head" if method == "BTL" else "all"}
+    start = EmofslConfig()
+    for field in fields_of(start):
+        default, options = field.default, field.metadata["options"]
+        if field.name in values:
+            continue
+        if options:
+            values[field.name] = next(one for one in options if one != default)
+        elif isinstance(default, bool):
+            values[field.name] = not default
+        else:
+            values[field.name] = type(default)(default * 1.25 + 1)
+    values["margins"] = "paper"
+    return dataclasses.replace(start, **values)
 
 
-SHARED = {
+SOURCE = {
     "seed",
     "source_epochs",
     "source_rate",
     "source_batch",
     "source_patience",
+    "source_loss_weight",
     "decay",
     "width",
     "activation",
     "tune_layers",
     "layers_rate",
 }
-EVERY = {"shots", "n_draws", "seed", "n_seeds", "n_boot"}
+SHARED = {"shots", "n_draws", "n_seeds"}
 TUNED = {"learning_rate", "epochs", "tune", "centre", "normalise", "similarity", "decision"}
 METRIC = {
     "BTL": set(),
-    "FSTL": {"source_loss_weight", "kappa", "cap", "reduction"},
-    "EMOFSL": {
-        "source_loss_weight",
-        "alpha",
-        "beta",
-        "kappa1",
-        "kappa2",
-        "margins",
-        "valence",
-        "far",
-        "reduction",
-    },
+    "FSTL": {"kappa", "cap", "reduction"},
+    "EMOFSL": {"alpha", "beta", "kappa1", "kappa2", "margins", "valence", "far", "reduction"},
+}
+OF_BASELINES = {
+    "source only": set(),
+    "nearest prototype": {"nearest"},
+    "logistic regression": {"C"},
+    "LDA": {"shrinkage"},
 }
 
 
@@ -92,30 +88,50 @@ METRIC = {
 def test_what_a_method_does_not_look_at_decides_nothing(method):
     start, config = EmofslConfig(), changed_everywhere(method)
     metric = METRIC[method] | ({"loss_weight"} if METRIC[method] else set())
-    expected = SHARED | EVERY | TUNED | metric | {"method"}
-    if method == "EMOFSL":
-        expected -= {"method", "tune"}  # as in the defaults
-    expected -= {"tune"} if method == "FSTL" else set()
-    assert different(config.only(), start) == expected
-    assert (
-        different(config.of_baselines(), dataclasses.replace(start, method="BTL")) == SHARED | EVERY
-    )
-    same_source = METRIC[method] | ({"normalise"} if METRIC[method] else set())
-    assert (
-        different(config.of_source(), dataclasses.replace(start, method=method))
-        == SHARED | same_source
-    )
-    plain = dataclasses.replace(config, source_loss_weight=0.0)
-    assert plain.of_source() == dataclasses.replace(changed_everywhere("BTL")).of_source()
+    expected = SOURCE | SHARED | TUNED | metric | {"method"}
+    if start.margins == "paper":
+        expected -= {"margins"}
+    expected -= {"method"} if method == "EMOFSL" else set()  # as in the defaults
+    expected -= set() if method == "BTL" else {"tune"}
+    assert different(config.of_method(method).only(), start) == expected
+
+
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_a_baseline_looks_at_its_own_settings_and_at_the_source(baseline):
+    start, config = EmofslConfig(method="BTL"), changed_everywhere("EMOFSL")
+    expected = SOURCE | SHARED | OF_BASELINES[baseline] | {"normalise"}
+    assert different(config.of_baseline(baseline).only(), start) == expected
+
+
+def test_all_methods_and_baselines_ask_for_one_source_model():
+    config = dataclasses.replace(changed_everywhere("EMOFSL"), source_loss_weight=0.0)
+    start = EmofslConfig(method="BTL")
+    assert different(config.of_source(), start) == SOURCE - {"source_loss_weight"}
+    metric = dataclasses.replace(config, source_loss_weight=5.0)
+    expected = SOURCE | METRIC["EMOFSL"] | {"normalise"}
+    expected -= {"margins"} if EmofslConfig().margins == "paper" else set()
+    assert different(metric.of_source(), EmofslConfig()) == expected
+    for one in (config, metric):
+        asked = {one.of_method(method).of_source() for method in METHODS}
+        asked |= {one.of_baseline(name).of_source() for name in BASELINES}
+        assert asked == {one.of_source()}
+
+
+@pytest.mark.parametrize("preset", EmofslConfig.PRESETS)
+def test_a_preset_stays_in_every_row_and_only_what_the_row_looks_at_counts_as_changed(preset):
+    config = EmofslConfig.from_preset(preset, shots=2, alpha=1.9, C=3.0)
+    rows = {name: config.of_method(name) for name in METHODS}
+    rows |= {name: config.of_baseline(name) for name in BASELINES}
+    changed = {name: {"shots": 2} for name in rows}
+    changed["EMOFSL"]["alpha"] = 1.9
+    changed["logistic regression"]["C"] = 3.0
+    assert {name: row.changed() for name, row in rows.items()} == changed
+    assert {row.preset for row in rows.values()} == {preset}
 
 
 def test_each_setting_has_one_of_the_scopes():
-    scopes = {
-        field.metadata["scope"]
-        for field in dataclasses.fields(EmofslConfig)
-        if field.name != "preset"
-    }
-    assert scopes == {TRAINING, TUNING, RESULT}
+    scopes = {field.metadata["scope"] for field in fields_of(EmofslConfig)}
+    assert scopes == {TRAINING, TUNING, RESULT, *BASELINES[1:]}
 
 
 @pytest.mark.parametrize(

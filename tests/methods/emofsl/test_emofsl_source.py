@@ -78,6 +78,21 @@ def test_the_metric_loss_of_the_source_makes_its_classes_compact(tmp_path):
     assert spread[5.0] < 0.8 * spread[0.0]
 
 
+def test_a_rare_emotion_of_the_source_counts_as_much_as_the_others():
+    x, y = (np.concatenate(both) for both in zip(world(31, 1), world(10, 51), strict=True))
+    keep = np.flatnonzero((np.arange(len(x)) >= 124) | (y != 0) | (np.arange(len(x)) < 3))
+    x, y = x[keep], y[keep]  # 3 of 96 training utterances are angry, in batches of 8
+    config = config_with(source_batch=8, source_rate=1e-6)
+    learner = source_learner(config, x=x, y=y)
+    losses = [learner.step(i)["loss"] for i in range(learner.steps_per_epoch)]
+    rows = learner.train_rows
+    each = functional.cross_entropy(
+        learner.module(*learner.data.inputs(rows))[0], learner.data.y[rows], reduction="none"
+    )
+    of_classes = [each[learner.data.y[rows] == label].mean().item() for label in range(4)]
+    assert np.mean(losses) == pytest.approx(np.mean(of_classes), rel=1e-3)
+
+
 def test_source_training_resumes_to_the_same_weights(tmp_path):
     class Killed(Exception):
         pass

@@ -38,7 +38,6 @@ CONFIG = EmofslConfig(
     epochs=20,
     source_epochs=6,
     width=8,
-    n_boot=20,
     learning_rate=0.01,
     source_rate=0.02,
 )

@@ -182,6 +182,24 @@ def test_a_weight_of_zero_is_the_basic_method():
     assert all(torch.allclose(one[name], other[name], atol=1e-12) for name in one)
 
 
+@pytest.mark.parametrize(
+    "zero",
+    [
+        lambda embedding, y: 0 * embedding.sum(dim=(1, 2)),
+        lambda embedding, y: 0 * embedding.square().mean(dim=(1, 2)),
+        lambda embedding, y: 0 * emotion_distance(embedding, y, far_of(FOUR)),
+    ],
+)
+@pytest.mark.parametrize("width", [6, 256])
+def test_a_loss_of_zero_ends_as_none_does_to_the_last_bit(zero, width):
+    """Its gradient lies otherwise in memory, and products are rounded by their order of sums."""
+    support, y = draws(4, 3, dtype=torch.float32)
+    config = config_with(epochs=10, learning_rate=1e-2)
+    module = net(torch.float32, width=width)
+    one, other = (fine_tune(module, support, y, config, metric) for metric in (zero, None))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 def test_ones_own_metric_loss_takes_the_place_of_ours():
     def small(embedding, y):
         return embedding.square().mean(dim=(1, 2))

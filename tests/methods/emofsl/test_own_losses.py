@@ -1,5 +1,6 @@
 """A metric loss of one's own takes part, and is computed anew whatever of it has changed."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -11,6 +12,7 @@ from test_emofsl_study import CONFIG, LABELS, MANIFEST, make_study, task_of
 from toy_store import Features
 
 from colab_utils.methods.emofsl.emofsl import own_metric
+from colab_utils.methods.emofsl.settings import DECISIONS, EmofslConfig
 from colab_utils.methods.emofsl.study import TransferStudy
 from colab_utils.settings import SettingError
 
@@ -107,6 +109,21 @@ def test_a_loss_of_ones_own_is_added_to_cross_entropy_in_every_fold(tmp_path, mo
     again = runs_with(study, lambda embedding, y: scaled_by(50, embedding))["mine, head", 2]
     changed = pd.Series((again.predictions["p_anger"] - mine.predictions["p_anger"]).abs() > 1e-2)
     assert changed.groupby(mine.predictions["fold"]).any().all()
+
+
+@pytest.mark.parametrize("weight", [EmofslConfig().source_loss_weight, 5.0])
+def test_a_loss_of_zero_is_btl_to_the_last_bit_on_whatever_source(tmp_path, weight):
+    config = dataclasses.replace(CONFIG, source_loss_weight=weight)
+
+    def zero(embedding, y):
+        return 0 * embedding.square().mean(dim=(1, 2))
+
+    study = make_study(tmp_path)
+    runs = study.compare(config, (), ["BTL"], baselines=[], own={"zero": zero}, pictures=False)
+    for decision in DECISIONS:
+        found, plain = (runs[f"{name}, {decision}", 2].predictions for name in ("zero", "BTL"))
+        assert found.drop(columns="method").equals(plain.drop(columns="method"))
+        assert found["p_anger"].nunique() > 10
 
 
 # --- what can be used -----------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import torch
 from pytorch_metric_learning.distances import LpDistance
 from pytorch_metric_learning.losses import ContrastiveLoss
 from pytorch_metric_learning.reducers import MeanReducer
+from scipy.spatial.distance import cdist
 
 from colab_utils.methods.emofsl.circumplex import (
     COORDINATES,
@@ -195,6 +196,14 @@ def test_pytorch_metric_learning_says_the_same_of_distances_and_of_one_margin():
     assert torch.allclose(
         emotion_distance(embedding, y, everywhere_far, alpha=1.2, kappa1=1.0), theirs, atol=1e-5
     )
+
+
+def test_distances_far_from_the_origin_keep_their_digits():
+    points = drawn(8, n=30, dim=12)[0].float() + 1000
+    theirs = np.sqrt(cdist(points.double(), points.double()) ** 2 + EPS)
+    ours = pair_distances(points, normalise=False)
+    # by |a|^2 - 2ab + |b|^2 they are off by half their size
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
 def test_gradients_equal_finite_differences():

@@ -70,7 +70,7 @@ def test_emotions_are_a_list_or_a_text(transfers):
 
 @pytest.mark.slow
 def test_the_panel_says_what_the_study_runs(transfers):
-    config = EmofslConfig(n_boot=10, source_epochs=3, n_draws=2, epochs=5)
+    config = EmofslConfig(source_epochs=3, n_draws=2, epochs=5)
     study = transfers.study("synthetic-studio", "synthetic-phone", "logmel", THREE)
     shown = panel(transfers, study, config)
     start = {
@@ -102,7 +102,7 @@ def test_the_panel_says_what_the_study_runs(transfers):
 
 
 def test_pictures_are_drawn_where_they_are_asked_for(transfers):
-    config = EmofslConfig(n_boot=10, source_epochs=3, n_draws=2, shots=1, epochs=5)
+    config = EmofslConfig(source_epochs=3, n_draws=2, shots=1, epochs=5)
     study = transfers.study("synthetic-studio", "synthetic-phone", "logmel", THREE)
     for pictures in (False, True):
         runs = study.compare(
@@ -115,7 +115,7 @@ def test_pictures_are_drawn_where_they_are_asked_for(transfers):
 
 @pytest.mark.slow
 def test_the_figures_of_the_notebook_are_those_of_the_runs(transfers):
-    config = EmofslConfig(n_boot=10, source_epochs=3, n_draws=3, shots=2, epochs=5)
+    config = EmofslConfig(source_epochs=3, n_draws=3, shots=2, epochs=5)
     study = transfers.study("synthetic-studio", "synthetic-phone", "logmel", THREE)
     runs = study.compare(config, shots="1", decisions=["head"], pictures=False)
     table = study.table(runs, config)

@@ -21,7 +21,7 @@ CONFIG = MamlConfig(
     valid_tasks=8,
     width=16,
 )
-EPISODES = EpisodeConfig(ways=4, shots=2, queries=3, steps=3, n_tasks=20, n_boot=50)
+EPISODES = EpisodeConfig(ways=4, shots=2, queries=3, steps=3, n_tasks=20)
 
 
 def make_rows(tested_speakers=4):

@@ -7,6 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestCentroid
 
 from colab_utils.learning import heads, supervised
+from colab_utils.learning.contract import Tested
 from colab_utils.learning.tasks import (
     Batch,
     Tasks,
@@ -18,7 +19,7 @@ from colab_utils.learning.training import train
 from colab_utils.methods.maml import rivals
 from colab_utils.methods.maml.inner_loop import adapted_scores
 from colab_utils.methods.maml.rivals import ProtoNetLearner
-from colab_utils.methods.maml.settings import EpisodeConfig
+from colab_utils.methods.maml.settings import EpisodeConfig, MamlConfig
 from colab_utils.models import network
 
 
@@ -271,7 +272,8 @@ def test_fine_tuning_is_chosen_before_any_test_task_is_seen(monkeypatch):
 
     monkeypatch.setattr(rivals, "choose_fine_tuning", watched)
     learner = make_pretraining()
-    answer = rivals.answer_of("pooled, fine-tuned", learner, EpisodeConfig(), lambda: valid)
+    tested = Tested("tuned", MamlConfig(), kind="pooled, fine-tuned", test=EpisodeConfig())
+    answer = rivals.answer_of(tested, learner, lambda: valid, 3)
     assert chosen == [valid]
     test = make_tasks(6, shift=-0.7, seed=77)
     secret = Tasks(test.support, test.query._replace(y=test.query.y.flip(1)))
@@ -279,9 +281,3 @@ def test_fine_tuning_is_chosen_before_any_test_task_is_seen(monkeypatch):
     assert torch.equal(scores, answer(secret)) and chosen == [valid]
     two = torch.utils._pytree.tree_map(lambda value: value[:2], test)
     assert torch.allclose(scores[:2], answer(two), atol=1e-5)
-
-
-def test_class_weights_give_equal_mass():
-    y = torch.tensor([0, 0, 0, 2])
-    weights = supervised.class_weights(y, 4)
-    assert weights[1] == weights[3] == 0 and weights[0] * 3 == pytest.approx(float(weights[2]))

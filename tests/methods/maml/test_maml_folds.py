@@ -21,6 +21,7 @@ from toy_store import cross_corpus_split
 
 from colab_utils.methods import maml
 from colab_utils.methods.maml.episode_tasks import shares_of
+from colab_utils.methods.maml.steps import read_seen
 from colab_utils.protocols.episodes import EpisodePlan, EpisodePool
 from colab_utils.protocols.folds import LeakError
 from colab_utils.results.metrics import recompute
@@ -58,6 +59,8 @@ def test_any_number_of_folds_and_episodes_works(tmp_path, n_folds, n_tasks):
             assert list(mine.loc[mine["seed"] == 1, "utt_id"]) == wanted
         steps = pd.read_csv(run.path / "steps.csv")
         assert len(steps[steps["step"] == 0]) == 2 * n_tasks
+    for table in read_seen(runs["MAML"].path).values():
+        assert len(table[table["step"] == 0]) == 2 * n_tasks, "as many as are tested"
     assert len(list(tmp_path.glob("trained/maml/*"))) == 2, "one training side, two seeds"
 
 

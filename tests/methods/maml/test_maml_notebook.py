@@ -25,6 +25,9 @@ def test_the_notebook_s_figures_say_what_the_runs_were(tmp_path):
         assert "chance" in said and "25.0" in said
     main = runs[config.title]
     assert "MAML, fixed ids, 4-way 2-shot, 3 steps" in words(maml.matrix_figure(main, ", 3 steps"))
+    said = words(maml.seen_figure(main))
+    assert "20 tasks x 1 seed" in said
+    assert all(f"{name} episodes" in said for name in ("training", "validation", "test"))
     assert config.title in words(maml.support_figure(main))
     assert config.title in words(maml.speakers_figure(main))
 
@@ -35,7 +38,7 @@ def test_the_panel_tests_other_episodes_and_says_where_it_cannot(tmp_path, monke
     monkeypatch.setattr(module, "display", shown.append)
     permuted = dataclasses.replace(CONFIG, regime="permuted", ways=3, iterations=2)
     study = make_study(tmp_path)
-    panel = maml.panel(study, permuted, study.episodes(permuted, n_tasks=10, n_boot=0))
+    panel = maml.panel(study, permuted, study.episodes(permuted, n_tasks=10))
     panel.set(shots=1, steps=4)
     runs = panel.run_once()
     assert list(runs) == ["nearest prototype", "logistic regression", "MAML, permuted ids"]

@@ -78,7 +78,7 @@ def test_the_first_table_trains_and_the_second_is_tested(tables, opened):
     assert speakers["train"] | speakers["valid"] == {f"own/a{i}" for i in range(6)}
     assert len(speakers["valid"]) == 2 and not speakers["train"] & speakers["valid"]
     assert study.labels == sorted(HERTZ) and study.name == "train-test"
-    episodes = study.episodes(CONFIG, n_tasks=4, n_boot=10)
+    episodes = study.episodes(CONFIG, n_tasks=4)
     run = study.compare(CONFIG, episodes, {"MAML": CONFIG}, [])["MAML"]
     assert run.metrics["speaker_independence"] == "independent" and run.metrics["n"] == 4 * 6
     assert "support and query share no speaker" in " ".join(run.metrics["notes"])
@@ -96,7 +96,7 @@ def test_other_seeds_hold_out_other_speakers(tables, opened):
 def test_without_speakers_it_runs_and_says_that_nobody_knows(tables, opened, capsys):
     study = opened(*tables, columns={"wav": "clip", "emotion": "label"})
     assert "speaker of 108 of 108 utterances is unknown" in capsys.readouterr().out
-    run = study.compare(CONFIG, study.episodes(CONFIG, n_tasks=4, n_boot=10), {}, ["chance"])
+    run = study.compare(CONFIG, study.episodes(CONFIG, n_tasks=4), {}, ["chance"])
     metrics = run["chance"].metrics
     assert metrics["speaker_independence"] == "unknown"
     assert "support and query share no utterance" in " ".join(metrics["notes"])

@@ -35,6 +35,7 @@ from colab_utils.methods.maml.settings import (
     needs_retraining,
     used_by,
 )
+from colab_utils.methods.maml.steps import read_seen
 from colab_utils.protocols.episodes import EpisodeError
 from colab_utils.results.metrics import recompute
 from colab_utils.settings import SettingError
@@ -110,6 +111,31 @@ def test_the_steps_file_starts_at_the_zero_shot_accuracy_and_ends_with_the_predi
     table = run.predictions
     right = (table["true"] == table["pred"]).groupby(table["task"]).mean()
     assert np.allclose(last.sort_index(), right.sort_index())
+
+
+def test_seen_episodes_are_those_of_the_training_and_of_the_validation(tmp_path):
+    study = make_study(tmp_path)
+    run = meta_trained(study)
+    learner = study.trained(one_of("maml"), "cc")[0]
+    side = study.side(one_of("maml"), "cc")
+    seen = read_seen(run.path)
+    assert list(seen) == ["training", "validation"]
+    right = []
+    for i in range(5):  # twenty episodes: those that the first five meta-updates learnt from
+        tasks = side.tasks(i, "fixed", 4)
+        for task, scores in enumerate(learner.scores(tasks, EPISODES.steps)):
+            for step in scores:
+                right.append(float((step.argmax(dim=1) == tasks.query.y[task]).double().mean()))
+    assert list(seen["training"]["accuracy"]) == pytest.approx(right)
+    first = seen["validation"][seen["validation"]["task"] < CONFIG.valid_tasks]
+    trained = first[first["step"] == CONFIG.steps]
+    assert trained["accuracy"].mean() == pytest.approx(learner.validate())
+    last = seen["training"][seen["training"]["step"] == EPISODES.steps]["accuracy"].mean()
+    simple = only_run(study, "nearest prototype")
+    table = study.table({"MAML": run, "nearest prototype": simple})
+    assert table.loc["MAML", "training episodes"] == f"{100 * last:.1f}"
+    assert table.loc["nearest prototype", "training episodes"] == ""
+    assert read_seen(simple.path) == {}, "it was never trained"
 
 
 def test_a_second_call_computes_nothing_again(tmp_path, capsys):

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from colab_utils.csv_files import write_csv
-from colab_utils.methods.maml import steps as steps_module
 from colab_utils.methods.maml.steps import (
     STEP_COLUMNS,
     StepsError,
@@ -18,8 +18,8 @@ from colab_utils.methods.maml.steps import (
     steps_table,
     validate_steps,
 )
-from colab_utils.results import intervals, runs
-from colab_utils.results.comparison import UnpairedError, compare
+from colab_utils.results import runs
+from colab_utils.results.comparison import UnpairedError, compare, holm
 from colab_utils.results.predictions import PredictionError
 from colab_utils.results.runs import RunError, open_run
 from colab_utils.results.support import SUPPORT_COLUMNS, support_speakers
@@ -91,33 +91,25 @@ def test_what_makes_no_curve_is_refused(change, message, tmp_path):
         read_steps(tmp_path / "absent.csv")
 
 
-def test_mean_and_interval_equal_a_slow_bootstrap(monkeypatch):
-    monkeypatch.setattr(steps_module, "RESAMPLES", 40)
-    table, n_boot = made(n_tasks=5, seeds=(3, 8)), 40
-    found = accuracy_by_step(table.sample(frac=1, random_state=0))
-    picks = {
-        unit: intervals.resample_weights(number, n_boot, 0, unit)
-        for unit, number in (("task", 5), ("seed", 2))
-    }
+def test_the_interval_of_one_seed_is_students_and_seeds_add_their_variance():
+    table = made(n_tasks=5, seeds=(3, 8))
+    one = accuracy_by_step(table[table["seed"] == 3])
+    both = accuracy_by_step(table.sample(frac=1, random_state=0))
     for step in range(4):
         here = table[table["step"] == step]
-        replicates = []
-        for b in range(n_boot):
-            copies = [
-                row.accuracy
-                for row in here.itertuples()
-                for _ in range(
-                    picks["task"][b, row.task] * picks["seed"][b, [3, 8].index(row.seed)]
-                )
-            ]
-            replicates.append(np.mean(copies))
-        row = found.loc[step]
-        assert row["step"] == step and row["accuracy"] == pytest.approx(
-            here["accuracy"].mean(), abs=1e-12
-        )
-        assert (row["low"], row["high"]) == pytest.approx(
-            tuple(np.percentile(replicates, [2.5, 97.5])), abs=1e-12
-        )
+        alone = here.loc[here["seed"] == 3, "accuracy"]
+        limits = stats.ttest_1samp(alone, 0).confidence_interval(0.95)
+        row = one.loc[step]
+        low, high = max(0, limits.low), min(1, limits.high)
+        assert (row["low"], row["high"]) == pytest.approx((low, high), abs=1e-12)
+        of_seeds = here.groupby("seed")["accuracy"].mean()
+        parts = here["accuracy"].var() / 10, of_seeds.var() / 2
+        freedom = sum(parts) ** 2 / (parts[0] ** 2 / 9 + parts[1] ** 2 / 1)
+        half = stats.t.ppf(0.975, freedom) * np.sqrt(sum(parts))
+        row, mean = both.loc[step], here["accuracy"].mean()
+        assert row["step"] == step and row["accuracy"] == pytest.approx(mean, abs=1e-12)
+        low, high = max(0, mean - half), min(1, mean + half)
+        assert (row["low"], row["high"]) == pytest.approx((low, high), abs=1e-12)
 
 
 def test_the_interval_over_tasks_of_one_seed_is_that_of_a_mean():
@@ -135,7 +127,7 @@ def test_tasks_of_their_own_for_each_seed_give_no_narrower_interval_than_indepen
     assert independent < found["high"] - found["low"] < 2.2 * independent
 
 
-def test_seeds_are_resampled_too_and_one_value_has_no_interval():
+def test_seeds_count_too_and_one_value_has_no_interval():
     steady = pd.concat(
         [
             steps_table(np.full((10, 1), 0.4 + 0.1 * seed), range(10), method="m", seed=seed)
@@ -197,7 +189,7 @@ def episodes(rng, effect=None, ease=None, n_tasks=60, seeds=(0,), n_speakers=6, 
 
 def test_support_speakers_against_naive_loops():
     split, predictions = episodes(np.random.default_rng(2), n_tasks=12, seeds=(0, 1))
-    found = support_speakers(split, predictions, n_boot=50)
+    found = support_speakers(split, predictions)
     assert list(found.columns) == list(SUPPORT_COLUMNS) and list(found["difference"]) == sorted(
         found["difference"], reverse=True
     )
@@ -257,9 +249,7 @@ def test_always_or_never_in_the_support_gives_no_difference():
     split, predictions = episodes(np.random.default_rng(5), n_tasks=10)
     always = split[split["role"] == "support"].drop_duplicates("task").assign(speaker="c/99")
     found = (
-        support_speakers(pd.concat([split, always]), predictions, n_boot=20)
-        .set_index("speaker")
-        .loc["c/99"]
+        support_speakers(pd.concat([split, always]), predictions).set_index("speaker").loc["c/99"]
     )
     assert (found["tasks_with"], found["tasks_without"]) == (10, 0) and np.isnan(
         found[["difference", "low", "accuracy_without"]].astype(float)
@@ -306,7 +296,6 @@ def make_runs(tmp_path):
             run.finish(
                 predictions.assign(method=name),
                 LABELS,
-                n_boot=200,
                 chance=1 / 3,
                 speaker_independence="independent",
             )
@@ -319,7 +308,7 @@ def make_runs(tmp_path):
 
 def test_methods_stand_side_by_side_with_their_paired_difference(make_runs):
     found = make_runs(prototype=0.0, maml=0.2, guess=-0.2)
-    table = methods_table(found, "prototype", n_boot=200)
+    table = methods_table(found, "prototype")
     assert list(table["method"]) == ["prototype", "maml", "guess"] and list(table.columns) == list(
         METHOD_COLUMNS
     )
@@ -332,25 +321,29 @@ def test_methods_stand_side_by_side_with_their_paired_difference(make_runs):
             1 / 3,
         )
         assert (row.rule, row.speaker_independence, row.ci_unit) == ("r", "independent", "speaker")
-    expected = compare(found["maml"].predictions, found["prototype"].predictions, LABELS, 200)
+    pair = found["maml"], found["prototype"]
+    expected = compare(*[run.predictions for run in pair], LABELS, tuple(run.split for run in pair))
+    unknown = compare(*[run.predictions for run in pair], LABELS)
+    assert expected["notes"] == [] and "support speakers unknown" in unknown["notes"][0]
     maml = table.iloc[1]
     assert (maml["difference"], maml["difference_low"], maml["difference_high"]) == (
         expected["difference"],
         *expected["difference_ci95"],
     )
-    assert (maml["p"], maml["p_wilcoxon"], maml["test"]) == (
-        expected["p_bootstrap"],
-        expected["p_wilcoxon"],
-        expected["test"],
-    )
-    assert (
-        table.iloc[0][["difference", "p", "p_wilcoxon"]].isna().all()
-        and table.iloc[0]["test"] == ""
-    )
+    assert (maml["p"], maml["test"]) == (expected["p"], expected["test"])
+    np.testing.assert_array_equal(table["p_holm"], holm(table["p"]))
+    assert (table["n_contrasts"] == 2).all() and (table["notes"] == "").all()
+    assert table.iloc[0][["difference", "p", "p_holm"]].isna().all()
+    assert table.iloc[0]["test"] == ""
     text = readable(table)
     assert text.loc["maml", "UAR %"] == f"{100 * maml['uar']:.1f}" and text.loc[
         "maml", "difference"
     ].startswith("+")
+    assert (text["speakers"] == 6).all() and "notes" in text and "p (Holm, 2 contrasts)" in text
+    assert text.loc["prototype", "p"] == "" and text.loc["maml", "p"] in (
+        "< 0.001",
+        f"{maml['p']:.3f}",
+    )
     assert text.loc["prototype", "difference"] == "" and text.loc["guess", "difference"].startswith(
         "-"
     )
@@ -364,12 +357,12 @@ def test_methods_of_other_tasks_are_not_compared(make_runs):
         methods_table(found, "ProtoNet")
     less = found["maml"].predictions
     less["utt_id"] = "d/" + less["utt_id"].str.removeprefix("c/")
-    found["maml"].finish(less, LABELS, n_boot=10)
+    found["maml"].finish(less, LABELS)
     with pytest.raises(UnpairedError, match="maml against prototype: not paired"):
-        methods_table(found, "prototype", n_boot=10)
+        methods_table(found, "prototype")
     (found["maml"].path / "metrics.json").unlink()
     with pytest.raises(RunError, match="no metrics yet"):
-        methods_table(found, "prototype", n_boot=10)
+        methods_table(found, "prototype")
 
 
 @given(st.integers(1, 12), st.integers(0, 4), st.integers(1, 3))

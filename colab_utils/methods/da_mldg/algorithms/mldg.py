@@ -39,7 +39,8 @@ class Mldg(Algorithm):
     as a constant. The outer step may be any optimiser's.
 
     Batch normalisation: S' at theta moves the running statistics; what is computed at theta'
-    normalises with its own batch and leaves them alone. Keeps `loss`, its parts `meta_train_loss`
+    normalises with its own batch (gamma with the running statistics where `gamma_statistics` is
+    "running") and leaves them alone. Keeps `loss`, its parts `meta_train_loss`
     and `meta_test_loss`, `weight`, `gamma` (DA-MLDG), and `held_out`, the number of V in the order
     of names.
     """
@@ -75,9 +76,7 @@ class Mldg(Algorithm):
 
         gamma = None
         if self.config.algorithm == "da-mldg":
-            with torch.no_grad():
-                seen_logits = self.logits_at(adapted, seen)
-            gamma = domain_shift(seen_logits, unseen_logits)  # |E(S'; theta') - E(V; theta')|
+            gamma = self.gamma(adapted, seen, unseen, unseen_logits)
         weight = self.weight(gamma)
         (weight * test_loss).backward()  # adds weight grad L(V; theta') to every .grad
 
@@ -136,6 +135,29 @@ class Mldg(Algorithm):
         """Logits (n, classes) at theta'; running statistics move in copies that are thrown away."""
         copies = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
         return functional_call(self.network, adapted | copies, batch.inputs)[0]
+
+    @torch.no_grad()
+    def gamma(
+        self,
+        adapted: dict[str, torch.Tensor],
+        seen: Joined,
+        unseen: Joined,
+        unseen_logits: torch.Tensor,
+    ) -> float:
+        """Gamma = |E(S'; theta') - E(V; theta')|.
+
+        Args:
+            adapted: theta'.
+            seen: S'.
+            unseen: V.
+            unseen_logits: of V at theta', normalised by its own batch, (n, classes).
+        """
+        if self.config.gamma_statistics == "running":
+            self.network.eval()
+            unseen_logits = self.logits_at(adapted, unseen)
+        seen_logits = self.logits_at(adapted, seen)
+        self.network.train()
+        return domain_shift(seen_logits, unseen_logits)
 
     def weight(self, gamma: float | None) -> float:
         """How much the loss of the held-out domain V counts.

@@ -26,8 +26,7 @@ class Rsc(Algorithm):
     z: the last feature map, s: the true class's logit, g = ds/dz. In half of the steps the third of
     positions with the largest sum_c z_c mean_space(g_c) is hidden, in the others the channels, one
     in 3.2, with the largest mean_space(g_c). Only utterances whose true class loses most
-    probability by it are challenged: a share of 0.3, 0.5, 0.7, ... 1, one more step every
-    `rsc_period` updates (the authors: 10 of 30 epochs); the others train on all of z. Networks
+    probability by it are challenged, the `share` of them; the others train on all of z. Networks
     without a `feature_map` have one vector, the embedding, and hide its units by g. Positions in
     padded frames do not count. Keeps `loss`, `challenged` (share of utterances) and `spatial`
     (1 or 0).
@@ -37,18 +36,25 @@ class Rsc(Algorithm):
         """Cross-entropy of all domains joined, with the challenged utterances half blind."""
         z, valid, classify = self.features(batch.inputs)
         spatial = valid is not None and self.draw().random() < 0.5
-        stage = self.step // self.config.rsc_period
-        share = min(1.0, 0.3 + 0.2 * stage)
-
         self.network.eval()  # the mask comes from a network without dropout
         where = valid if spatial else None
-        keep = challenge(z.detach(), batch.y, classify, share, where)
+        keep = challenge(z.detach(), batch.y, classify, self.share(), where)
         self.network.train()
 
         loss = weighted_cross_entropy(classify(z * keep), batch)
         hidden = (keep == 0).flatten(1)
         challenged = hidden.any(dim=1).double().mean()
         return loss, {"challenged": challenged, "spatial": spatial}
+
+    def share(self) -> float:
+        """The share of utterances that this step challenges.
+
+        With `rsc_period` = 0 it is that of the authors' code: 0.3, 0.5 and 0.7 over the thirds of
+        a training (10 of 30 epochs each). Otherwise it grows by 0.2 every `rsc_period` updates, to
+        1 at the most.
+        """
+        period = self.config.rsc_period or math.ceil(self.config.steps / 3)
+        return min(1.0, 0.3 + 0.2 * (self.step // period))
 
     def features(
         self, inputs: tuple[torch.Tensor, ...]

@@ -12,7 +12,7 @@ from colab_utils.display import captions, curves, style
 from colab_utils.display.figures import confusion_matrix_figure
 from colab_utils.display.speakers import per_speaker_figure, support_speakers_figure
 from colab_utils.methods.maml.figures.steps import accuracy_by_step_figure
-from colab_utils.methods.maml.steps import read_steps
+from colab_utils.methods.maml.steps import read_seen, read_steps
 from colab_utils.results.runs import Run
 from colab_utils.results.support import support_speakers
 
@@ -58,6 +58,22 @@ def steps_figure(runs: Mapping[str, Run]) -> style.SuiteFigure:
     return accuracy_by_step_figure(
         steps, first.metrics["chance"], _title_of(first), marks=_stamps(shown)
     )
+
+
+def seen_figure(run: Run) -> style.SuiteFigure:
+    """Accuracy of one trained method in its own training's episodes, in validation, in the test.
+
+    Args:
+        run: finished.
+
+    Returns:
+        A figure with a line for each, by inner step; bands as in `steps_figure`.
+    """
+    steps = {f"{name} episodes": table for name, table in read_seen(run.path).items()}
+    steps["test episodes"] = read_steps(run.path / "steps.csv")
+    title = f"{run.config['model']}, {_title_of(run)}"
+    marks = captions.stamps(run.predictions, run.metrics)
+    return accuracy_by_step_figure(steps, run.metrics["chance"], title, marks=marks)
 
 
 def matrix_figure(run: Run, more: str = "") -> style.SuiteFigure:

@@ -52,7 +52,7 @@ def accuracy_by_step_figure(
         ends.append((last, 100 * chance, "chance", style.QUIET))
         axes.set(xlabel="Inner step", ylabel="Query accuracy (%)", xlim=(0, last))
         axes.xaxis.get_major_locator().set_params(integer=True)
-        finish(figure, axes, title, [_caption(next(iter(steps.values())), bool(level))], marks)
+        finish(figure, axes, title, [_caption(steps, bool(level))], marks)
         name_ends(axes, ends)
     return figure
 
@@ -78,13 +78,22 @@ def _moving(
     return step.iloc[-1], value.iloc[-1], name, colour
 
 
-def _caption(table: pd.DataFrame, level: bool) -> str:
+def _caption(steps: Mapping[str, pd.DataFrame], level: bool) -> str:
     """What the curves are means of, and what their bands are."""
+    counts = {}
+    for name, table in steps.items():
+        counts.setdefault(_count_of(table), []).append(name)
+    told = list(counts)
+    if len(counts) > 1:
+        told = [f"{count} ({', '.join(names)})" for count, names in counts.items()]
+    flat = " Horizontal lines: methods that make no inner steps." if level else ""
+    return f"Mean over {'; '.join(told)}; step 0: before adaptation. Bands: {STEP_INTERVAL}.{flat}"
+
+
+def _count_of(table: pd.DataFrame) -> str:
+    """How many tasks and seeds a curve is the mean of."""
     counts = []
     for unit in ("task", "seed"):
         number = table[unit].nunique()
         counts.append(f"1 {unit}" if number == 1 else f"{number} {unit}s")
-    flat = " Horizontal lines: methods that make no inner steps." if level else ""
-    return (
-        f"Mean over {' x '.join(counts)}; step 0: before adaptation. Bands: {STEP_INTERVAL}.{flat}"
-    )
+    return " x ".join(counts)
