@@ -40,7 +40,7 @@ from colab_utils.settings import as_dict
 
 SOURCES, TARGET = ("emodb", "emovo", "ravdess", "savee"), "banglaser"
 DOMAINS = ("synthetic-phone", "synthetic-room", "synthetic-street", "synthetic-studio")
-SHOTS, DRAWS, TRIALS = (1, 5, 10), 4, 15
+SHOTS, DRAWS, TRIALS = (1, 5, 10), 2, 15
 # (whose score, {setting: values}): the whole grid of a stage is tried
 STAGES = (
     (["BTL"], {"learning_rate": (1e-4, 3e-4, 1e-3, 3e-3), "epochs": (10, 100)}),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from colab_utils.results.intervals import over_speakers
+from colab_utils.results.intervals import over_speakers, units_of
 from colab_utils.results.metrics import cell_counts, mean_rate
 from colab_utils.results.predictions import FILM, validate
 from colab_utils.results.rates import uar
@@ -58,34 +58,38 @@ def compare(
         a, b = (table.drop(columns=FILM, errors="ignore") for table in (a, b))
     uar_a = mean_rate(uar, cell_counts(a, labels))
     uar_b = mean_rate(uar, cell_counts(b, labels))
-    of_a, unit, notes = over_speakers(a, labels, splits[0])
-    of_b, _, notes_b = over_speakers(b, labels, splits[1])
-    result = {
+    return {
         "uar_a": uar_a,
         "uar_b": uar_b,
         "difference": uar_a - uar_b,
-        "difference_ci95": None,
-        "p": None,
-        "df": None,
-        "test": "",
-        "unit": unit,
-        "n_units": 0 if of_a is None else of_a.without.shape[1],
+        **_test(a, b, labels, splits),
         "speakers": _over_speakers(a, b),
-        "notes": list(dict.fromkeys([*notes, *notes_b])),
     }
-    if of_a is not None:
-        estimate = of_a.less(of_b)
-        result["difference_ci95"] = estimate.limits(-1.0, 1.0)
-        result["p"] = estimate.p()
-        if result["p"] is None:
-            result["notes"].append(f"no interval and no p: no {unit} changes the difference")
-        else:
-            result["df"] = estimate.freedom
-            result["test"] = (
-                f"paired delete-one jackknife of the UAR over {result['n_units']} {unit}s, t with"
-                f" {estimate.freedom:.3g} degrees of freedom"
-            )
-    return result
+
+
+def _test(
+    a: pd.DataFrame, b: pd.DataFrame, labels: Sequence[str], splits: Sequence[pd.DataFrame | None]
+) -> dict:
+    """Interval, p and what they are; None where there can be none, with the reason in `notes`."""
+    of_a, unit, notes = over_speakers(a, labels, splits[0])
+    of_b, _, notes_of_b = over_speakers(b, labels, splits[1])
+    notes = list(dict.fromkeys([*notes, *notes_of_b]))
+    number = units_of(a)[0].nunique()
+    found = {"difference_ci95": None, "p": None, "df": None, "test": "", "unit": unit}
+    found |= {"n_units": number, "notes": notes}
+    if of_a is None:
+        return found
+    estimate = of_a.less(of_b)
+    if estimate.p() is None:
+        notes.append(f"no interval and no p: no {unit} changes the difference")
+        return found
+    told = f"t with {estimate.freedom:.3g} degrees of freedom"
+    return found | {
+        "difference_ci95": estimate.limits(-1.0, 1.0),
+        "p": estimate.p(),
+        "df": estimate.freedom,
+        "test": f"paired delete-one jackknife of the UAR over {number} {unit}s, {told}",
+    }
 
 
 def compare_runs(one: Run, other: Run) -> dict:
@@ -118,10 +122,12 @@ def holm(p: Sequence[float]) -> np.ndarray:
         float64, in the same order: each holds for all at once; NaN stays NaN.
     """
     p = np.asarray(p, dtype=float)
-    order = np.argsort(p)[: np.isfinite(p).sum()]  # NaN stands last
+    order = np.argsort(p)
+    order = order[: np.isfinite(p).sum()]  # NaN stands last
     times = np.arange(len(order), 0, -1)
+    corrected = np.maximum.accumulate(times * p[order])
     found = np.full(len(p), np.nan)
-    found[order] = np.minimum(1, np.maximum.accumulate(times * p[order]))
+    found[order] = np.minimum(1, corrected)
     return found
 
 
@@ -153,5 +159,7 @@ def _over_speakers(a: pd.DataFrame, b: pd.DataFrame) -> list[dict]:
 def _of_speakers(table: pd.DataFrame) -> pd.Series:
     """The UAR of each (corpus, speaker)."""
     cell = ["corpus", "speaker", "seed", "draw"]
-    right = table["true"].eq(table["pred"]).groupby([table[name] for name in [*cell, "true"]])
-    return right.mean().groupby(cell).mean().groupby(["corpus", "speaker"]).mean()
+    table = table.assign(right=table["true"] == table["pred"])
+    recalls = table.groupby([*cell, "true"])["right"].mean()
+    of_cells = recalls.groupby(cell).mean()
+    return of_cells.groupby(["corpus", "speaker"]).mean()

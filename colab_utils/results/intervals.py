@@ -121,10 +121,11 @@ def combined(variances: Sequence, freedoms: Sequence) -> tuple[np.ndarray, np.nd
         variances: each a number, or float64 of one shape.
         freedoms: of each.
     """
-    variances, freedoms = np.asarray(variances), np.asarray(freedoms)
+    variances = np.asarray(variances)
     total = variances.sum(axis=0)
-    squares = rates.ratio(variances**2, freedoms).sum(axis=0)
-    return total, rates.ratio(total**2, squares)
+    squares = rates.ratio(variances**2, np.asarray(freedoms))
+    freedom = rates.ratio(total**2, squares.sum(axis=0))
+    return total, freedom
 
 
 def of_mean(
@@ -183,15 +184,15 @@ def leave_out(
     """
     units = units_of(predictions)[0]
     index = pd.Index(list(labels))
-    size = len(index)
     rows = pd.DataFrame({"cell": predictions.groupby(["seed", "draw"]).ngroup()})
     rows["seed"] = predictions["seed"].factorize(sort=True)[0]
     rows["unit"], names = units.factorize(sort=True)
     rows["episode"] = predictions.groupby(EPISODE).ngroup()
-    rows["answer"] = size * index.get_indexer(predictions["true"])
-    rows["answer"] += index.get_indexer(predictions["pred"])
+    rows["true"] = index.get_indexer(predictions["true"])
+    rows["pred"] = index.get_indexer(predictions["pred"])
     entries = rows.value_counts().reset_index(name="number")
-    counts = _count(entries, "cell", len(names), size)
+    sizes = len(names), len(index), len(index)
+    counts = _Places(entries, "cell", sizes).count(entries["number"])
     of_cell = pd.Series(rates.uar(counts.sum(axis=1)))
     by = "seed" if predictions["seed"].nunique() > 1 else "draw"
     level_of = predictions.groupby(rows["cell"])[by].first()
@@ -201,16 +202,22 @@ def leave_out(
         without = _without_queries(counts)[None]
         supports, remarks = _supports(predictions, split, entries, pd.Index(names))
         if supports is not None:
-            without = np.stack([without[0], _without_episodes(entries, supports, size)])
+            without = np.stack([without[0], _without_episodes(entries, supports, sizes)])
     return Leaving(float(of_cell.mean()), without, repeated, remarks)
 
 
-def _count(entries: pd.DataFrame, group: str, n_units: int, size: int) -> np.ndarray:
-    """Confusion counts of each unit in each group, float64 (groups, units, size, size)."""
-    shape = (entries[group].max() + 1, n_units, size * size)
-    places = np.ravel_multi_index((entries[group], entries["unit"], entries["answer"]), shape)
-    counts = np.bincount(places, entries["number"], minlength=np.prod(shape))
-    return counts.reshape(*shape[:2], size, size)
+class _Places:
+    """Where each entry counts in confusion counts (groups, units, labels, labels)."""
+
+    def __init__(self, entries: pd.DataFrame, group: str, sizes: tuple[int, int, int]):
+        self.shape = (entries[group].max() + 1, *sizes)
+        codes = entries[[group, "unit", "true", "pred"]].to_numpy()
+        self.places = np.ravel_multi_index(codes.T, self.shape)
+
+    def count(self, number: np.ndarray) -> np.ndarray:
+        """The counts, float64, from the number of each entry."""
+        counts = np.bincount(self.places, number, minlength=np.prod(self.shape))
+        return counts.reshape(self.shape)
 
 
 def _without_queries(counts: np.ndarray) -> np.ndarray:
@@ -219,19 +226,21 @@ def _without_queries(counts: np.ndarray) -> np.ndarray:
     return np.nanmean(rates.uar(rest), axis=0)
 
 
-def _without_episodes(entries: pd.DataFrame, supports: np.ndarray, size: int) -> np.ndarray:
+def _without_episodes(
+    entries: pd.DataFrame, supports: np.ndarray, sizes: tuple[int, int, int]
+) -> np.ndarray:
     """The UAR without each unit and the episodes it supports, float64 (units,).
 
     The other units count as much as before, whichever of their episodes are left; all count of a
     unit of which none is. supports: bool (episodes, units).
     """
-    n_units = supports.shape[1]
-    every = _count(entries, "seed", n_units, size)
+    places = _Places(entries, "seed", sizes)
+    numbers, episode = entries["number"].to_numpy(), entries["episode"].to_numpy()
+    every = places.count(numbers)
     number = every.sum(axis=(2, 3), keepdims=True)
-    found = np.empty(n_units)
-    for unit in range(n_units):
-        kept = entries["number"] * ~supports[entries["episode"], unit]
-        counts = _count(entries.assign(number=kept), "seed", n_units, size)
+    found = np.empty(supports.shape[1])
+    for unit, supported in enumerate(supports.T):
+        counts = places.count(numbers * ~supported[episode])
         left = counts.sum(axis=(2, 3), keepdims=True)
         counts = np.where(left > 0, counts * number / np.maximum(left, 1), every)
         counts[:, unit] = 0

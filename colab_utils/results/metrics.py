@@ -79,22 +79,14 @@ def summarise(
     """
     table = validate(predictions, labels)
     cells = cell_counts(table, labels)
-    leaving, unit, remarks = over_speakers(table, labels, split)
-    interval = freedom = None
-    if leaving is not None:
-        estimate = leaving.estimate()
-        interval, freedom = estimate.limits(0.0, 1.0), estimate.freedom
-        if interval is None:
-            remarks.append(f"no interval: every {unit} has the same rates")
+    interval, remarks = _interval(table, labels, split)
     recall_of = _mean_recalls(cells, labels)
     absent = [label for label, recall in recall_of.items() if recall is None]
     if absent:
         remarks.append(f"no true utterance of {', '.join(absent)}: left out of the means")
     return {
         "uar": mean_rate(uar, cells),
-        "uar_ci95": interval,
-        "ci_unit": unit,
-        "ci_df": None if interval is None else freedom,
+        **interval,
         "wa": mean_rate(wa, cells),
         "macro_f1": mean_rate(macro_f1, cells),
         "per_class_recall": recall_of,
@@ -112,6 +104,21 @@ def summarise(
         "speaker_independence": speaker_independence,
         "notes": list(dict.fromkeys([*notes, *remarks])),
     }
+
+
+def _interval(
+    table: pd.DataFrame, labels: Sequence[str], split: pd.DataFrame | None
+) -> tuple[dict, list[str]]:
+    """The entries of the 95 % interval, and what has to be said about it."""
+    leaving, unit, remarks = over_speakers(table, labels, split)
+    found = {"uar_ci95": None, "ci_unit": unit, "ci_df": None}
+    if leaving is None:
+        return found, remarks
+    estimate = leaving.estimate()
+    limits = estimate.limits(0.0, 1.0)
+    if limits is None:
+        return found, [*remarks, f"no interval: every {unit} has the same rates"]
+    return found | {"uar_ci95": limits, "ci_df": estimate.freedom}, remarks
 
 
 def _mean_recalls(cells: np.ndarray, labels: Sequence[str]) -> dict[str, float | None]:

@@ -58,6 +58,10 @@ def test_title_and_axes_say_what_a_reader_needs():
         f"EmoDB, logistic UAR {uar:.1f} % (95 % interval over speakers {low:.1f} to {high:.1f})"
         f" WA {wa:.1f} %, chance 25.0 %, majority 25.0 % 120 utterances, 12 speakers"
     )
+    few = predictions(n_speakers=2)
+    figure_of_few = figures.confusion_matrix_figure(few, summarise(few, LABELS))
+    right = (few["true"] == few["pred"]).sum()
+    assert f"(no interval, {right} of 120 right)" in figure_of_few.get_suptitle()
     axes = figure.axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("Predicted emotion", "True emotion")
     for labels in (axes.get_xticklabels(), axes.get_yticklabels()):

@@ -16,7 +16,7 @@ def test_matrices_side_by_side_hold_their_counts_and_one_scale_of_shades():
     given = {}
     for name, right in (("BTL", 0.2), ("FSTL", 0.5), ("EMOFSL", 0.9)):
         data = predictions(n_speakers=6, draws=4, right=right)
-        given[name] = data, summarise(data, LABELS, 50, speaker_independence="independent")
+        given[name] = data, summarise(data, LABELS, speaker_independence="independent")
     figure = matrices.confusion_matrices_figure(given, "EmoDB to RAVDESS, 5-shot")
     for axes, (name, (data, metrics)) in zip(figure.axes, given.items(), strict=True):
         counts = confusion(data["true"], data["pred"], LABELS)
@@ -38,7 +38,7 @@ def test_matrices_side_by_side_hold_their_counts_and_one_scale_of_shades():
     said = words(figure)
     assert "Counts are pooled over 4 draws; UAR is the mean over seeds and draws." in said
     assert "95 % interval over speakers" in said
-    assert said.count("6 test speakers: the interval is indicative") == 1
+    assert said.count("Support speakers unknown: the interval leaves speakers out") == 1
     assert figure.get_figwidth() == style.TWO_COLUMNS
     assert_nothing_is_cut_off(figure)
 
@@ -56,11 +56,20 @@ def test_matrices_of_many_emotions_fit_and_stamps_stand_below():
     assert_nothing_is_cut_off(figure)
 
 
+def test_where_there_is_no_interval_counts_stand():
+    data = predictions(n_speakers=3)
+    figure = matrices.confusion_matrices_figure({"one": (data, summarise(data, LABELS))})
+    right = (data["true"] == data["pred"]).sum()
+    above = figure.axes[0].get_title().replace("\n", " ").replace("\xa0", " ")
+    assert f"(no interval, {right} of 120 right)" in above
+    assert "In brackets" not in words(figure) and "3 test speakers: no interval" in words(figure)
+
+
 def test_notes_of_one_run_name_it():
     data = predictions()
     given = {
-        "one": (data, summarise(data, LABELS, 20)),
-        "two": (data, summarise(data, LABELS, 20, notes=["as given"])),
+        "one": (data, summarise(data, LABELS)),
+        "two": (data, summarise(data, LABELS, notes=["as given"])),
     }
     said = words(matrices.confusion_matrices_figure(given))
     assert "two: As given." in said

@@ -53,7 +53,7 @@ CODE = PAPER | {
 }
 PRESETS = {"default": {}, "paper": PAPER, "code": CODE}
 SIZES = {"default": {"steps": 2, "width": 4}}
-FEWER = {"epochs": 1, "speaker_epochs": 1, "batch": 8, "width": 4}
+FEWER = {"epochs": 1, "speaker_epochs": 1, "batch": 6, "width": 4, "crop_frames": 24}
 
 
 def write_corpus(folder):
@@ -129,8 +129,8 @@ def test_notebook_04_on_the_embedded_corpus_and_on_real_corpora(
         )
     assert "Synthetic" in (tmp_path / "index.html").read_text()
     small = (
-        "{'network': 'resnet18', 'start': 'speakers', 'steps': 2, 'width': 8, 'per_domain': 4,"
-        " 'validate_every': 2}"
+        "{'network': 'resnet18', 'start': 'speakers', 'speaker_epochs': 1, 'steps': 2, 'width': 8,"
+        " 'per_domain': 4, 'validate_every': 2}"
     )
     done = run(
         "04_da_mldg.ipynb",

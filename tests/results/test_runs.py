@@ -271,6 +271,19 @@ def test_metrics_side_by_side_say_what_each_number_is(tmp_path):
         runs.metrics_table({"unfinished": opened(tmp_path, Config(rate=0.6))})
 
 
+def test_the_interval_of_an_earlier_version_is_made_anew(tmp_path):
+    run = finished(tmp_path)
+    now = run.metrics
+    old = {name: value for name, value in now.items() if name != "ci_df"}
+    old |= {"uar_ci95": [0.4, 0.41], "n_boot": 2000, "ci_seed": 0}
+    old["notes"] = ["a note", "4 test speakers: the interval is indicative"]
+    files.write_json(run.path / "metrics.json", old)
+    assert run.metrics == old | {
+        name: now[name] for name in ("uar_ci95", "ci_df", "notes", "ci_unit")
+    }
+    assert run.metrics["notes"] == ["a note"]
+
+
 def test_names_that_upset_a_csv_come_back_from_parts_and_runs(tmp_path):
     """A part that is written and read back differently could never be finished."""
     names = {"speaker": "an\rna", "true": "=1+1", "pred": "-rf", "fold": "'@x", "method": "a\r\nb"}

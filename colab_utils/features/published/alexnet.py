@@ -147,7 +147,8 @@ def deltas(values: np.ndarray, width: int, order: int = 1, mode: str = "interp")
     """
     if len(values) < width:
         mode = "nearest"
-    found = scipy.signal.savgol_filter(values, width, order, deriv=order, axis=0, mode=mode)
+    how = {"deriv": order, "axis": 0, "mode": mode}
+    found = scipy.signal.savgol_filter(values, width, order, **how)
     return found.astype(np.float32)
 
 

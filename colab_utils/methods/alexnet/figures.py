@@ -77,18 +77,20 @@ def beside_published(runs: Mapping[str, Run]) -> pd.DataFrame:
     Example:
         alexnet.beside_published(runs)
     """
-    rows = []
+    rates = {}
     for model, run in clean_runs(runs).items():
         metrics = run.metrics
-        folds = cell_counts(run.predictions, metrics["labels"], ("seed", "draw", "fold"))
-        rates = mean_rate(wa, folds), mean_rate(uar, folds), metrics["wa"], metrics["uar"]
-        rows.append([run.config["task"], model, *rates])
-    published = published_table(load_protocol("alexnet").published)
-    for (where, model), part in published.groupby(["task", "method"], sort=False):
-        rate = part.set_index("k")["rate"]
-        rows.append([f"published: {where}", model, rate["WA"], rate["UA"], np.nan, np.nan])
-    names = ["task", "model", "WA, mean of folds", "UA, mean of folds", "WA, pooled", "UA, pooled"]
-    table = pd.DataFrame(rows, columns=names).set_index(["task", "model"])
+        by_fold = cell_counts(run.predictions, metrics["labels"], ("seed", "draw", "fold"))
+        rates[run.config["task"], model] = {
+            "WA, mean of folds": mean_rate(wa, by_fold),
+            "UA, mean of folds": mean_rate(uar, by_fold),
+            "WA, pooled": metrics["wa"],
+            "UA, pooled": metrics["uar"],
+        }
+    for row in published_table(load_protocol("alexnet").published).itertuples():
+        place = f"published: {row.task}", row.method
+        rates.setdefault(place, {})[f"{row.k}, mean of folds"] = row.rate
+    table = pd.DataFrame(rates).T.rename_axis(["task", "model"])
     return (100 * table).round(1)
 
 

@@ -82,11 +82,13 @@ class AlexNetGap(nn.Module):
     def forward(self, images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
         """As AlexNet's; logits are the mean of `activation_map`."""
         if self.pooling == "all":
-            places = functional.adaptive_avg_pool2d(convolved(self.features, images), 6)
+            maps = convolved(self.features, images)
+            places = functional.adaptive_avg_pool2d(maps, 6)
             return self.head(places).mean(dim=(2, 3))
         columns = self.activation_map(images).mean(dim=2)
         weight = valid_columns(valid, columns.shape[2]).to(columns)
-        return (columns * weight[:, None]).sum(dim=2) / weight.sum(dim=1, keepdim=True)
+        total = (columns * weight[:, None]).sum(dim=2)
+        return total / weight.sum(dim=1, keepdim=True)
 
     def activation_map(self, images: torch.Tensor) -> torch.Tensor:
         """What each place of the picture says for each class (Zhou et al. 2016).

@@ -6,13 +6,14 @@ tasks of the same corpus and the same speakers, and wherever it is shown it is l
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from colab_utils.csv_files import read_csv
 from colab_utils.results.intervals import of_mean
+from colab_utils.results.runs import Run
 
 STEP_COLUMNS = ("method", "seed", "task", "step", "accuracy")
 # the roles of seen.csv, and what they are called
@@ -145,20 +146,23 @@ def read_seen(folder: str | os.PathLike) -> dict[str, pd.DataFrame]:
     return found
 
 
-def seen_accuracy(folder: str | os.PathLike) -> dict[str, str]:
-    """The mean accuracy of a run after the last step in the episodes of `read_seen`, in per cent.
+def seen_table(runs: Mapping[str, Run]) -> pd.DataFrame:
+    """The mean accuracy after the last step in the episodes of `read_seen`, in per cent.
 
     Args:
-        folder: of the run.
+        runs: finished runs by name.
 
     Returns:
-        {"training episodes": "61.2", "validation episodes": "48.0"}, or {}.
+        A row a run with columns "training episodes" and "validation episodes", such as "61.2"; NaN
+        where nothing was trained.
     """
     found = {}
-    for name, steps in read_seen(folder).items():
-        last = steps[steps["step"] == steps["step"].max()]
-        found[f"{name} episodes"] = f"{100 * last['accuracy'].mean():.1f}"
-    return found
+    for method, run in runs.items():
+        found[method] = {}
+        for name, steps in read_seen(run.path).items():
+            last = steps[steps["step"] == steps["step"].max()]
+            found[method][f"{name} episodes"] = f"{100 * last['accuracy'].mean():.1f}"
+    return pd.DataFrame.from_dict(found, orient="index")
 
 
 def accuracy_by_step(steps: pd.DataFrame) -> pd.DataFrame:

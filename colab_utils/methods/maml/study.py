@@ -37,7 +37,7 @@ from colab_utils.methods.maml.settings import (
     other_episodes,
     used_by,
 )
-from colab_utils.methods.maml.steps import seen_accuracy
+from colab_utils.methods.maml.steps import seen_table
 from colab_utils.protocols.episodes import Episode, EpisodePlan, EpisodePool, episodes_table
 from colab_utils.results.runs import Run
 from colab_utils.results.tables import methods_table, readable
@@ -64,8 +64,7 @@ class MamlStudy(Study):
     Example:
         study = maml.open_study("open_languages", "de+en-it", audio="corpora")
         config = maml.MamlConfig(shots=1)
-        runs = study.compare(config, study.episodes(config, n_tasks=600))
-        study.table(runs)
+        study.table(study.compare(config, study.episodes(config, n_tasks=600)))
     """
 
     method = "maml"
@@ -391,8 +390,9 @@ class MamlStudy(Study):
             trained methods also the accuracy in episodes of the training and the validation.
         """
         table = readable(methods_table(runs, "nearest prototype"))
-        seen = {name: seen_accuracy(run.path) for name, run in runs.items()}
-        return table.join(pd.DataFrame.from_dict(seen, orient="index")).fillna("")
+        notes = table.pop("notes")  # the longest: they stay at the end
+        table = table.join(seen_table(runs)).fillna("")
+        return table.assign(notes=notes)
 
     def _fitting(self, config: MamlConfig) -> MamlConfig:
         """With no more ways than there are emotions."""

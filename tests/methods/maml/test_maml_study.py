@@ -135,6 +135,7 @@ def test_seen_episodes_are_those_of_the_training_and_of_the_validation(tmp_path)
     table = study.table({"MAML": run, "nearest prototype": simple})
     assert table.loc["MAML", "training episodes"] == f"{100 * last:.1f}"
     assert table.loc["nearest prototype", "training episodes"] == ""
+    assert list(table.columns)[-1] == "notes"
     assert read_seen(simple.path) == {}, "it was never trained"
 
 
