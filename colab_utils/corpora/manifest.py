@@ -72,7 +72,8 @@ def numbers(column: pd.Series, source: str, name: str) -> pd.Series:
     """
     values = pd.to_numeric(column, errors="coerce").astype(float)
     bad = ~np.isfinite(values) & column.notna() & (column != "")
-    bad[bad] = (column[bad].astype(str).str.strip() != "").to_numpy()
+    written = column[bad].astype(str).str.strip()
+    bad[bad] = written.ne("").to_numpy()
     refuse(bad, column, source, name, "is not a finite number")
     return values
 

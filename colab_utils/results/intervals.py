@@ -57,7 +57,9 @@ class Estimate(NamedTuple):
         if not self.error > 0:
             return None
         half = stats.t.ppf(0.975, self.freedom) * self.error
-        return [float(max(low, self.value - half)), float(min(high, self.value + half))]
+        lower = max(low, self.value - half)
+        upper = min(high, self.value + half)
+        return [float(lower), float(upper)]
 
     def p(self) -> float | None:
         """The two-sided p of "it is 0"; None where there is none."""

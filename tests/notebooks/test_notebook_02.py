@@ -97,6 +97,7 @@ def test_notebook_02_on_the_embedded_corpus_and_on_real_languages(
     done = run(
         "02_maml_training.ipynb",
         tmp_path,
+        "PRESET=default-permuted",
         "ITERATIONS=25",
         "TASKS=20",
         "SHOTS=1",
@@ -108,6 +109,9 @@ def test_notebook_02_on_the_embedded_corpus_and_on_real_languages(
     assert done.returncode == 0, done.stdout + done.stderr
     metrics = json.loads(only(tmp_path, "runs/maml/en+it-de*MAML-fixed*/metrics.json").read_text())
     assert metrics["n_speakers"] == 10 and metrics["n"] == 20 * 50
+    config = only(tmp_path, "runs/maml/en+it-de*MAML-permuted*/config.json").read_text()
+    assert json.loads(config)["preset"] == "default-permuted"
+    assert json.loads(config)["changed"] == {"iterations": 25, "shots": 1}
 
 
 def test_notebook_02_in_a_browser(tmp_path, embedded_workspace):

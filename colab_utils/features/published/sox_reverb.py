@@ -26,14 +26,17 @@ def sox_reverb(wave: np.ndarray) -> np.ndarray:
     """`wave` in SoX's default room.
 
     Args:
-        wave: float64 (samples,), from -1 to 1.
+        wave: float64 (samples,).
 
     Returns:
-        float64 (samples,), the wave and its echoes, clipped to -1 and 1 as SoX does.
+        float64 (samples,), the wave and its echoes. What goes in and each side are clipped to -1
+        and 1, as SoX does.
     """
+    wave = np.clip(wave, -1, 1)
     late = np.pad(wave, (PRE_DELAY, 0))[: len(wave)]
-    echoes = (_side(late, 0) + _side(late, SIDE)) / 2
-    return np.clip(wave + GAIN * echoes, -1, 1)
+    one = np.clip(wave + GAIN * _side(late, 0), -1, 1)
+    other = np.clip(wave + GAIN * _side(late, SIDE), -1, 1)
+    return (one + other) / 2
 
 
 def _side(late: np.ndarray, shift: int) -> np.ndarray:

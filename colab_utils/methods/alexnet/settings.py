@@ -167,7 +167,7 @@ class AlexnetConfig(Settings):
     )
     padding: str = setting(
         "floor",
-        "frames that are not there: silence, or 0 dB as published",
+        "frames that are not there: silence, or 0 dB as released",
         options=("floor", "zero"),
         more=True,
     )

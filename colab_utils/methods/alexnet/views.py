@@ -17,7 +17,7 @@ SECONDS = SEGMENT * HOP / RATE
 _SMALL = 6.5  # points
 _SEEN = (
     "Upper row: the picture the network gets, each band scaled by the training utterances. "
-    "Dashed: where the speech ends and silence is filled in."
+    "Dashed: where the speech ends and padding begins."
 )
 _LOOKED_AT = (
     "Lower row: bright where a place speaks for the predicted emotion (class activation map)."

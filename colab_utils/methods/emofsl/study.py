@@ -301,7 +301,8 @@ class TransferStudy(Study):
             return torch.softmax(logits, dim=-1).expand(len(draws), *logits.shape)
         net = learner.module.net
         support, y = self._support(draws)
-        tasks = rivals.as_tasks(net, support, y, self.data.vectors(numbers))
+        query = self.data.vectors(numbers)
+        tasks = rivals.as_tasks(net, support, y, query)
         train = self.data.numbers(fold, "train")
         source = self.data.vectors(train), self.data.y[train].cpu().numpy()
         return rivals.baseline(tested.kind, config, tasks, net, source)
