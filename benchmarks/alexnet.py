@@ -30,15 +30,8 @@ from torchvision import transforms
 from colab_utils.corpora.audio import EXTENSIONS, load_audio
 from colab_utils.features.front_end import workers
 from colab_utils.features.published.alexnet import AlexNetSpectrogram, segments
-from colab_utils.methods.alexnet.network import AlexNetGap
-from colab_utils.methods.alexnet.pictures import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Images,
-    Range,
-    fit_range,
-    make_images,
-)
+from colab_utils.methods.alexnet.network import IMAGENET_MEAN, IMAGENET_STD, AlexNetGap
+from colab_utils.methods.alexnet.pictures import Images, Range, fit_range, make_images
 from colab_utils.methods.alexnet.settings import AlexnetConfig
 
 SIZE, CLASSES = (256, 384), 4
@@ -69,9 +62,9 @@ class Published(Dataset):
 
     def __init__(self, pictures: np.ndarray, y: np.ndarray):
         self.pictures, self.y = pictures, y
-        mean, std = [np.mean(IMAGENET_MEAN)] * 3, [np.mean(IMAGENET_STD)] * 3
+        colours = transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)
         self.transform = transforms.Compose(
-            [transforms.Resize(SIZE), transforms.ToTensor(), transforms.Normalize(mean, std)]
+            [transforms.Resize(SIZE), transforms.ToTensor(), colours]
         )
 
     def __len__(self) -> int:
@@ -129,6 +122,8 @@ def epoch_ours(
 def check_alike(data: Published, images: Images, chosen: np.ndarray) -> None:
     """Stop where the two would not train on the same pictures."""
     there = torch.stack([data[int(number)][0] for number in chosen])
+    grey = there[:, :1] * IMAGENET_STD[0] + IMAGENET_MEAN[0]
+    there = (grey - np.mean(IMAGENET_MEAN)) / np.mean(IMAGENET_STD)
     apart = float((there - images.values[chosen].float().cpu()).abs().max())
     print(f"first batch differs by {apart:.3f} at most (bound {BOUND})")
     if not apart < BOUND:

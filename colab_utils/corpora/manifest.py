@@ -71,7 +71,8 @@ def numbers(column: pd.Series, source: str, name: str) -> pd.Series:
         ManifestError: naming the first cell that is not a finite number.
     """
     values = pd.to_numeric(column, errors="coerce").astype(float)
-    bad = ~np.isfinite(values) & column.notna() & (column != "")
+    bad = ~np.isfinite(values) & column.notna()
+    bad &= column != ""
     written = column[bad].astype(str).str.strip()
     bad[bad] = written.ne("").to_numpy()
     refuse(bad, column, source, name, "is not a finite number")

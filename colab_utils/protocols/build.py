@@ -72,14 +72,14 @@ def build_task(
         if not task.only_folds or fold in task.only_folds:
             # else the training side is one, and so are those that validate it
             moving = task.within or task.folds.get("both_sides")
+            if group != "speaker":
+                train = _not_by_tested(rows, train, test, f"task {name}, fold {fold}")
             role = _roles(task, rows, train, test, fold, (seed, number if moving else 0))
             used = role != ""
             parts.append(split_rows(rows[used], role[used], seed=seed, fold=fold, task=name))
     if len(parts) < len(task.only_folds):
-        raise ProtocolError(
-            f"{protocol.name}, {name}: the manifest does not have all of the folds "
-            f"{', '.join(task.only_folds)}"
-        )
+        folds = ", ".join(task.only_folds)
+        raise ProtocolError(f"{protocol.name}, {name}: the manifest lacks one of the folds {folds}")
     split = pd.concat(parts, ignore_index=True)
     check_disjoint(split, units=None if task.allow_group_overlap else units)
     return rows, split
@@ -186,6 +186,20 @@ def _fold_names(task: Task, rows: pd.DataFrame, folded: np.ndarray, seed: int) -
     else:
         fold[folded] = mine[by]
     return fold
+
+
+def _not_by_tested(
+    rows: pd.DataFrame, train: np.ndarray, test: np.ndarray, where: str
+) -> np.ndarray:
+    """The training rows, bool (rows,), without those of speakers who are tested, which is printed.
+
+    Folds of films do not keep speakers apart: some dub in several films, or in two languages.
+    """
+    speaker = unit_keys(rows, "speaker").to_numpy()
+    heard = train & np.isin(speaker, speaker[test]) & (speaker != "")
+    if heard.any():
+        print(f"{where}: {heard.sum()} training utterances are left out, their speakers are tested")
+    return train & ~heard
 
 
 def _roles(

@@ -92,6 +92,9 @@ class EpisodePool:
         labels: the emotions that `Episode.classes` counts.
         plan: what an episode looks like.
 
+    Attributes:
+        plan: so, too.
+
     Raises:
         EpisodeError: an emotion that is not in `labels`, an unknown speaker or film (where `apart`
             asks for it), more ways than classes, a class with too few clips or speakers.
@@ -102,6 +105,7 @@ class EpisodePool:
     """
 
     def __init__(self, rows: pd.DataFrame, labels: Sequence[str], plan: EpisodePlan):
+        self.plan = plan
         labels = list(labels)
         _check_rows(rows, labels, plan)
         order = np.argsort(rows["utt_id"].to_numpy(dtype=str), kind="stable")

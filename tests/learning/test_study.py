@@ -29,8 +29,10 @@ CONFIG = SoftmaxConfig()
 NINE = dataclasses.replace(CONFIG, n_seeds=3)
 
 
-def make_study(root, speakers=6, n_folds=3, seed=0, **more):
+def make_study(root, speakers=6, n_folds=3, seed=0, films=False, **more):
     rows = toy_corpus("aa", LABELS, speakers, 3)
+    if films:  # two speakers each
+        rows["film"] = "f" + (rows["speaker"].factorize()[0] // 2).astype(str).astype(object)
     table = folds.grouped_folds(rows, n_folds, 0)
     split = folds.make_split(rows, table, 0, 1)
     return SoftmaxStudy(
@@ -62,6 +64,13 @@ def content(run):
 def test_a_method_is_one_file_of_sixty_lines():
     text = pathlib.Path(one_file_method.__file__).read_text()
     assert len(text.splitlines()) <= 60
+
+
+def test_dubbed_films_are_the_unit_of_the_interval(tmp_path):
+    run = make_study(tmp_path, speakers=10, films=True).evaluate([Tested("s", CONFIG)], False)["s"]
+    assert run.predictions.groupby("film")["speaker"].nunique().tolist() == [2] * 5
+    assert (run.metrics["ci_unit"], run.metrics["ci_df"]) == ("film", 4)
+    assert run.metrics["uar_ci95"] and run.metrics == recompute(run.path)
 
 
 @pytest.mark.slow  # the figures
@@ -159,9 +168,9 @@ def test_what_does_not_decide_the_weights_does_not_train_again(tmp_path, capsys)
     study = make_study(tmp_path)
     study.evaluate([Tested("softmax", CONFIG)], pictures=False)
     capsys.readouterr()
-    study.evaluate([Tested("other name", dataclasses.replace(CONFIG), kind="")], False)
+    study.evaluate([Tested("other name", CONFIG, kind="")], False)
     names = sorted(path.name for path in tmp_path.glob("trained/softmax/*"))
-    assert len(names) == 3, "neither a name nor the resamples of an interval train anew"
+    assert len(names) == 3, "a name does not train anew"
 
 
 def test_folds_with_the_same_training_side_share_a_training(tmp_path):

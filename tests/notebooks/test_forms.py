@@ -51,6 +51,17 @@ def test_the_values_of_a_form_are_empty_or_allowed(path):
 
 
 @pytest.mark.parametrize("path", WITH_SETTINGS, ids=lambda path: path.stem)
+def test_as_shipped_a_form_changes_nothing_of_any_preset(path):
+    notebook = opened(path)
+    values = values_of("".join(stamp_forms.parameter_cell(notebook)["source"]))
+    known = stamp_forms.forms(notebook)
+    given = {field.name: values[name] for name, (_, field) in known.items() if field is not None}
+    (config,) = {config for config, _ in known.values()}
+    for preset in config.PRESETS:
+        assert config.from_form(preset, **given).changed() == {}, preset
+
+
+@pytest.mark.parametrize("path", WITH_SETTINGS, ids=lambda path: path.stem)
 def test_each_line_of_a_setting_has_its_help(path):
     notebook = opened(path)
     lines = "".join(stamp_forms.parameter_cell(notebook)["source"]).split("\n")

@@ -12,6 +12,7 @@ from notebook_runs import embedded_parts, only, run
 from repo import REPO
 
 from colab_utils.methods.alexnet.network import AlexNetGap
+from colab_utils.settings import with_settings
 
 pytestmark = pytest.mark.slow
 
@@ -75,10 +76,11 @@ def test_a_preset_holds_unless_a_field_is_filled(tmp_path, monkeypatch):
         space = {}
         exec(cells["parameters"], space)
         assert f'"{preset}"' in cells["parameters"]
-        space.update(CORPUS="mine", OWN=own, PRESET=preset, SETTINGS=small)
+        space.update(CORPUS="mine", OWN=own, PRESET=preset)
         exec(cells["corpora"], space)
+        assert space["config"].changed() == {}
         one_fold = space["study"].of_fold(space["study"].folds[0])
-        (found,) = one_fold.run(space["config"], pictures=False).values()
+        (found,) = one_fold.run(with_settings(space["config"], **small), pictures=False).values()
         config = json.loads((found.path / "config.json").read_text())
         assert config["preset"] == preset
         assert set(config["changed"]) <= set(small)

@@ -17,7 +17,7 @@ def test_notebook_06_compares_what_is_there_and_makes_runs_where_there_are_none(
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3 runs: synthetic, 6 emotions, 1000 utterances" in done.stdout
     assert (
-        "paired bootstrap of the UAR difference over 32 speakers" in done.stdout
+        "paired delete-one jackknife of the UAR over 32 speakers" in done.stdout
         and not (tmp_path / "runs").exists()
     )
     embedded_parts(tmp_path / "new", embedded_workspace, "corpora", "features")

@@ -7,8 +7,12 @@ import yaml
 from fabricated import needed
 
 from colab_utils.corpora.cards import card_name, corpus_names
+from colab_utils.methods import maml
+from colab_utils.methods.maml.episode_tasks import training_pools
 from colab_utils.protocols.build import build_task
+from colab_utils.protocols.episodes import EpisodePlan
 from colab_utils.protocols.folds import LeakError, check_disjoint, unit_keys
+from colab_utils.protocols.near_episodes import films_shared, pool_that_fits
 from colab_utils.protocols.published import ProtocolError, load_protocol, protocol_names
 
 ALL_TASKS = [(name, task) for name in protocol_names() for task in load_protocol(name).tasks]
@@ -99,11 +103,48 @@ def test_da_mldg_sizes_validation_in_every_source_and_shemo_without_disgust(corp
 
 def test_emofilm_films_and_the_unrestricted_variant(corpora):
     rows, split = built(corpora, "few_shot_ser", "en+es-it")
-    assert len(rows) == 1115 and split["fold"].nunique() == 5
-    assert split.loc[split["role"] == "test", "speaker"].str.startswith("emofilm/it").all()
+    assert len(rows) == 1115 and split["fold"].nunique() == 2
+    tested = split.loc[split["role"] == "test", "utt_id"]
+    assert tested.str.endswith("it").all() and tested.is_unique and len(tested) == 413
     _, free = built(corpora, "few_shot_ser", "en+es-it-unrestricted")
     with pytest.raises(LeakError, match="film"):
         check_disjoint(free, units=rows.set_index("utt_id")["film"])
+
+
+def test_training_clips_of_speakers_who_are_tested_are_left_out_and_said(corpora, capsys):
+    _, split = built(corpora, "few_shot_ser", "es+it-en-unrestricted")
+    assert "left out" not in capsys.readouterr().out
+    rows, split = built(corpora, "few_shot_ser", "en+es-it-unrestricted")
+    assert (
+        "1 training utterances are left out, their speakers are tested" in capsys.readouterr().out
+    )
+    assert set(rows["utt_id"]) - set(split["utt_id"]) == {"emofilm/fear000es"}
+    rows, split = built(corpora, "few_shot_ser", "agnostic")
+    for _, fold in split.groupby("fold"):
+        tested = fold["role"] == "test"
+        assert not set(fold.loc[tested, "speaker"]) & set(fold.loc[~tested, "speaker"])
+
+
+@pytest.mark.parametrize("task", load_protocol("few_shot_ser").tasks)
+@pytest.mark.parametrize("preset", maml.MamlConfig.PRESETS)
+def test_episodes_of_the_published_size_can_be_drawn_from_films(corpora, task, preset):
+    """Support and query of other films where there are enough, validation as near as it can be."""
+    rows, split = built(corpora, "few_shot_ser", task)
+    config = maml.MamlConfig.from_preset(preset)
+    labels = load_protocol("few_shot_ser").tasks[task].emotions
+    if preset == "paper-second-order" and not task.endswith("unrestricted"):
+        pytest.skip("25 + 25 clips of contempt are more than half the films have")
+    for _, fold in split.groupby("fold"):
+        parts = {
+            role: rows[rows["utt_id"].isin(fold.loc[fold["role"] == role, "utt_id"])]
+            for role in ("train", "valid", "test")
+        }
+        apart = ("film",)
+        pools = training_pools(parts["train"], parts["valid"], labels, config, apart)
+        assert pools[0].plan.shots == config.shots and pools[0].plan.queries == config.queries
+        if preset.startswith("default") or task.endswith("unrestricted"):
+            plan = EpisodePlan(5, config.shots, config.queries, apart)
+            pool_that_fits(parts["test"], labels, films_shared(plan), 0, range(20), "test")
 
 
 def test_the_seed_decides_and_nothing_else(corpora):
@@ -111,7 +152,7 @@ def test_the_seed_decides_and_nothing_else(corpora):
 
     def folds_of(table, seed):
         split = build_task(protocol, "agnostic", table, seed)[1]
-        return split[split["role"] == "test"].set_index("utt_id")["fold"].sort_index()
+        return split.set_index(["fold", "utt_id"])["role"].sort_index()
 
     films = corpora["emofilm"]
     one = folds_of(films, 0)

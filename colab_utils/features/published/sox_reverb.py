@@ -34,9 +34,11 @@ def sox_reverb(wave: np.ndarray) -> np.ndarray:
     """
     wave = np.clip(wave, -1, 1)
     late = np.pad(wave, (PRE_DELAY, 0))[: len(wave)]
-    one = np.clip(wave + GAIN * _side(late, 0), -1, 1)
-    other = np.clip(wave + GAIN * _side(late, SIDE), -1, 1)
-    return (one + other) / 2
+    mixed = np.zeros(len(wave))
+    for shift in (0, SIDE):
+        side = wave + GAIN * _side(late, shift)
+        mixed += np.clip(side, -1, 1) / 2
+    return mixed
 
 
 def _side(late: np.ndarray, shift: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from colab_utils import files
 from colab_utils.learning.checkpoints import CheckpointError, read_tensors
 from colab_utils.settings import SettingError
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SMALLEST = 63  # pixels a side that the convolutions leave something of
 _SUFFIXES = (".safetensors", ".npz", ".pth", ".pt")
 _INSTEAD = "choose 'imagenet', 'scratch', or a file with the weights of torchvision's AlexNet"
@@ -133,10 +134,15 @@ def valid_columns(valid: torch.Tensor, columns: int) -> torch.Tensor:
 def convolved(features: nn.Sequential, images: torch.Tensor) -> torch.Tensor:
     """AlexNet's convolutions of pictures with one or three channels.
 
-    One channel stands for all three colours, which is the first convolution with its colours added
-    up: the same numbers and gradients as of three equal channels at a third of the work. The
-    published system (data_utils.py) repeats the channels three times whatever there are, which
-    makes nine of three and fails.
+    One channel, normalised by the mean of the colours' statistics, stands for a grey picture whose
+    colours are normalised each by its own, as in the published system (data_utils.py). With
+
+        x_c = scale_c x + shift_c,    sum_c w_c * x_c = (sum_c scale_c w_c) * x
+                                                        + (sum_c shift_c w_c) * 1
+
+    two channels, x and 1, are convolved in the place of three: the same numbers and gradients. The
+    published system repeats the channels three times whatever there are, which makes nine of three
+    and fails.
 
     Raises:
         SettingError: for another number of channels.
@@ -145,9 +151,16 @@ def convolved(features: nn.Sequential, images: torch.Tensor) -> torch.Tensor:
         return features(images)
     if images.shape[1] != 1:
         raise SettingError(f"pictures with {images.shape[1]} channels: 1 or 3 are needed")
+    mean = torch.tensor(IMAGENET_MEAN).to(images)
+    std = torch.tensor(IMAGENET_STD).to(images)
+    scale = std.mean() / std
+    shift = (mean.mean() - mean) / std
     first = features[0]
-    grey = first.weight.sum(1, keepdim=True)
-    maps = functional.conv2d(images, grey, first.bias, first.stride, first.padding)
+    of_x = torch.einsum("ocij,c->oij", first.weight, scale)
+    of_one = torch.einsum("ocij,c->oij", first.weight, shift)
+    weight = torch.stack([of_x, of_one], dim=1)
+    pair = torch.cat([images, torch.ones_like(images)], dim=1)
+    maps = functional.conv2d(pair, weight, first.bias, first.stride, first.padding)
     return features[1:](maps)
 
 

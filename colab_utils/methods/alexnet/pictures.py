@@ -13,10 +13,10 @@ from torch.nn.functional import interpolate
 from torchvision.transforms.functional import normalize
 
 from colab_utils.features.published.alexnet import SEGMENT, AlexNetSpectrogram, segments
+from colab_utils.methods.alexnet.network import IMAGENET_MEAN, IMAGENET_STD
 from colab_utils.methods.alexnet.settings import AlexnetConfig
 from colab_utils.settings import SettingError
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _AT_ONCE = 64  # segments that are resized in one go
 _LARGE = 20_000  # pixels from which pictures are kept in half precision
 
@@ -80,7 +80,8 @@ def make_images(
 
     Each bin is brought to [0, 1] by `limits` (values outside are clipped), turned so that low
     frequencies are at the bottom, resized (bilinear, antialiased) and normalised like ImageNet's;
-    one channel gets the mean of the three colours' statistics.
+    one channel gets the mean of the three colours' statistics (`network.convolved` gives each its
+    own).
 
     Args:
         store: their features, of the set `config.features`.

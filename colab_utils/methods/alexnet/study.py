@@ -53,7 +53,7 @@ class SpectrogramStudy(Study):
     """
 
     method = "alexnet"
-    # 2: Xavier in all layers from scratch; features and pictures as published
+    # 2: Xavier in all layers from scratch; features, pictures and their colours as published
     VERSION = 2
     # How the copies of stability training are made worse; tests are in other noise, and in a room
     # with another decay.

@@ -189,7 +189,8 @@ class DomainConfig(Settings):
     )
     batches: str = _aside(
         "balanced",
-        "as many utterances of every source, or in proportion to their sizes (the released code)",
+        "as many utterances of every source, or in proportion to their sizes, and with them how "
+        "often mldg and da-mldg hold it out (the released code)",
         options=("balanced", "proportional"),
     )
     classes: str = _aside(

@@ -86,8 +86,7 @@ def pretrain(
 ) -> tuple[pathlib.Path, str]:
     """Train on the speakers of `rows`, or load what was trained on them before.
 
-    Nobody else's speech is read. A tenth of each speaker's utterances (at least one) picks the
-    step.
+    Nobody else's speech is read; a tenth of each speaker's (one clip or more) picks the step.
 
     Args:
         rows: a manifest; emotions may be empty.
@@ -101,8 +100,7 @@ def pretrain(
         The file of weights, for `ResNet18.start_from`, and in words what they were trained on.
 
     Raises:
-        SettingError: for fewer than two speakers with two utterances, and for vectors instead of
-            frames.
+        SettingError: for fewer than two speakers with two utterances, and for vectors.
     """
     settings.check(config)
     name = store.spec["name"]
@@ -130,7 +128,6 @@ def pretrain(
         SpeakerLearner(train, valid, counted, digital_silence(store.spec)),
         counted.steps,
         every=counted.validate_every,
-        patience=None,
         progress=progress,
         desc="telling speakers apart",
     )

@@ -225,14 +225,14 @@ class DomainStudies:
         task = self.protocol.tasks.get(name)
         if task is None:  # whoever builds it says which there are
             return
-        merge = dict(task.merge)
+        merge, target = dict(task.merge), ", ".join(task.test["corpus"])
         asked = set(self.emotions or task.emotions)
         if asked == set(task.emotions) and merge | self.merge == merge:
             return
         raise ProtocolError(
-            f"scenario {name} is published with {', '.join(task.emotions)} and {merge}: leave "
-            f"EMOTIONS and MERGE empty, or leave out {', '.join(task.test['corpus'])} by its own "
-            f"name, with the corpora {', '.join(task.corpora)}"
+            f"scenario {name} is published with {', '.join(task.emotions)} and MERGE = {merge}: "
+            f"leave EMOTIONS and MERGE empty, or leave out {target} by its own name, with the "
+            f"corpora {', '.join(task.corpora)}"
         )
 
     def _store(self, manifest: pd.DataFrame) -> FeatureStore:

@@ -86,18 +86,21 @@ class Transfers:
     def task(self, source: str, target: str, emotions: Sequence[str]) -> Task:
         """The published task of these corpora and emotions, or one made in its manner.
 
+        With a merging of one's own it is another task, on the published folds.
+
         Raises ProtocolError.
         """
+        speakers = self.manifest.loc[self.manifest["corpus"] == target, "speaker"].nunique()
+        made = pair_task(self.protocol, source, target, max(2, min(5, speakers)))
+        folds = made.folds
         for task in self.protocol.tasks.values():
             pair = task.train["corpus"] + task.test["corpus"]
-            alike = pair == [source, target] and set(task.emotions) == set(emotions)
-            if alike and not self.merge:
-                return task
-        speakers = self.manifest.loc[self.manifest["corpus"] == target, "speaker"].nunique()
-        task = pair_task(self.protocol, source, target, max(2, min(5, speakers)))
-        merge = dict(task.merge)
-        merge.update(self.merge)
-        return dataclasses.replace(task, emotions=tuple(emotions), merge=merge)
+            if pair == [source, target] and set(task.emotions) == set(emotions):
+                if not self.merge:
+                    return task
+                folds = task.folds
+        merge = {**made.merge, **self.merge}
+        return dataclasses.replace(made, emotions=tuple(emotions), merge=merge, folds=folds)
 
     def study(
         self,

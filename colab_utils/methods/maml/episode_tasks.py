@@ -9,11 +9,13 @@ import pandas as pd
 import torch
 
 from colab_utils.learning.clips import Clips
+from colab_utils.learning.contract import Tested
 from colab_utils.learning.tasks import Batch, Tasks
 from colab_utils.methods.maml.settings import REGIMES, MamlConfig
 from colab_utils.methods.maml.steps import steps_table
 from colab_utils.protocols.copies import contradicted
 from colab_utils.protocols.episodes import Episode, EpisodeError, EpisodePlan, EpisodePool
+from colab_utils.protocols.near_episodes import films_shared, pool_that_fits, smaller
 from colab_utils.results.predictions import validate
 
 _TASKS_AT_ONCE = 50  # test episodes held in memory at a time
@@ -187,17 +189,18 @@ def episode_predictions(
     return validate(pd.concat([table, probabilities], axis=1), labels)
 
 
-def pool_notes(pools: Sequence[pd.DataFrame], apart: tuple[str, ...]) -> list[str]:
+def pool_notes(pools: Sequence[pd.DataFrame], plans: Sequence[EpisodePlan]) -> list[str]:
     """What a reader has to know of the utterances that test episodes are drawn from.
 
     Args:
         pools: manifest rows, those of each fold.
-        apart: units that support and query never share.
+        plans: what its episodes look like.
 
     Returns:
         A sentence each.
     """
-    notes = []
+    apart = min((plan.apart for plan in plans), key=len)
+    notes = [f"support and query share no {' and no '.join(apart) or 'utterance'}"]
     if number := sum(contradicted(rows, apart).sum() for rows in pools):
         notes.append(
             f"equal recordings: {number} tested utterances are in no episode, since a copy of "
@@ -225,6 +228,64 @@ def shares_of(n_tasks: int, folds: Sequence[str]) -> dict[str, range]:
     return shares
 
 
+def training_pools(
+    train: pd.DataFrame,
+    valid: pd.DataFrame,
+    labels: Sequence[str],
+    config: MamlConfig,
+    apart: tuple[str, ...],
+) -> tuple[EpisodePool, EpisodePool]:
+    """The pools of training and of validation episodes; their plans may be nearest to those wanted.
+
+    Args:
+        train: rows that train.
+        valid: rows that validate.
+        labels: the emotions in a fixed order.
+        config: what an episode looks like, where it comes from, and the seed.
+        apart: units that support and query never share.
+
+    Raises:
+        EpisodeError: episodes that cannot be drawn.
+    """
+    plan = EpisodePlan(config.ways, config.shots, config.queries, apart)
+    within = "corpus" if config.within == "corpus" else ""
+    plans = films_shared(dataclasses.replace(plan, within=within))
+    first = range(config.meta_batch)
+    training = pool_that_fits(train, labels, plans, config.seed, first, "train")
+    # A held-out corpus often lacks the clips for an episode of its own, so validation episodes mix
+    # the corpora.
+    tasks = range(config.valid_tasks)
+    validation = pool_that_fits(valid, labels, smaller(plan), config.seed, tasks, "valid")
+    return training, validation
+
+
+def nearest_notes(
+    plans: Sequence[EpisodePlan],
+    sides: Sequence[Sequence[pd.DataFrame]],
+    labels: Sequence[str],
+    tested: Tested,
+    apart: tuple[str, ...],
+) -> list[str]:
+    """How episodes differ, for want of clips, from those that were asked for: a sentence each."""
+    roles = [("test", plan, tested.test) for plan in plans]
+    for train, valid in sides:
+        pools = training_pools(train, valid, labels, tested.config, apart)
+        roles += [("training", pools[0].plan, tested.config)]
+        roles += [("validation", pools[1].plan, tested.config)]
+    notes = {}
+    for role, plan, asked in roles:
+        differs = []
+        for name in ("ways", "shots", "queries"):
+            number = getattr(plan, name)
+            if number != getattr(asked, name):
+                differs.append(f"{number} {name}")
+        if plan.apart != apart:
+            differs.append(f"the same {' and '.join(apart)}s in support and query")
+        if differs:
+            notes[f"{role} episodes have {', '.join(differs)}: too few clips"] = None
+    return list(notes)
+
+
 class TrainingSide:
     """Features and episodes of the training and validation utterances. The target is not in it.
 
@@ -245,13 +306,8 @@ class TrainingSide:
         self.train = train
         self.valid = valid
         self.config = config
-        plan = EpisodePlan(config.ways, config.shots, config.queries, apart)
-        # A held-out corpus often lacks the clips for an episode of its own, so validation episodes
-        # mix the corpora.
-        self.valid_pool = EpisodePool(valid.rows, valid.labels, plan)
-        if config.within == "corpus":
-            plan = dataclasses.replace(plan, within="corpus")
-        self.train_pool = EpisodePool(train.rows, train.labels, plan)
+        pools = training_pools(train.rows, valid.rows, train.labels, config, apart)
+        self.train_pool, self.valid_pool = pools
 
     def tasks(self, i: int, regime: str, outputs: int) -> Tasks:
         """The training episodes of meta-update i."""

@@ -92,8 +92,8 @@ REPAIRS = (
     "original had no grouping",
     "held-out speakers or films of the training languages pick the checkpoint; the original kept "
     "the lowest training loss of one meta-batch",
-    "padded frames are masked; the original filled them with -3 or -1, a loudness like any other "
-    "in its MFCC",
+    "padded frames are masked; the original filled them with -3 or -1, below anything in its "
+    "log-mel and an ordinary value in its MFCC: a mark of how long a clip is",
     "of a long clip training hears random crops and the test the middle; the original heard the "
     "first 0.8 to 2.3 s",
     "the log-mel range is [-4, 4] as intended, and reaches the network as it is; a misspelt "

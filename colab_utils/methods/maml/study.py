@@ -23,6 +23,7 @@ from colab_utils.methods.maml.episode_tasks import (
     TrainingSide,
     accuracy_by_episode,
     episode_predictions,
+    nearest_notes,
     pool_notes,
     query_scores,
     shares_of,
@@ -38,7 +39,8 @@ from colab_utils.methods.maml.settings import (
     used_by,
 )
 from colab_utils.methods.maml.steps import seen_table
-from colab_utils.protocols.episodes import Episode, EpisodePlan, EpisodePool, episodes_table
+from colab_utils.protocols.episodes import Episode, EpisodePlan, episodes_table
+from colab_utils.protocols.near_episodes import films_shared, pool_that_fits
 from colab_utils.results.runs import Run
 from colab_utils.results.tables import methods_table, readable
 from colab_utils.settings import SettingError
@@ -85,7 +87,7 @@ class MamlStudy(Study):
     ):
         self.apart = apart
         self.film_overlap = film_overlap
-        self._episodes: dict[Any, list[Episode]] = {}
+        self._episodes: dict[Any, tuple[EpisodePlan, list[Episode]]] = {}
         super().__init__(name, rows, split, store, labels, root, **others)
 
     # --- the contract -----------------------------------------------------------------------------
@@ -114,7 +116,7 @@ class MamlStudy(Study):
         def ask(clips: Clips, episodes: Sequence[Episode]) -> np.ndarray:
             return query_scores(answer, clips, episodes, regime, outputs, config.max_frames)
 
-        clips, episodes = self._clips(tested, fold, "test"), self._drawn(tested, fold)
+        clips, episodes = self._clips(tested, fold, "test"), self._drawn(tested, fold)[1]
         scores = ask(clips, episodes)
         who = {"method": tested.name, "seed": tested.test.seed}
         columns = who | {"rule": self.rule_of(tested), "fold": fold}
@@ -175,7 +177,7 @@ class MamlStudy(Study):
             for fold in self.folds_of(one):
                 parts.append(training[training["fold"] == fold])
                 rows = self.part(one, fold, "test")
-                parts.append(episodes_table(rows, self._drawn(one, fold), seed, fold))
+                parts.append(episodes_table(rows, self._drawn(one, fold)[1], seed, fold))
         return pd.concat(parts, ignore_index=True)
 
     def run_name(self, tested: Tested) -> str:
@@ -205,15 +207,15 @@ class MamlStudy(Study):
     def notes(self, tested: Tested) -> list[str]:
         """What an episode is, and how it differs from those of the training."""
         config, test = tested.config, tested.test
-        pools = [self.part(tested, fold, "test") for fold in self.folds_of(tested)]
-        units = " and no ".join(self.apart) or "utterance"
-        notes = [
-            f"{test.ways}-way {test.shots}-shot episodes, {test.queries} queries a class; "
-            f"support and query share no {units}"
-        ]
+        folds = self.folds_of(tested)
+        plans = [self._drawn(tested, fold)[0] for fold in folds]
+        notes = [f"{test.ways}-way {test.shots}-shot episodes, {test.queries} queries a class"]
         if self.film_overlap:
             notes.append("films stand in training and in test, as published")
-        notes += pool_notes(pools, self.apart)
+        notes += pool_notes([self.part(tested, fold, "test") for fold in folds], plans)
+        trained = folds if self.training_of(tested) else []
+        sides = [[self.part(tested, fold, role) for role in TRAINING_ROLES] for fold in trained]
+        notes += nearest_notes(plans, sides, self.labels, tested, self.apart)
         if tested.kind == "maml":
             notes += [f"class ids {config.regime}", *other_episodes(config, test)]
             notes += other_features(config.preset, self.store.spec)
@@ -247,16 +249,17 @@ class MamlStudy(Study):
         rows, pooled = self.part(tested, fold, role), tested.config.pooled
         return Clips(self.store, rows, self.labels, device=self.device, pooled=pooled)
 
-    def _drawn(self, tested: Tested, fold: str) -> list[Episode]:
+    def _drawn(self, tested: Tested, fold: str) -> tuple[EpisodePlan, list[Episode]]:
         """The fold's share of the test episodes, which are numbered through all folds."""
         test = tested.test
         key = test.ways, test.shots, test.queries, test.n_tasks, test.seed, fold
         if key not in self._episodes:
             rows = self.part(tested, fold, "test")
-            plan = EpisodePlan(test.ways, test.shots, test.queries, self.apart)
+            plans = films_shared(EpisodePlan(test.ways, test.shots, test.queries, self.apart))
             share = shares_of(test.n_tasks, self.folds)[fold]
-            pool = EpisodePool(rows, self.labels, plan)
-            self._episodes[key] = pool.episodes(test.seed, share.start, len(share), stream="test")
+            pool = pool_that_fits(rows, self.labels, plans, test.seed, share, "test")
+            drawn = pool.episodes(test.seed, share.start, len(share))
+            self._episodes[key] = pool.plan, drawn
         return self._episodes[key]
 
     # --- what a notebook asks for -----------------------------------------------------------------
@@ -297,8 +300,7 @@ class MamlStudy(Study):
         """
         n_tasks = max(task + 1, episodes.n_tasks)
         test = dataclasses.replace(episodes, n_tasks=n_tasks, n_seeds=1)
-        tested = Tested("", MamlConfig(), test=test)
-        split = self.split_table(tested)
+        split = self.split_table(Tested("", MamlConfig(), test=test))
         return episode_rows(split, self.rows, task)
 
     def train(
@@ -354,8 +356,7 @@ class MamlStudy(Study):
             TrainingError: a loss that is not finite, no memory left.
             Interrupted: by the user; the same call goes on.
         """
-        if models is None:
-            models = both_regimes(config)
+        models = both_regimes(config) if models is None else models
         chosen = [self._tested(name, name, config, episodes) for name in baselines]
         chosen += [self._tested(name, "maml", model, episodes) for name, model in models.items()]
         for name, method in named(own).items():

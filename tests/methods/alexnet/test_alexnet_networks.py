@@ -9,6 +9,7 @@ import pytest
 import torch
 from repo import REPO
 from safetensors.torch import save_file
+from torchvision.transforms.functional import normalize
 
 from colab_utils.methods.alexnet.network import (
     MODELS,
@@ -43,9 +44,12 @@ def test_parameter_counts_are_the_published_ones():
     assert counts == {"alexnet": 57_020_228, "alexnet_gap": 2_470_724}
 
 
-def test_one_channel_is_all_three_colours_three_stay_three_and_nine_fail(gap):
-    one, valid = torch.randn(2, 1, 64, 96), torch.ones(2)
-    grey, colours = gap(one, valid), gap(one.repeat(1, 3, 1, 1), valid)
+def test_one_channel_is_a_grey_picture_three_stay_three_and_nine_fail(gap):
+    level, valid = torch.rand(2, 1, 64, 96), torch.ones(2)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    one = normalize(level, [np.mean(mean)], [np.mean(std)])
+    released = normalize(level.repeat(1, 3, 1, 1), mean, std)  # each colour by its own
+    grey, colours = gap(one, valid), gap(released, valid)
     assert torch.allclose(grey, colours, atol=1e-5)
     first = gap.features[0].weight
     slopes = [torch.autograd.grad(out.square().sum(), first)[0] for out in (grey, colours)]

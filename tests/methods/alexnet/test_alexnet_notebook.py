@@ -70,6 +70,7 @@ def test_rates_by_fold_and_pooled(shown):
         row = table.iloc[number]
         assert row["uar"] == pytest.approx(right.groupby(part["true"]).mean().mean())
         assert np.isnan(row["low"]) and np.isnan(row["high"])  # of two speakers
+        assert row["counts"] == f"no interval, {right.sum()} of 12 right"
         assert f"(n = 12, WA {100 * right.mean():.1f})" in row["method"]
     pooled = table.iloc[2]
     assert pooled["uar"] == run.metrics["uar"] and len(table) == 3
@@ -77,6 +78,8 @@ def test_rates_by_fold_and_pooled(shown):
     figure = folds_figure(runs)
     names = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
     assert names == table["method"].tolist() and names[-1].startswith("all, pooled (n = 24")
+    said = [text.get_text() for text in figure.axes[0].texts]
+    assert [table["counts"][fold] in said[fold] for fold in (0, 1)] == [True, True]
     assert_nothing_is_cut_off(figure)
     with pytest.raises(ValueError, match="no run on clean"):
         folds_figure({"noisy": runs["alexnet_gap, pink@10"]})

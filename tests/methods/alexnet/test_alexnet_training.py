@@ -5,8 +5,12 @@ import pandas as pd
 import pytest
 import torch
 from alexnet_toys import SMALL, changed, corpus, learner_of, spectrograms
+from PIL import Image
+from sklearn.preprocessing import MinMaxScaler
 from torch.nn import functional
+from torchvision.transforms.functional import resize
 
+from colab_utils.features.published.alexnet import AlexNetSpectrogram
 from colab_utils.learning.training import train
 from colab_utils.methods.alexnet import training as cnn
 from colab_utils.methods.alexnet.pictures import (
@@ -15,6 +19,7 @@ from colab_utils.methods.alexnet.pictures import (
     make_images,
     utterance_probabilities,
 )
+from colab_utils.methods.alexnet.settings import AlexnetConfig
 from colab_utils.methods.alexnet.training import Batch
 from colab_utils.settings import SettingError
 
@@ -160,6 +165,29 @@ def test_pictures_are_scaled_by_training_bins_turned_and_padded_with_silence():
     assert torch.allclose(levels * 255, (levels * 255).round(), atol=0.2)
     with pytest.raises(SettingError, match="no features.* aa/nobody"):
         make_images(store, ["aa/nobody"], SMALL, limits)
+
+
+@pytest.mark.parametrize(("features", "width"), [("logspec", 384), ("logmelspec", 600)])
+def test_pictures_as_released_are_those_of_the_released_data_path(features, width):
+    """data_utils.py: min-max of padded segments, whole numbers, Pillow's Resize(256)."""
+    config = AlexnetConfig.from_preset("paper-as-released", features=features)
+    spec = AlexNetSpectrogram(feature_set=features)
+    rng, store, cut = np.random.default_rng(1), {}, []
+    for name, n_frames in {"a": 120, "b": 300, "c": 500}.items():
+        store[name] = rng.uniform(-80, -5, size=(n_frames, spec.bins)).astype(np.float32)
+        padded = np.zeros((-(-n_frames // 300) * 300, spec.bins), dtype=np.float32)
+        padded[:n_frames] = store[name]
+        cut += np.split(padded, len(padded) // 300)
+    images = make_images(store, list(store), config, fit_range(store, list(store), config))
+    scaler = MinMaxScaler().fit(np.concatenate(cut))
+    mean, std = np.mean([0.485, 0.456, 0.406]), np.mean([0.229, 0.224, 0.225])
+    for number, segment in enumerate(cut):
+        levels = (np.clip(scaler.transform(segment), 0, 1) * 255).astype(np.uint8)
+        picture = Image.fromarray(np.ascontiguousarray(levels.T[::-1]))
+        expected = np.asarray(resize(picture, 256), dtype=float)
+        ours = 255 * (images.values[number, 0].float().numpy() * std + mean)
+        assert ours.shape == expected.shape == (256, width)
+        assert np.abs(ours - expected).max() < 1.5
 
 
 def test_the_default_data_path_is_not_quantised_and_three_channels_train():

@@ -272,7 +272,8 @@ def test_unknown_speakers_run_and_are_stamped(tmp_path, capsys):
     done = run(tmp_path, data=data)
     assert "unknown" in capsys.readouterr().out
     assert done.metrics["speaker_independence"] == "unknown"
-    assert done.metrics["ci_unit"] == "utterance"
+    assert done.metrics["uar_ci95"] is None
+    assert any("speakers unknown: no interval" in note for note in done.metrics["notes"])
     config = dataclasses.replace(LOSO, normalisation="speaker-normalised")
     with pytest.raises(BaselineError, match="cannot be normalised by speaker"):
         run(tmp_path, config, data)

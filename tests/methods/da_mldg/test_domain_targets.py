@@ -208,7 +208,7 @@ def test_every_published_table_of_speech_is_there():
     scenarios, english, within = tables.values()
     assert list(scenarios) == list("1234567") and len(scenarios) == 6
     printed = {"Deep-All": 41.83, "RSC": 42.65, "MLDG": 41.16, "DA-MLDG": 42.69}
-    assert scenarios.loc[list(printed)].mean(axis=1).to_dict() == pytest.approx(printed, abs=0.01)
+    assert scenarios.loc[list(printed)].mean(axis=1).to_dict() == pytest.approx(printed, abs=0.02)
     assert scenarios.loc["DA-MLDG, TRILLsson", "5"] == 64.11
     # Table II prints 30.20, 32.74 and 36.29; only the first is the mean of its figures
     assert english.mean(axis=1).round(2).to_dict() == {

@@ -157,7 +157,18 @@ def test_gamma_is_the_difference_of_energies_at_the_adapted_parameters(name, nor
 
 def test_gamma_by_running_statistics_is_that_of_the_network_as_it_predicts():
     """As the released code has it; the loss of the held-out domain keeps its own statistics."""
-    net, given = small("resnet18", "batch"), batches("resnet18", n=5)
+
+    class Normed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.norm = nn.Linear(12, 16), nn.BatchNorm1d(16)
+            self.head = nn.Linear(16, CLASSES)
+
+        def forward(self, values):
+            x = torch.relu(self.norm(self.layer(values)))
+            return self.head(x), x
+
+    net, given = Normed().double(), batches(n=5)
     for _ in range(3):  # running statistics that are neither fresh nor those of a batch
         net.train()(*all_of(given.values())[0])
     twin = copy.deepcopy(net)
@@ -176,6 +187,19 @@ def test_gamma_by_running_statistics_is_that_of_the_network_as_it_predicts():
     assert net.training
     for name, buffer in net.named_buffers():
         assert torch.equal(buffer, twin.get_buffer(name)), name
+
+
+def test_a_proportional_batch_holds_out_the_domain_of_a_random_utterance():
+    """As the released code: 12 of 15 utterances are one domain, so it is V in 4 of 5 steps."""
+    given = {"a": batches(domains=1, n=2)["c"], "b": batches(domains=1, n=12)["c"]}
+    given["c"] = batches(domains=1, n=1)["c"]
+    for how, expected in (("proportional", 12 / 15), ("balanced", 1 / 3)):
+        algorithm = made("mldg", batches=how)
+        held = []
+        for algorithm.step in range(600):
+            held.append(algorithm.held_out(given))
+        assert held.count("b") / 600 == pytest.approx(expected, abs=0.06)
+        assert set(held) == {"a", "b", "c"}
 
 
 def test_the_energy_is_the_mean_log_sum_exp():

@@ -35,7 +35,7 @@ PROTOCOL = load_protocol("da_mldg")
 EMOTIONS = PROTOCOL.tasks["1"].emotions
 FRAMES = DomainConfig("erm", network="resnet18", start="speakers", norm="batch", width=8)
 CONFIG = dataclasses.replace(
-    speakers_config(FRAMES), epochs=0, steps=6, batch=8, crop_frames=16, validate_every=2
+    speakers_config(FRAMES), epochs=0, steps=6, batch=8, crop_frames=16, validate_every=1
 )
 
 

@@ -50,6 +50,7 @@ def test_a_published_pair_is_the_published_task_and_other_emotions_are_not(trans
         load_protocol("emofsl"), transfers.manifest, transfers.root, merge={"calm": "neutral"}
     )
     assert merging.task("ravdess", "iemocap", FOUR).name == "ravdess-iemocap"
+    assert merging.task("ravdess", "iemocap", FOUR).folds == {"by": "session"}
     assert merging.task("ravdess", "iemocap", FOUR).merge == {
         "excited": "happiness",
         "calm": "neutral",

@@ -6,6 +6,7 @@ Which of the two it is, is a matter of one number: what the loss of the held-out
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.func import functional_call
@@ -26,7 +27,7 @@ _LEAST = 1e-12  # a running mean of 0 would divide by 0
 class Mldg(Algorithm):
     """Meta-learning domain generalisation, and with the weight gamma DA-MLDG.
 
-    In each step one domain V, every one equally likely, is held out of the others S':
+    In each step one domain V, drawn at random (`held_out`), is held out of the others S':
 
         theta' = theta - inner_rate grad L(S'; theta)
         gamma  = |E(S'; theta') - E(V; theta')|
@@ -94,9 +95,14 @@ class Mldg(Algorithm):
     def held_out(self, batches: Batches) -> str:
         """The domain V of this step, every one equally likely.
 
-        With two domains or more neither side is ever empty.
+        With "proportional" batches it is the domain of a random utterance, as in the released code:
+        the larger, the likelier. With two domains or more neither side is ever empty.
         """
-        return sorted(batches)[self.draw().integers(len(batches))]
+        names = sorted(batches)
+        if self.config.batches == "proportional":
+            sizes = [len(batches[name][1]) for name in names]
+            names = np.repeat(names, sizes)
+        return names[self.draw().integers(len(names))]
 
     def inner_step(self, train_loss: torch.Tensor) -> dict[str, torch.Tensor]:
         """The adapted weights theta' = theta - inner_rate grad L(S'; theta), {name: tensor}."""
