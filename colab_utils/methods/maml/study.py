@@ -300,7 +300,8 @@ class MamlStudy(Study):
         """
         n_tasks = max(task + 1, episodes.n_tasks)
         test = dataclasses.replace(episodes, n_tasks=n_tasks, n_seeds=1)
-        split = self.split_table(Tested("", MamlConfig(), test=test))
+        tested = Tested("", MamlConfig(), test=test)
+        split = self.split_table(tested)
         return episode_rows(split, self.rows, task)
 
     def train(
@@ -353,8 +354,7 @@ class MamlStudy(Study):
         Raises:
             SettingError: a network would have to be trained again.
             EpisodeError: an episode cannot be drawn.
-            TrainingError: a loss that is not finite, no memory left.
-            Interrupted: by the user; the same call goes on.
+            TrainingError, Interrupted: as `train`.
         """
         models = both_regimes(config) if models is None else models
         chosen = [self._tested(name, name, config, episodes) for name in baselines]
