@@ -1,6 +1,6 @@
 """The table of docs/statistics.md: how often intervals hold the true rate, and p is wrongly small.
 
-    python tools/statistics_simulation.py --simulations 1000 --out out/statistics
+    python tools/statistics_simulation.py --simulations 400 --out out/statistics
 
 Speakers are drawn with rates of their own, two methods of equal skill are tested on them, and what
 `summarise` and `compare` ask for their interval and p, `results.intervals`, is asked again and
@@ -180,7 +180,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--simulations", type=int, default=1000)
+    parser.add_argument("--simulations", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("out/statistics"))
     asked = parser.parse_args()
