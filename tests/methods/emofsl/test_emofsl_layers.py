@@ -114,7 +114,8 @@ def test_a_draw_is_updates_by_hand_and_leaves_the_source_model_as_it_was(speech)
             optimiser.param_groups[0]["lr"] = rate * 0.9**epoch
             optimiser.zero_grad()
         logits, embedding = mine(*data.inputs(SUPPORT))
-        loss = torch.nn.functional.cross_entropy(logits, y) + metric(embedding[None], y)[0]
+        loss = torch.nn.functional.cross_entropy(logits, y)
+        loss = loss + config.loss_weight * metric(embedding[None], y)[0]
         loss.backward()
         slow.step()
         fast.step()
