@@ -162,3 +162,23 @@ def _lacks_end(path: pathlib.Path) -> bool:
     if len(page) < 27 + segments or len(page) < 27 + segments + sum(lengths):
         raise AudioError(path, _TRUNCATED)
     return not page[5] & 4
+
+
+def _realise_types() -> None:
+    """Make what cffi makes of soundfile's functions at their first use, before threads use them.
+
+    Two threads that meet there end the process: cffi 2 makes types without a lock where Python has
+    a global one (python-cffi/cffi, issue 271).
+    """
+    library = soundfile._snd
+    for name in dir(library):
+        getattr(library, name)
+    sound = io.BytesIO()
+    soundfile.write(sound, np.zeros(8, np.float32), 16000, format="WAV")
+    sound.seek(0)
+    with _Stream(sound) as handle:
+        handle.read(4, dtype="float32", always_2d=True)
+        _OTHER_LENGTH.search(handle.extra_info)
+
+
+_realise_types()  # once, by the thread that imports this
