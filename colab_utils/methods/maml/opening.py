@@ -1,10 +1,9 @@
 """Which utterances a study has: those of a published arrangement, or of two tables of one's own."""
 
 import dataclasses
-import functools
 import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -71,16 +70,16 @@ def open_study(
 
     Example:
         study = open_study("open_languages", "de+en-it", audio="corpora", preset="paper")
-        study = open_study("", train_csv="a.csv", test_csv="b.csv", csv_columns={"wav": ...})
     """
     if train_csv or test_csv:
         tables = _checked(train_csv, test_csv, csv_columns or {})
         arrangement = _of_tables(*tables, csv_columns, audio, root, seed)
     else:
-        where = audio, root, drive_folder
-        manifest_of = functools.partial(_manifest_of, where=where, fetch=fetch, own=own)
+        published = load_protocol(protocol)
         sides = as_list(train), as_list(test)
-        arrangement = _of_names(protocol, task, sides, manifest_of, seed)
+        used = _used(published, task, *sides)
+        manifest = corpora.open_corpora(used, audio, root, drive_folder, fetch=fetch, own=own)
+        arrangement = _of_names(published, task, sides, manifest, seed)
     store = _features(arrangement["rows"], preset, features, root, drive_folder)
     where = {"store": store, "root": root, "drive_folder": drive_folder}
     return MamlStudy(**where, device=session.device(), **arrangement)
@@ -97,21 +96,14 @@ def _features(
     return store
 
 
-def _manifest_of(names: list[str], where: tuple, fetch: bool, own: Any) -> pd.DataFrame:
-    """The utterances of all corpora that are named."""
-    return corpora.open_corpora(names, *where, fetch=fetch, own=own)
-
-
 def _of_names(
-    protocol: str,
+    published: Protocol,
     task: str,
     sides: tuple[list[str], list[str]],
-    manifest_of: Callable[[list[str]], pd.DataFrame],
+    manifest: pd.DataFrame,
     seed: int,
 ) -> dict[str, Any]:
     """What `MamlStudy` has to know of a published task, or of the corpora of both sides."""
-    published = load_protocol(protocol)
-    manifest = manifest_of(_used(published, task, *sides))
     if any(sides):
         published, task = _of_corpora(published, *sides, manifest)
     return _of_protocol(published, task, manifest, seed)
