@@ -17,6 +17,7 @@ from typing import Any, ClassVar, TypeVar
 
 Config = TypeVar("Config")
 TRAINING, RESULT = "training", "result"
+INPUT = "input"  # what is learnt from and tested: decides trainings and results alike
 _YES_NO = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 # The types of settings: what a value has to be an instance of, and what a refusal says.
 _KINDS = {
@@ -56,8 +57,9 @@ def setting(
         step: of a slider.
         options: the choices. A field whose default is a tuple is a choice of several.
         more: seldom changed: folded away in a panel.
-        scope: what it decides: the trained weights (and so the result), or the result alone
-            (`RESULT`). A method may have scopes of its own, see `Settings.only`.
+        scope: what it decides: the trained weights (and so the result), the result alone
+            (`RESULT`), or what both read (`INPUT`). A method may have scopes of its own, see
+            `Settings.only`.
         used: {other setting: its values} with which this one is looked at; elsewhere it decides
             nothing and names nothing.
         task: it belongs to the question (ways, seeds, which method), not to a preset.
@@ -174,14 +176,15 @@ class Settings:
         """Raise SettingError for settings that contradict each other."""
 
     def only(self: Config, *scopes: str) -> Config:
-        """The settings of these scopes (none named: all) that the others make use of.
+        """The settings of these scopes and of INPUT (none named: all) that the others make use of.
 
         All the rest is as in the defaults, and so is the preset's name: what is not looked at
         names nothing, and what differs in it alone is the same training, or the same result.
         """
         kept = {}
         for field in fields_of(self):
-            inside = not scopes or field.metadata.get("scope", TRAINING) in scopes
+            scope = field.metadata.get("scope", TRAINING)
+            inside = not scopes or scope in (INPUT, *scopes)
             used = field.metadata.get("used") or {}
             looked_at = all(getattr(self, name) in values for name, values in used.items())
             if inside and looked_at:

@@ -2,17 +2,16 @@
 
 import dataclasses
 
-import numpy as np
 import torch
 
-from colab_utils.learning.clips import utterance_vectors
+from colab_utils.learning.recipe import StudySettings
 from colab_utils.learning.study import Study, Training
 from colab_utils.learning.training import ModuleLearner
-from colab_utils.settings import RESULT, Settings, setting
+from colab_utils.settings import RESULT, setting
 
 
 @dataclasses.dataclass(frozen=True)
-class SoftmaxConfig(Settings):
+class SoftmaxConfig(StudySettings):
     PRESETS = {"default": {}, "slow": {"rate": 0.01}}
     rate: float = setting(0.1, "learning rate", low=1e-4, high=10.0)
     steps: int = setting(20, "updates", low=1, high=1000, step=1)
@@ -54,5 +53,5 @@ class SoftmaxStudy(Study):
 
     def data(self, tested, fold, role):
         rows = self.part(tested, fold, role)
-        x = utterance_vectors(self.store, rows["utt_id"])[0].astype(np.float32)
+        x = self.features_for(tested, pooled=True).matrix(rows["utt_id"])
         return torch.from_numpy(x), torch.from_numpy(self.classes(rows))

@@ -10,6 +10,7 @@ PACKAGE = REPO / "colab_utils"
 FLOORS = {
     "files": 0,
     "csv_files": 0,
+    "utterance_tables": 0,
     "settings": 0,
     "session": 0,
     "progress": 0,

@@ -16,6 +16,9 @@ from transformers import (
     Wav2Vec2Model,
     WavLMConfig,
     WavLMModel,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperForConditionalGeneration,
 )
 
 from colab_utils.corpora.audio import read_audio, samples_sha256
@@ -64,6 +67,24 @@ def save(folder, kind="wav2vec2", seed=0, normalise=True, **changes):
     torch.manual_seed(seed)
     model(config(**{**TINY, **more, **changes})).save_pretrained(folder)
     Wav2Vec2FeatureExtractor(do_normalize=normalise).save_pretrained(folder)
+    return str(folder)
+
+
+def save_whisper(folder, model=WhisperForConditionalGeneration, mels=80, seconds=1):
+    """Its windows are of one second, so that it is quick."""
+    sizes = {
+        f"{side}_{what}": size
+        for side in ("encoder", "decoder")
+        for what, size in {"layers": 3, "attention_heads": 2, "ffn_dim": 24}.items()
+    }
+    torch.manual_seed(0)
+    config = WhisperConfig(
+        d_model=16, num_mel_bins=mels, max_source_positions=50, max_target_positions=8,
+        vocab_size=20, pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
+        **sizes,
+    )  # fmt: skip
+    model(config).save_pretrained(folder)
+    WhisperFeatureExtractor(chunk_length=seconds).save_pretrained(folder)
     return str(folder)
 
 

@@ -6,28 +6,49 @@ import numpy as np
 import pandas as pd
 
 from colab_utils.corpora.manifest import empty_row
-from colab_utils.features.store.store import FeatureStore
+from colab_utils.features.store import features
 from colab_utils.protocols.folds import split_once
 
 
-class Features:
+class InMemory(features.Features):
+    """Features in a dict {utt_id: float32 (frames, dim)}."""
+
+    key, spec = "0123456789ab", {"name": "toy"}
+
+    def __init__(self, values, pooled=True):
+        self.values, self.pooled = values, pooled
+        self.feature_names = [f"f{i}" for i in range(next(iter(values.values())).shape[1])]
+        self.skipped = pd.DataFrame(columns=["utt_id", "reason"])
+
+    @property
+    def ids(self):
+        return list(self.values)
+
+    def __getitem__(self, utt_id):
+        if utt_id not in self.values:
+            raise self.why_missing(utt_id)
+        return self.values[utt_id].copy()
+
+    def __contains__(self, utt_id):
+        return utt_id in self.values
+
+    def lengths(self, ids):
+        return np.array([len(self.values[utt_id]) for utt_id in ids])
+
+
+class Features(InMemory):
     """Six numbers (or `dim`) an utterance, or a frame: the corpus' centre, `spread` times the
     emotion's direction, and noise.
     """
 
     key = "abc"
-    padded = FeatureStore.padded
 
     def __init__(self, rows, labels, spread=2.0, frames=False, seed=0, dim=6):
         rng = np.random.default_rng(seed)
-        self.dim, self.feature_names = dim, [f"f{i}" for i in range(dim)]
-        self.pooled, self.spec = (
-            not frames,
-            {"name": "toy", "version": 1, "settings": {"floor": 1e-6}, "parts": []},
-        )
+        self.spec = {"name": "toy", "version": 1, "settings": {"floor": 1e-6}, "parts": []}
         centres = {corpus: rng.normal(size=dim) for corpus in sorted(set(rows["corpus"]))}
         places = {label: spread * rng.normal(size=dim) for label in labels}
-        self.values = {
+        values = {
             row.utt_id: (
                 (
                     centres[row.corpus]
@@ -37,21 +58,12 @@ class Features:
             )
             for row in rows.itertuples()
         }
-        self.ids, self.read = list(self.values), set()
-        self.skipped = pd.DataFrame(columns=["utt_id", "reason"])
+        super().__init__(values, not frames)
+        self.read = set()
 
     def __getitem__(self, utt_id):
         self.read.add(utt_id)
         return self.values[utt_id]
-
-    def __contains__(self, utt_id):
-        return utt_id in self.values
-
-    def lengths(self, ids):
-        return np.array([len(self.values[utt_id]) for utt_id in ids])
-
-    def matrix(self, ids):
-        return np.concatenate([self[utt_id] for utt_id in ids])
 
 
 def toy_corpus(name, labels, speakers=4, each=4):

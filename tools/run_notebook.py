@@ -24,7 +24,7 @@ REPO = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO))  # also without an installed package: a checkout runs as it is
 
 from colab_utils import files, session  # noqa: E402
-from colab_utils.display import report  # noqa: E402
+from colab_utils.display.page import report  # noqa: E402
 
 # where NAME=VALUE begins in a text of several
 _BEGIN = re.compile(r"(?<!\S)(?=[A-Z][A-Z0-9_]*=)")

@@ -35,6 +35,8 @@ def stamps(predictions: pd.DataFrame, metrics: Mapping[str, Any]) -> list[str]:
         found.append(
             f"Speaker independence {independence}: the same speakers may be in training and test."
         )
+    if predictions["rule"].eq("made elsewhere").any():
+        found.append("Made elsewhere: how is not known here.")
     transductive = [note for note in metrics.get("notes", []) if _is_transductive(note)]
     if transductive:
         found.append(_sentence(transductive[0]))

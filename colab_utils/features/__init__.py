@@ -6,16 +6,21 @@ A front end and what it needs (torch, WORLD, transformers) is imported when it i
 import os
 import pathlib
 import pkgutil
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from colab_utils import session
 from colab_utils.drive.memory import Memory
+from colab_utils.features.encoders.checkpoints import describe
 from colab_utils.features.front_end import FrontEnd
+from colab_utils.features.made_elsewhere import VectorsFile, names_in
 from colab_utils.features.store.extract import extract
-from colab_utils.features.store.store import FeatureStore
-from colab_utils.settings import with_settings
+from colab_utils.features.store.features import Features
+from colab_utils.features.store.views import Joined
+from colab_utils.settings import SettingError, with_settings
+from colab_utils.utterance_tables import is_table
 
 # the module and the class of each front end
 FRONT_ENDS = {
@@ -50,6 +55,8 @@ def front_end(name: str) -> FrontEnd:
     """
     if name in FRONT_ENDS:
         return pkgutil.resolve_name(f"{__name__}.{FRONT_ENDS[name]}")()
+    if is_table(name):
+        raise ValueError(f"{name} is a file of vectors and no front end: nothing in it can be set")
     if "/" in name or os.path.isdir(name):
         from colab_utils.features.encoders.embeddings import SpeechEncoder
 
@@ -67,16 +74,18 @@ def open_store(
     device: str = "",
     drive_folder: str | os.PathLike | None = None,
     **settings: Any,
-) -> FeatureStore:
+) -> Features:
     """Features of all utterances, from the cache, from Drive or computed; prints what was done.
 
     Args:
         manifest: scanned utterances, such as `corpora.load_corpus(...).manifest`.
-        features: the name of a front end, see `front_end`.
+        features: the name of a front end, see `front_end`, or a file of vectors that were made
+            elsewhere (`made_elsewhere`); or several with "+" between them, whose vectors then stand
+            side by side, each with the same weight in all.
         root: the workspace; stores lie in `root`/features.
         device: where to compute; "": the GPU where there is one.
         drive_folder: MyDrive, of `drive.open_workspace`, or None: what is made is sent there.
-        **settings: of the front end, such as layer=9.
+        **settings: of the front end (a single one), such as layer=9.
 
     Returns:
         The store: `store.matrix(ids)` are vectors, `store[utt_id]` the frames of an utterance.
@@ -85,17 +94,38 @@ def open_store(
         ValueError: no such front end.
         SettingError: no such setting, or a value that cannot work.
         StoreError, DiskFullError, EncoderError: see `store.extract.extract`.
+        TableError: see `made_elsewhere.VectorsFile`.
 
     Example:
         >>> store = features.open_store(scan.manifest, "acoustic", session.workspace())
     """
-    spec = with_settings(front_end(features), **settings)
-    store = extract(
-        manifest,
-        spec,
-        pathlib.Path(root) / "features",
-        device or session.device(),
-        memory=Memory(root, drive_folder),
-    )
+    names = names_in(features)
+    file = is_table(names[0])
+    if len(names) > 1 or file:
+        _check_none(features, settings)
+    if len(names) > 1:
+        where = root, device, drive_folder
+        return Joined([open_store(manifest, name, *where) for name in names])
+    if file:
+        store = VectorsFile(features, manifest)
+    else:
+        spec = with_settings(front_end(features), **settings)
+        if hasattr(spec, "checkpoint"):
+            print(describe(spec.checkpoint))
+        store = extract(
+            manifest,
+            spec,
+            pathlib.Path(root) / "features",
+            device or session.device(),
+            memory=Memory(root, drive_folder),
+        )
     print(store.report)
     return store
+
+
+def _check_none(features: str, settings: Mapping[str, Any]) -> None:
+    """Raise SettingError for settings where there is no single front end."""
+    if settings:
+        raise SettingError(
+            f"{', '.join(settings)}: {features} is no single front end, and takes no settings"
+        )

@@ -15,11 +15,10 @@ import pandas as pd
 import torch
 
 from colab_utils.corpora.manifest import ManifestError
-from colab_utils.features.store.store import FeatureStore
+from colab_utils.features.store.features import Features
+from colab_utils.features.store.views import CONSTANT
 from colab_utils.settings import SettingError
 
-# A deviation of less than this part of the mean is what float32 leaves of a constant feature.
-CONSTANT = 1e-7
 _BLOCK = 8192  # frames that are summed in one go
 
 Inputs = tuple[torch.Tensor, ...]
@@ -30,17 +29,24 @@ class Scale(NamedTuple):
 
     Attributes:
         mean: float32 (dim,).
-        factor: 1 / deviation, float32 (dim,); 0 for a constant feature, which plays no part.
+        factor: weight / deviation, float32 (dim,); 0 for a constant feature, which plays no part.
     """
 
     mean: torch.Tensor
     factor: torch.Tensor
 
     @classmethod
-    def of(cls, mean: torch.Tensor, deviation: torch.Tensor) -> Scale:
-        """The scale of features with this mean and standard deviation, float64 (dim,) each."""
+    def of(
+        cls, mean: torch.Tensor, deviation: torch.Tensor, weights: np.ndarray | None = None
+    ) -> Scale:
+        """The scale of features with this mean and standard deviation, float64 (dim,) each.
+
+        weights: what a feature counts once its deviation is 1, (dim,); None: all alike.
+        """
         varies = deviation > CONSTANT * mean.abs()
         factor = torch.where(varies, 1 / deviation, 0.0)
+        if weights is not None:
+            factor = factor * torch.as_tensor(weights, device=factor.device)
         return cls(mean.float(), factor.float())
 
     def applied(self, values: torch.Tensor) -> torch.Tensor:
@@ -70,7 +76,7 @@ class Clips:
         lengths: how many rows of `values` each clip has (a vector: 1), numpy int64 (n,).
         starts: which is its first, likewise.
         scale: what `values` were scaled by, or None.
-        note: how vectors were made from frames, or "".
+        weights: of the features, see `Features.weights`.
 
     Example:
         >>> train = Clips(store, rows[rows["role"] == "train"], labels)
@@ -80,14 +86,12 @@ class Clips:
 
     def __init__(
         self,
-        store: FeatureStore,
+        store: Features,
         rows: pd.DataFrame,
         labels: Sequence[str],
         *,
         device: str | torch.device = "cpu",
         scale: Scale | None = None,
-        pooled: bool = False,
-        vectors: np.ndarray | None = None,
     ):
         """Read the features of `rows`.
 
@@ -97,9 +101,6 @@ class Clips:
             labels: the emotions in the order of the class ids; one that `rows` lack is fine.
             device: where the features are held.
             scale: the scale of the training utterances, or None (as stored).
-            pooled: make vectors of frames, their mean and deviation over time.
-            vectors: what was made of the stored frames otherwise, float (n, dim) in the order of
-                `rows`; they stand in their place.
 
         Raises:
             ManifestError: no rows, an utterance without features, an emotion outside `labels`.
@@ -113,16 +114,15 @@ class Clips:
         self.corpora = sorted(set(self.corpus))
         class_ids = pd.Index(self.labels).get_indexer(self.rows["emotion"])
         self.y = torch.as_tensor(class_ids, device=self.device)
-        self.frames = not (store.pooled or pooled) and vectors is None
-        self.note = ""
+        self.frames = not store.pooled
+        self.weights = store.weights
         if self.frames:
             clips = [store[utt_id] for utt_id in self.rows["utt_id"]]
             self.lengths = np.array([len(clip) for clip in clips])
             vectors = np.concatenate(clips)
         else:
             self.lengths = np.ones(len(self.rows), dtype=np.int64)
-            if vectors is None:
-                vectors, self.note = utterance_vectors(store, self.rows["utt_id"])
+            vectors = store.matrix(self.rows["utt_id"].to_list())
         self.starts = np.cumsum(self.lengths) - self.lengths
         self.values = torch.as_tensor(vectors, dtype=torch.float32).to(self.device)
         self.scale = scale
@@ -155,7 +155,7 @@ class Clips:
         parts = [self._places(group) for group in groups]
         mean = self._mean_power(parts, 0.0, 1)
         variance = self._mean_power(parts, mean, 2)
-        return Scale.of(mean, variance.sqrt())
+        return Scale.of(mean, variance.sqrt(), self.weights)
 
     def _mean_power(
         self, parts: Sequence[torch.Tensor], centre: torch.Tensor | float, power: int
@@ -261,7 +261,7 @@ class Clips:
         return self.inputs(numbers, begins, np.minimum(lengths, size), size)
 
 
-def _check(store: FeatureStore, rows: pd.DataFrame, labels: Sequence[str]) -> None:
+def _check(store: Features, rows: pd.DataFrame, labels: Sequence[str]) -> None:
     """Raise ManifestError for what cannot be held."""
     if not len(rows):
         raise ManifestError("there are no utterances: look at the split and at the chosen emotions")
@@ -276,23 +276,3 @@ def _check(store: FeatureStore, rows: pd.DataFrame, labels: Sequence[str]) -> No
             f"the rows hold {', '.join(map(repr, foreign))}, which the labels lack: pass them "
             "through select_emotions first"
         )
-
-
-def utterance_vectors(store: FeatureStore, ids: Sequence[str]) -> tuple[np.ndarray, str]:
-    """One vector for each utterance, and how it was made.
-
-    Args:
-        store: vectors or frames of at least these utterances.
-        ids: their `utt_id`.
-
-    Returns:
-        float32 (utterances, dim) and "" where the store holds vectors. Frames become the mean and
-        the standard deviation over time side by side, (utterances, 2 dim), and a note says so.
-    """
-    if store.pooled:
-        return store.matrix(list(ids)), ""
-    vectors = []
-    for utt_id in ids:
-        frames = store[utt_id]
-        vectors.append(np.concatenate([frames.mean(axis=0), frames.std(axis=0)]))
-    return np.stack(vectors), "frames pooled to mean and standard deviation over time"

@@ -15,10 +15,13 @@ import pandas as pd
 
 from colab_utils import settings
 from colab_utils.drive.memory import Memory
-from colab_utils.features.store.store import FeatureStore
+from colab_utils.features.store.features import Features
+from colab_utils.features.store.views import Normalised, Pooled
 from colab_utils.files import AnyPath
+from colab_utils.learning.recipe import StudySettings
 from colab_utils.protocols.copies import copies_notes, no_copies, without_copies
 from colab_utils.protocols.dealing import check_emotions
+from colab_utils.protocols.draws import enrolment_clips, without_enrolled
 from colab_utils.protocols.folds import check_disjoint, unit_keys
 from colab_utils.results.predictions import predictions_table
 from colab_utils.settings import Settings
@@ -43,7 +46,7 @@ class Tested:
     __test__: ClassVar[bool] = False  # it is no test, whatever pytest makes of its name
 
     name: str
-    config: Settings
+    config: StudySettings
     own: Any = None
     kind: str = ""
     condition: str = ""
@@ -93,21 +96,19 @@ class Contract:
     Attributes:
         method: the room, the folder of its runs.
         VERSION: raised when the same settings would give other predictions.
-        rule: how the query was used, see `results.predictions`.
         small: whether its networks are too small for several threads.
         film_overlap: a dubbed film may stand in training and test, as some tasks were published.
     """
 
     method = ""
     VERSION = 1
-    rule = "inductive"
     small = False
     film_overlap = False
 
     name: str
     rows: pd.DataFrame
     split: pd.DataFrame | None
-    store: FeatureStore | None
+    store: Features | None
     labels: Sequence[str]
     root: AnyPath
     _: dataclasses.KW_ONLY
@@ -125,6 +126,7 @@ class Contract:
         self.root = pathlib.Path(self.root)
         self.merge = dict(self.merge or {})
         self.memory = Memory(self.root, self.drive_folder)
+        self._features: dict[Any, Features] = {}
         self._held: dict[Any, Any] = {}
         self._held_fold = ""
         self._learners: dict[Any, Any] = {}
@@ -184,7 +186,7 @@ class Contract:
         """Key and specification of the features."""
         return self.store.key, self.store.spec
 
-    def sides(self, tested: Tested) -> pd.DataFrame:
+    def sides_of(self, tested: Tested) -> pd.DataFrame:
         """Who trains and who is tested with this seed: the split, or its rows of the seed."""
         if self.split["seed"].nunique() > 1:
             return self.split[self.split["seed"] == tested.repeated.seed]
@@ -230,9 +232,10 @@ class Contract:
         """The rate of guessing, where it is not one in all labels."""
         return None
 
-    def rule_of(self, tested: Tested) -> str:
-        """How the query was used: inductive, or transductive and by what."""
-        return self.rule
+    def transductive(self, tested: Tested) -> list[str]:
+        """By what a prediction depends on other tested utterances, a few words each."""
+        config = tested.config
+        return [f"normalised by {config.normalisation}"] if config.hears_tested else []
 
     def single(self, tested: Tested) -> bool:
         """Whether this method computes with one thread."""
@@ -260,6 +263,42 @@ class Contract:
         for note in copies_notes(copies):
             print(f"{self.name}: {note}")
         return split, copies
+
+    def rule_of(self, tested: Tested) -> str:
+        """How the query was used: inductive, or transductive and by what."""
+        by = self.transductive(tested)
+        return f"transductive: {', '.join(by)}" if by else "inductive"
+
+    def sides(self, tested: Tested) -> pd.DataFrame:
+        """`sides_of`, but clips of the enrolment are not tested: their role is "enrolment"."""
+        sides = self.sides_of(tested)
+        enrolled = self.enrolled(tested)
+        return sides if enrolled is None else without_enrolled(sides, enrolled)
+
+    def enrolled(self, tested: Tested) -> set[str] | None:
+        """The clips that features are normalised by; None: not by some alone."""
+        unit, _, number = tested.config.normalising
+        return enrolment_clips(self.rows, unit, number) if number else None
+
+    def features_for(self, tested: Tested, pooled: bool = False) -> Features:
+        """The features as these settings want them: normalised by corpus, by speaker, or not.
+
+        Args:
+            tested: the method.
+            pooled: make vectors of frames first.
+        """
+        key = pooled, tested.config.normalising
+        if key not in self._features:
+            found = Pooled(self.store) if pooled else self.store
+            self._features[key] = self.normalised(found, tested)
+        return self._features[key]
+
+    def normalised(self, features: Features, tested: Tested) -> Features:
+        """These features as the settings want them: normalised by corpus, by speaker, or not."""
+        unit, prior_clips, _ = tested.config.normalising
+        if unit == "none":
+            return features
+        return Normalised(features, self.rows, unit, prior_clips, self.enrolled(tested))
 
     def part(self, tested: Tested, fold: str, *roles: str) -> pd.DataFrame:
         """The rows of some roles in one fold, in their order."""

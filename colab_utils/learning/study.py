@@ -30,7 +30,7 @@ from colab_utils.results.predictions import with_films
 from colab_utils.results.runs import Part, Run, RunError, metrics_table, open_run, split_hash
 
 __all__ = ["CONTRACT", "TRAINING_ROLES", "Study", "Tested", "Training"]
-CONTRACT = 1  # raised when this file or contract.py would give other results: part of every hash
+CONTRACT = 2  # raised when this file or contract.py would give other results: part of every hash
 
 OnRecord = Callable[[list[dict]], None]
 
@@ -126,6 +126,9 @@ class Study(Contract):
             return None, None
         rows = self.rows[self.rows["utt_id"].isin(side["utt_id"])]
         facts = {"manifest": manifest_hash(rows), "kind": one.kind, **self._common_facts(one)}
+        if one.config.normalisation != "none":  # statistics are of more than the training side
+            heard = self.rows[self.rows["corpus"].isin(rows["corpus"])]
+            facts["heard"] = manifest_hash(heard)
         facts.update(self.training_facts(one, fold))
         spec = self.features_of(one)[1]
         name = f"{self.training_task(one)}-{spec['name']}-{self.training_name(one)}"
@@ -289,12 +292,22 @@ class Study(Contract):
         run.finish(
             predictions,
             self.labels,
-            notes=[*self.notes(one), *copies_notes(copies)],
+            notes=[*self._normalised(one), *self.notes(one), *copies_notes(copies)],
             chance=self.chance(one),
             speaker_independence=speaker_independence(run.split, persons(self.rows)),
         )
         run.mark_done()
         self.memory.keep(run.path, finished=True)
+
+    def _normalised(self, one: Tested) -> list[str]:
+        """How features were normalised, where they were."""
+        told = one.config.normalised_by
+        if not told:
+            return []
+        unknown = (self.rows["speaker"] == "").sum()
+        if unknown and one.config.normalisation == "speaker":
+            told += f"; {unknown} utterance(s) of unknown speakers by their corpus"
+        return [told]
 
     def _parts(self, one: Tested, run: Run) -> list[Part]:
         """The resumable units of a run, in the order of its predictions."""

@@ -1,38 +1,43 @@
-"""k-shot support draws from the other folds of a target corpus.
+"""k-shot support draws from the other folds of a target corpus, and clips for enrolment.
 
 Pure functions of rows, split and seed.
 """
 
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from colab_utils.protocols.folds import SPLIT_COLUMNS, FoldError, split_rows
+from colab_utils.corpora.manifest import speaker_keys
+from colab_utils.protocols.folds import SPLIT_COLUMNS, TESTING_ROLES, FoldError, split_rows
 from colab_utils.protocols.published import Protocol, ProtocolError, Task
 
 _STREAM = 23  # apart from the streams of folds and episodes
 
 
-def pair_task(protocol: Protocol, source: str, target: str, n_folds: int = 5) -> Task:
-    """The task `source`-`target` of any two corpora, in the manner of a protocol.
+def pair_task(
+    protocol: Protocol, sources: str | Sequence[str], target: str, n_folds: int = 5
+) -> Task:
+    """The task `sources`-`target` of any corpora, in the manner of a protocol.
 
     Support is drawn from the other folds of the target; a tenth of the source's speakers validates.
 
     Args:
         protocol: whose emotions and merging it has.
-        source: the corpus that trains.
+        sources: the corpus that trains, or several.
         target: the corpus that is tested.
         n_folds: groups of its speakers.
 
     Raises:
-        ProtocolError: both are the same.
+        ProtocolError: the target is among them.
     """
-    if source == target:
-        raise ProtocolError(f"{source} on both sides: choose two different corpora")
+    sources = [sources] if isinstance(sources, str) else list(sources)
+    if target in sources:
+        raise ProtocolError(f"{target} on both sides: choose two different corpora")
     return protocol.similar_task(
-        f"{source}-{target}",
-        [source],
+        f"{'+'.join(sources)}-{target}",
+        sources,
         [target],
         folds={"by": "speaker", "number": n_folds},
         rest="support",
@@ -117,3 +122,42 @@ def draws_table(
     tested = [test.assign(draw=draw) for draw in each]
     training = split[split["role"].isin(["train", "valid"])]
     return pd.concat([training, *tested, support], ignore_index=True)
+
+
+def enrolment_clips(rows: pd.DataFrame, unit: str, number: int) -> set[str]:
+    """Clips that a corpus or a speaker is known by before the test; labels play no part.
+
+    The same ones always: those whose ids have the lowest checksums. At most half of the clips of a
+    speaker (or corpus), so that something is left to be tested.
+
+    Args:
+        rows: manifest rows.
+        unit: "speaker" or "corpus"; an utterance of an unknown speaker counts for its corpus.
+        number: of each.
+
+    Returns:
+        Their `utt_id`.
+    """
+    group = rows["corpus"]
+    if unit == "speaker":
+        keys = speaker_keys(rows)
+        group = keys.where(keys != "", rows["corpus"])
+    chosen = _lowest(rows, group, number)
+    # corpora whose speakers have one clip each
+    silent = ~rows["corpus"].isin(rows.loc[rows["utt_id"].isin(chosen), "corpus"])
+    return chosen | _lowest(rows[silent], rows.loc[silent, "corpus"], number)
+
+
+def _lowest(rows: pd.DataFrame, group: pd.Series, number: int) -> set[str]:
+    """The `number` utterances of each group with the lowest checksums, at most half of them."""
+    chosen = set()
+    for _, ids in rows.groupby(group)["utt_id"]:
+        ordered = sorted(ids, key=lambda utt_id: (zlib.crc32(utt_id.encode()), utt_id))
+        chosen.update(ordered[: min(number, len(ordered) // 2)])
+    return chosen
+
+
+def without_enrolled(split: pd.DataFrame, enrolled: set[str]) -> pd.DataFrame:
+    """A split whose tested rows among `enrolled` have the role "enrolment" instead."""
+    leaves = split["role"].isin(TESTING_ROLES) & split["utt_id"].isin(enrolled)
+    return split.assign(role=split["role"].where(~leaves, "enrolment"))

@@ -21,7 +21,7 @@ from colab_utils.protocols.recordings import never_tested
 
 SPLIT_COLUMNS = ("seed", "fold", "draw", "task", "utt_id", "speaker", "role")
 TRAINING_ROLES, TESTING_ROLES = ("train", "valid"), ("test", "query")
-ROLES = ("train", "valid", "support", "query", "test")
+ROLES = ("train", "valid", "support", "query", "test", "enrolment")
 # what stands against the tested, and within which columns: training counts for a whole fold
 SIDES = ((TRAINING_ROLES, ("seed", "fold")), (("support",), ("seed", "fold", "draw", "task")))
 

@@ -6,7 +6,7 @@ speaker has one clip of an emotion, a UAR per fold is nearly noise.
 
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,14 @@ import pandas as pd
 
 from colab_utils import files
 from colab_utils.csv_files import read_csv
+from colab_utils.results import calibration
 from colab_utils.results.intervals import over_speakers
-from colab_utils.results.predictions import PredictionError, read_predictions, validate
+from colab_utils.results.predictions import (
+    PredictionError,
+    probability_columns,
+    read_predictions,
+    validate,
+)
 from colab_utils.results.rates import confusion, macro_f1, recalls, uar, wa
 
 
@@ -89,6 +95,7 @@ def summarise(
         **interval,
         "wa": mean_rate(wa, cells),
         "macro_f1": mean_rate(macro_f1, cells),
+        **_of_scores(table),
         "per_class_recall": recall_of,
         "fold_mean_uar": mean_rate(uar, cell_counts(table, labels, ("seed", "draw", "fold"))),
         "labels": list(labels),
@@ -119,6 +126,16 @@ def _interval(
     if limits is None:
         return found, [*remarks, f"no interval: every {unit} has the same rates"]
     return found | {"uar_ci95": limits, "ci_df": estimate.freedom}, remarks
+
+
+def _of_scores(table: pd.DataFrame) -> dict[str, float | None]:
+    """Calibration error and area under risk and coverage; None where a method has no scores."""
+    if not probability_columns(table):
+        return {"ece": None, "aurc": None}
+    return {
+        "ece": calibration.calibration_error(calibration.reliability(table)),
+        "aurc": calibration.risk_under_coverage(table),
+    }
 
 
 def _mean_recalls(cells: np.ndarray, labels: Sequence[str]) -> dict[str, float | None]:
@@ -170,6 +187,10 @@ def _is_rate(value: Any) -> bool:
     return isinstance(value, (int, float)) and 0 <= value <= 1
 
 
+def _is_rate_or_none(value: Any) -> bool:
+    return value is None or _is_rate(value)
+
+
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and value >= 0
 
@@ -191,12 +212,14 @@ def _is_interval(value: Any) -> bool:
 def _are_recalls(value: Any) -> bool:
     if not isinstance(value, dict):
         return False
-    return all(recall is None or _is_rate(recall) for recall in value.values())
+    return all(map(_is_rate_or_none, value.values()))
 
 
 # What every reader of metrics.json relies on.
 _NEEDED = {
     **dict.fromkeys(("uar", "wa", "macro_f1", "chance", "majority"), _is_rate),
+    # files of an earlier version lack these
+    **dict.fromkeys(("ece", "aurc"), _is_rate_or_none),
     **dict.fromkeys(("n", "n_speakers"), _is_count),
     **dict.fromkeys(("ci_unit", "preset", "speaker_independence"), _is_text),
     **dict.fromkeys(("labels", "method", "rule", "notes"), _are_texts),
@@ -251,15 +274,34 @@ def recompute(run_folder: str | os.PathLike) -> dict:
     """
     folder = pathlib.Path(run_folder)
     stored = read_metrics(folder / "metrics.json")
-    # Files written before chance could be given lack `chance_given`.
-    chance = stored["chance"] if stored.get("chance_given") else None
     split = None
     if (folder / "split.csv").exists():
         split = read_split(folder / "split.csv")
+    return summarise_again(read_predictions(folder / "predictions.csv"), stored, split)
+
+
+def summarise_again(
+    predictions: pd.DataFrame, stored: Mapping[str, Any], split: pd.DataFrame | None
+) -> dict:
+    """`summarise` predictions of a run, all or some, with what its metrics.json says of it.
+
+    Args:
+        predictions: a table of `results.predictions`.
+        stored: the content of metrics.json.
+        split: as of `summarise`.
+
+    Returns:
+        The content of a metrics.json.
+
+    Raises:
+        PredictionError: as of `summarise`.
+    """
     # What is said of an interval is said anew.
     notes = [note for note in stored["notes"] if "interval" not in note]
+    # Files written before chance could be given lack `chance_given`.
+    chance = stored["chance"] if stored.get("chance_given") else None
     return summarise(
-        read_predictions(folder / "predictions.csv"),
+        predictions,
         stored["labels"],
         split=split,
         preset=stored["preset"],

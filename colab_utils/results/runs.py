@@ -20,6 +20,7 @@ from colab_utils.results.metrics import read_metrics, read_split, recompute, sum
 from colab_utils.results.predictions import read_predictions, write_predictions
 from colab_utils.settings import as_dict
 
+_MADE_ANEW = ("uar_ci95", "ci_unit", "ci_df", "notes", "ece", "aurc")
 RESULTS = ("predictions.csv", "metrics.json")  # what DONE vouches for at least
 UNFINISHED = "not finished: run its notebook again, it goes on where it stopped"
 
@@ -129,12 +130,12 @@ class Run:
     def metrics(self) -> dict:
         """The content of metrics.json. Raises RunError where the run has none yet.
 
-        The interval of a run of an earlier version, which was too narrow, is made anew.
+        What a run of an earlier version lacks, or has too narrow, is made anew.
         """
         metrics = read_metrics(self._result("metrics.json"))
-        if "ci_df" not in metrics:
+        if "ece" not in metrics:
             anew = recompute(self.path)
-            metrics |= {name: anew[name] for name in ("uar_ci95", "ci_unit", "ci_df", "notes")}
+            metrics |= {name: anew[name] for name in _MADE_ANEW}
         return metrics
 
     def _result(self, name: str) -> pathlib.Path:
@@ -359,9 +360,9 @@ def metrics_table(runs: Mapping[str, Run]) -> pd.DataFrame:
         runs: by the name to show.
 
     Returns:
-        One row a run: UAR, its 95 % interval, WA, macro-F1 and chance in per cent, utterances,
-        speakers, and what each number has to say of itself: its rule (inductive or transductive)
-        and whether tested speakers are independent of the training.
+        One row a run: UAR, its 95 % interval, WA, macro-F1, chance and expected calibration error
+        (ECE) in per cent, utterances, speakers, and what each number has to say of itself: its rule
+        (inductive or transductive) and whether tested speakers are independent of the training.
 
     Raises:
         RunError: a run that is not finished.
@@ -370,12 +371,14 @@ def metrics_table(runs: Mapping[str, Run]) -> pd.DataFrame:
     for name, run in runs.items():
         metrics = run.metrics
         limits = [f"{100 * limit:.1f}" for limit in metrics["uar_ci95"] or ()]
+        ece = metrics["ece"]
         rows[name] = {
             "UAR %": f"{100 * metrics['uar']:.1f}",
             "WA %": f"{100 * metrics['wa']:.1f}",
             "macro-F1 %": f"{100 * metrics['macro_f1']:.1f}",
             "95 % interval of UAR": "–".join(limits) or "none",
             "chance %": f"{100 * metrics['chance']:.1f}",
+            "ECE %": "" if ece is None else f"{100 * ece:.1f}",
             "utterances": metrics["n"],
             "speakers": metrics["n_speakers"],
             "rule": ", ".join(metrics["rule"]),

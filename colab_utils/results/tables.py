@@ -19,6 +19,7 @@ METHOD_COLUMNS = (
     "wa",
     "macro_f1",
     "chance",
+    "ece",
     "n_tasks",
     "n_speakers",
     "rule",
@@ -79,9 +80,9 @@ def methods_table(runs: Mapping[str, Run], baseline: str) -> pd.DataFrame:
         row["notes"] = "; ".join(row["notes"])
         rows.append(row)
     table = pd.DataFrame(rows, columns=list(METHOD_COLUMNS))
-    compared = ["difference", "difference_low", "difference_high", "p"]
-    # A missing p is NaN, as everything that cannot be compared.
-    table[compared] = table[compared].astype(float)
+    numbers = ["ece", "difference", "difference_low", "difference_high", "p"]
+    # A missing p is NaN, as everything that cannot be compared, and the error of missing scores.
+    table[numbers] = table[numbers].astype(float)
     return with_holm(table)
 
 
@@ -105,7 +106,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         table: of `methods_table`.
 
     Returns:
-        One row a method, with the methods as index.
+        One row a method, with the methods as index; ECE is the expected calibration error.
     """
     rows = {}
     for row in table.itertuples():
@@ -118,6 +119,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
             "95 % interval": _span(row.low, row.high),
             "WA %": f"{100 * row.wa:.1f}",
             "chance %": f"{100 * row.chance:.1f}",
+            "ECE %": "" if np.isnan(row.ece) else f"{100 * row.ece:.1f}",
             "difference": difference,
             "its 95 % interval": its_interval,
             "p": _p(row.p),

@@ -16,8 +16,9 @@ from tampered import XSS, nasty_runs, tamper
 from toy_predictions import predictions
 
 from colab_utils import files, session
-from colab_utils.display import figures, report
+from colab_utils.display import figures
 from colab_utils.display.figures import confusion_matrix_figure
+from colab_utils.display.page import report
 from colab_utils.results.runs import open_run
 
 LABELS = ["anger", "happiness", "sadness"]

@@ -13,6 +13,7 @@ from colab_utils.features.acoustic.log_mel import LogMel
 from colab_utils.features.store.extract import extract
 from colab_utils.features.store.shards import StoreError, write_shard
 from colab_utils.features.store.store import INDEX, FeatureStore
+from colab_utils.features.store.views import Pooled
 from colab_utils.learning.clips import Clips
 
 IDS = ["a/0", "a/1", "a/2"]
@@ -45,7 +46,7 @@ def uses(pooled):
     """What methods ask a store for."""
     rows = pd.DataFrame({"utt_id": IDS, "corpus": "a", "emotion": "anger"})
     asked = [lambda store: store["a/1"], lambda store: Clips(store, rows, ["anger"])]
-    asked.append(lambda store: Clips(store, rows, ["anger"], pooled=True))
+    asked.append(lambda store: Pooled(store).matrix(IDS))
     asked.append(lambda store: store.matrix(IDS) if pooled else store.padded(IDS))
     return asked
 

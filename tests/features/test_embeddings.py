@@ -29,7 +29,6 @@ from colab_utils.features.encoders.embeddings import (
     load_encoder,
     load_upper_layers,
 )
-from colab_utils.features.encoders.packaged import MissingPackageError, Moonshine
 from colab_utils.features.front_end import identity
 from colab_utils.settings import SettingError
 
@@ -245,14 +244,6 @@ def test_layers_that_are_not_there_are_refused(tmp_path):
     for change in ({"layer": "first"}, {"layer": -1}, {"layer": "all", "pooling": "frames"}):
         with pytest.raises(SettingError):
             SpeechEncoder(checkpoint=folder, **change)
-
-
-def test_a_package_that_is_missing_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(
-        MissingPackageError, match="pip install moonshine-voice==0.0.49 onnxruntime"
-    ):
-        Moonshine().compute(clips(1600))
 
 
 @pytest.mark.parametrize("kind", list(KINDS))

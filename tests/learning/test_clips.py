@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.preprocessing import StandardScaler
+from toy_store import InMemory
 
 from colab_utils.corpora.manifest import ManifestError
 from colab_utils.features.store.shards import write_shard
@@ -14,19 +15,6 @@ from colab_utils.learning.clips import Clips
 from colab_utils.settings import SettingError
 
 EMOTIONS = ["anger", "disgust", "fear", "happiness", "sadness"]
-
-
-class Store:
-    """What a feature store looks like from here."""
-
-    def __init__(self, values, pooled):
-        self.values, self.pooled, self.ids = values, pooled, list(values)
-
-    def __getitem__(self, utt_id):
-        return self.values[utt_id].copy()
-
-    def matrix(self, ids):
-        return np.concatenate([self.values[utt_id] for utt_id in ids])
 
 
 def toy(pooled, n=60, dim=4, longest=40, seed=0):
@@ -49,7 +37,7 @@ def toy(pooled, n=60, dim=4, longest=40, seed=0):
         if not pooled:
             frames[:, 0], frames[:, 1] = i + 1, np.arange(len(frames))
         values[utt_id] = frames
-    return rows, Store(values, pooled)
+    return rows, InMemory(values, pooled)
 
 
 @pytest.mark.parametrize("pooled", [True, False])
@@ -61,7 +49,7 @@ def test_clips_are_held_as_they_are_stored_and_asked_for_by_their_number(pooled)
     assert data.y.dtype == torch.int64
     assert data.y.tolist() == [EMOTIONS.index(emotion) for emotion in data.rows["emotion"]]
     assert data.corpora == ["a", "b"] and (data.corpus == data.rows["corpus"]).all()
-    assert data.frames != pooled and data.dim == 4 and data.scale is None and data.note == ""
+    assert data.frames != pooled and data.dim == 4 and data.scale is None
     for number, utt_id in enumerate(data.rows["utt_id"]):
         assert np.array_equal(data.clip(number), store[utt_id])
         assert data.lengths[number] == len(store[utt_id])
@@ -143,19 +131,6 @@ def test_padding_changes_nothing_that_the_mask_shows():
     assert not beside[0][~beside[1]].any()
 
 
-def test_frames_become_vectors_on_request():
-    rows, store = toy(False)
-    data, numbers = Clips(store, rows, EMOTIONS, pooled=True), np.array([[3, 4], [5, 3]])
-    (values,) = data.inputs(numbers)
-    assert values.shape == (2, 2, 8) and torch.equal(values, data.crops(numbers, 5)[0])
-    for number, vector in zip(numbers.ravel(), values.reshape(4, -1), strict=True):
-        clip = store[rows["utt_id"][number]]
-        assert np.allclose(vector, np.append(clip.mean(axis=0), clip.std(axis=0)), atol=1e-5)
-    assert not data.frames and data.dim == 8 and "pooled" in data.note
-    rows, store = toy(True)
-    assert Clips(store, rows, EMOTIONS).note == ""
-
-
 def test_a_store_on_disk_serves_as_the_toy_does(tmp_path):
     rows, store = toy(False, n=20)
     head = write_shard(tmp_path / "0.safetensors", "0123456789ab", store.values, [], 4)
@@ -190,6 +165,7 @@ def test_the_scale_is_that_of_scikit_learn_on_the_training_rows_alone(pooled):
     for utt_id, value in store.values.items():
         constant = np.full((len(value), 1), 1234.567, np.float32)
         store.values[utt_id] = np.concatenate([value, constant], axis=1)
+    store = InMemory(store.values, pooled)
     training = np.arange(0, 60, 3)
     data = Clips(store, rows, EMOTIONS)
     scale = data.fit_scale(training)
@@ -203,7 +179,7 @@ def test_the_scale_is_that_of_scikit_learn_on_the_training_rows_alone(pooled):
         utt_id: value if i in training else 100 * value + 7
         for i, (utt_id, value) in enumerate(store.values.items())
     }
-    changed = Clips(Store(others, pooled), rows, EMOTIONS)
+    changed = Clips(InMemory(others, pooled), rows, EMOTIONS)
     assert all(torch.equal(a, b) for a, b in zip(scale, changed.fit_scale(training), strict=True))
     assert not torch.allclose(changed.fit_scale().mean, scale.mean)
     alone = Clips(store, rows.iloc[training], EMOTIONS).fit_scale()  # of the training rows
@@ -257,7 +233,7 @@ def other_scale():
 
 REFUSED = {
     "no features": (
-        lambda rows, store: Clips(Store({}, True), rows, EMOTIONS),
+        lambda rows, store: Clips(InMemory({"x": np.zeros((1, 4))}, True), rows, EMOTIONS),
         ManifestError,
         "60 utterance.s. have no features, the first is c/000",
     ),

@@ -34,7 +34,7 @@ from colab_utils.protocols.folds import (
 from colab_utils.protocols.published import load_protocol
 
 LABELS = ["anger", "fear", "happiness", "sadness"]
-LOGISTIC = BaselineConfig(classifier="logistic", normalisation="inductive")
+LOGISTIC = BaselineConfig(classifier="logistic", normalisation="none")
 EMOFSL = EmofslConfig(shots=1, n_draws=2, epochs=2, source_epochs=2, width=8)
 ERM = DomainConfig(network="mlp", steps=4)
 MAML = maml.MamlConfig(

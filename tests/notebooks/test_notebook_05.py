@@ -97,7 +97,7 @@ def test_notebook_05_on_the_embedded_corpus_and_on_emodb(
         assert done.returncode == 0, done.stdout + done.stderr
     assert (
         "trained before, loaded" in done.stdout
-        and done.stdout.count("nothing is computed again") == 10
+        and done.stdout.count("nothing is computed again") == 15
     )
     metrics = json.loads(
         only(
@@ -156,7 +156,8 @@ def test_notebook_05_in_a_browser(tmp_path, embedded_workspace):
         panel = page.locator(".suite-panel")
         code = panel.locator(".widget-html pre").first
         before = run_panel(page)
-        panel.locator("select").nth(2).select_option(label="alexnet")
+        network = panel.locator("select").filter(has_text="alexnet_gap")
+        network.select_option(label="alexnet")
         panel.locator("input[type=checkbox]").first.click()  # mixup
         wait_until(
             lambda: (

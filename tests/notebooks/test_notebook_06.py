@@ -2,10 +2,13 @@
 
 import shutil
 
+import numpy as np
 import pytest
 from browser import notebook_page, run_all, shipped, shots_folder, wait_until, workspace
 from notebook_runs import embedded_parts, run
 from tampered import make_runs, nasty_runs, tamper
+
+from colab_utils.results.predictions import read_predictions
 
 pytestmark = pytest.mark.slow
 
@@ -13,13 +16,19 @@ pytestmark = pytest.mark.slow
 def test_notebook_06_compares_what_is_there_and_makes_runs_where_there_are_none(
     embedded_workspace, tmp_path
 ):
-    done = run("06_compare_methods.ipynb", tmp_path, f"RUNS={embedded_workspace[0]}")
+    there = f"RUNS={embedded_workspace[0]}"
+    answers = tmp_path / "answers.npz"
+    first = sorted(embedded_workspace[0].glob("runs/*/*/predictions.csv"))[0]
+    table = read_predictions(first).drop_duplicates("utt_id")
+    table["pred"] = table["pred"].replace("anger", "rage")
+    np.savez(answers, **{name: table[name].to_numpy(dtype=str) for name in ("utt_id", "pred")})
+    renamed = f"ANSWERS={answers}", "MERGE={'rage': 'anger'}"
+    done = run("06_compare_methods.ipynb", tmp_path, there, *renamed)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 runs: synthetic, 6 emotions, 1000 utterances" in done.stdout
-    assert (
-        "paired delete-one jackknife of the UAR over 32 speakers" in done.stdout
-        and not (tmp_path / "runs").exists()
-    )
+    assert "4 runs: synthetic, 6 emotions, 1000 utterances" in done.stdout
+    assert "paired delete-one jackknife of the UAR over 32 speakers" in done.stdout
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["made-elsewhere"]
+    assert "Made elsewhere: how is not known here." in (tmp_path / "index.html").read_text()
     embedded_parts(tmp_path / "new", embedded_workspace, "corpora", "features")
     done = run("06_compare_methods.ipynb", tmp_path / "new")
     assert done.returncode == 0, done.stdout + done.stderr

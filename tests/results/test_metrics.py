@@ -262,3 +262,14 @@ def test_chance_of_tasks_in_which_few_labels_compete_is_stated_and_kept(tmp_path
 def test_a_chance_that_is_no_rate_is_refused(chance):
     with pytest.raises(PredictionError, match="a rate above 0 and up to 1 is needed"):
         metrics.summarise(table(["anger"], ["anger"]), LABELS, chance=chance)
+
+
+def test_a_file_of_an_earlier_version_has_no_calibration_and_a_foreign_one_is_named(tmp_path):
+    path = tmp_path / "metrics.json"
+    stored = metrics.summarise(table(["anger"], ["anger"]), LABELS)
+    old = {name: value for name, value in stored.items() if name not in ("ece", "aurc")}
+    files.write_json(path, old)
+    assert metrics.read_metrics(path) == old
+    files.write_json(path, stored | {"ece": "low"})
+    with pytest.raises(PredictionError, match=r"metrics.json is foreign.* ece is 'low'"):
+        metrics.read_metrics(path)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from tiny_encoders import save
+from tiny_encoders import save, save_whisper
 
 from colab_utils.features import front_end
 from colab_utils.features.encoders.embeddings import SpeechEncoder, load_encoder
@@ -42,6 +42,8 @@ def computed(spec: FrontEnd, device: str) -> Found:
 def checkpoint(folder: str, kind: str) -> str:
     """Write a tiny speech encoder with random weights; the folder."""
     with quiet():
+        if kind == "whisper":
+            return save_whisper(folder)
         return save(pathlib.Path(folder), kind)
 
 
@@ -79,5 +81,6 @@ FRONT_ENDS: dict[str, Step] = {
     "front end/ssl: hubert": partial(encoder, kind="hubert", layer="mean"),
     "front end/ssl: wav2vec2-stable, layer 2": partial(encoder, kind="wav2vec2-stable", layer=2),
     "front end/ssl: wavlm": partial(encoder, kind="wavlm"),
+    "front end/ssl: whisper, all layers": partial(encoder, kind="whisper", layer="all"),
     "front end/ssl: data2vec": partial(encoder, kind="data2vec", pooling="frames"),
 }

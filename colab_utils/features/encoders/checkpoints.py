@@ -13,7 +13,8 @@ from colab_utils.files import file_sha256, one_line, short_hash
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 # the first that a checkpoint has; safetensors holds tensors and nothing else
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-KINDS = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat", "data2vec-audio")
+WHISPER = "whisper"
+KINDS = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat", "data2vec-audio", WHISPER)
 _INSTEAD = (
     "or give a local folder in the Hub's format, or choose another front end (logmel needs no"
     " checkpoint)"
@@ -242,9 +243,15 @@ def describe(checkpoint: str) -> str:
         source = find(checkpoint)
     except UnreachableError:
         return f"{checkpoint}: size unknown (the Hub cannot be reached)"
+    config = source.config()
     with torch.device("meta"):
-        parameters = AutoModel.from_config(source.config()).num_parameters()
-    return f"{checkpoint}: {_size(source)}, {parameters / 1e6:.1f} million parameters"
+        model = AutoModel.from_config(config)
+    told = ""
+    if config.model_type == WHISPER:
+        model = model.encoder
+        told = "; every clip is computed as 30 s, which is slow without a GPU"
+    parameters = model.num_parameters() / 1e6
+    return f"{checkpoint}: {_size(source)}, {parameters:.1f} million parameters{told}"
 
 
 def _size(source: Checkpoint) -> str:

@@ -1,4 +1,4 @@
-"""Self-supervised speech encoders as front ends: wav2vec 2.0, HuBERT, WavLM and their kin."""
+"""Speech encoders as front ends: wav2vec 2.0, HuBERT, WavLM and their kin, and Whisper's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from colab_utils.features.encoders.checkpoints import Checkpoint, find
+from colab_utils.features.encoders.checkpoints import WHISPER, Checkpoint, find
 from colab_utils.features.encoders.module import (
     SAMPLE_RATE,
     EncoderModule,
@@ -21,6 +21,7 @@ from colab_utils.features.encoders.module import (
     load_model,
     quiet,
 )
+from colab_utils.features.encoders.whisper import WhisperModule
 from colab_utils.features.front_end import FrontEnd, check_waveforms
 from colab_utils.settings import SettingError, setting
 
@@ -101,14 +102,15 @@ class Encoder(FrontEnd):
 
 @dataclass(frozen=True)
 class SpeechEncoder(Encoder):
-    """A self-supervised speech encoder of the Hugging Face Hub, or from a folder.
+    """A speech encoder of the Hugging Face Hub, or from a folder.
 
     wav2vec 2.0 (Baevski et al. 2020), HuBERT (Hsu et al. 2021), WavLM (Chen et al. 2022), data2vec
-    (Baevski et al. 2022). `layer` k is the output of the k-th transformer layer (0: the input of
-    the first), "last" that of the last; layers above are not computed. "mean" averages over 0 ...
-    last; "all" keeps them apart, layer after layer in one vector (`values.reshape(n, layers, -1)`),
-    so that a head can weigh them (SUPERB, Yang et al. 2021). Waveforms are brought to zero mean and
-    unit variance where the checkpoint's preprocessor says so.
+    (Baevski et al. 2022), and the encoder of Whisper (Radford et al. 2023), which is slow for its
+    size: every clip is computed as 30 s. `layer` k is the output of the k-th transformer layer (0:
+    the input of the first), "last" that of the last; layers above are not computed. "mean" averages
+    over 0 ... last; "all" keeps them apart, layer after layer in one vector (`values.reshape(n,
+    layers, -1)`), so that a head can weigh them (SUPERB, Yang et al. 2021). Waveforms are brought
+    to zero mean and unit variance where the checkpoint's preprocessor says so.
 
     A store's key holds the checkpoint's version: the Hub's commit, or a hash of a local folder.
 
@@ -181,7 +183,7 @@ class SpeechEncoder(Encoder):
         """Frames of each waveform, computed in batches of like length."""
         version = tuple(self.resolved().values())
         module = _loaded(self, version, device)
-        lengths = [len(wave) for wave in waveforms]
+        lengths = [module.computed(len(wave)) for wave in waveforms]
         at_most = seconds_at_once(device) * self.sample_rate
         clips: dict[int, torch.Tensor] = {}
         for batch in buckets(lengths, at_most):
@@ -196,8 +198,14 @@ class SpeechEncoder(Encoder):
         `load_upper_layers` gives those layers, to be tuned.
 
         Raises:
-            SettingError: there are not so many, or `layer` is not one layer.
+            SettingError: there are not so many, `layer` is not one layer, or it is Whisper.
         """
+        if self.source().config().model_type == WHISPER:
+            raise SettingError(
+                f"{n_layers} layers of {self.checkpoint}: those of Whisper do not learn here, for"
+                " each clip would be trained as 30 s; choose wav2vec 2.0, WavLM or HuBERT, or 0"
+                " layers"
+            )
         top = self.depth if self.layer == "last" else self.layer
         if isinstance(top, str) or not 1 <= n_layers <= top:
             raise SettingError(
@@ -207,7 +215,7 @@ class SpeechEncoder(Encoder):
         return dataclasses.replace(self, layer=top - n_layers, pooling="frames")
 
 
-def load_encoder(spec: SpeechEncoder, device: str = "cpu") -> EncoderModule:
+def load_encoder(spec: SpeechEncoder, device: str = "cpu") -> EncoderModule | WhisperModule:
     """A new torch module of `spec`, to be tuned; the convolutions are frozen.
 
     Returns:
@@ -216,8 +224,9 @@ def load_encoder(spec: SpeechEncoder, device: str = "cpu") -> EncoderModule:
     Raises:
         EncoderError: the checkpoint cannot be had or is damaged.
     """
-    model, normalise = load_model(spec.source())
-    return EncoderModule(model, normalise, spec.layer, spec.half).to(device)
+    model, extractor = load_model(spec.source())
+    kind = WhisperModule if model.config.model_type == WHISPER else EncoderModule
+    return kind(model, extractor, spec.layer, spec.half).to(device)
 
 
 def load_upper_layers(spec: SpeechEncoder, n_layers: int, device: str = "cpu") -> UpperLayers:
@@ -247,9 +256,7 @@ def save_encoder(
     Raises:
         EncoderError: the checkpoint cannot be had or is damaged.
     """
-    from transformers import AutoFeatureExtractor
-
-    model, _ = load_model(spec.source())
+    model, extractor = load_model(spec.source())
     tuned = upper.encoder.layers
     top = spec.layer if isinstance(spec.layer, int) else spec.depth
     # load_state_dict copies between devices; WavLM's first tuned layer holds more
@@ -260,12 +267,12 @@ def save_encoder(
         model.encoder.layer_norm.load_state_dict(upper.encoder.layer_norm.state_dict())
     with quiet():
         model.save_pretrained(folder)
-    AutoFeatureExtractor.from_pretrained(spec.source().folder).save_pretrained(folder)
+    extractor.save_pretrained(folder)
     return pathlib.Path(folder)
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(spec: SpeechEncoder, version: tuple, device: str) -> EncoderModule:
+def _loaded(spec: SpeechEncoder, version: tuple, device: str) -> EncoderModule | WhisperModule:
     """The module that extraction uses, kept until another is asked for.
 
     `version` tells a folder whose content changed.

@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from colab_utils.features.encoders.checkpoints import (
     PREPROCESSOR,
+    WHISPER,
     Checkpoint,
     EncoderError,
 )
@@ -18,8 +19,8 @@ from colab_utils.features.front_end import check_waveforms
 from colab_utils.files import one_line, unreadable
 
 SAMPLE_RATE = 16000
-# stands in for masked frames in pre-training; checkpoints may lack it, and nothing here uses it
-_UNTRAINED = "masked_spec_embed"
+# checkpoints may lack what stands in for masked frames in pre-training, and Whisper's decoder
+_UNUSED = ("masked_spec_embed", "decoder.")
 # data2vec's positional layers would see the padding
 _PADDED = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")
 
@@ -42,10 +43,10 @@ class EncoderModule(nn.Module):
     safe (autocast).
     """
 
-    def __init__(self, model: Any, normalise: bool, layer: int | str, half: bool):
+    def __init__(self, model: Any, extractor: Any, layer: int | str, half: bool):
         super().__init__()
         config = model.config
-        self.normalise, self.layer, self.half = normalise, layer, half
+        self.normalise, self.layer, self.half = bool(extractor.do_normalize), layer, half
         self.convolutions = model.feature_extractor.requires_grad_(False)
         self.projection = model.feature_projection
         self.encoder = model.encoder
@@ -55,8 +56,12 @@ class EncoderModule(nn.Module):
         for kernel, stride in zip(config.conv_kernel[::-1], config.conv_stride[::-1], strict=True):
             self.shortest = (self.shortest - 1) * stride + kernel
         if isinstance(layer, int):
-            _cut(self.encoder, layer, config)
+            cut(self.encoder, layer, config)
         self.eval()
+
+    def computed(self, samples: int) -> int:
+        """How many samples are computed for a clip of so many."""
+        return samples
 
     def forward(
         self, waveforms: Sequence[np.ndarray | torch.Tensor]
@@ -76,17 +81,14 @@ class EncoderModule(nn.Module):
         """
         check_waveforms(waveforms)
         device = next(self.encoder.parameters()).device
-        # TF32 rounds at 1e-3, not alike for every shape of batch
-        exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-        half = self.half and device.type == "cuda"
-        with exact, torch.autocast(device.type, torch.float16, enabled=half):
+        with precision(device, self.half):
             local = [self._local(wave, device) for wave in waveforms]
             if self.paddable:
                 frames = self._context(local)
             else:
                 alone = [self._context([clip])[0] for clip in local]
                 frames = pad_sequence(alone, batch_first=True)
-        mask = _mask(local)
+        mask = mask_of(local)
         return frames.float() * mask.reshape(*mask.shape, *[1] * (frames.ndim - 2)), mask
 
     @torch.no_grad()
@@ -105,22 +107,38 @@ class EncoderModule(nn.Module):
         """Projection and transformer over padded clips: (n, longest, ..., dim)."""
         projected = self.projection(pad_sequence(local, batch_first=True))
         projected = projected[0] if isinstance(projected, tuple) else projected
-        mask = _mask(local)
-        several = self.layer in ("all", "mean")
-        output = self.encoder(
-            projected,
-            # without padding no mask, which is faster
-            attention_mask=None if mask.all() else mask,
-            output_hidden_states=several,
-        )
-        if not several:
-            return output.last_hidden_state
-        if self.layer == "mean":
-            return sum(output.hidden_states) / len(output.hidden_states)
-        return torch.stack(output.hidden_states, dim=2)
+        mask = mask_of(local)
+        # without padding no mask, which is faster
+        return hidden(self.encoder, projected, None if mask.all() else mask, self.layer)
 
 
-def _mask(clips: list[torch.Tensor]) -> torch.Tensor:
+@contextlib.contextmanager
+def precision(device: torch.device, half: bool) -> Iterator[None]:
+    """Float32 throughout, or, with `half` on a GPU, float16 where torch deems it safe."""
+    # TF32 rounds at 1e-3, not alike for every shape of batch
+    exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    half = half and device.type == "cuda"
+    with exact, torch.autocast(device.type, torch.float16, enabled=half):
+        yield
+
+
+def hidden(
+    encoder: nn.Module, values: torch.Tensor, mask: torch.Tensor | None, layer: int | str
+) -> torch.Tensor:
+    """What a transformer makes of `values`, whose layers above a numbered `layer` were cut off.
+
+    Returns (n, frames, dim), or (n, frames, layers, dim) with `layer` "all".
+    """
+    several = layer in ("all", "mean")
+    output = encoder(values, attention_mask=mask, output_hidden_states=several)
+    if not several:
+        return output.last_hidden_state
+    if layer == "mean":
+        return sum(output.hidden_states) / len(output.hidden_states)
+    return torch.stack(output.hidden_states, dim=2)
+
+
+def mask_of(clips: list[torch.Tensor]) -> torch.Tensor:
     """Where clips padded to the longest have frames of their own, bool (n, longest)."""
     lengths = torch.tensor([len(clip) for clip in clips], device=clips[0].device)
     return torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]
@@ -172,7 +190,7 @@ class _Nothing(nn.Module):
         return torch.zeros_like(hidden)
 
 
-def _cut(encoder: nn.Module, layer: int, config: Any) -> None:
+def cut(encoder: nn.Module, layer: int, config: Any) -> None:
     """Leave out the transformer layers above `layer`, which need not be computed.
 
     Raises EncoderError where there are not so many.
@@ -184,34 +202,25 @@ def _cut(encoder: nn.Module, layer: int, config: Any) -> None:
         )
     if layer < config.num_hidden_layers:
         encoder.layers = encoder.layers[:layer]
-        if getattr(config, "do_stable_layer_norm", False):
+        if config.model_type == WHISPER or getattr(config, "do_stable_layer_norm", False):
             encoder.layer_norm = nn.Identity()  # it belongs to the last layer alone
 
 
-def load_model(source: Checkpoint) -> tuple[Any, bool]:
-    """The checkpoint's model in float32, and whether it wants waveforms brought to unit variance.
+def load_model(source: Checkpoint) -> tuple[Any, Any]:
+    """The checkpoint's model in float32, and its feature extractor, of transformers.
 
-    No weight is ever made up. Pickled weights are read as tensors only.
+    No weight is ever made up but of Whisper's decoder, which is not used. Pickled weights are read
+    as tensors only.
 
     Raises:
-        EncoderError: damaged, missing or foreign weights.
+        EncoderError: damaged, missing or foreign weights, or a feature extractor of another model.
     """
-    from transformers import AutoFeatureExtractor, AutoModel
+    from transformers import AutoModel
 
     config = source.config()
     name = source.name
     weights = source.weights()
-    if not (source.folder / PREPROCESSOR).is_file():
-        raise EncoderError(
-            f"{name} has no {PREPROCESSOR}, which says how waveforms are normalised: save the"
-            " feature extractor beside the model"
-        )
-    try:
-        extractor = AutoFeatureExtractor.from_pretrained(source.folder)
-    except Exception as error:
-        raise EncoderError(
-            f"{name}: its {PREPROCESSOR} cannot be used ({one_line(error)}); fetch or save it again"
-        ) from error
+    extractor = _extractor(source, config)
     try:
         with quiet():
             model, report = AutoModel.from_pretrained(
@@ -227,7 +236,7 @@ def load_model(source: Checkpoint) -> tuple[Any, bool]:
             f"{name}: its {weights.name} cannot be used, for {unreadable(weights, error)}; delete"
             " it, then fetch or save it again"
         ) from error
-    missing = sorted(key for key in report["missing_keys"] if key != _UNTRAINED)
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith(_UNUSED))
     other = sorted(key for key, *_ in report["mismatched_keys"])
     if missing or other:
         raise EncoderError(
@@ -235,12 +244,40 @@ def load_model(source: Checkpoint) -> tuple[Any, bool]:
             f" {len(other)} have another shape ({', '.join((missing + other)[:2])}): they are of"
             " another model than its config.json says"
         )
+    return model.float(), extractor
+
+
+def _extractor(source: Checkpoint, config: Any) -> Any:
+    """The checkpoint's feature extractor. Raises EncoderError."""
+    from transformers import AutoFeatureExtractor
+
+    name = source.name
+    if not (source.folder / PREPROCESSOR).is_file():
+        raise EncoderError(
+            f"{name} has no {PREPROCESSOR}, which says how waveforms are normalised: save the"
+            " feature extractor beside the model"
+        )
+    try:
+        extractor = AutoFeatureExtractor.from_pretrained(source.folder)
+    except Exception as error:
+        raise EncoderError(
+            f"{name}: its {PREPROCESSOR} cannot be used ({one_line(error)}); fetch or save it again"
+        ) from error
     if extractor.sampling_rate != SAMPLE_RATE:
         raise EncoderError(
             f"{name} wants {extractor.sampling_rate} Hz: only encoders of {SAMPLE_RATE} Hz are"
             " supported"
         )
-    return model.float(), bool(extractor.do_normalize)
+    fits = hasattr(extractor, "do_normalize")
+    if config.model_type == WHISPER:
+        heard = getattr(extractor, "feature_size", 0), getattr(extractor, "nb_max_frames", 0)
+        fits = heard == (config.num_mel_bins, 2 * config.max_source_positions)
+    if not fits:
+        raise EncoderError(
+            f"{name}: its {PREPROCESSOR} ({type(extractor).__name__}) is not of this"
+            f" {config.model_type} model: fetch or save it again"
+        )
+    return extractor
 
 
 @contextlib.contextmanager

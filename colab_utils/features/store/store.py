@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import safetensors
 
+from colab_utils.features.store.features import Features
 from colab_utils.features.store.shards import StoreError, check_shard, read_shard
 from colab_utils.files import read_json, short_hash
 
@@ -37,20 +38,11 @@ class _Shard:
         return values
 
 
-class FeatureStore:
+class FeatureStore(Features):
     """Features of many utterances, of one corpus or of several that the same front end was run on.
-
-    `store[utt_id]` are those of one utterance: float32 (frames, dim), one frame where `pooled`.
 
     Attributes:
         folders: where they are.
-        ids: all utterances that have features, in the order of the shards.
-        spec: the front end's identity (name, version, settings).
-        pooled: whether an utterance has one vector instead of frames.
-        feature_names, dim: the columns and their number.
-        key: 12 hex digits that name spec and audio.
-        skipped: table (utt_id, reason) of utterances without features.
-        report: what the extraction that returned this store did, else None.
 
     Example:
         >>> store = features.open_store(manifest, "acoustic", workspace)
@@ -108,14 +100,6 @@ class FeatureStore:
         """The utterances that have features."""
         return list(self._where)
 
-    @property
-    def dim(self) -> int:
-        """Numbers a frame (or an utterance) has."""
-        return len(self.feature_names)
-
-    def __len__(self) -> int:
-        return len(self._where)
-
     def __contains__(self, utt_id: object) -> bool:
         return utt_id in self._where
 
@@ -142,58 +126,12 @@ class FeatureStore:
         """Where an utterance stands. Raises KeyError."""
         if utt_id in self._where:
             return self._where[utt_id]
-        reason = "it was not extracted"
-        for row in self.skipped[self.skipped["utt_id"] == utt_id].itertuples():
-            reason = f"it was skipped ({row.reason})"
-        raise KeyError(f"{utt_id} has no features: {reason}")
-
-    def matrix(self, ids: Sequence[str]) -> np.ndarray:
-        """Vectors of some utterances.
-
-        Args:
-            ids: the utterances; the rows are in their order.
-
-        Returns:
-            float32 (n, dim).
-
-        Raises:
-            KeyError: an utterance without features.
-            StoreError: the store holds frames.
-        """
-        if not self.pooled:
-            raise StoreError(
-                f"{self.spec['name']} gives frames, not one vector an utterance: use padded(ids),"
-                " or a pooled front end"
-            )
-        nothing = np.zeros((0, self.dim), np.float32)
-        return np.concatenate([nothing, *(self[utt_id] for utt_id in ids)])
+        raise self.why_missing(utt_id)
 
     def lengths(self, ids: Sequence[str]) -> np.ndarray:
         """Frames of each of `ids`, int64 (n,); nothing is read. Raises KeyError."""
         places = [self._find(utt_id) for utt_id in ids]
         return np.array([stop - start for _, start, stop in places], dtype=np.int64)
-
-    def padded(self, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Frames of some utterances, filled up to the longest.
-
-        Args:
-            ids: the utterances.
-
-        Returns:
-            values: float32 (n, frames, dim).
-            mask: bool (n, frames), True where there is speech. Elsewhere the values are 0, which
-                is no silence and must be masked.
-
-        Raises:
-            KeyError: an utterance without features.
-        """
-        lengths = self.lengths(ids)
-        longest = lengths.max(initial=0)
-        mask = np.arange(longest) < lengths[:, None]
-        values = np.zeros((len(ids), longest, self.dim), dtype=np.float32)
-        for row, utt_id in enumerate(ids):
-            values[row][mask[row]] = self[utt_id]
-        return values, mask
 
 
 def _read_index(folder: pathlib.Path) -> dict:

@@ -33,13 +33,13 @@ import pandas as pd
 
 from colab_utils import files
 from colab_utils.corpora.manifest import ManifestError, empty_row, validate
-from colab_utils.features.front_end import identity
 from colab_utils.features.published.alexnet import (
     FEATURE_SETS,
     SEGMENT,
     AlexNetSpectrogram,
     segments,
 )
+from colab_utils.features.store.features import Features
 from colab_utils.methods.alexnet.pictures import Frames
 from colab_utils.methods.alexnet.settings import AlexnetConfig
 from colab_utils.settings import SettingError
@@ -48,7 +48,7 @@ from colab_utils.settings import SettingError
 def save_features(
     path: str | os.PathLike,
     rows: pd.DataFrame,
-    store: Frames,
+    store: Features,
     labels: Sequence[str],
     config: AlexnetConfig,
 ) -> pathlib.Path:
@@ -97,7 +97,7 @@ class _FieldError(ValueError):
     """A field that cannot be used; the message begins with its name."""
 
 
-class FeaturesFile(dict):
+class FeaturesFile(Frames):
     """What `save_features` wrote: frames by utt_id, all in memory, and who says what.
 
     Args:
@@ -108,7 +108,6 @@ class FeaturesFile(dict):
         labels: the emotions, in the order of the class ids.
         features: the feature set.
         corpus: the name of the corpus.
-        spec: the front end, as a feature store has it.
         key: names the file's content.
 
     Raises:
@@ -120,7 +119,6 @@ class FeaturesFile(dict):
     """
 
     def __init__(self, path: str | os.PathLike):
-        super().__init__()
         self.path = pathlib.Path(path).expanduser()
         try:
             with np.load(self.path, allow_pickle=False) as content:
@@ -142,7 +140,7 @@ class FeaturesFile(dict):
         known = ", ".join(FEATURE_SETS)
         _need("features", self.features in FEATURE_SETS, f"one of {known}")
         spec = AlexNetSpectrogram(feature_set=self.features)
-        self.spec = identity(spec)
+        super().__init__(spec, {})
         speakers = {name.rpartition("/")[0] for name in content} - {""}
         _need("<speaker>/segments", len(speakers) > 0, "one speaker or more")
         tables = [self._speaker(content, speaker, spec) for speaker in sorted(speakers)]

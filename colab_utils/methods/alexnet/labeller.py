@@ -11,9 +11,15 @@ from safetensors.torch import save
 from colab_utils import files
 from colab_utils.corpora.audio import load_audio
 from colab_utils.features.published.alexnet import RATE, AlexNetSpectrogram
+from colab_utils.features.store.views import Normalised
 from colab_utils.learning.checkpoints import read_tensors
 from colab_utils.methods.alexnet.network import network
-from colab_utils.methods.alexnet.pictures import Range, make_images, utterance_probabilities
+from colab_utils.methods.alexnet.pictures import (
+    Frames,
+    Range,
+    make_images,
+    utterance_probabilities,
+)
 from colab_utils.methods.alexnet.settings import AlexnetConfig
 from colab_utils.methods.alexnet.study import SpectrogramStudy
 from colab_utils.methods.alexnet.training import AlexnetLearner, probabilities
@@ -87,6 +93,9 @@ class Labeller:
     def label(self, paths: Sequence[str | os.PathLike]) -> pd.DataFrame:
         """The emotions of audio files.
 
+        A network that learnt from normalised pictures normalises the files of one call by each
+        other: give those of one speaker or corpus together, ten or more.
+
         Args:
             paths: one file or more, of any format and rate that `corpora.audio.load_audio` reads.
 
@@ -96,15 +105,25 @@ class Labeller:
 
         Raises:
             AudioError: for a file that cannot be read.
+            SettingError: for a single file where pictures are normalised.
         """
         spec = AlexNetSpectrogram(feature_set=self.config.features)
         names = [str(path) for path in paths]
-        frames = {}
+        frames = Frames(spec, {})
         for name in names:
             wave = load_audio(name, RATE)
             frames[name] = spec.compute([wave], self.device)[0]
+        store = frames
+        if self.config.normalisation != "none":
+            if len(frames) < 2:
+                raise SettingError(
+                    f"{names[0]}: this network learnt from normalised pictures; label two files or "
+                    "more of a speaker together"
+                )
+            rows = pd.DataFrame({"utt_id": list(frames), "corpus": "these files"})
+            store = Normalised(frames, rows, "corpus")
         images = make_images(
-            frames, names, self.config, self.limits, hop=self.config.test_hop, device=self.device
+            store, names, self.config, self.limits, hop=self.config.test_hop, device=self.device
         )
         segments = probabilities(self.module, images)
         scores = utterance_probabilities(segments, images, self.config.decision)

@@ -82,11 +82,17 @@ class AlexNetGap(nn.Module):
 
     def forward(self, images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
         """As AlexNet's; logits are the mean of `activation_map`."""
+        return self._mean(self.activation_map(images), valid)
+
+    def pooled(self, images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        """The mean of the last map, float (n, 256): the last layer makes logits of it, too."""
+        return self._mean(convolved(self.features, images), valid)
+
+    def _mean(self, maps: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        """The mean over the places that count of maps (n, channels, rows, columns)."""
         if self.pooling == "all":
-            maps = convolved(self.features, images)
-            places = functional.adaptive_avg_pool2d(maps, 6)
-            return self.head(places).mean(dim=(2, 3))
-        columns = self.activation_map(images).mean(dim=2)
+            return functional.adaptive_avg_pool2d(maps, 6).mean(dim=(2, 3))
+        columns = maps.mean(dim=2)
         weight = valid_columns(valid, columns.shape[2]).to(columns)
         total = (columns * weight[:, None]).sum(dim=2)
         return total / weight.sum(dim=1, keepdim=True)

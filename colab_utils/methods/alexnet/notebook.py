@@ -21,8 +21,8 @@ from colab_utils.display.matrices import confusion_matrices_figure
 from colab_utils.learning.own import name_of
 from colab_utils.learning.study import Tested
 from colab_utils.learning.training import History
-from colab_utils.methods.alexnet import views
 from colab_utils.methods.alexnet.features_file import FeaturesFile, save_features
+from colab_utils.methods.alexnet.figures import MOST, views_figure
 from colab_utils.methods.alexnet.labeller import save_network
 from colab_utils.methods.alexnet.network import MODELS
 from colab_utils.methods.alexnet.settings import AlexnetConfig
@@ -34,6 +34,7 @@ from colab_utils.results.runs import Run
 from colab_utils.settings import as_list
 
 NOTEBOOK_CONDITIONS = ("clean", "pink@20", "pink@10", "pink@0", "reverb@0.9")
+LINEAR = "frozen, linear"  # its name in tables
 _STABILITY = 0.5  # its weight where nobody gives one
 
 
@@ -133,30 +134,38 @@ class AlexnetStudy(SpectrogramStudy):
         stability: float = 0.0,
         conditions: Sequence[str] = NOTEBOOK_CONDITIONS,
     ) -> dict[str, Run]:
-        """The same network without and with stability training, in every condition.
+        """The same network without and with stability training, and the dullest: a linear one.
 
-        From a features file the one without is tested on clean features alone, which is said.
+        That leaves the convolutions as they are (`tune`). All in every condition; from a features
+        file without stability training and on clean features alone, which is said.
 
         Args:
-            config: the settings of both.
+            config: the settings of all.
             stability: weight of the divergence; 0: that of `config`, or 0.5 where it has none.
             conditions: of the tested recordings.
 
         Returns:
-            Finished runs by "<network>, <condition>".
+            Finished runs by "<name>, <condition>".
 
         Example:
             runs = study.compare(config, 0.5)
         """
         name = config.ser_model
-        without = dataclasses.replace(config, stability=0.0, stability_loss="clean")
+        trained = dataclasses.replace(config, tune="all")
+        without = dataclasses.replace(trained, stability=0.0, stability_loss="clean")
+        linear = dataclasses.replace(
+            without, tune="linear", ser_model="alexnet_gap", mixup=False, oversampling=False
+        )
+        weight = stability or config.stability or _STABILITY
+        with_it = dataclasses.replace(trained, stability=weight)
+        methods = {name: without, f"{name} + stability": with_it, LINEAR: linear}
         if not self.has_audio:
             self._say_no_audio("noise, in training and in tests,")
-            return self.run(without, pictures=False)
-        weight = stability or config.stability or _STABILITY
-        with_it = dataclasses.replace(config, stability=weight)
-        chosen = _in_conditions(name, without, conditions)
-        chosen += _in_conditions(f"{name} + stability", with_it, conditions)
+            del methods[f"{name} + stability"]
+            conditions = conditions[:1]
+        chosen = []
+        for method, settings in methods.items():
+            chosen += _in_conditions(method, settings, conditions)
         return self.evaluate(chosen, pictures=False)
 
     def sizes(self, config: AlexnetConfig, steps: int = 1) -> pd.DataFrame:
@@ -199,9 +208,9 @@ class AlexnetStudy(SpectrogramStudy):
         fold = self.folds[0]
         learner = self.trained(tested, fold)[0]
         rows = self.part(tested, fold, "test")
-        rows = rows.drop_duplicates("emotion").head(views.MOST)
+        rows = rows.drop_duplicates("emotion").head(MOST)
         images = self.images(rows, config, learner.limits)
-        return views.views_figure(learner, images, rows, self.labels)
+        return views_figure(learner, images, rows, self.labels)
 
     def matrices_figure(self, runs: Mapping[str, Run], title: str = "") -> style.SuiteFigure:
         """The confusion matrices of these runs, side by side.

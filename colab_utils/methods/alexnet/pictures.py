@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import scipy.special
 import torch
 from torch.nn.functional import interpolate
 from torchvision.transforms.functional import normalize
 
+from colab_utils.features.front_end import identity
 from colab_utils.features.published.alexnet import SEGMENT, AlexNetSpectrogram, segments
+from colab_utils.features.store.features import Features
+from colab_utils.features.store.views import Normalised
 from colab_utils.methods.alexnet.network import IMAGENET_MEAN, IMAGENET_STD
 from colab_utils.methods.alexnet.settings import AlexnetConfig
 from colab_utils.settings import SettingError
@@ -20,7 +24,30 @@ from colab_utils.settings import SettingError
 _AT_ONCE = 64  # segments that are resized in one go
 _LARGE = 20_000  # pixels from which pictures are kept in half precision
 
-Frames = Mapping[str, np.ndarray]  # a feature store: an utterance's frames by its utt_id
+
+class Frames(dict, Features):
+    """Spectrograms in memory: an utterance's frames, float32 (frames, dim), by its utt_id.
+
+    Args:
+        spec: the front end that made them.
+        frames: of each utterance.
+    """
+
+    key, pooled = "", False
+
+    def __init__(self, spec: AlexNetSpectrogram, frames: Mapping[str, np.ndarray]):
+        super().__init__(frames)
+        self.spec, self.feature_names = identity(spec), spec.feature_names
+        self.skipped = pd.DataFrame(columns=["utt_id", "reason"], dtype=str)
+
+    @property
+    def ids(self) -> list[str]:
+        """As of `Features`."""
+        return list(self)
+
+    def lengths(self, ids: Sequence[str]) -> np.ndarray:
+        """As of `Features`."""
+        return np.array([len(self[utt_id]) for utt_id in ids])
 
 
 class Range(NamedTuple):
@@ -43,7 +70,7 @@ class Images(NamedTuple):
     utterance: torch.Tensor
 
 
-def fit_range(store: Frames, utterances: Sequence[str], config: AlexnetConfig) -> Range:
+def fit_range(store: Features, utterances: Sequence[str], config: AlexnetConfig) -> Range:
     """Least and largest value of each bin over all frames of these (training) utterances.
 
     The released code looks at padded segments: padding of 0 dB then is the largest value.
@@ -59,7 +86,7 @@ def fit_range(store: Frames, utterances: Sequence[str], config: AlexnetConfig) -
         lows.append(frames.min(axis=0))
         highs.append(frames.max(axis=0))
         if config.padding == "zero" and len(frames) % SEGMENT:
-            lows.append(np.zeros_like(lows[-1]))
+            lows.append(_normalised(store, utt_id, np.zeros_like(lows[-1])))
             highs.append(lows[-1])
     shape = spec.channels, spec.bins
     low = torch.from_numpy(np.min(lows, axis=0)).reshape(shape)
@@ -68,7 +95,7 @@ def fit_range(store: Frames, utterances: Sequence[str], config: AlexnetConfig) -
 
 
 def make_images(
-    store: Frames,
+    store: Features,
     utterances: Sequence[str],
     config: AlexnetConfig,
     limits: Range,
@@ -84,7 +111,8 @@ def make_images(
     own).
 
     Args:
-        store: their features, of the set `config.features`.
+        store: their features, of the set `config.features`; where they are `Normalised`, padding
+            is normalised as the utterance is.
         utterances: their utt_ids.
         config: size of the pictures, padding (see `segments`), and whether they are rounded to 256
             levels first, as the published ones are.
@@ -99,10 +127,9 @@ def make_images(
         SettingError: for utterances without features.
     """
     _check_features(store, utterances)
-    spec = AlexNetSpectrogram(feature_set=config.features)
     cut, valid, owner = [], [], []
     for number, utt_id in enumerate(utterances):
-        pictures, own_frames = segments(store[utt_id], spec, SEGMENT, hop, config.padding)
+        pictures, own_frames = _cut(store, utt_id, config, hop)
         cut.append(pictures)
         valid.append(own_frames)
         owner += [number] * len(pictures)
@@ -114,7 +141,24 @@ def make_images(
     )
 
 
-def _check_features(store: Frames, utterances: Sequence[str]) -> None:
+def _cut(
+    store: Features, utt_id: str, config: AlexnetConfig, hop: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The segments of an utterance, as `segments` gives them, and their own frames."""
+    spec = AlexNetSpectrogram(feature_set=config.features)
+    frames = store.base[utt_id] if isinstance(store, Normalised) else store[utt_id]
+    pictures, own_frames = segments(frames, spec, SEGMENT, hop, config.padding)
+    in_time = pictures.reshape(len(pictures), spec.dim, SEGMENT).swapaxes(1, 2)
+    normalised = _normalised(store, utt_id, in_time)
+    return normalised.swapaxes(1, 2).reshape(pictures.shape), own_frames
+
+
+def _normalised(store: Features, utt_id: str, levels: np.ndarray) -> np.ndarray:
+    """Levels (..., dim) as the store has those of an utterance."""
+    return store.applied(utt_id, levels) if isinstance(store, Normalised) else levels
+
+
+def _check_features(store: Features, utterances: Sequence[str]) -> None:
     """Raise SettingError for utterances without features."""
     missing = [utt_id for utt_id in utterances if utt_id not in store]
     if missing:

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from colab_utils.features.published.alexnet import FEATURE_SETS, SEGMENT, AlexNetSpectrogram
+from colab_utils.learning.recipe import StudySettings, normalisation
 from colab_utils.methods.alexnet.network import MODELS, POOLINGS, SMALLEST
-from colab_utils.settings import RESULT, SettingError, Settings, is_empty, setting
+from colab_utils.settings import RESULT, SettingError, is_empty, setting
 
+_STEPS = {"tune": ("all",)}  # what only training step by step looks at
 _MIXUP = {"mixup": (True,)}
 _PRETRAINED = {"true": "imagenet", "false": "scratch"}  # the published flag
 _FOR_A_CPU = {
@@ -50,7 +52,7 @@ _AS_RELEASED = {
 
 
 @dataclasses.dataclass(frozen=True)
-class AlexnetConfig(Settings):
+class AlexnetConfig(StudySettings):
     """Settings of one network, its training and its test.
 
     Example:
@@ -65,6 +67,7 @@ class AlexnetConfig(Settings):
         "paper-as-released": _AS_RELEASED,
     }
 
+    normalisation: str = normalisation("none")
     features: str = setting("logspec", "feature set", options=FEATURE_SETS, task=True)
     ser_model: str = setting("alexnet_gap", "network", options=MODELS, task=True)
     mixup: bool = setting(False, "mix pairs of pictures and of labels")
@@ -78,9 +81,17 @@ class AlexnetConfig(Settings):
     oversampling: bool = setting(
         False, "repeat segments of rarer classes until they are as many as the commonest"
     )
-    num_epochs: int = setting(20, "passes over the training segments", low=1, high=1000, step=1)
-    batch_size: int = setting(64, "segments in a batch", low=2, high=1024, step=1)
-    lr: float = setting(1e-4, "learning rate of AdamW", low=1e-7, high=1.0)
+    tune: str = setting(
+        "all",
+        "all layers are trained, or linear: the last one of alexnet_gap alone, by logistic "
+        "regression on frozen convolutions",
+        options=("all", "linear"),
+    )
+    num_epochs: int = setting(
+        20, "passes over the training segments", low=1, high=1000, step=1, used=_STEPS
+    )
+    batch_size: int = setting(64, "segments in a batch", low=2, high=1024, step=1, used=_STEPS)
+    lr: float = setting(1e-4, "learning rate of AdamW", low=1e-7, high=1.0, used=_STEPS)
     pretrained: str = setting(
         "imagenet",
         "scratch (or False), imagenet (or True; fetched by torchvision), or a file of weights",
@@ -105,13 +116,17 @@ class AlexnetConfig(Settings):
     )
     balanced: bool = setting(True, "draw every class equally often", more=True)
     spec_augment: bool = setting(
-        True, "hide up to two bands of time and of frequency (SpecAugment)", more=True
+        True,
+        "hide up to two bands of time and of frequency (SpecAugment)",
+        more=True,
+        used=_STEPS,
     )
     schedule: str = setting(
         "cosine",
         "learning rate: constant, or warmed up over a tenth and then lowered along a cosine",
         options=("constant", "cosine"),
         more=True,
+        used=_STEPS,
     )
     mixup_alpha: float = setting(
         0.4,
@@ -146,7 +161,11 @@ class AlexnetConfig(Settings):
         used={"ser_model": ("alexnet_gap",)},
     )
     select: str = setting(
-        "uar", "what the validation speakers pick the epoch by", options=("uar", "wa"), more=True
+        "uar",
+        "what the validation speakers pick the epoch by",
+        options=("uar", "wa"),
+        more=True,
+        used=_STEPS,
     )
     # the validation decides by it, too, so it decides which epoch is kept
     decision: str = setting(
@@ -172,7 +191,9 @@ class AlexnetConfig(Settings):
         more=True,
     )
     eight_bit: bool = setting(False, "pictures of 256 levels, as published", more=True)
-    weight_decay: float = setting(0.01, "of AdamW", low=0.0, high=1.0, step=0.01, more=True)
+    weight_decay: float = setting(
+        0.01, "of AdamW", low=0.0, high=1.0, step=0.01, more=True, used=_STEPS
+    )
     patience: int = setting(
         0,
         "epochs without a better score before it stops; 0: goes to the end",
@@ -180,6 +201,7 @@ class AlexnetConfig(Settings):
         high=1000,
         step=1,
         more=True,
+        used=_STEPS,
     )
 
     def __post_init__(self) -> None:
@@ -221,3 +243,10 @@ class AlexnetConfig(Settings):
         """Raise SettingError for settings that contradict each other."""
         if self.balanced and self.oversampling:
             raise SettingError("balanced and oversampling both even out the classes: choose one")
+        if self.tune == "linear" and self.ser_model != "alexnet_gap":
+            raise SettingError(f"tune = 'linear' is for alexnet_gap, not for {self.ser_model}")
+        if self.tune == "linear" and (self.mixup or self.oversampling or self.hears_noise):
+            raise SettingError(
+                "tune = 'linear' takes no mixup, oversampling, stability or noisy copies: switch "
+                "them off, or set tune = 'all'"
+            )

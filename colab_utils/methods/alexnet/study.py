@@ -14,9 +14,11 @@ from colab_utils.features.published.alexnet import (
     segment_count,
 )
 from colab_utils.features.store.extract import extract
+from colab_utils.features.store.features import Features
 from colab_utils.features.store.store import FeatureStore
 from colab_utils.learning.study import Study, Tested, Training
 from colab_utils.methods.alexnet.features_file import FeaturesFile
+from colab_utils.methods.alexnet.linear import LinearLearner
 from colab_utils.methods.alexnet.network import weights_mark
 from colab_utils.methods.alexnet.pictures import (
     Images,
@@ -78,9 +80,9 @@ class SpectrogramStudy(Study):
         config = tested.config
         train = self.part(tested, fold, "train")
         valid = self.part(tested, fold, "valid")
-        store = self.store_of(config.features)
-        limits = fit_range(store, train["utt_id"], config)
-        counts = [segment_count(len(store[utt_id])) for utt_id in train["utt_id"]]
+        limits = fit_range(self.frames_of(config), train["utt_id"], config)
+        lengths = self.store_of(config.features).lengths(train["utt_id"])
+        counts = [segment_count(length) for length in lengths]
 
         def make_pictures() -> FoldPictures:
             noisy = []
@@ -91,7 +93,8 @@ class SpectrogramStudy(Study):
 
         y = np.repeat(self.classes(train), counts)
         data = TrainingFold(limits, y, self.classes(valid), make_pictures)
-        learner = AlexnetLearner(config, len(self.labels), data, self.device, tested.own)
+        kind = LinearLearner if config.tune == "linear" else AlexnetLearner
+        learner = kind(config, len(self.labels), data, self.device, tested.own)
         self._in_training = learner
         return Training(learner, learner.steps, learner.steps_per_epoch, config.patience or None)
 
@@ -120,6 +123,11 @@ class SpectrogramStudy(Study):
     def check(self, tested: Tested) -> None:
         """Raise SettingError for weights that are not there, and for noise that does not fit."""
         _weights(tested)
+        if tested.own is not None and tested.config.tune == "linear":
+            raise SettingError(
+                "tune = 'linear' is for alexnet_gap: a network of your own is trained as a whole, "
+                "with tune = 'all'"
+            )
         heard = self._heard(tested.config)
         if tested.condition in heard:
             raise SettingError(
@@ -147,12 +155,12 @@ class SpectrogramStudy(Study):
 
     def notes(self, tested: Tested) -> list[str]:
         """What the network started from, how the recordings were, what picked the epoch."""
+        config = tested.config
         learner = self.trained(tested, self.folds_of(tested)[-1])[0]  # the one at hand
-        return [
-            f"started from: {learner.started}",
-            f"condition: {tested.condition}",
-            f"the epoch was picked by the {tested.config.select.upper()} of validation speakers",
-        ]
+        learnt = f"the epoch was picked by the {config.select.upper()} of validation speakers"
+        if config.tune == "linear":
+            learnt = "the last layer alone was learnt, by logistic regression"
+        return [f"started from: {learner.started}", f"condition: {tested.condition}", learnt]
 
     def features_of(self, tested: Tested) -> tuple[str, dict]:
         """Key and specification of the features in the tested condition."""
@@ -190,6 +198,14 @@ class SpectrogramStudy(Study):
             )
         return self._stores[key]
 
+    def frames_of(self, config: AlexnetConfig, condition: str = "") -> Features:
+        """`store_of`, normalised as the settings say, by the recordings in that condition."""
+        key = config.features, condition, config.normalising
+        if key not in self._features:
+            store = self.store_of(config.features, condition)
+            self._features[key] = self.normalised(store, Tested("", config))
+        return self._features[key]
+
     def images(
         self,
         rows: pd.DataFrame,
@@ -199,7 +215,7 @@ class SpectrogramStudy(Study):
         hop: int = SEGMENT,
     ) -> Images:
         """Pictures of `rows` as the network sees them."""
-        store = self.store_of(config.features, condition)
+        store = self.frames_of(config, condition)
         return make_images(store, rows["utt_id"], config, limits, hop=hop, device=self.device)
 
     def _heard(self, config: AlexnetConfig) -> tuple[str, ...]:

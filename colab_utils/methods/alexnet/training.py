@@ -247,14 +247,19 @@ class AlexnetLearner(ModuleLearner):
 
 
 @torch.no_grad()
+def answers(call: Callable[..., torch.Tensor], images: Images) -> torch.Tensor:
+    """What a network (or a part of one) gives for each segment, float (segments, ...)."""
+    found = []
+    for first in range(0, len(images.values), _TEST_BATCH):
+        part = slice(first, first + _TEST_BATCH)
+        found.append(call(images.values[part].float(), images.valid[part]))
+    return torch.cat(found)
+
+
 def probabilities(module: torch.nn.Module, images: Images) -> torch.Tensor:
     """What a network says of each segment, float (segments, classes)."""
     module.eval()
-    logits = []
-    for first in range(0, len(images.values), _TEST_BATCH):
-        part = slice(first, first + _TEST_BATCH)
-        logits.append(module(images.values[part].float(), images.valid[part]))
-    return torch.softmax(torch.cat(logits), dim=1)
+    return torch.softmax(answers(module, images), dim=1)
 
 
 def soft_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """Notebook 01: simple classifiers, tested on speakers they have never heard."""
 
+from colab_utils.display.certainty import show_certainty
 from colab_utils.display.figures import confusion_matrix_figure
 from colab_utils.display.hear import hear_errors
 from colab_utils.display.speakers import per_speaker_figure, speakers_by_emotion
@@ -16,6 +17,7 @@ __all__ = [
     "make_example_runs",
     "panel",
     "per_speaker_figure",
+    "show_certainty",
     "show_gallery",
     "speakers_by_emotion",
 ]

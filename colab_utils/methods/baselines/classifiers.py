@@ -9,7 +9,6 @@ from scipy.special import softmax
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestCentroid
-from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from torch import nn
 
@@ -66,32 +65,6 @@ def scores_of(
     scores = np.zeros((len(tested), n_labels))
     scores[:, model.classes_] = found
     return scores
-
-
-def normalise(
-    features: np.ndarray, training: np.ndarray, speakers: np.ndarray, how: str
-) -> np.ndarray:
-    """Features with mean 0 and deviation 1; a constant feature becomes 0.
-
-    Args:
-        features: (utterances, dim).
-        training: bool (utterances,).
-        speakers: of each utterance (utterances,).
-        how: "inductive": mean and deviation of the training utterances, for all.
-            "speaker-normalised": each speaker's own, from all of that speaker's clips without
-            their labels; tested speakers too, so it is transductive.
-
-    Returns:
-        float64 of the same shape.
-    """
-    features = features.astype(np.float64)
-    if how == "inductive":
-        return StandardScaler().fit(features[training]).transform(features)
-    normalised = np.empty_like(features)
-    for speaker in np.unique(speakers):
-        own = speakers == speaker
-        normalised[own] = StandardScaler().fit_transform(features[own])
-    return normalised
 
 
 class MlpLearner(ModuleLearner):

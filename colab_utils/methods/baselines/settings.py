@@ -5,29 +5,24 @@ import functools
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from colab_utils.settings import RESULT, Settings, setting
+from colab_utils.learning.recipe import StudySettings
+from colab_utils.settings import RESULT, setting
 
 CLASSIFIERS = ("majority", "nearest-mean", "logistic", "linear-svm", "mlp")
-NORMALISATIONS = ("inductive", "speaker-normalised")
-RULES = {"inductive": "inductive", "speaker-normalised": "transductive: speaker-normalised"}
 FOLDS = ("auto", "frozen", "leave-one-speaker-out", "grouped")
 _of_mlp = functools.partial(setting, more=True, used={"classifier": ("mlp",)})
 
 
 @dataclasses.dataclass(frozen=True)
-class BaselineConfig(Settings):
+class BaselineConfig(StudySettings):
     """Settings of one baseline."""
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "default": {},
-        "majority": {"classifier": "majority"},
+        "majority": {"classifier": "majority", "normalisation": "none"},
         "nearest-mean": {"classifier": "nearest-mean"},
-        "linear-svm": {"classifier": "linear-svm", "C": 0.001},
-        "linear-svm-speaker-normalised": {
-            "classifier": "linear-svm",
-            "C": 0.001,
-            "normalisation": "speaker-normalised",
-        },
+        "linear-svm": {"classifier": "linear-svm", "C": 0.001, "normalisation": "none"},
+        "linear-svm-speaker": {"classifier": "linear-svm", "C": 0.001},
         "mlp": {"classifier": "mlp"},
     }
 
@@ -38,12 +33,6 @@ class BaselineConfig(Settings):
         low=1e-5,
         high=100.0,
         used={"classifier": ("logistic", "linear-svm")},
-    )
-    normalisation: str = setting(
-        "inductive",
-        "features scaled by the training speakers, or by each speaker's own clips "
-        "without labels (transductive)",
-        options=NORMALISATIONS,
     )
     folds: str = setting(
         "auto",

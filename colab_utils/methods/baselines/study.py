@@ -10,14 +10,15 @@ import pandas as pd
 
 from colab_utils import corpora
 from colab_utils.corpora import cards
-from colab_utils.corpora.manifest import ManifestError, speaker_keys
+from colab_utils.corpora.manifest import ManifestError
 from colab_utils.features import open_store
-from colab_utils.features.store.store import FeatureStore
+from colab_utils.features.store.features import Features
+from colab_utils.features.store.views import NORMALISATIONS
 from colab_utils.learning.clips import Clips
 from colab_utils.learning.study import Study, Tested, Training
 from colab_utils.methods.baselines import classifiers
 from colab_utils.methods.baselines.classifiers import MlpLearner
-from colab_utils.methods.baselines.settings import RULES, BaselineConfig
+from colab_utils.methods.baselines.settings import BaselineConfig
 from colab_utils.protocols import folds
 from colab_utils.results.runs import Run
 
@@ -31,7 +32,7 @@ class Fold(NamedTuple):
 
     Attributes:
         rows: the utterances of all roles, in their order.
-        x: their features, normalised (rows, dim).
+        x: their features, normalised and scaled by the training utterances (rows, dim).
         y: their label indices (rows,).
         training: bool (rows,), with validation where nothing is selected.
         valid: bool (rows,).
@@ -68,13 +69,13 @@ class BaselineStudy(Study):
     """
 
     method = "baselines"
-    VERSION = 2
+    VERSION = 3  # features are scaled as in all other studies
     small = True
 
     def __init__(
         self,
         rows: pd.DataFrame,
-        store: FeatureStore,
+        store: Features,
         labels: Sequence[str],
         root: str | pathlib.Path,
         *,
@@ -83,7 +84,6 @@ class BaselineStudy(Study):
     ):
         rows = _with_features(rows, store)
         super().__init__(corpora_name(rows), rows, split, store, labels, root, **others)
-        self._clips = Clips(store, self.rows, labels, pooled=True)
         self._made: dict[Any, tuple[pd.DataFrame, pd.DataFrame]] = {}
 
     # --- the contract -----------------------------------------------------------------------------
@@ -116,19 +116,10 @@ class BaselineStudy(Study):
             scores = classifiers.scores_of(tested.config, known_x, known_y, x, len(self.labels))
         return self.predictions(tested, fold, data.rows[data.test], scores)
 
-    def check(self, tested: Tested) -> None:
-        """Raise BaselineError where speakers have to be known and are not."""
-        by_speaker = tested.config.normalisation == "speaker-normalised"
-        if by_speaker and (self.rows["speaker"] == "").any():
-            raise BaselineError(
-                "speakers are unknown, so features cannot be normalised by speaker: choose "
-                "normalisation='inductive'"
-            )
-
-    def sides(self, tested: Tested) -> pd.DataFrame:
+    def sides_of(self, tested: Tested) -> pd.DataFrame:
         """The given split, or the one that the settings ask for."""
         if self.split is not None:
-            return super().sides(tested)
+            return super().sides_of(tested)
         return self._made_for(tested)[0]
 
     def copies(self, tested: Tested) -> pd.DataFrame:
@@ -147,18 +138,10 @@ class BaselineStudy(Study):
         """Classifier and normalisation."""
         return f"{tested.config.classifier}-{tested.config.normalisation}"
 
-    def rule_of(self, tested: Tested) -> str:
-        """Inductive, or transductive by the speakers' own statistics."""
-        return RULES[tested.config.normalisation]
-
     def notes(self, tested: Tested) -> list[str]:
-        """How frames were pooled, what makes it transductive, which scores are no probabilities."""
-        notes = [self._clips.note] if self._clips.note else []
-        if tested.config.normalisation == "speaker-normalised":
-            notes.append(
-                "transductive: features are normalised by each speaker's own unlabelled clips, "
-                "tested speakers included"
-            )
+        """How frames were pooled, which scores are no probabilities."""
+        note = self.features_for(tested, pooled=True).note
+        notes = [note] if note else []
         how = classifiers.NOT_CALIBRATED.get(tested.config.classifier)
         if how:
             notes.append(f"p_ columns are scores, not calibrated: {how}")
@@ -167,22 +150,23 @@ class BaselineStudy(Study):
     # --- what a notebook asks for ---------------------------------------------------------------
 
     def compare(self, config: BaselineConfig) -> dict[str, Run]:
-        """The majority class, and `config.classifier` scaled in every way that can be.
+        """The majority class, and `config.classifier` normalised in every way that can be.
 
         Args:
             config: the settings.
 
         Returns:
-            Finished runs by name: "majority class", "speaker-normalised" where all speakers are
-            known, "inductive".
+            Finished runs by name: "majority class", then "speaker" where all speakers are known,
+            "corpus" and "none".
 
         Raises:
             SettingError: a setting that cannot work.
             BaselineError: what cannot be run on this corpus.
         """
-        runs = {"majority class": self.run(dataclasses.replace(config, classifier="majority"))}
-        for how in ("speaker-normalised", "inductive"):
-            if how == "inductive" or (self.rows["speaker"] != "").all():
+        least = dataclasses.replace(config, classifier="majority", normalisation="none")
+        runs = {"majority class": self.run(least)}
+        for how in reversed(NORMALISATIONS):
+            if how != "speaker" or (self.rows["speaker"] != "").all():
                 runs[how] = self.run(dataclasses.replace(config, normalisation=how))
         return runs
 
@@ -215,7 +199,7 @@ class BaselineStudy(Study):
 
     def _fold(self, tested: Tested, fold: str) -> Fold:
         """The fold's rows with normalised features, made once for all classifiers."""
-        key = tested.config.normalisation, self._decides_split(tested)
+        key = tested.config.normalising, self._decides_split(tested)
         return self.held(fold, key, lambda: self._make_fold(tested, fold))
 
     def _make_fold(self, tested: Tested, fold: str) -> Fold:
@@ -230,10 +214,9 @@ class BaselineStudy(Study):
             raise BaselineError(f"fold {fold}: {nobody}; look at the split table")
         used = training | valid | test
         rows = self.rows[used].reset_index(drop=True)
-        speakers = speaker_keys(rows).to_numpy()
-        how = tested.config.normalisation
-        vectors = self._clips.values.numpy()[used]
-        x = classifiers.normalise(vectors, training[used], speakers, how)
+        clips = Clips(self.features_for(tested, pooled=True), rows, self.labels)
+        scale = clips.fit_scale(np.flatnonzero(training[used]))
+        x = clips.scaled(scale).values.numpy().astype(np.float64)
         return Fold(rows, x, self.classes(rows), training[used], valid[used], test[used])
 
     def _split(self, config: BaselineConfig) -> pd.DataFrame:
@@ -315,7 +298,7 @@ def make_example_runs(root: str | pathlib.Path) -> None:
         study.run(BaselineConfig(classifier=name, folds="grouped"))
 
 
-def _with_features(rows: pd.DataFrame, store: FeatureStore) -> pd.DataFrame:
+def _with_features(rows: pd.DataFrame, store: Features) -> pd.DataFrame:
     """The utterances that have features; those left out are printed."""
     there = rows["utt_id"].isin(list(store.ids))
     if not there.any():

@@ -8,6 +8,7 @@ from colab_utils.methods.da_mldg.figures import (
     gamma_figure,
     marks_of,
     matrices_figure,
+    show_certainty,
 )
 from colab_utils.methods.da_mldg.panel import panel
 from colab_utils.methods.da_mldg.settings import DomainConfig
@@ -43,6 +44,7 @@ __all__ = [
     "published_rates",
     "readable_means",
     "readable_targets",
+    "show_certainty",
     "show_source",
     "targets_table",
     "weighted_cross_entropy",

@@ -25,13 +25,15 @@ class DomainBatches:
     Args:
         clips: the training utterances.
         config: how batches are drawn and cropped.
-        silence: what digital silence is in every feature as stored, see `digital_silence`.
+        silence: what digital silence is in every feature before `clips` were scaled, see
+            `digital_silence`; or float (n, dim), what it is for each clip.
     """
 
-    def __init__(self, clips: Clips, config: DomainConfig, silence: float = 0.0):
+    def __init__(self, clips: Clips, config: DomainConfig, silence: float | np.ndarray = 0.0):
         self.clips = clips
         self.config = config
-        self.silence = torch.full((clips.dim,), silence, device=clips.device)
+        silence = torch.as_tensor(silence, dtype=torch.float32, device=clips.device)
+        self.silence = silence.expand(len(clips), clips.dim)
         if clips.scale is not None:
             self.silence = clips.scale.applied(self.silence)
         sources = len(clips.corpora)
@@ -117,18 +119,21 @@ class DomainBatches:
         if not clips.frames:
             return clips.inputs(numbers)
         zeros = self.config.padding == "zeros"
-        around = self.silence if zeros else torch.zeros_like(self.silence)
-        values = around.repeat(len(numbers), size, 1)
+        around = self.silence[torch.as_tensor(numbers, device=clips.device)]
+        if not zeros:
+            around = torch.zeros_like(around)
+        values = around[:, None].repeat(1, size, 1)
         mask = torch.full((len(numbers), size), zeros, device=clips.device)
         for row, number in enumerate(numbers):
-            clip = self._crop(clips.clip(number), rng)
+            clip = self._crop(number, rng)
             begin = (size - len(clip)) // 2 if zeros else 0
             values[row, begin : begin + len(clip)] = clip
             mask[row, begin : begin + len(clip)] = True
         return values, mask
 
-    def _crop(self, clip: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-        """At most `crop_frames` frames of a clip (frames, dim), from a random place on."""
+    def _crop(self, number: int, rng: np.random.Generator) -> torch.Tensor:
+        """At most `crop_frames` frames of a clip, (frames, dim), from a random place on."""
+        clip = self.clips.clip(number)
         size, augment = self.config.crop_frames, self.config.augment
         if augment:
             clip = stretched(clip, rng.uniform(*STRETCH))
@@ -137,7 +142,7 @@ class DomainBatches:
         clip = clip[begin : begin + size]
         if augment:
             by = round(rng.uniform(-SHIFT, SHIFT) * len(clip))
-            clip = shifted(clip, by, self.silence)
+            clip = shifted(clip, by, self.silence[number])
         return clip
 
 

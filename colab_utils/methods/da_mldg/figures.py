@@ -1,15 +1,22 @@
 """Every algorithm on every target corpus, and gamma over a training."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from colab_utils.display import captions, style
+from colab_utils.display import captions, certainty, style
 from colab_utils.display.curves import COLOURS, MARKERS, finish, running_line
 from colab_utils.display.matrices import confusion_matrices_figure
+from colab_utils.learning.recipe import RECOMMENDED
+from colab_utils.methods.da_mldg.settings import LINEAR
 from colab_utils.methods.da_mldg.tables import Runs
 
+_OF_HEADS = {
+    RECOMMENDED: {"color": style.INK, "marker": "*", "ms": 6.5},
+    LINEAR: {"color": style.QUIET, "marker": "X", "ms": 4.2},
+}
 _GAP = 0.7  # between two targets, in rows
 _MOST_MATRICES = 4
 
@@ -18,6 +25,8 @@ def domains_figure(
     table: pd.DataFrame, title: str = "", marks: Sequence[str] = ()
 ) -> style.SuiteFigure:
     """A group of rows for each target corpus, a row and colour for each algorithm.
+
+    `recommended` is a black star, `linear` a grey cross.
 
     Left the UAR with its interval and a dotted line of chance; right the WA with a dashed line of
     the share of the commonest class, which is the WA of always choosing it (its UAR is chance).
@@ -37,7 +46,7 @@ def domains_figure(
     Example:
         >>> da_mldg.domains_figure(table, "Each corpus left out", da_mldg.marks_of(runs))
     """
-    _check(table)
+    looks = _looks(table)
     targets = list(table["target"].unique())
     algorithms = list(table["algorithm"].unique())
     tops = -(len(algorithms) + _GAP) * np.arange(len(targets))  # the first row of each target
@@ -49,10 +58,10 @@ def domains_figure(
         for number, name in enumerate(algorithms):
             part = table[table["algorithm"] == name]
             rows = tops[part["target"].map(targets.index)] - number
-            look = {"marker": MARKERS[number], "ms": 3.8, "color": COLOURS[number]}
+            look = looks[name]
             right.plot(100 * part["wa"], rows, ls="", **look)
-            look["label"] = style.legend_label(name)
-            style.points(left, rows, part["uar"], part["low"], part["high"], **look)
+            limits = part["uar"], part["low"], part["high"]
+            style.points(left, rows, *limits, label=style.legend_label(name), **look)
         lines = {"ymin": bottoms - 0.5, "ymax": tops + 0.5, "lw": 1.1, "color": style.QUIET}
         chance = 100 * by_target["chance"].first()
         left.vlines(chance, ls=":", label="chance", **lines)
@@ -74,8 +83,8 @@ def domains_figure(
     return figure
 
 
-def _check(table: pd.DataFrame) -> None:
-    """Raise ValueError for what cannot be drawn."""
+def _looks(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Marker and colour of each algorithm. Raises ValueError for what cannot be drawn."""
     if table.empty:
         raise ValueError(
             "no results: there is nothing to draw; run one algorithm on one target at least"
@@ -87,11 +96,16 @@ def _check(table: pd.DataFrame) -> None:
             f"{twice.algorithm} stands twice for {twice.target}: pass one row for each, such as "
             "the mean over seeds"
         )
-    number = table["algorithm"].nunique()
-    if number > len(COLOURS):
+    names = table["algorithm"].unique()
+    others = [name for name in names if name not in _OF_HEADS]
+    if len(others) > len(COLOURS):
         raise ValueError(
-            f"{number} algorithms: at most {len(COLOURS)} can be told apart; draw fewer"
+            f"{len(others)} algorithms: at most {len(COLOURS)} can be told apart; draw fewer"
         )
+    looks = dict(_OF_HEADS)
+    for name, colour, marker in zip(others, COLOURS, MARKERS, strict=False):
+        looks[name] = {"color": colour, "marker": marker, "ms": 3.8}
+    return looks
 
 
 def gamma_figure(
@@ -141,22 +155,39 @@ def gamma_figure(
     return figure
 
 
-def matrices_figure(runs: Runs, algorithm: str) -> style.SuiteFigure:
+def matrices_figure(runs: Runs, algorithm: str = "") -> style.SuiteFigure:
     """The confusion matrix of one algorithm for each target, the first four.
 
     Args:
         runs: {target: {algorithm: finished run}}.
-        algorithm: which.
+        algorithm: which; default: the first.
 
     Returns:
         A figure, for a notebook to show.
     """
+    algorithm = algorithm or next(iter(next(iter(runs.values()))))
     shown = {}
     for target in list(runs)[:_MOST_MATRICES]:
         run = runs[target][algorithm]
         shown[target] = run.predictions, run.metrics
     title = f"{algorithm}, by the corpus left out"
     return confusion_matrices_figure(shown, title=title)
+
+
+def show_certainty(runs: Runs) -> Any:
+    """How far the first algorithm can be trusted on each target: a figure and a slider.
+
+    Args:
+        runs: {target: {algorithm: finished run}}.
+
+    Returns:
+        The widget of `display.certainty.show_certainty`, to show as a cell's last value.
+    """
+    shown = {}
+    for target, of_target in runs.items():
+        algorithm = next(iter(of_target))
+        shown[target] = of_target[algorithm]
+    return certainty.show_certainty(shown, f"{algorithm}, by the corpus left out")
 
 
 def marks_of(runs: Runs) -> list[str]:

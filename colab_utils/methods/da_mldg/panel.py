@@ -6,6 +6,7 @@ from IPython.display import display
 
 from colab_utils import drive
 from colab_utils.display.matrices import confusion_matrices_figure
+from colab_utils.learning.recipe import RECOMMENDED
 from colab_utils.methods.da_mldg.settings import ALGORITHM_NAMES, DomainConfig
 from colab_utils.methods.da_mldg.tables import readable_targets, targets_table
 from colab_utils.methods.da_mldg.targets import DomainStudies
@@ -51,7 +52,7 @@ def panel(studies: DomainStudies, config: DomainConfig) -> Panel:
             options=tuple(tasks),
         ),
         "algorithms": setting(
-            ("erm", "da-mldg"), "which are trained and tested", options=ALGORITHM_NAMES
+            (RECOMMENDED, "erm", "da-mldg"), "which are tested", options=ALGORITHM_NAMES
         ),
     }
     return Panel(config, run=run_and_draw, choices=choices, download=save, title="A target")

@@ -5,9 +5,13 @@ import functools
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from colab_utils.settings import RESULT, SettingError, Settings, setting
+from colab_utils.learning.recipe import RECOMMENDED, StudySettings
+from colab_utils.settings import RESULT, SettingError, fields_of, setting
 
-ALGORITHM_NAMES = ("erm", "mldg", "da-mldg", "rsc", "coral")
+LINEAR = "linear"
+HEADS = (RECOMMENDED, LINEAR)  # one linear head on all sources
+TRAINED = ("erm", "mldg", "da-mldg", "rsc", "coral")
+ALGORITHM_NAMES = (*HEADS, *TRAINED)
 _aside = functools.partial(setting, panel=False)  # no slider
 _META = {"algorithm": ("mldg", "da-mldg")}
 _DA_MLDG = {"algorithm": ("da-mldg",)}
@@ -16,6 +20,7 @@ _FRAMES = {"network": ("resnet18",)}
 # As King Gandhi et al. (2023) report it, and what their code (vtsouval/DA_MLDG at 8a95bc8) sets out
 # to do, with an inner step that works. docs/methods/da_mldg.md says what differs and why.
 _PAPER = {
+    "normalisation": "none",
     "network": "resnet18",
     "width": 64,
     "start": "speakers",
@@ -34,6 +39,7 @@ _PAPER = {
     "classes": "none",
 }
 _CODE = {
+    "normalisation": "none",
     "network": "resnet18",
     "width": 64,
     "standardise": False,
@@ -61,7 +67,7 @@ _DECIDES = (("epochs", "steps"), ("epochs", "validate_every"), ("batch", "per_do
 
 
 @dataclasses.dataclass(frozen=True)
-class DomainConfig(Settings):
+class DomainConfig(StudySettings):
     """Settings of one algorithm, its network and its training.
 
     The defaults were chosen by tools/da_mldg_tuning.py; docs/results/da_mldg.md says on what.
@@ -75,7 +81,8 @@ class DomainConfig(Settings):
 
     algorithm: str = _aside(
         "da-mldg",
-        "erm trains on all sources at once (Deep-All)",
+        "recommended: a linear head on features normalised as we recommend; linear: on features as "
+        "they are here; erm trains on all sources at once (Deep-All)",
         options=ALGORITHM_NAMES,
         task=True,
     )
@@ -239,6 +246,17 @@ class DomainConfig(Settings):
         low=0,
         high=10000,
     )
+
+    def for_head(self, algorithm: str) -> "DomainConfig":
+        """What a linear head looks at of these settings: normalisation and seeds.
+
+        Args:
+            algorithm: one of HEADS.
+        """
+        names = [field.name for field in fields_of(StudySettings)]
+        kept = {name: getattr(self, name) for name in (*names, "seed", "n_seeds")}
+        config = DomainConfig(algorithm, **kept)
+        return config.recommended() if algorithm == RECOMMENDED else config
 
     def in_updates(self, utterances: int, sources: int) -> "DomainConfig":
         """The same settings with the epochs counted in updates, as `steps` and `validate_every`.

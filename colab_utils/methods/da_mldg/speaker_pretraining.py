@@ -13,7 +13,7 @@ import pandas as pd
 from colab_utils import settings
 from colab_utils.corpora.manifest import manifest_hash, speaker_keys
 from colab_utils.drive.memory import Memory
-from colab_utils.features.store.store import FeatureStore
+from colab_utils.features.store.features import Features
 from colab_utils.learning.clips import Clips
 from colab_utils.learning.trained import WEIGHTS, train_or_load
 from colab_utils.methods.da_mldg.batches import DomainBatches, digital_silence
@@ -77,7 +77,7 @@ class SpeakerLearner(DomainLearner):
 
 def pretrain(
     rows: pd.DataFrame,
-    store: FeatureStore,
+    store: Features,
     config: DomainConfig,
     memory: Memory,
     *,

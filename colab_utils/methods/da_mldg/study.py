@@ -1,6 +1,6 @@
-"""Domain generalisation as a study: algorithms train on the source corpora, one target is tested.
+"""Domain generalisation as a study: algorithms learn the source corpora, one target is tested.
 
-Held-out source speakers pick the step; the target has no part in it.
+Held-out source speakers pick the step; no label of the target has a part in it.
 """
 
 import os
@@ -13,15 +13,19 @@ import pandas as pd
 import torch
 
 from colab_utils import settings
+from colab_utils.features.store.views import Normalised
 from colab_utils.learning.clips import Clips
 from colab_utils.learning.own import name_of, named
-from colab_utils.learning.study import Study, Tested, Training
+from colab_utils.learning.recipe import RECOMMENDED, features_note
+from colab_utils.learning.study import TRAINING_ROLES, Study, Tested, Training
 from colab_utils.methods.da_mldg import starting_weights
 from colab_utils.methods.da_mldg.algorithms import Algorithm
 from colab_utils.methods.da_mldg.batches import DomainBatches, digital_silence, predict_table
 from colab_utils.methods.da_mldg.learner import DomainLearner, make_algorithm
-from colab_utils.methods.da_mldg.settings import DomainConfig
+from colab_utils.methods.da_mldg.settings import HEADS, LINEAR, DomainConfig
+from colab_utils.methods.da_mldg.source_head import SourceHead, fitted, held_out_temperature
 from colab_utils.methods.da_mldg.speaker_pretraining import pretrain, speakers_config
+from colab_utils.results.calibration import with_temperature
 from colab_utils.results.runs import Run
 from colab_utils.settings import SettingError
 
@@ -44,6 +48,7 @@ class DomainStudy(Study):
     """
 
     method = "da_mldg"
+    VERSION = 2
 
     def __init__(self, *arguments: Any, **others: Any):
         super().__init__(*arguments, **others)
@@ -59,21 +64,36 @@ class DomainStudy(Study):
         file, _ = self._speakers(tested, fold)
         algorithm = make_algorithm(config, train.dim, len(self.labels), self.device, tested.own)
         starting_weights.load(config.start, algorithm.network, file)
-        batches = DomainBatches(train, config, digital_silence(self.store.spec))
+        batches = DomainBatches(train, config, self._silence(tested, train))
         learner = DomainLearner(algorithm, batches, valid)
         return Training(learner, config.steps, config.validate_every, config.patience or None)
 
-    def predict(self, learner: DomainLearner, tested: Tested, fold: str) -> pd.DataFrame:
-        """Predictions of the target by one trained algorithm."""
+    def training_of(self, tested: Tested) -> Tested | None:
+        """None for a linear head, which has a closed optimum."""
+        return None if tested.config.algorithm in HEADS else super().training_of(tested)
+
+    def predict(
+        self, learner: DomainLearner | None, tested: Tested, fold: str
+    ) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+        """Predictions of the target, and the temperature of their scores."""
         config = tested.config
         clips = self.clips(tested, fold, "test")
-        window = config.crop_frames if config.test == "windows" else 0
-        scores = predict_table(learner.algorithm.predict, clips, window)
-        return self.predictions(tested, fold, clips.rows, scores)
+        if learner is None:
+            head = self._head(tested, fold)
+            scores, t = head.predict(clips), head.temperature
+        else:
+            window = config.crop_frames if config.test == "windows" else 0
+            raw = predict_table(learner.algorithm.predict, clips, window)
+            t = held_out_temperature(learner, window)
+            scores = with_temperature(raw, t)
+        told = pd.DataFrame({"seed": [tested.repeated.seed], "fold": [fold], "temperature": [t]})
+        return self.predictions(tested, fold, clips.rows, scores), {"temperature": told}
 
     def check(self, tested: Tested) -> None:
         """Raise SettingError where other features or weights are asked for than there are."""
         config, name = tested.config, self.store.spec["name"]
+        if config.algorithm in HEADS:
+            return
         if self.store.pooled != (config.network == "mlp"):
             raise SettingError(
                 f"network = {config.network!r} and {name}: the mlp takes one vector an utterance "
@@ -109,12 +129,17 @@ class DomainStudy(Study):
     def notes(self, tested: Tested) -> list[str]:
         """What a reader of the numbers has to know."""
         sources = self.overview().loc["train"].index
+        if tested.config.algorithm in HEADS:
+            return self._notes_of_head(tested, list(sources))
         _, start = self._speakers(tested, self.folds[0])
         told = [
             f"trained on {', '.join(sources)}; the step was picked on their held-out speakers",
             f"features: {self.store.spec['name']}",
             f"start: {start}",
+            "scores have one temperature, from the held-out source speakers (temperature.csv)",
         ]
+        if tested.config.start == "speakers" and tested.config.normalisation != "none":
+            told.append("speakers were told apart on features that are not normalised")
         if tested.config.epochs:
             steps = self._in_updates(tested, self.folds[0]).steps
             told.append(f"{tested.config.epochs} epochs of the sources are {steps} updates")
@@ -133,7 +158,7 @@ class DomainStudy(Study):
 
         Args:
             config: the settings.
-            algorithms: their names, a list or "erm, mldg".
+            algorithms: their names, a list or "recommended, erm, mldg".
             own: {name: class} of algorithms of one's own.
             pictures: draw the confusion matrix of each run, too.
 
@@ -153,13 +178,15 @@ class DomainStudy(Study):
     def embeddings(self, tested: Tested) -> tuple[np.ndarray, pd.DataFrame]:
         """What the network of the first seed and fold makes of utterances.
 
+        A linear head takes features as they are, normalised and scaled.
+
         Returns:
             Embeddings, float32 (n, width), of the source's validation speakers and of the target;
             and their rows, with a column `role` ("valid" or "test").
         """
         fold = self.folds[0]
         learner, _ = self.trained(tested, fold)
-        network = learner.module.eval()
+        network = learner.module.eval() if learner else lambda x: (None, x)
         rows, vectors = [], []
         for role in ("valid", "test"):
             clips = self.clips(tested, fold, role)
@@ -183,15 +210,19 @@ class DomainStudy(Study):
     def clips(self, tested: Tested, fold: str, role: str) -> Clips:
         """Features of one role of a fold, read once for all algorithms.
 
-        They are scaled by its training utterances, every source domain counting the same.
+        They are scaled by its training utterances, every source domain counting the same. A linear
+        head takes vectors, and all utterances of the sources are training.
         """
+        config = tested.config
         seed = self.sides(tested)["seed"].iloc[0]
-        key = role, seed, tested.config.standardise
+        key = role, seed, config.algorithm in HEADS, config.standardise, config.normalising
         return self.held(fold, key, lambda: self._read(tested, fold, role))
 
     def _read(self, tested: Tested, fold: str, role: str) -> Clips:
         """Read and scale them. Raises SettingError where the role cannot be filled."""
-        rows = self.part(tested, fold, role)
+        head = tested.config.algorithm in HEADS
+        roles = TRAINING_ROLES if head and role == "train" else (role,)
+        rows = self.part(tested, fold, *roles)
         if not len(rows):
             raise SettingError(
                 f"task {self.name}: no utterance is in the role {role!r}; every source needs two "
@@ -205,10 +236,45 @@ class DomainStudy(Study):
                 f"task {self.name}: no training corpus has {', '.join(silent)}: leave it out of "
                 "the emotions"
             )
-        clips = Clips(self.store, rows, self.labels, device=self.device, scale=scale)
+        found = self.features_for(tested, pooled=head and not self.store.pooled)
+        clips = Clips(found, rows, self.labels, device=self.device, scale=scale)
         if role == "train" and tested.config.standardise:
             return clips.scaled(clips.fit_scale(by_corpus=True))
         return clips
+
+    def _silence(self, tested: Tested, train: Clips) -> np.ndarray | float:
+        """What digital silence is in each training clip, normalised as the clip is."""
+        silence = digital_silence(self.store.spec)
+        found = self.features_for(tested)
+        if self.store.pooled or not isinstance(found, Normalised):
+            return silence
+        frame = np.full((1, train.dim), silence)
+        frames = [found.applied(utt_id, frame) for utt_id in train.rows["utt_id"]]
+        return np.concatenate(frames)
+
+    # --- linear heads -----------------------------------------------------------------------------
+
+    def _head(self, tested: Tested, fold: str) -> SourceHead:
+        """The head of the sources, fitted once for all seeds."""
+        key = "head", self.sides(tested)["seed"].iloc[0], tested.config.normalising
+        return self.held(fold, key, lambda: fitted(self.clips(tested, fold, "train")))
+
+    def _notes_of_head(self, tested: Tested, sources: list[str]) -> list[str]:
+        """What a reader of a linear head's numbers has to know."""
+        held_out = "corpora" if len(sources) > 1 else "speakers"
+        name = self.store.spec["name"]
+        told = [
+            f"one linear head on all utterances of {', '.join(sources)}, every emotion counting "
+            "the same; no label of the target is read",
+            f"features: {name}",
+            f"scores have one temperature, from source {held_out} left out in turn "
+            "(temperature.csv)",
+        ]
+        if made := self.features_for(tested, pooled=not self.store.pooled).note:
+            told.append(made)
+        if tested.config.algorithm == RECOMMENDED:
+            told += features_note(name, set(self.rows["corpus"]))
+        return told
 
     # --- what the network starts from -------------------------------------------------------------
 
@@ -244,27 +310,35 @@ def algorithms_of(
 ) -> list[Tested]:
     """Algorithms to be tested, all with the same settings.
 
+    `linear` beside `recommended` is left out where the two are one: where features are normalised
+    as we recommend anyway.
+
     Args:
         config: the settings.
-        names: names of algorithms, a list or "erm, mldg".
+        names: names of algorithms, a list or "recommended, erm, mldg".
         own: {name: class} of algorithms of one's own; settings of single algorithms are not theirs.
 
     Raises:
         SettingError: for an algorithm that there is not, and for none at all.
     """
-    found = []
-    for name in settings.as_list(names):
-        found.append(Tested(name, settings.with_settings(config, algorithm=name)))
+    found, names = [], settings.as_list(names)
+    if RECOMMENDED in names and config.normalising == config.recommended().normalising:
+        names = [name for name in names if name != LINEAR]
+    for name in names:
+        chosen = config.for_head(name) if name in HEADS else config
+        found.append(Tested(name, settings.with_settings(chosen, algorithm=name)))
     for name, algorithm in named(own).items():
         plain = settings.with_settings(config, algorithm="erm")
         found.append(Tested(name, plain, own=algorithm))
     if not found:
-        raise SettingError("no algorithm is chosen: name one or more, such as erm, da-mldg")
+        raise SettingError(
+            "no algorithm is chosen: name one or more, such as recommended, erm, da-mldg"
+        )
     return found
 
 
 def main_algorithm(names: str | Sequence[str]) -> str:
-    """The one that a single picture shows: da-mldg where it is among them, else the last.
+    """The one whose embedding is shown: da-mldg where it is among them, else the last.
 
     Args:
         names: names of algorithms, a list or "erm, mldg".

@@ -1,4 +1,4 @@
-"""Algorithms on several target corpora: rates, and paired differences to one of them.
+"""Algorithms on several target corpora: rates, and paired differences to ERM or another of them.
 
 And the three means over targets that the DA-MLDG paper gives, and its own table.
 """
@@ -24,12 +24,12 @@ _PUBLISHED = {
 Runs = Mapping[str, Mapping[str, Run]]  # {target: {algorithm: finished run}}
 
 
-def targets_table(runs: Runs) -> pd.DataFrame:
+def targets_table(runs: Runs, baseline: str = "erm") -> pd.DataFrame:
     """Finished runs, one row each.
 
     Args:
-        runs: {target: {algorithm: run}}; differences are to the first algorithm of the target, and
-            p_holm holds for the contrasts of all targets.
+        runs: {target: {algorithm: run}}; p_holm holds for the contrasts of all targets.
+        baseline: the algorithm that differences are to; the first of a target that lacks it.
 
     Returns:
         Columns algorithm, target, those of `results.tables.methods_table` (rates as fractions),
@@ -49,7 +49,8 @@ def targets_table(runs: Runs) -> pd.DataFrame:
         )
     tables = []
     for target, of_target in runs.items():
-        table = methods_table(of_target, baseline=next(iter(of_target), ""))
+        to = baseline if baseline in of_target else next(iter(of_target), "")
+        table = methods_table(of_target, baseline=to)
         table = table.rename(columns={"method": "algorithm"}).assign(target=target)
         table["majority"] = [run.metrics["majority"] for run in of_target.values()]
         table["n"] = [run.metrics["n_utterances"] for run in of_target.values()]

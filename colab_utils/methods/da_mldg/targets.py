@@ -15,16 +15,16 @@ from colab_utils.display import maps
 from colab_utils.display.curves import live_curve
 from colab_utils.display.style import SuiteFigure
 from colab_utils.features import open_store
-from colab_utils.features.encoders.checkpoints import describe
-from colab_utils.features.store.store import FeatureStore
+from colab_utils.features.store.features import Features
+from colab_utils.learning import recipe
 from colab_utils.learning.training import History
-from colab_utils.methods.da_mldg.settings import DomainConfig
+from colab_utils.methods.da_mldg.settings import HEADS, TRAINED, DomainConfig
 from colab_utils.methods.da_mldg.study import DomainStudy, algorithms_of
 from colab_utils.protocols.build import build_task
 from colab_utils.protocols.domains import in_domain, leave_one_out, stand_ins, with_tasks
 from colab_utils.protocols.published import Protocol, ProtocolError, load_protocol
 from colab_utils.results.runs import Run
-from colab_utils.settings import as_list
+from colab_utils.settings import SettingError, as_list
 
 SCENARIO, WITHIN = "scenario ", "within "  # how names begin that are not the name of a target
 
@@ -72,7 +72,7 @@ class DomainStudies:
         self.device, self.others = device or session.device(), others
         self.synthetic = is_synthetic(manifest)
         self.corpora = sorted(set(manifest["corpus"]))
-        self._stores: dict[str, FeatureStore] = {}
+        self._stores: dict[str, Features] = {}
         self._studies: dict[str, DomainStudy] = {}
         self.names = list(names) or self.corpora
         for name in self.names:
@@ -134,10 +134,16 @@ class DomainStudies:
             What happened, step by step.
 
         Raises:
-            SettingError: an algorithm or setting that there is not, or that cannot work here.
+            SettingError: an algorithm or setting that there is not, that cannot work here, or that
+                is fitted at once.
             TrainingError: a loss that is not finite.
             Interrupted: stopped by the user; run it again and it goes on.
         """
+        if algorithm in HEADS:
+            raise SettingError(
+                f"{algorithm} is a linear head, fitted at once: there are no steps to watch; train "
+                f"one of {', '.join(TRAINED)}"
+            )
         (one,) = algorithms_of(config, [algorithm])
         live = live_curve(chance=1 / len(self.first.labels), title=self.title(algorithm))
         history = self.first.train(one, on_record=live)
@@ -154,7 +160,7 @@ class DomainStudies:
 
         Args:
             config: the settings.
-            algorithms: their names, a list or "erm, mldg".
+            algorithms: their names, a list or "recommended, erm, mldg".
 
         Returns:
             {target: {algorithm: finished run}}.
@@ -177,6 +183,8 @@ class DomainStudies:
         self, config: DomainConfig, algorithm: str, marks: Sequence[str] = ()
     ) -> SuiteFigure:
         """What the network of the first target holds for alike, by emotion and by corpus.
+
+        Of a linear head: the features as it takes them.
 
         Args:
             config: the settings.
@@ -235,7 +243,7 @@ class DomainStudies:
             f"corpora {', '.join(task.corpora)}"
         )
 
-    def _store(self, manifest: pd.DataFrame) -> FeatureStore:
+    def _store(self, manifest: pd.DataFrame) -> Features:
         """Features of all utterances; stand-ins have their own, since their names differ."""
         key = "".join(sorted(set(manifest["corpus"])))
         if key not in self._stores:
@@ -266,7 +274,7 @@ def open_studies(
         config: the settings; the network decides what features "auto" are.
         root: the workspace.
         tasks: corpora to leave out in turn (none: every one), or "scenario <name>".
-        features: a front end's name, or "auto".
+        features: a front end's name, or "auto" (`automatic_features`).
         audio: the folder with one sub-folder per corpus.
         drive_folder: MyDrive, or None.
         fetch: whether corpora may be downloaded.
@@ -288,7 +296,7 @@ def open_studies(
     manifest = corpora.open_corpora(as_list(names), audio, root, drive_folder, fetch=fetch, own=own)
     if features == "auto":
         features = automatic_features(config, is_synthetic(manifest))
-    print(describe(features) if "/" in features else f"front end: {features}")
+    print(f"features: {features}")
     studies = DomainStudies(
         manifest,
         root,
@@ -303,10 +311,10 @@ def open_studies(
 
 
 def automatic_features(config: DomainConfig, synthetic: bool) -> str:
-    """What FEATURES = "auto" means: frames for resnet18, else one vector an utterance."""
+    """What FEATURES = "auto" means: frames for resnet18, else what we recommend."""
     if config.network == "resnet18":
         return "da-mldg"
-    return "acoustic" if synthetic else "facebook/wav2vec2-base"
+    return recipe.automatic_features(synthetic)
 
 
 def is_synthetic(manifest: pd.DataFrame) -> bool:

@@ -8,6 +8,7 @@ from colab_utils.methods.emofsl.figures.runs import (
     luck_figure,
     matrices_figure,
     shots_figure,
+    show_certainty,
     support_figure,
 )
 from colab_utils.methods.emofsl.pair_losses import emotion_distance, equation_2
@@ -39,6 +40,7 @@ __all__ = [
     "open_transfers",
     "panel",
     "shots_figure",
+    "show_certainty",
     "show_source",
     "support_figure",
 ]

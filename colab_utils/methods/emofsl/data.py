@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from colab_utils.features.store.store import FeatureStore
+from colab_utils.features.store.features import Features
 from colab_utils.learning.clips import Clips, Scale
 from colab_utils.learning.study import TRAINING_ROLES
 from colab_utils.methods.emofsl.settings import EmofslConfig
@@ -23,7 +23,7 @@ class TransferData:
     Args:
         rows: manifest rows of all utterances; row numbers count them from 0.
         split: who is in which role (train, valid, support, test) in which fold.
-        store: features of all rows.
+        store: features of all rows, vectors.
         labels: the emotions, in the order of the class ids.
         device: where to compute.
 
@@ -36,7 +36,7 @@ class TransferData:
         self,
         rows: pd.DataFrame,
         split: pd.DataFrame,
-        store: FeatureStore,
+        store: Features,
         labels: Sequence[str],
         device: str = "cpu",
     ):
@@ -55,13 +55,9 @@ class TransferData:
             self._place[members] = np.arange(len(members))
         self._clips: dict[str, Clips] = {}
 
-    def numbers(self, fold: str, role: str) -> np.ndarray:
-        """Row numbers of one role in one fold, int64 (n,)."""
-        return self._rows_of((self.split["fold"] == fold) & (self.split["role"] == role))
-
-    def corpora(self, side: str) -> str:
-        """The corpora of one side, such as "emodb" or "emodb+savee"."""
-        return "+".join(sorted(set(self.rows["corpus"].iloc[self.members[side]])))
+    def numbers(self, fold: str, *roles: str) -> np.ndarray:
+        """Row numbers of some roles in one fold, int64 (n,)."""
+        return self._rows_of((self.split["fold"] == fold) & self.split["role"].isin(roles))
 
     def draws(self, config: EmofslConfig, fold: str) -> np.ndarray:
         """The support draws of a fold: row numbers, int64 (draws, classes, shots).
@@ -76,7 +72,7 @@ class TransferData:
     def clips(self, side: str) -> Clips:
         """The clips of one side, "source" or "target", one vector each."""
         if side not in self._clips:
-            self._clips[side] = self._read(self.members[side])
+            self._clips[side] = self.read(self.members[side])
         return self._clips[side]
 
     def vectors(self, numbers: np.ndarray) -> torch.Tensor:
@@ -85,6 +81,11 @@ class TransferData:
         if (self._side[numbers] != side).any():
             raise KeyError("rows of both sides: the source is read without the target")
         return self.clips(side).inputs(self._place[numbers])[0]
+
+    def support(self, draws: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features (draws, n, dim) and class ids (n,) of support draws (draws, classes, shots)."""
+        support = self.vectors(draws.ravel())
+        return support.unflatten(0, (len(draws), -1)), self.y[draws[0].ravel()]
 
     def scale(self, numbers: np.ndarray) -> Scale:
         """Mean and 1 / deviation of rows of the source."""
@@ -99,10 +100,10 @@ class TransferData:
         """What `function(*inputs)` makes of each row, in the order of `numbers`."""
         return function(*self.inputs(numbers))
 
-    def _read(self, numbers: np.ndarray) -> Clips:
-        """The clips of row numbers; of frames, the mean and deviation over time."""
+    def read(self, numbers: np.ndarray) -> Clips:
+        """The clips of row numbers of any side, read now."""
         rows = self.rows.iloc[numbers]
-        return Clips(self.store, rows, self.labels, device=self.device, pooled=True)
+        return Clips(self.store, rows, self.labels, device=self.device)
 
     def _rows_of(self, chosen: pd.Series) -> np.ndarray:
         """The row numbers of rows of the split."""

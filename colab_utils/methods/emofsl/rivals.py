@@ -1,30 +1,46 @@
 """What EMOFSL has to beat on the same support draws, without any training of features.
 
-The baselines of `learning.heads`, and linear discriminant analysis.
+The heads of `learning.heads`, and linear discriminant analysis.
 """
+
+import functools
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from sklearn.covariance import ledoit_wolf, shrunk_covariance
 from torch.nn import functional
 
-from colab_utils.learning.heads import logistic_regression, nearest_prototype
+from colab_utils.learning.clips import Scale
+from colab_utils.learning.heads import (
+    LinearHead,
+    logistic_regression,
+    nearest_prototype,
+    source_and_support,
+    source_as_prior,
+    source_head,
+    source_temperature,
+)
 from colab_utils.learning.tasks import Batch, Tasks
 from colab_utils.methods.emofsl.network import EmofslNet
-from colab_utils.methods.emofsl.settings import EmofslConfig
+from colab_utils.methods.emofsl.settings import JOINT, EmofslConfig
 from colab_utils.settings import SettingError
+
+Scaled = Callable[[torch.Tensor], torch.Tensor]  # features (..., dim), standardised
 
 
 @torch.no_grad()
 def as_tasks(
-    module: EmofslNet, support: torch.Tensor, y: torch.Tensor, query: torch.Tensor
+    scaled: Scaled, classes: int, support: torch.Tensor, y: torch.Tensor, query: torch.Tensor
 ) -> Tasks:
     """Support draws of one fold as Tasks, for `learning.heads` and `lda`.
 
-    Features are as the source's projection sees them. The query's labels are not known (0).
+    The query's labels are not known (0).
 
     Args:
-        module: the source's network.
+        scaled: what is done to features: by the source's network, as its projection sees them, or
+            by the scale of the source.
+        classes: how many there are.
         support: float (draws, n, dim).
         y: class ids, int64 (n,), the same for all draws.
         query: float (n_query, dim), the same for all draws.
@@ -32,10 +48,52 @@ def as_tasks(
     draws = len(support)
     known = y.expand(draws, -1)
     unknown = y.new_zeros(draws, len(query))
-    active = torch.nn.functional.one_hot(known, module.head.out_features).any(dim=1)
-    support = module.scaled(support)
-    query = module.scaled(query).expand(draws, -1, -1)
-    return Tasks(Batch((support,), known, active), Batch((query,), unknown, active))
+    active = torch.nn.functional.one_hot(known, classes).any(dim=1)
+    query = scaled(query).expand(draws, -1, -1)
+    return Tasks(Batch((scaled(support),), known, active), Batch((query,), unknown, active))
+
+
+class Source:
+    """The utterances of the source as linear heads know them.
+
+    Nothing is selected by them, so those that validate a network are among them.
+
+    Args:
+        scale: fitted on them.
+        x: their features, float (n, dim).
+        y: class ids, int (n,).
+        speakers: who speaks, (n,).
+        classes: how many there are.
+    """
+
+    def __init__(
+        self, scale: Scale, x: torch.Tensor, y: np.ndarray, speakers: np.ndarray, classes: int
+    ):
+        self.scale, self.y, self.speakers, self.classes = scale, y, speakers, classes
+        self.x = scale.applied(x).cpu().double().numpy()
+
+    @functools.cached_property
+    def head(self) -> LinearHead:
+        """The head of all of them."""
+        return source_head(self.x, self.y, self.classes)
+
+    @functools.cached_property
+    def temperature(self) -> float:
+        """That of its scores, from speakers left out in turn."""
+        return source_temperature(self.x, self.y, self.speakers, self.classes)
+
+
+def linear(kind: str, tasks: Tasks, source: Source) -> torch.Tensor:
+    """Probabilities of a linear head that knows the source, float64 (draws, n_query, classes).
+
+    Args:
+        kind: one of `settings.LINEAR`.
+        tasks: of `as_tasks`, by the source's scale.
+        source: the source.
+    """
+    if kind == JOINT:
+        return source_and_support(tasks, source.x, source.y)
+    return source_as_prior(tasks, source.head, source.temperature)
 
 
 def baseline(

@@ -11,20 +11,25 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from colab_utils.learning.recipe import RECOMMENDED, StudySettings
 from colab_utils.methods.emofsl import circumplex
 from colab_utils.methods.emofsl.pair_losses import REDUCTIONS
 from colab_utils.settings import (
+    INPUT,
     RESULT,
     TRAINING,
     SettingError,
-    Settings,
     fields_of,
+    is_empty,
+    read_as,
     setting,
 )
 
 METHODS = ("BTL", "FSTL", "EMOFSL")
 DECISIONS = ("prototype", "head")
-BASELINES = ("source only", "nearest prototype", "logistic regression", "LDA")
+PRIOR, JOINT = "source prior", "source + support"
+LINEAR = (RECOMMENDED, PRIOR, JOINT)  # heads that know the source, on features of no network
+BASELINES = (*LINEAR, "source only", "nearest prototype", "logistic regression", "LDA")
 NEAREST = ("plain", "length 1", "centred")
 TUNING = "tuning"  # a scope: decides what is made of the source model, not the model
 _FSTL, _EMOFSL = {"method": ("FSTL",)}, {"method": ("EMOFSL",)}
@@ -33,7 +38,7 @@ _MOST_LAYERS = 24
 
 
 @dataclasses.dataclass(frozen=True)
-class EmofslConfig(Settings):
+class EmofslConfig(StudySettings):
     """Settings of the three stages; those of the source's training begin with `source_`.
 
     `width`, `activation` and `decay` belong to it, too.
@@ -50,6 +55,7 @@ class EmofslConfig(Settings):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "default": {},
         "paper": {
+            "normalisation": "none",
             "learning_rate": 1e-4,
             "decay": 0.98,
             "epochs": 10,
@@ -294,6 +300,21 @@ class EmofslConfig(Settings):
         panel=False,
     )
 
+    @classmethod
+    def from_form(
+        cls,
+        preset: str = "default",
+        settings: Mapping[str, Any] | None = None,
+        **values: Any,
+    ) -> EmofslConfig:
+        """As of `Settings`; where layers learn, features come as they are unless it is said."""
+        said = {**values, **(settings or {})}
+        layers = read_as(cls.__dataclass_fields__["tune_layers"], said.get("tune_layers"))
+        if layers and is_empty(said.get("normalisation")):
+            print("normalisation: none, for layers that learn take features as they come")
+            said["normalisation"] = "none"
+        return super().from_form(preset, said)
+
     def rules(self) -> None:
         """Raise SettingError for settings that contradict each other."""
         if self.method == "EMOFSL" and not self.alpha > self.beta:
@@ -304,6 +325,12 @@ class EmofslConfig(Settings):
             raise SettingError(
                 f"tune = 'head' with {self.method}: its loss acts on the projection, which would "
                 "not move; choose tune = 'all'"
+            )
+        if self.tune_layers and self.normalisation != "none":
+            raise SettingError(
+                f"tune_layers = {self.tune_layers} with normalisation = {self.normalisation!r}: "
+                "layers that learn take features as they come; choose normalisation = 'none', or "
+                "tune_layers = 0"
             )
         if self.tune == "head" and self.tune_layers:
             raise SettingError(
@@ -323,14 +350,24 @@ class EmofslConfig(Settings):
         return self._as_preset_but(method, TRAINING, TUNING, RESULT)
 
     def of_baseline(self, name: str) -> EmofslConfig:
-        """What one of BASELINES looks at, the source included; the rest is as in the preset."""
-        return self._as_preset_but("BTL", TRAINING, RESULT, name)
+        """What one of BASELINES looks at, the source included; the rest is as in the preset.
+
+        Linear heads look at no training, so that they are the same in all presets.
+        """
+        if name not in LINEAR:
+            return self._as_preset_but("BTL", TRAINING, RESULT, name)
+        config = type(self)(method="BTL", seed=self.seed, **self._own(RESULT))
+        return config.recommended() if name == RECOMMENDED else config
 
     def _as_preset_but(self, method: str, *scopes: str) -> EmofslConfig:
         """The preset's settings, but of these scopes one's own."""
-        own = {}
-        for field in fields_of(self):
-            if field.metadata["scope"] in scopes:
-                own[field.name] = getattr(self, field.name)
         preset = type(self).from_preset(self.preset)
-        return dataclasses.replace(preset, **{**own, "method": method})
+        return dataclasses.replace(preset, **{**self._own(*scopes), "method": method})
+
+    def _own(self, *scopes: str) -> dict[str, Any]:
+        """The settings of these scopes and of INPUT."""
+        found = {}
+        for field in fields_of(self):
+            if field.metadata["scope"] in (INPUT, *scopes):
+                found[field.name] = getattr(self, field.name)
+        return found

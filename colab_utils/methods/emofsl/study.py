@@ -12,14 +12,24 @@ import numpy as np
 import pandas as pd
 import torch
 
-from colab_utils.features.store.store import FeatureStore
+from colab_utils.corpora.manifest import speaker_keys
+from colab_utils.features.store.features import Features
 from colab_utils.learning.own import named
-from colab_utils.learning.study import Study, Tested, Training
+from colab_utils.learning.recipe import RECOMMENDED, features_note
+from colab_utils.learning.study import TRAINING_ROLES, Study, Tested, Training
 from colab_utils.learning.training import History
 from colab_utils.methods.emofsl import circumplex, emofsl, rivals
 from colab_utils.methods.emofsl.data import TransferData
 from colab_utils.methods.emofsl.network import EmofslNet, forward
-from colab_utils.methods.emofsl.settings import BASELINES, DECISIONS, METHODS, EmofslConfig
+from colab_utils.methods.emofsl.settings import (
+    BASELINES,
+    DECISIONS,
+    JOINT,
+    LINEAR,
+    METHODS,
+    PRIOR,
+    EmofslConfig,
+)
 from colab_utils.methods.emofsl.source import Metric, SourceLearner
 from colab_utils.protocols.draws import draws_table
 from colab_utils.results.runs import Run
@@ -27,6 +37,10 @@ from colab_utils.results.tables import methods_table, readable
 from colab_utils.settings import SettingError, as_dict, as_list
 
 _TUNED, _SOURCE = "tuned", "source"  # `Tested.kind`, besides the baselines' names
+_WHAT = {  # a linear head is, for the notes
+    PRIOR: "a linear head on the support, held by that of the source",
+    JOINT: "one linear head on source and support, which counts half",
+}
 
 Runs = Mapping[tuple[str, int], Run]  # by (name, number of shots)
 
@@ -59,7 +73,7 @@ class TransferStudy(Study):
     """
 
     method = "emofsl"
-    VERSION = 2
+    VERSION = 3
     small = True
 
     def __init__(
@@ -67,7 +81,7 @@ class TransferStudy(Study):
         name: str,
         rows: pd.DataFrame,
         split: pd.DataFrame,
-        store: FeatureStore,
+        store: Features,
         labels: Sequence[str],
         root: str | pathlib.Path,
         *,
@@ -81,7 +95,8 @@ class TransferStudy(Study):
                 f"task {name} has no support side: choose a protocol whose tasks have one (emofsl, "
                 "or draws.pair_task)"
             )
-        self.data = TransferData(self.rows, self.split, store, self.labels, self.device)
+        self._data: dict[Any, TransferData] = {}
+        self._sources: dict[Any, rivals.Source] = {}
         self.front = store.spec["name"]
         self.features = features or self.front
         self.published = published
@@ -93,7 +108,8 @@ class TransferStudy(Study):
 
     def learner(self, tested: Tested, fold: str) -> Training:
         """The source model; the target is not read."""
-        train, valid = self.data.numbers(fold, "train"), self.data.numbers(fold, "valid")
+        data = self.data(tested.config)
+        train, valid = data.numbers(fold, "train"), data.numbers(fold, "valid")
         if not len(valid):
             raise SettingError(
                 f"task {self.name}: no speaker of the source validates (it has one for training): "
@@ -102,12 +118,12 @@ class TransferStudy(Study):
         config = tested.config
         metric = self.metric(config, fold)
         module = self._network(train, config).to(self.device)
-        learner = SourceLearner(module, self.data, train, valid, config, metric)
+        learner = SourceLearner(module, data, train, valid, config, metric)
         return Training(learner, learner.steps, learner.steps_per_epoch, config.source_patience)
 
     def predict(self, learner: SourceLearner, tested: Tested, fold: str) -> pd.DataFrame:
         """Predictions of the fold's tested utterances in all draws."""
-        rows = self.rows.iloc[self.data.numbers(fold, "test")]
+        rows = self.rows.iloc[self.data(tested.config).numbers(fold, "test")]
         scores = self.scores(learner, tested, fold).cpu().double().numpy()
         tables = []
         for draw, one in enumerate(scores):
@@ -124,8 +140,10 @@ class TransferStudy(Study):
                 "tune_layers=...) with a speech encoder, or set tune_layers = 0"
             )
 
-    def training_of(self, tested: Tested) -> Tested:
-        """The source model, which also gives the baselines their standardisation."""
+    def training_of(self, tested: Tested) -> Tested | None:
+        """The source model, which also gives baselines their standardisation, but linear heads."""
+        if tested.kind in LINEAR:
+            return None
         return Tested(_SOURCE, tested.config.of_source(), kind=_SOURCE)
 
     def training_task(self, tested: Tested) -> str:
@@ -150,10 +168,10 @@ class TransferStudy(Study):
         """Who trains and who is tested in each draw, and the support of each."""
         parts = []
         for seed in self.seeds(tested):
-            config = tested.at(seed).config
+            one = tested.at(seed)
             for fold in self.folds:
-                sides = self.split[self.split["fold"] == fold]
-                parts.append(draws_table(self.rows, sides, self.data.draws(config, fold), seed))
+                draws = self.data(one.config).draws(one.config, fold)
+                parts.append(draws_table(self.rows, self._of_fold(one, fold), draws, seed))
         return pd.concat(parts, ignore_index=True)
 
     def notes(self, tested: Tested) -> list[str]:
@@ -164,8 +182,10 @@ class TransferStudy(Study):
             "from speakers of other folds",
             f"features: {self.front}",
         ]
-        if made := self.data.clips("target").note:
+        if made := self.data(config).store.note:
             notes.append(made)
+        if tested.kind in LINEAR:
+            return [*notes, *self._of_linear(tested)]
         if tested.kind == "source only":
             notes.append("looks at no support: the source's model as it is")
         if config.source_loss_weight:
@@ -180,6 +200,13 @@ class TransferStudy(Study):
             )
         return notes
 
+    def _of_linear(self, tested: Tested) -> list[str]:
+        """What a linear head that knows the source is."""
+        if tested.kind != RECOMMENDED:
+            return [_WHAT[tested.kind]]
+        told = f"{_WHAT[PRIOR]}, with one temperature: what we recommend, whatever was set"
+        return [told, *features_note(self.features, self.rows["corpus"])]
+
     # --- what a notebook asks for -----------------------------------------------------------------
 
     @property
@@ -190,7 +217,12 @@ class TransferStudy(Study):
     @property
     def pair(self) -> tuple[str, str]:
         """The source and the target, names of corpora."""
-        return self.data.corpora("source"), self.data.corpora("target")
+        training = self.split["role"].isin(TRAINING_ROLES)
+        sides = []
+        for chosen in (training, ~training):
+            of_side = self.rows["utt_id"].isin(self.split.loc[chosen, "utt_id"])
+            sides.append("+".join(sorted(set(self.rows.loc[of_side, "corpus"]))))
+        return sides[0], sides[1]
 
     @property
     def guessing(self) -> float:
@@ -241,7 +273,7 @@ class TransferStudy(Study):
             shots: further numbers of shots, besides config.shots.
             methods: of METHODS.
             decisions: of DECISIONS; two cost what one does.
-            baselines: of BASELINES.
+            baselines: of BASELINES; "source prior" is left out where it is what `recommended` is.
             own: metric losses of one's own by name, (embedding (draws, n, width), y (draws, n)) ->
                 (draws,), added to cross-entropy in the fine-tuning with config.loss_weight (one
                 that is always 0 gives BTL); or losses of pytorch-metric-learning.
@@ -261,6 +293,8 @@ class TransferStudy(Study):
         for k in sorted({config.shots, *map(int, as_list(shots))}):
             at_k = dataclasses.replace(config, shots=k)
             for name in baselines:
+                if name == PRIOR and config.normalising == config.recommended().normalising:
+                    continue
                 chosen.append(Tested(name, at_k.of_baseline(name), None, name, f"{k}-shot"))
             chosen += tuned(at_k, decisions, dict.fromkeys(methods))
             chosen += tuned(at_k, decisions, named(own))
@@ -272,19 +306,23 @@ class TransferStudy(Study):
 
         Args:
             runs: of `compare`.
-            config: its `shots` says which runs; differences are to BTL with its `decision`.
+            config: its `shots` says which runs; differences are to BTL with its `decision`, or to
+                the first run where there is no BTL.
 
         Returns:
             A row for each run.
         """
         at_k = {name: run for (name, k), run in runs.items() if k == config.shots}
-        return readable(methods_table(at_k, tuned_name("BTL", config)))
+        to = tuned_name("BTL", config)
+        if to not in at_k:
+            to = next(iter(at_k), "")
+        return readable(methods_table(at_k, to))
 
-    def scores(self, learner: SourceLearner, tested: Tested, fold: str) -> torch.Tensor:
+    def scores(self, learner: SourceLearner | None, tested: Tested, fold: str) -> torch.Tensor:
         """Scores of one method, float (draws, n_tested, classes).
 
         Args:
-            learner: of `source_of`.
+            learner: of `source_of`; None for a linear head.
             tested: a method or baseline, such as `compare` makes.
             fold: which one.
         """
@@ -294,17 +332,21 @@ class TransferStudy(Study):
             key = id(tested.own), dataclasses.replace(config, decision=DECISIONS[0])
             both = self.held(fold, key, lambda: self._decided(learner, config, fold, tested.own))
             return both[config.decision]
-        draws = self.data.draws(config, fold)
-        numbers = self.data.numbers(fold, "test")
+        data = self.data(config)
+        draws = data.draws(config, fold)
+        numbers = data.numbers(fold, "test")
         if tested.kind == "source only":
-            logits = self.data.through(learner.module, numbers)[0]
+            logits = data.through(learner.module, numbers)[0]
             return torch.softmax(logits, dim=-1).expand(len(draws), *logits.shape)
+        clips = *data.support(draws), data.vectors(numbers)
+        if tested.kind in LINEAR:
+            known = self._known_source(config, fold)
+            tasks = rivals.as_tasks(known.scale.applied, len(self.labels), *clips)
+            return rivals.linear(tested.kind, tasks, known)
         net = learner.module.net
-        support, y = self._support(draws)
-        query = self.data.vectors(numbers)
-        tasks = rivals.as_tasks(net, support, y, query)
-        train = self.data.numbers(fold, "train")
-        source = self.data.vectors(train), self.data.y[train].cpu().numpy()
+        tasks = rivals.as_tasks(net.scaled, len(self.labels), *clips)
+        train = data.numbers(fold, "train")
+        source = data.vectors(train), data.y[train].cpu().numpy()
         return rivals.baseline(tested.kind, config, tasks, net, source)
 
     def source_of(self, config: EmofslConfig, fold: str = "") -> SourceLearner:
@@ -321,15 +363,42 @@ class TransferStudy(Study):
             return emofsl.own_metric(own)
         coordinates = circumplex.COORDINATES
         if config.margins == "annotated" and config.method == "EMOFSL":
-            train = self.rows.iloc[self.data.numbers(fold, "train")]
+            train = self.rows.iloc[self.data(config).numbers(fold, "train")]
             coordinates = circumplex.coordinates_from_annotations(train)
         return emofsl.metric_loss(config, self.labels, coordinates)
 
+    def data(self, config: EmofslConfig) -> TransferData:
+        """The utterances with features normalised as the settings want them; read once."""
+        key = config.normalising, config.enrolment
+        if key not in self._data:
+            self._data[key] = self._data_of(Tested("", config))
+        return self._data[key]
+
+    def _known_source(self, config: EmofslConfig, fold: str) -> rivals.Source:
+        """The source as linear heads know it, once for all folds that have the same."""
+        data = self.data(config)
+        numbers = data.numbers(fold, *TRAINING_ROLES)
+        key = config.normalising, numbers.tobytes()
+        if key not in self._sources:
+            self._sources[key] = rivals.Source(
+                data.scale(numbers),
+                data.vectors(numbers),
+                data.y[numbers].cpu().numpy(),
+                speaker_keys(self.rows.iloc[numbers]).to_numpy(),
+                len(self.labels),
+            )
+        return self._sources[key]
+
     # --- the three stages on these features -------------------------------------------------------
+
+    def _data_of(self, tested: Tested) -> TransferData:
+        """The utterances, one vector each."""
+        found = self.features_for(tested, pooled=True)
+        return TransferData(self.rows, self.sides(tested), found, self.labels, self.device)
 
     def _network(self, train: np.ndarray, config: EmofslConfig) -> torch.nn.Module:
         """A fresh network; its weights follow from config.seed."""
-        scale = self.data.scale(train)
+        scale = self.data(config).scale(train)
         torch.manual_seed(config.seed)
         return EmofslNet(scale, len(self.labels), config.width, config.activation, self.layers)
 
@@ -337,25 +406,22 @@ class TransferStudy(Study):
         self, learner: SourceLearner, config: EmofslConfig, fold: str, own: Metric | None
     ) -> dict[str, torch.Tensor]:
         """Stages 2 and 3: scores of the fold's tested utterances by either decision."""
-        support, y = self._support(self.data.draws(config, fold))
+        data = self.data(config)
+        support, y = data.support(data.draws(config, fold))
         metric = self.metric(config, fold, own)
         parameters = emofsl.fine_tune(learner.module, support, y, config, metric)
-        query = self.data.vectors(self.data.numbers(fold, "test"))
+        query = data.vectors(data.numbers(fold, "test"))
         return emofsl.decide(parameters, query, support, y, config)
 
     def projected(
         self, learner: SourceLearner, config: EmofslConfig, fold: str, numbers: np.ndarray
     ) -> torch.Tensor:
         """Projections (n, width) of target rows after the fine-tuning on the first draw."""
-        support, y = self._support(self.data.draws(config, fold)[:1])
+        data = self.data(config)
+        support, y = data.support(data.draws(config, fold)[:1])
         metric = self.metric(config, fold)
         parameters = emofsl.fine_tune(learner.module, support, y, config, metric)
-        return forward(parameters, self.data.vectors(numbers), config.activation)[1][0]
-
-    def _support(self, draws: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features (draws, n, dim) and class ids (n,) of support draws (draws, classes, shots)."""
-        support = self.data.vectors(draws.ravel())
-        return support.unflatten(0, (len(draws), -1)), self.data.y[draws[0].ravel()]
+        return forward(parameters, data.vectors(numbers), config.activation)[1][0]
 
 
 def tuned_name(method: str, config: EmofslConfig) -> str:

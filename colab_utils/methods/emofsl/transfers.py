@@ -14,12 +14,11 @@ import pandas as pd
 from colab_utils import corpora, session
 from colab_utils.corpora.emotions import merged
 from colab_utils.drive.memory import Memory
-from colab_utils.features import front_end
-from colab_utils.features.encoders.checkpoints import describe
+from colab_utils.features import front_end, open_store
 from colab_utils.features.encoders.embeddings import SpeechEncoder
-from colab_utils.features.front_end import FrontEnd
 from colab_utils.features.store.extract import extract
-from colab_utils.features.store.store import FeatureStore
+from colab_utils.features.store.features import Features
+from colab_utils.learning.recipe import automatic_features
 from colab_utils.methods.emofsl.circumplex import COORDINATES
 from colab_utils.methods.emofsl.layers.study import LayersStudy
 from colab_utils.methods.emofsl.settings import EmofslConfig
@@ -45,9 +44,8 @@ class Transfers:
         manifest: the corpora that there are.
         root: features, trained models and runs go there.
         features: the front end of studies that name none.
+        feature_settings: settings of that front end by name.
         merge: what emotions are renamed to besides the protocol's own.
-        front_ends: front ends with settings of one's own by name, before those of
-            `features.front_end`.
         device: where to compute.
         progress: whether bars are shown.
         check_counts: whether a count that differs from the published one is an error.
@@ -62,14 +60,14 @@ class Transfers:
     root: str | os.PathLike
     features: str = "logmel"
     merge: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
-    front_ends: Mapping[str, FrontEnd] = dataclasses.field(default_factory=dict)
+    feature_settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     drive_folder: str | os.PathLike | None = None
     device: str = "cpu"
     progress: bool = True
     check_counts: bool = True
 
     def __post_init__(self):
-        self._stores: dict[FrontEnd, FeatureStore] = {}
+        self._stores: dict[tuple[str, int], Features] = {}
         self._studies: dict[tuple, TransferStudy] = {}
 
     @property
@@ -91,7 +89,7 @@ class Transfers:
         Raises ProtocolError.
         """
         speakers = self.manifest.loc[self.manifest["corpus"] == target, "speaker"].nunique()
-        made = pair_task(self.protocol, source, target, max(2, min(5, speakers)))
+        made = pair_task(self.protocol, sources_of(source), target, max(2, min(5, speakers)))
         folds = made.folds
         for task in self.protocol.tasks.values():
             pair = task.train["corpus"] + task.test["corpus"]
@@ -104,7 +102,7 @@ class Transfers:
 
     def study(
         self,
-        source: str,
+        source: str | Sequence[str],
         target: str,
         features: str = "",
         emotions: Sequence[str] = (),
@@ -113,7 +111,8 @@ class Transfers:
         """The study of one pair; features of all corpora are extracted once for each front end.
 
         Args:
-            source: name of the corpus (or domain) that is labelled.
+            source: name of the corpus (or domain) that is labelled; of several a list, or
+                "emodb+savee", in any order.
             target: name of the corpus (or domain) with a few labels.
             features: name of a front end; default: `self.features`.
             emotions: the ways, two or more; a list, or "anger, sadness".
@@ -129,6 +128,7 @@ class Transfers:
         Example:
             >>> transfers.study("emodb", "emovo", emotions="anger, sadness").overview()
         """
+        source = "+".join(sorted(set(sources_of(source))))
         features = features or self.features
         key = source, target, features, tuple(as_list(emotions)), tune_layers
         if key not in self._studies:
@@ -143,25 +143,18 @@ class Transfers:
             raise SettingError(
                 f"emotions = {', '.join(emotions) or 'none'}: choose two or more to tell apart"
             )
-        spec = self.front_ends.get(features) or front_end(features)
-        if tune_layers and not isinstance(spec, SpeechEncoder):
-            raise SettingError(
-                f"tune_layers = {tune_layers}: {features} has no transformer layers that could "
-                "learn; choose a speech encoder (owner/name of the Hub, or a folder), or "
-                "tune_layers = 0"
-            )
         task = self.task(source, target, emotions)
         protocol = dataclasses.replace(self.protocol, tasks={task.name: task})
         rows, split = build_task(protocol, task.name, self.manifest, check_counts=self.check_counts)
         kind, layers = TransferStudy, {}
         if tune_layers:
-            kind, layers = LayersStudy, {"encoder": spec, "n_layers": tune_layers}
-            spec = spec.below(tune_layers)
+            encoder = self._encoder(features, tune_layers)
+            kind, layers = LayersStudy, {"encoder": encoder, "n_layers": tune_layers}
         return kind(
             task.name,
             rows,
             split,
-            self._extracted(spec),
+            self._store(features, tune_layers),
             task.emotions,
             self.root,
             features=features,
@@ -174,19 +167,51 @@ class Transfers:
             **layers,
         )
 
-    def _extracted(self, spec: FrontEnd) -> FeatureStore:
-        """The features of all corpora by this very front end, read or computed once."""
-        if spec not in self._stores:
-            folder = pathlib.Path(self.root, "features")
+    def _store(self, features: str, tune_layers: int) -> Features:
+        """The features of all corpora, read or computed once; frames below layers that learn."""
+        key = features, tune_layers
+        if key not in self._stores:
+            self._stores[key] = self._opened(*key)
+        return self._stores[key]
+
+    def _opened(self, features: str, tune_layers: int) -> Features:
+        """The features of all corpora."""
+        if tune_layers:
+            below = self._encoder(features, tune_layers).below(tune_layers)
             memory = Memory(self.root, self.drive_folder)
-            self._stores[spec] = extract(
-                self.manifest, spec, folder, device=self.device, memory=memory
-            )
-        return self._stores[spec]
+            folder = pathlib.Path(self.root, "features")
+            return extract(self.manifest, below, folder, device=self.device, memory=memory)
+        settings = self._settings_of(features)
+        where = self.root, self.device, self.drive_folder
+        return open_store(self.manifest, features, *where, **settings)
+
+    def _settings_of(self, features: str) -> Mapping[str, Any]:
+        """The settings of a front end: of the notebook's own those that were given."""
+        return self.feature_settings if features == self.features else {}
+
+    def _encoder(self, features: str, tune_layers: int) -> SpeechEncoder:
+        """The speech encoder of that name. Raises SettingError for another front end."""
+        if "+" not in features or os.path.isdir(features):
+            spec = with_settings(front_end(features), **self._settings_of(features))
+            if isinstance(spec, SpeechEncoder):
+                return spec
+        raise SettingError(
+            f"tune_layers = {tune_layers}: {features} has no transformer layers that could "
+            "learn; choose a speech encoder (owner/name of the Hub, or a folder), or "
+            "tune_layers = 0"
+        )
+
+
+def sources_of(source: str | Sequence[str]) -> list[str]:
+    """The corpora of one source or of several: "emodb", "emodb+savee", "emodb, savee" or a list."""
+    found = []
+    for name in as_list(source):
+        found += [part.strip() for part in name.split("+")]
+    return found
 
 
 def open_transfers(
-    source: str,
+    source: str | Sequence[str],
     target: str,
     audio: str | os.PathLike,
     workspace: pathlib.Path,
@@ -201,13 +226,14 @@ def open_transfers(
     """The corpora of a notebook, ready for studies of any pair of them; says which front end.
 
     Args:
-        source: name of a corpus or of its domain, such as "emodb" or "synthetic-studio".
+        source: name of a corpus or of its domain, such as "emodb" or "synthetic-studio"; of
+            several a list, "emodb, savee" or "emodb+savee".
         target: likewise.
         audio: a folder with one sub-folder a corpus.
         workspace: of `drive.open_workspace`.
         drive_folder: of `drive.open_workspace`, where the corpora's archives are on Drive, and
             where features, trainings and runs are kept, too.
-        features: a front end's name; "auto": logmel for the synthetic corpus, else wav2vec 2.0.
+        features: a front end's name; "auto": that of the recipe (`recipe.automatic_features`).
         feature_settings: settings of the front end by name.
         merge: what emotions are renamed to.
         fetch: download a corpus whose owners allow that.
@@ -225,20 +251,18 @@ def open_transfers(
         >>> transfers = open_transfers("emodb", "emovo", "corpora", workspace, features="acoustic")
     """
     manifest = corpora.open_corpora(
-        [source, target], audio, workspace, drive_folder, fetch=fetch, own=own
+        [*sources_of(source), target], audio, workspace, drive_folder, fetch=fetch, own=own
     )
     if features in ("auto", ""):
         synthetic = manifest["corpus"].str.startswith("synthetic").all()
-        features = "logmel" if synthetic else "facebook/wav2vec2-base"
-    print(describe(features) if "/" in features else f"front end: {features}")
-    spec = with_settings(front_end(features), **(feature_settings or {}))
+        features = automatic_features(bool(synthetic))
     return Transfers(
         load_protocol(PROTOCOL),
         manifest,
         workspace,
         features=features,
+        feature_settings=feature_settings or {},
         merge=merge or {},
-        front_ends={features: spec},
         drive_folder=drive_folder,
         device=session.device(),
         check_counts=not merge,

@@ -11,7 +11,7 @@ import pandas as pd
 from colab_utils import corpora, session
 from colab_utils.corpora.scan import cache_file
 from colab_utils.features import open_store
-from colab_utils.features.store.store import FeatureStore
+from colab_utils.features.store.features import Features
 from colab_utils.methods.maml.published import features_of, other_features
 from colab_utils.methods.maml.study import MamlStudy
 from colab_utils.protocols.build import build_task
@@ -87,7 +87,7 @@ def open_study(
 
 def _features(
     rows: pd.DataFrame, preset: str, features: str, root: Any, drive_folder: Any
-) -> FeatureStore:
+) -> Features:
     """The features that were named, or those of the preset; says where these are not the same."""
     name, settings = features_of(preset, features)
     store = open_store(rows, name, root, drive_folder=drive_folder, **settings)

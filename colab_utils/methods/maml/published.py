@@ -12,6 +12,7 @@ from colab_utils.settings import as_dict, with_settings
 
 # train_maml_enes, _enit, _esit
 _PAPER = {
+    "normalisation": "none",
     "regime": "permuted",
     "network": "conv4",
     "norm": "paper-batch",

@@ -4,13 +4,14 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from colab_utils.learning.recipe import StudySettings
 from colab_utils.methods.maml import published
 from colab_utils.models import NETWORKS
-from colab_utils.settings import RESULT, TRAINING, SettingError, Settings, setting
+from colab_utils.settings import INPUT, RESULT, TRAINING, SettingError, Settings, setting
 
 # What a setting decides (by default: the training of MAML). Rivals that are trained share the
 # network's with meta-training; those that are not trained know how clips are given, and no more.
-INPUT, NETWORK = "input", "network"
+NETWORK = "network"
 
 REGIMES = ("fixed", "permuted")
 ORDERS = ("first", "second", "annealed")
@@ -34,7 +35,7 @@ def _number(default: float, help: str, low: float, high: float, **more: Any) -> 
 
 
 @dataclasses.dataclass(frozen=True)
-class MamlConfig(Settings):
+class MamlConfig(StudySettings):
     """Settings of meta-training: to change them asks for another training.
 
     What a test episode looks like does not: `EpisodeConfig`.

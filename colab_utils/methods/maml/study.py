@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from colab_utils.features.store.store import FeatureStore
+from colab_utils.features.store.features import Features
 from colab_utils.learning.clips import Clips, Scale
 from colab_utils.learning.own import named
 from colab_utils.learning.study import TRAINING_ROLES, Study, Tested, Training
@@ -77,7 +77,7 @@ class MamlStudy(Study):
         name: str,
         rows: pd.DataFrame,
         split: pd.DataFrame,
-        store: FeatureStore,
+        store: Features,
         labels: Sequence[str],
         root: str | os.PathLike,
         *,
@@ -194,11 +194,12 @@ class MamlStudy(Study):
         """One in all ways."""
         return 1 / tested.test.ways
 
-    def rule_of(self, tested: Tested) -> str:
-        """Inductive, or transductive through the batch statistics of a trained network."""
+    def transductive(self, tested: Tested) -> list[str]:
+        """Besides normalisation: the batch statistics of a trained network."""
+        by = super().transductive(tested)
         if self.training_of(tested) and tested.config.norm != "group":
-            return "transductive: batch statistics of the query"
-        return self.rule
+            by.append("batch statistics of the query")
+        return by
 
     def single(self, tested: Tested) -> bool:
         """One thread for a network on vectors."""
@@ -231,7 +232,8 @@ class MamlStudy(Study):
 
     def _clips(self, tested: Tested, fold: str, role: str) -> Clips:
         """The clips of one role in a fold, standardised by its training utterances or not."""
-        pooled, standardise = tested.config.pooled, tested.config.standardise
+        config = tested.config
+        pooled, standardise = config.pooled, config.standardise
 
         def scale() -> Scale:
             return self._read(tested, fold, "train").fit_scale()
@@ -239,20 +241,22 @@ class MamlStudy(Study):
         def make() -> Clips:
             if not standardise:
                 return self._read(tested, fold, role)
-            fitted = self.held(fold, ("scale", pooled), scale)
+            fitted = self.held(fold, ("scale", pooled, config.normalising), scale)
             return self._read(tested, fold, role).scaled(fitted)
 
-        return self.held(fold, (role, pooled, standardise), make)
+        return self.held(fold, (role, pooled, standardise, config.normalising), make)
 
     def _read(self, tested: Tested, fold: str, role: str) -> Clips:
-        """The clips of one role in a fold as they are stored."""
-        rows, pooled = self.part(tested, fold, role), tested.config.pooled
-        return Clips(self.store, rows, self.labels, device=self.device, pooled=pooled)
+        """The clips of one role in a fold, not standardised."""
+        rows = self.part(tested, fold, role)
+        found = self.features_for(tested, pooled=tested.config.pooled)
+        return Clips(found, rows, self.labels, device=self.device)
 
     def _drawn(self, tested: Tested, fold: str) -> tuple[EpisodePlan, list[Episode]]:
         """The fold's share of the test episodes, which are numbered through all folds."""
         test = tested.test
-        key = dataclasses.replace(test, steps=1, inner_rate=0.0), fold
+        same = dataclasses.replace(test, steps=1, inner_rate=0.0)
+        key = same, fold, tested.config.normalising
         if key not in self._episodes:
             rows = self.part(tested, fold, "test")
             plans = films_shared(EpisodePlan(test.ways, test.shots, test.queries, self.apart))

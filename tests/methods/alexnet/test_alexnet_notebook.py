@@ -50,14 +50,18 @@ def test_comparing_means_with_and_without_stability_training(shown):
         "alexnet_gap, pink@10",
         "alexnet_gap + stability, clean",
         "alexnet_gap + stability, pink@10",
+        "frozen, linear, clean",
+        "frozen, linear, pink@10",
     ]
     weights = [run.config["settings"]["stability"] for run in runs.values()]
-    assert weights == [0.0, 0.0, 0.5, 0.5]
+    assert weights == [0.0, 0.0, 0.5, 0.5, 0.0, 0.0]
+    assert runs["frozen, linear, clean"].config["settings"]["tune"] == "linear"
     assert runs["alexnet_gap + stability, clean"].config["conditions"] == ["white@10"]
-    assert list(clean_runs(runs)) == ["alexnet_gap", "alexnet_gap + stability"]
+    models = ["alexnet_gap", "alexnet_gap + stability", "frozen, linear"]
+    assert list(clean_runs(runs)) == models
     table = conditions_table(runs)
-    assert table["model"].tolist() == ["alexnet_gap"] * 2 + ["alexnet_gap + stability"] * 2
-    assert table["condition"].tolist() == ["clean", "pink@10"] * 2
+    assert table["model"].tolist() == [model for model in models for _ in range(2)]
+    assert table["condition"].tolist() == ["clean", "pink@10"] * 3
     assert list(study.table(runs).index) == list(runs)
 
 
@@ -99,7 +103,7 @@ def test_rates_as_means_of_folds_stand_beside_the_pooled_and_the_published(shown
     published = table.loc["published: 16 kHz"].iloc[:, :2]
     assert published.loc["alexnet + stability"].tolist() == [74.0, 64.4]
     assert published.loc["alexnet_gap"].tolist() == [73.2, 62.6]
-    assert len(table) == 2 + 6 and table.loc["published: 8 kHz"].iloc[:, 2:].isna().all(axis=None)
+    assert len(table) == 3 + 6 and table.loc["published: 8 kHz"].iloc[:, 2:].isna().all(axis=None)
 
 
 def test_rates_against_the_noise(shown, capsys):
@@ -135,7 +139,7 @@ def test_what_the_network_sees_and_where_it_looks(shown, ser_model, monkeypatch)
 
 def test_matrices_of_clean_runs(shown):
     study, runs = shown
-    assert len(study.matrices_figure(clean_runs(runs), "toy, clean").axes) == 2
+    assert len(study.matrices_figure(clean_runs(runs), "toy, clean").axes) == 3
 
 
 def test_parameters_and_time_of_models_are_told(study, monkeypatch):

@@ -144,7 +144,7 @@ def test_folds_emotions_and_named_speakers_come_from_the_file(exported, tmp_path
 @pytest.mark.slow
 def test_what_needs_audio_is_left_out_in_one_sentence(from_file, exported, capsys):
     runs = from_file.compare(SHORT, 0.5)
-    assert list(runs) == ["alexnet_gap, clean"]
+    assert list(runs) == ["alexnet_gap, clean", "frozen, linear, clean"]
     assert (
         f"noise, in training and in tests, needs audio, and {exported}" in capsys.readouterr().out
     )

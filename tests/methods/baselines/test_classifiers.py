@@ -25,7 +25,7 @@ def blobs():
 
 
 def scores_of(name, x, y, tested, n_labels=3, c=0.1):
-    return classifiers.scores_of(BaselineConfig(name, C=c), x, y, tested, n_labels)
+    return classifiers.scores_of(BaselineConfig(classifier=name, C=c), x, y, tested, n_labels)
 
 
 def test_classifiers_do_what_they_are_called(blobs):
@@ -51,25 +51,6 @@ def test_scores_are_distributions_with_a_column_for_every_label(blobs, name, cla
     scores = scores_of(name, x[keep], y[keep], tested, 4)
     assert scores.shape == (15, 4) and np.allclose(scores.sum(axis=1), 1) and (scores >= 0).all()
     assert not scores[:, [c for c in range(4) if c not in classes]].any()
-
-
-def test_inductive_scaling_sees_training_only_and_speaker_scaling_sees_each_speaker():
-    x = np.random.default_rng(2).normal(5, 3, (30, 4)).astype(np.float32)
-    x[:, 3] = 7.0
-    training, speakers = np.arange(30) < 20, np.repeat(["a", "b", "c"], 10)
-    scaled = classifiers.normalise(x, training, speakers, "inductive")
-    known = x[:20, :3].astype(float)
-    expected = (x[:, :3] - known.mean(0)) / known.std(0)
-    np.testing.assert_allclose(scaled[:, :3], expected, rtol=1e-5)
-    moved = x.copy()
-    moved[20:] += 100
-    again = classifiers.normalise(moved, training, speakers, "inductive")
-    np.testing.assert_array_equal(again[:20], scaled[:20])
-    own = classifiers.normalise(x, training, speakers, "speaker-normalised")
-    for speaker in "abc":
-        np.testing.assert_allclose(own[speakers == speaker].mean(0), 0, atol=1e-6)
-        np.testing.assert_allclose(own[speakers == speaker].std(0)[:3], 1, atol=1e-6)
-    assert not own[:, 3].any() and np.isfinite(own).all(), "a constant feature becomes 0"
 
 
 def test_the_perceptron_learns_weighs_classes_alike_and_takes_every_utterance(blobs, tmp_path):

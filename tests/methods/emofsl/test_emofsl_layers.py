@@ -37,6 +37,7 @@ CONFIG = EmofslConfig(
     source_loss_weight=0.0,
     layers_rate=3e-3,
     tune_layers=2,
+    normalisation="none",
 )
 SUPPORT = np.array([0, 1, 4, 5, 8, 9])
 

@@ -38,7 +38,7 @@ class Fixed:
 @pytest.mark.parametrize("k", [1, 5])
 def test_lda_equals_scikit_learn_with_the_covariance_of_the_source(k):
     support, y = draws(3, k)
-    tasks = as_tasks(MODULE, support, y, QUERY)
+    tasks = as_tasks(MODULE.scaled, 4, support, y, QUERY)
     covariance = within_class_covariance(scaled(SOURCE_X), SOURCE_Y)
     ours = lda(tasks, covariance)
     theirs = LinearDiscriminantAnalysis(
@@ -56,7 +56,7 @@ def test_lda_equals_scikit_learn_with_the_covariance_of_the_source(k):
 @pytest.mark.parametrize("shrinkage", [0.0, 0.4, 1.0])
 def test_lda_shrinks_its_covariance_as_scikit_learn_does(shrinkage):
     support, y = draws(3, 4)
-    tasks = as_tasks(MODULE, support, y, QUERY)
+    tasks = as_tasks(MODULE.scaled, 4, support, y, QUERY)
     ours = baseline("LDA", EmofslConfig(shrinkage=shrinkage), tasks, MODULE, SOURCE)
     covariance = within_class_covariance(scaled(SOURCE_X), SOURCE_Y)
     mixed = (1 - shrinkage) * covariance
@@ -69,7 +69,7 @@ def test_lda_shrinks_its_covariance_as_scikit_learn_does(shrinkage):
 @pytest.mark.parametrize("nearest", ["length 1", "centred"])
 def test_features_of_length_1_are_compared_as_scikit_learn_normalises_them(nearest):
     support, y = draws(3, 4)
-    tasks = as_tasks(MODULE, support, y, QUERY)
+    tasks = as_tasks(MODULE.scaled, 4, support, y, QUERY)
     ours = baseline("nearest prototype", EmofslConfig(nearest=nearest), tasks, MODULE, SOURCE)
     for i in range(3):
         middle = scaled(support[i]).mean(axis=0) if nearest == "centred" else 0
@@ -80,7 +80,7 @@ def test_features_of_length_1_are_compared_as_scikit_learn_normalises_them(neare
 
 def test_logistic_regression_has_the_strength_of_the_settings():
     support, y = draws(2, 4)
-    tasks = as_tasks(MODULE, support, y, QUERY)
+    tasks = as_tasks(MODULE.scaled, 4, support, y, QUERY)
     ours = baseline("logistic regression", EmofslConfig(C=0.003), tasks, MODULE, SOURCE)
     theirs = LogisticRegression(C=0.003, tol=1e-8).fit(scaled(support[1]), y)
     assert np.allclose(ours[1], theirs.predict_proba(scaled(QUERY)), atol=1e-6)
@@ -97,7 +97,7 @@ def test_the_covariance_is_that_of_the_noise_about_the_means():
 
 def test_baselines_at_one_shot_see_what_the_projection_sees():
     support, y = draws(4, 1)
-    tasks = as_tasks(MODULE, support, y, QUERY)
+    tasks = as_tasks(MODULE.scaled, 4, support, y, QUERY)
     assert np.allclose(tasks.query.inputs[0][3], scaled(QUERY))
     found = {}
     for name, alone in (("nearest prototype", nearest_prototype), ("LDA", None)):

@@ -6,8 +6,9 @@ import pytest
 from emofsl_toys import FOUR, config_with, draws, net, source_learner
 
 from colab_utils.methods.emofsl.emofsl import fine_tune, metric_loss
-from colab_utils.methods.emofsl.settings import BASELINES, METHODS, TUNING, EmofslConfig
-from colab_utils.settings import RESULT, TRAINING, SettingError, check, fields_of
+from colab_utils.learning.recipe import RECOMMENDED
+from colab_utils.methods.emofsl.settings import BASELINES, LINEAR, METHODS, TUNING, EmofslConfig
+from colab_utils.settings import INPUT, RESULT, TRAINING, SettingError, check, fields_of
 
 
 def test_the_paper_preset_has_table_1():
@@ -70,6 +71,7 @@ SOURCE = {
     "layers_rate",
 }
 SHARED = {"shots", "n_draws", "n_seeds"}
+PLAIN = {"normalisation"}  # none, with which prior_clips and enrolment decide nothing
 TUNED = {"learning_rate", "epochs", "tune", "centre", "normalise", "similarity", "decision"}
 METRIC = {
     "BTL": set(),
@@ -88,7 +90,7 @@ OF_BASELINES = {
 def test_what_a_method_does_not_look_at_decides_nothing(method):
     start, config = EmofslConfig(), changed_everywhere(method)
     metric = METRIC[method] | ({"loss_weight"} if METRIC[method] else set())
-    expected = SOURCE | SHARED | TUNED | metric | {"method"}
+    expected = SOURCE | SHARED | PLAIN | TUNED | metric | {"method"}
     if start.margins == "paper":
         expected -= {"margins"}
     expected -= {"method"} if method == "EMOFSL" else set()  # as in the defaults
@@ -96,24 +98,49 @@ def test_what_a_method_does_not_look_at_decides_nothing(method):
     assert different(config.of_method(method).only(), start) == expected
 
 
-@pytest.mark.parametrize("baseline", BASELINES)
+@pytest.mark.parametrize("baseline", OF_BASELINES)
 def test_a_baseline_looks_at_its_own_settings_and_at_the_source(baseline):
     start, config = EmofslConfig(method="BTL"), changed_everywhere("EMOFSL")
-    expected = SOURCE | SHARED | OF_BASELINES[baseline] | {"normalise"}
+    expected = SOURCE | SHARED | PLAIN | OF_BASELINES[baseline] | {"normalise"}
     assert different(config.of_baseline(baseline).only(), start) == expected
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_a_linear_head_looks_at_no_training_and_recommended_is_normalised_as_it_is(name):
+    start, config = EmofslConfig(method="BTL"), changed_everywhere("EMOFSL")
+    expected = SHARED | {"seed"} | (set() if name == RECOMMENDED else PLAIN)
+    found = different(config.of_baseline(name).only(), start)
+    assert found - {"enrolment"} == expected
+    assert config.of_baseline(name).only() == dataclasses.replace(
+        config.of_baseline(name), preset="default"
+    ).only()
+    with_clips = EmofslConfig(normalisation="corpus", enrolment=4).of_baseline(name)
+    assert with_clips.enrolment == 4
+    assert with_clips.normalisation == ("speaker" if name == RECOMMENDED else "corpus")
+
+
+def test_layers_that_learn_take_features_as_they_come_unless_it_is_said_otherwise(capsys):
+    for layers in (2, "2"):
+        config = EmofslConfig.from_form("default", {"tune_layers": layers}, normalisation="")
+        assert config.normalisation == "none" and config.tune_layers == 2
+        assert capsys.readouterr().out.startswith("normalisation: none")
+    assert EmofslConfig.from_form("default", tune_layers="0").normalisation == "speaker"
+    assert capsys.readouterr().out == ""
+    with pytest.raises(SettingError, match="layers that learn take features as they come"):
+        EmofslConfig.from_form("default", tune_layers=2, normalisation="corpus")
 
 
 def test_all_methods_and_baselines_ask_for_one_source_model():
     config = dataclasses.replace(changed_everywhere("EMOFSL"), source_loss_weight=0.0)
     start = EmofslConfig(method="BTL")
-    assert different(config.of_source(), start) == SOURCE - {"source_loss_weight"}
+    assert different(config.of_source(), start) == SOURCE | PLAIN - {"source_loss_weight"}
     metric = dataclasses.replace(config, source_loss_weight=5.0)
-    expected = SOURCE | METRIC["EMOFSL"] | {"normalise"}
+    expected = SOURCE | PLAIN | METRIC["EMOFSL"] | {"normalise"}
     expected -= {"margins"} if EmofslConfig().margins == "paper" else set()
     assert different(metric.of_source(), EmofslConfig()) == expected
     for one in (config, metric):
         asked = {one.of_method(method).of_source() for method in METHODS}
-        asked |= {one.of_baseline(name).of_source() for name in BASELINES}
+        asked |= {one.of_baseline(name).of_source() for name in OF_BASELINES}
         assert asked == {one.of_source()}
 
 
@@ -121,7 +148,7 @@ def test_all_methods_and_baselines_ask_for_one_source_model():
 def test_a_preset_stays_in_every_row_and_only_what_the_row_looks_at_counts_as_changed(preset):
     config = EmofslConfig.from_preset(preset, shots=2, alpha=1.9, C=3.0)
     rows = {name: config.of_method(name) for name in METHODS}
-    rows |= {name: config.of_baseline(name) for name in BASELINES}
+    rows |= {name: config.of_baseline(name) for name in OF_BASELINES}
     changed = {name: {"shots": 2} for name in rows}
     changed["EMOFSL"]["alpha"] = 1.9
     changed["logistic regression"]["C"] = 3.0
@@ -131,7 +158,9 @@ def test_a_preset_stays_in_every_row_and_only_what_the_row_looks_at_counts_as_ch
 
 def test_each_setting_has_one_of_the_scopes():
     scopes = {field.metadata["scope"] for field in fields_of(EmofslConfig)}
-    assert scopes == {TRAINING, TUNING, RESULT, *BASELINES[1:]}
+    of_baselines = [name for name in OF_BASELINES if OF_BASELINES[name]]
+    assert scopes == {INPUT, TRAINING, TUNING, RESULT, *of_baselines}
+    assert set(BASELINES) == {*LINEAR, *OF_BASELINES}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import pytest
 from browser import make_notebook
 from drawn import contrast
 
-from colab_utils.display import report, style
+from colab_utils.display import style
+from colab_utils.display.page import report
 from colab_utils.methods.maml.figures.episode import (
     EPISODE_COLUMNS,
     episode_html,

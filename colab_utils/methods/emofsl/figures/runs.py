@@ -1,6 +1,7 @@
 """The figures of notebook 03: rates over shots, luck of the draw, matrices, support, layers."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,17 +9,19 @@ import seaborn
 import torch
 from matplotlib.axes import Axes
 
-from colab_utils.display import captions, matrices, style
+from colab_utils.display import captions, certainty, matrices, style
 from colab_utils.display.curves import COLOURS, DASHES, LEVEL_DASHES, MARKERS, finish, name_ends
 from colab_utils.display.speakers import support_speakers_figure
+from colab_utils.learning.recipe import RECOMMENDED
 from colab_utils.methods.emofsl.settings import METHODS, EmofslConfig
 from colab_utils.methods.emofsl.study import BASELINES, Runs, TransferStudy, tuned_name
 from colab_utils.results.predictions import PredictionError, check_one_rule, validate
 from colab_utils.results.rates import confusion, uar
+from colab_utils.results.runs import Run
 from colab_utils.results.support import support_speakers
 
 PUBLISHED = "published (same protocol only)"
-GREY_MARKERS = "^vPX"  # of the baselines
+GREY_MARKERS = "^vPX<>"  # of the baselines
 _STEP = 0.018  # of the axis: how far bars of two methods at one k stand apart
 
 
@@ -141,13 +144,17 @@ def shots_figure(study: TransferStudy, runs: Runs, config: EmofslConfig) -> styl
 
 
 def _looks(methods: Sequence[str]) -> dict[str, dict]:
-    """Colour, marker and dash of each method; baselines are grey. Raises ValueError."""
-    bright = [name for name in methods if name not in BASELINES]
+    """Colour, marker and dash of each method; but `recommended` baselines are grey.
+
+    Raises ValueError.
+    """
+    behind = [name for name in BASELINES if name != RECOMMENDED]
+    bright = [name for name in methods if name not in behind]
     if len(bright) > len(COLOURS):
         raise ValueError(
             f"{', '.join(bright)}: at most {len(COLOURS)} methods can be told apart; draw fewer"
         )
-    grey = [name for name in methods if name in BASELINES]
+    grey = [name for name in methods if name in behind]
     colours = [*COLOURS[: len(bright)], *[style.QUIET] * len(grey)]
     markers = [*MARKERS[: len(bright)], *GREY_MARKERS]
     dashes = [*DASHES[: len(bright)], *LEVEL_DASHES]
@@ -182,14 +189,14 @@ def _published(
 
 
 def luck_figure(study: TransferStudy, runs: Runs, config: EmofslConfig) -> style.SuiteFigure:
-    """UAR of each support draw as a point, with BTL, FSTL and EMOFSL.
+    """UAR of each support draw as a point, with `recommended`, BTL, FSTL and EMOFSL.
 
     Thin lines join what the same draw gave. Beside each column a bar, and beneath it in numbers,
     the mean with one standard deviation of draws up and down.
 
     Args:
         study: the study.
-        runs: of `TransferStudy.compare` with all three methods.
+        runs: of `TransferStudy.compare`.
         config: its `shots` and `decision` say which runs.
 
     Returns:
@@ -226,11 +233,11 @@ def luck_figure(study: TransferStudy, runs: Runs, config: EmofslConfig) -> style
 
 
 def matrices_figure(study: TransferStudy, runs: Runs, config: EmofslConfig) -> style.SuiteFigure:
-    """Confusion matrices of BTL, FSTL and EMOFSL.
+    """Confusion matrices of `recommended`, BTL, FSTL and EMOFSL.
 
     Args:
         study: the study.
-        runs: of `TransferStudy.compare` with all three methods.
+        runs: of `TransferStudy.compare`.
         config: its `shots` and `decision` say which runs.
 
     Returns:
@@ -286,9 +293,28 @@ def layers_figure(study: TransferStudy, config: EmofslConfig) -> style.SuiteFigu
     return figure
 
 
-def _at(runs: Runs, config: EmofslConfig) -> Runs:
-    """BTL, FSTL and EMOFSL at config.shots, decided by config.decision."""
-    return {name: runs[tuned_name(name, config), config.shots] for name in METHODS}
+def show_certainty(study: TransferStudy, runs: Runs, config: EmofslConfig) -> Any:
+    """How far `recommended`, BTL, FSTL and EMOFSL can be trusted: a figure and a slider.
+
+    Args:
+        study: the study.
+        runs: of `TransferStudy.compare`.
+        config: its `shots` and `decision` say which runs.
+
+    Returns:
+        The widget of `display.certainty.show_certainty`, to show as a cell's last value.
+    """
+    return certainty.show_certainty(_at(runs, config), f"{study.title}, {config.shots}-shot")
+
+
+def _at(runs: Runs, config: EmofslConfig) -> dict[str, Run]:
+    """`recommended`, BTL, FSTL, EMOFSL, those there are at config.shots with config.decision."""
+    names = {RECOMMENDED: RECOMMENDED} | {tuned_name(name, config): name for name in METHODS}
+    found = {}
+    for name, shown in names.items():
+        if (name, config.shots) in runs:
+            found[shown] = runs[name, config.shots]
+    return found
 
 
 def _stamps(runs: Runs) -> list[str]:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from colab_utils.features.encoders.embeddings import SpeechEncoder, load_upper_layers
+from colab_utils.features.store.views import Held
 from colab_utils.learning.clips import Clips
 from colab_utils.methods.emofsl.data import Output, TransferData
 from colab_utils.methods.emofsl.layers.network import over_time
@@ -58,17 +59,12 @@ class FrameData(TransferData):
     def _ids(self, numbers: np.ndarray) -> list[str]:
         return self.rows["utt_id"].iloc[numbers].to_list()
 
-    def _read(self, numbers: np.ndarray) -> Clips:
+    def read(self, numbers: np.ndarray) -> Clips:
         """What the encoder gives as it comes, of the stored frames below its last layers."""
 
         def pooled(values: torch.Tensor, mask: torch.Tensor) -> Output:
             return (over_time(self.upper(values, mask), mask, self.pooling),)
 
         (vectors,) = self.through(pooled, numbers)
-        return Clips(
-            self.store,
-            self.rows.iloc[numbers],
-            self.labels,
-            device=self.device,
-            vectors=vectors.cpu().numpy(),
-        )
+        held = Held(self.store, self._ids(numbers), vectors.cpu().numpy())
+        return Clips(held, self.rows.iloc[numbers], self.labels, device=self.device)

@@ -3,6 +3,7 @@
 Its last layers are trained on the source and fine-tuned on each support draw.
 """
 
+import dataclasses
 import os
 import pathlib
 from typing import Any
@@ -12,13 +13,15 @@ import torch
 
 from colab_utils.features.encoders.embeddings import SpeechEncoder, load_upper_layers, save_encoder
 from colab_utils.features.front_end import identity
+from colab_utils.features.store.views import Held
 from colab_utils.files import short_hash
 from colab_utils.learning.study import Tested
 from colab_utils.methods.emofsl import emofsl
+from colab_utils.methods.emofsl.data import TransferData
 from colab_utils.methods.emofsl.layers.data import FrameData
 from colab_utils.methods.emofsl.layers.network import EncoderNet
 from colab_utils.methods.emofsl.layers.tuning import fine_tune_layers
-from colab_utils.methods.emofsl.settings import EmofslConfig
+from colab_utils.methods.emofsl.settings import LINEAR, EmofslConfig
 from colab_utils.methods.emofsl.source import Metric, SourceLearner
 from colab_utils.methods.emofsl.study import BASELINES, TransferStudy
 from colab_utils.progress import bar as progress_bar
@@ -59,21 +62,12 @@ class LayersStudy(TransferStudy):
         self._spec = identity(encoder)
         self._spec["name"] = self.front
         self._key = short_hash([self.store.key, self._spec])
-        self.data = FrameData(
-            self.rows,
-            self.split,
-            self.store,
-            self.labels,
-            self.device,
-            encoder=encoder,
-            n_layers=n_layers,
-        )
 
     # --- the contract -----------------------------------------------------------------------------
 
     def check(self, tested: Tested) -> None:
         """Raise SettingError for another number of layers than the cache was made for."""
-        if tested.config.tune_layers != self.n_layers:
+        if tested.kind not in LINEAR and tested.config.tune_layers != self.n_layers:
             raise SettingError(
                 f"tune_layers = {tested.config.tune_layers}, but this study has cached what "
                 f"{self.n_layers} layers need: make another by Transfers.study(..., "
@@ -87,7 +81,7 @@ class LayersStudy(TransferStudy):
     def notes(self, tested: Tested) -> list[str]:
         """Also whether the layers of the encoder learned."""
         told = f"the encoder's last layers learn, too: {self.n_layers}"
-        if tested.kind in BASELINES and tested.kind != "source only":
+        if self.single(tested):
             told = "the encoder as it comes"
         return [*super().notes(tested), told]
 
@@ -115,6 +109,24 @@ class LayersStudy(TransferStudy):
 
     # --- the three stages on frames ---------------------------------------------------------------
 
+    def _data_of(self, tested: Tested) -> TransferData:
+        """Stored frames; vectors of the encoder as it comes, where they are normalised."""
+        if tested.config.normalisation != "none":
+            plain = dataclasses.replace(tested.config, normalisation="none")
+            vectors = self.data(plain).read(np.arange(len(self.rows))).values
+            held = Held(self.store, self.rows["utt_id"], vectors.cpu().numpy())
+            found = self.normalised(held, tested)
+            return TransferData(self.rows, self.sides(tested), found, self.labels, self.device)
+        return FrameData(
+            self.rows,
+            self.sides(tested),
+            self.store,
+            self.labels,
+            self.device,
+            encoder=self.encoder,
+            n_layers=self.n_layers,
+        )
+
     def _network(self, train: np.ndarray, config: EmofslConfig) -> EncoderNet:
         net = super()._network(train, config)
         upper = load_upper_layers(self.encoder, self.n_layers, self.device)
@@ -124,18 +136,19 @@ class LayersStudy(TransferStudy):
         self, learner: SourceLearner, config: EmofslConfig, fold: str, own: Metric | None
     ) -> dict[str, torch.Tensor]:
         """Stages 2 and 3, draw by draw."""
-        draws = self.data.draws(config, fold)
-        tested = self.data.numbers(fold, "test")
+        data = self.data(config)
+        draws = data.draws(config, fold)
+        tested = data.numbers(fold, "test")
         metric = self.metric(config, fold, own)
         logits, found, known = [], [], []
         title = f"{config.method}, draws"
         for draw in progress_bar(draws, desc=title, disable=not self.progress, leave=False):
             tuned = self._tuned(learner, draw, config, metric)
-            draw_logits, draw_found = self.data.through(tuned, tested)
+            draw_logits, draw_found = data.through(tuned, tested)
             logits.append(draw_logits)
             found.append(draw_found)
-            known.append(self.data.through(tuned, draw.ravel())[1])
-        y = self.data.y[draws[0].ravel()]
+            known.append(data.through(tuned, draw.ravel())[1])
+        y = data.y[draws[0].ravel()]
         return emofsl.scores_of(
             torch.stack(logits), torch.stack(found), torch.stack(known), y, config
         )
@@ -144,14 +157,15 @@ class LayersStudy(TransferStudy):
         self, learner: SourceLearner, config: EmofslConfig, fold: str, numbers: np.ndarray
     ) -> torch.Tensor:
         """Projections (n, width) of target rows after the fine-tuning on the first draw."""
-        draw = self.data.draws(config, fold)[0]
+        draw = self.data(config).draws(config, fold)[0]
         tuned = self._tuned(learner, draw, config, self.metric(config, fold))
-        return self.data.through(tuned, numbers)[1]
+        return self.data(config).through(tuned, numbers)[1]
 
     def _tuned(
         self, learner: SourceLearner, draw: np.ndarray, config: EmofslConfig, metric: Metric | None
     ) -> EncoderNet:
         """The network after the fine-tuning on one draw (classes, shots)."""
         numbers = draw.ravel()
-        support, y = self.data.inputs(numbers), self.data.y[numbers]
+        data = self.data(config)
+        support, y = data.inputs(numbers), data.y[numbers]
         return fine_tune_layers(learner.module, support, y, config, metric)

@@ -14,6 +14,7 @@ from scipy.spatial.distance import cdist
 from sklearn.preprocessing import normalize
 
 from colab_utils.display import captions, maps, style
+from colab_utils.learning.contract import Tested
 from colab_utils.learning.training import single_thread
 from colab_utils.methods.emofsl.settings import EmofslConfig
 from colab_utils.methods.emofsl.study import TransferStudy
@@ -68,14 +69,16 @@ def embeddings(study: TransferStudy, config: EmofslConfig, method: str = "") -> 
     if method:
         config = dataclasses.replace(config, method=method)
     fold = study.folds[0]
-    tested = study.data.numbers(fold, "test")
-    support = study.data.draws(config, fold)[0].ravel()
+    data = study.data(config)
+    tested = data.numbers(fold, "test")
+    support = data.draws(config, fold)[0].ravel()
     numbers = np.concatenate([tested, support])
     learner = study.source_of(config, fold)
     with single_thread(study.small):
-        _, before = study.data.through(learner.module, numbers)
+        _, before = data.through(learner.module, numbers)
         after = study.projected(learner, config, fold, numbers)
     rows = study.rows.iloc[numbers].reset_index(drop=True)
+    rows["rule"] = study.rule_of(Tested("", config))
     rows["role"] = ["test"] * len(tested) + ["support"] * len(support)
     return Embeddings(rows, before.cpu().numpy(), after.cpu().numpy())
 
@@ -96,7 +99,7 @@ def maps_figure(study: TransferStudy, found: Embeddings, seed: int = 0) -> style
         "after": maps.embedding_map(found.after, found.rows, seed=seed),
     }
     marks = captions.stamps(
-        found.rows.assign(rule=study.rule),
+        found.rows,
         {"speaker_independence": speaker_independence(study.split, persons(study.rows))},
     )
     return maps.embedding_maps_figure(

@@ -14,7 +14,7 @@ import pandas as pd
 from colab_utils import files
 from colab_utils.display import captions
 from colab_utils.display.figures import confusion_matrix_figure
-from colab_utils.display.page_template import NOTEBOOK, PAGE
+from colab_utils.display.page.template import NOTEBOOK, PAGE
 from colab_utils.results.folders import Found, find_runs
 from colab_utils.results.runs import Run
 

@@ -1,0 +1,114 @@
+"""What every study reads: features of utterances by `utt_id`, wherever they come from."""
+
+import abc
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from colab_utils.features.store.shards import StoreError
+
+
+class Features(abc.ABC):
+    """Features of many utterances.
+
+    `features[utt_id]` are those of one utterance: float32 (frames, dim), one frame where `pooled`.
+
+    Attributes:
+        spec: what they were made by (name, version, settings).
+        key: 12 hex digits that name spec and audio.
+        pooled: whether an utterance has one vector instead of frames.
+        feature_names: the columns.
+        weights: what a standardised column counts, float64 (dim,), mean square 1; None: all alike.
+        skipped: table (utt_id, reason) of utterances without features.
+        report: what the extraction did that returned them, else None.
+        note: what a reader has to know of how they were made, or "".
+    """
+
+    spec: dict[str, Any]
+    key: str
+    pooled: bool
+    feature_names: list[str]
+    weights: np.ndarray | None = None
+    skipped: pd.DataFrame
+    report: Any = None
+    note: str = ""
+
+    @property
+    @abc.abstractmethod
+    def ids(self) -> list[str]:
+        """The utterances that have features."""
+
+    @abc.abstractmethod
+    def __contains__(self, utt_id: object) -> bool: ...
+
+    @abc.abstractmethod
+    def __getitem__(self, utt_id: str) -> np.ndarray:
+        """The features of one utterance, float32 (frames, dim), a copy.
+
+        Raises:
+            KeyError: it has none; with the reason where it was skipped.
+        """
+
+    @abc.abstractmethod
+    def lengths(self, ids: Sequence[str]) -> np.ndarray:
+        """Frames of each of `ids`, int64 (n,); nothing is read. Raises KeyError."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def dim(self) -> int:
+        """Numbers a frame (or an utterance) has."""
+        return len(self.feature_names)
+
+    def why_missing(self, utt_id: str) -> KeyError:
+        """The error that says why an utterance has no features."""
+        reason = "it was not extracted"
+        for row in self.skipped[self.skipped["utt_id"] == utt_id].itertuples():
+            reason = f"it was skipped ({row.reason})"
+        return KeyError(f"{utt_id} has no features: {reason}")
+
+    def matrix(self, ids: Sequence[str]) -> np.ndarray:
+        """Vectors of some utterances.
+
+        Args:
+            ids: the utterances; the rows are in their order.
+
+        Returns:
+            float32 (n, dim).
+
+        Raises:
+            KeyError: an utterance without features.
+            StoreError: these are frames.
+        """
+        if not self.pooled:
+            raise StoreError(
+                f"{self.spec['name']} gives frames, not one vector an utterance: use padded(ids),"
+                " or a pooled front end"
+            )
+        nothing = np.zeros((0, self.dim), np.float32)
+        return np.concatenate([nothing, *(self[utt_id] for utt_id in ids)])
+
+    def padded(self, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Frames of some utterances, filled up to the longest.
+
+        Args:
+            ids: the utterances.
+
+        Returns:
+            values: float32 (n, frames, dim).
+            mask: bool (n, frames), True where there is speech. Elsewhere the values are 0, which
+                is no silence and must be masked.
+
+        Raises:
+            KeyError: an utterance without features.
+        """
+        lengths = self.lengths(ids)
+        longest = lengths.max(initial=0)
+        mask = np.arange(longest) < lengths[:, None]
+        values = np.zeros((len(ids), longest, self.dim), dtype=np.float32)
+        for row, utt_id in enumerate(ids):
+            values[row][mask[row]] = self[utt_id]
+        return values, mask

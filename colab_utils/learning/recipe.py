@@ -1,0 +1,126 @@
+"""What we recommend, in numbers, and the settings of it that every study has.
+
+Chosen on banglaser as target and on the embedded corpus alone (docs/recommended.md).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from colab_utils.features.store.views import NORMALISATIONS
+from colab_utils.settings import INPUT, Settings, setting
+
+FEATURES = "acoustic+moonshine"  # of human speech
+SYNTHETIC_FEATURES = "acoustic"  # of the embedded corpus, which no speech encoder has learnt
+NORMALISATION = "speaker"
+PRIOR_CLIPS = 10.0
+SOURCE_STRENGTH = 0.0015  # of the penalty of linear heads
+SUPPORT_STRENGTH = 0.0015
+SUPPORT_MASS = 0.5  # of the support beside the source in one regression
+RECOMMENDED = "recommended"  # what tables call the whole
+_BY = {"normalisation": NORMALISATIONS[1:]}
+Config = TypeVar("Config", bound="StudySettings")
+
+
+def normalisation(default: str) -> Any:
+    """The setting that says by what features are normalised, with the default of a method."""
+    return setting(
+        default,
+        "features less the mean of their corpus or speaker, over the deviation of the corpus; no "
+        "label is read, the source goes the same way as the target; none: as they come",
+        options=NORMALISATIONS,
+        scope=INPUT,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StudySettings(Settings):
+    """Settings of every study: how features are normalised before anything is learnt."""
+
+    normalisation: str = normalisation(NORMALISATION)
+    prior_clips: float = setting(
+        PRIOR_CLIPS,
+        "clips of a speaker that the mean of the corpus is worth: who has few is taken for the "
+        "most part as all are (by speaker)",
+        low=0.0,
+        high=1000.0,
+        step=5.0,
+        more=True,
+        scope=INPUT,
+        used={"normalisation": ("speaker",)},
+    )
+    enrolment: int = setting(
+        0,
+        "clips of each speaker or corpus that statistics are made of, and that are not tested "
+        "then; 0: all, tested ones too (transductive)",
+        low=0,
+        high=200,
+        step=5,
+        more=True,
+        scope=INPUT,
+        used=_BY,
+    )
+
+    def recommended(self: Config) -> Config:
+        """The same with features normalised as we recommend."""
+        how = {"normalisation": NORMALISATION, "prior_clips": PRIOR_CLIPS}
+        return dataclasses.replace(self, **how)
+
+    @property
+    def normalising(self) -> tuple[str, float, int]:
+        """What decides how features are normalised, where they are."""
+        if self.normalisation == "none":
+            return "none", 0.0, 0
+        prior = self.prior_clips if self.normalisation == "speaker" else 0.0
+        return self.normalisation, prior, self.enrolment
+
+    @property
+    def hears_tested(self) -> bool:
+        """Whether tested clips are in the statistics: transductive."""
+        return self.normalisation != "none" and not self.enrolment
+
+    @property
+    def normalised_by(self) -> str:
+        """How features are normalised, a sentence for a reader; "" where they are not."""
+        if self.normalisation == "none":
+            return ""
+        unit = self.normalisation
+        shrunk = ""
+        if unit == "speaker" and self.prior_clips:
+            shrunk = f", the corpus counting as {self.prior_clips:g} more"
+        if self.hears_tested:
+            return (
+                f"transductive: features are normalised by the unlabelled clips of each {unit}, "
+                f"tested ones included{shrunk}"
+            )
+        return (
+            f"features are normalised by {self.enrolment} clips of each {unit} that are not "
+            f"tested, at most half of them{shrunk}"
+        )
+
+
+def automatic_features(synthetic: bool) -> str:
+    """What FEATURES = "auto" means.
+
+    Args:
+        synthetic: whether all is of the embedded corpus.
+    """
+    return SYNTHETIC_FEATURES if synthetic else FEATURES
+
+
+def features_note(features: str, corpora: Iterable[str]) -> list[str]:
+    """What has to be said of the row `recommended` on other features than we recommend.
+
+    Args:
+        features: the name of the front end.
+        corpora: of all utterances.
+
+    Returns:
+        A sentence, or none.
+    """
+    meant = automatic_features(all(name.startswith("synthetic") for name in corpora))
+    if features == meant:
+        return []
+    return [f"{RECOMMENDED} is on {meant}; these are {features}"]
