@@ -5,7 +5,10 @@
 
 Parts: `small` (64 x 96 pixels: from scratch, from ImageNet, with stability training) and `own-size`
 (256 x 384). Five folds of two speakers; of the others, one validates. Whatever was finished before
-is loaded, so a stopped run goes on. Prints Markdown, and writes <part>.csv to --out.
+is loaded, so a stopped run goes on. Prints Markdown, and writes alexnet_<part>.csv, their paired
+differences and the figure to --pages. From what --out has, without audio or training:
+
+    python tools/alexnet_results.py --stored --out out/alexnet --part own-size --pages docs/results
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import pathlib
+import shutil
 import sys
 import time
 
@@ -25,11 +29,15 @@ from run_notebook import read_value  # noqa: E402
 
 from colab_utils import corpora, session  # noqa: E402
 from colab_utils.csv_files import write_csv  # noqa: E402
-from colab_utils.methods.alexnet import AlexnetConfig, AlexnetStudy  # noqa: E402
+from colab_utils.display.style import save_figure  # noqa: E402
+from colab_utils.files import read_json, write_json  # noqa: E402
+from colab_utils.methods.alexnet import AlexnetConfig, AlexnetStudy, noise_figure  # noqa: E402
 from colab_utils.protocols.published import load_protocol  # noqa: E402
 from colab_utils.protocols.speakers import build_within  # noqa: E402
 from colab_utils.results.comparison import compare_runs  # noqa: E402
-from colab_utils.results.runs import Run  # noqa: E402
+from colab_utils.results.runs import Run, load_run  # noqa: E402
+
+Runs = dict[tuple[str, str], Run]  # by row and condition
 
 CONDITIONS = (
     "clean",
@@ -42,9 +50,11 @@ CONDITIONS = (
     "reverb@0.9",
 )
 RATES = (1e-4, 1e-3)  # the published one, and that of its README's example
+SHOWN = ("clean", "pink@20", "pink@5", "reverb@0.9")  # on the page; all are in the CSV
 PAIRS = (
     ("ImageNet", "scratch"),
     ("ImageNet", "frozen, linear"),
+    ("ImageNet + both", "frozen, linear"),
     ("ImageNet + both", "ImageNet"),
     ("ImageNet + stability", "ImageNet"),
     ("ImageNet + noisy copies", "ImageNet"),
@@ -58,13 +68,15 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--audio", required=True)
+    parser.add_argument("--audio", default="")
     parser.add_argument(
         "--weights",
         default="imagenet",
         help="a file of AlexNet's ImageNet weights, or imagenet (fetched)",
     )
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("out/alexnet"))
+    parser.add_argument("--pages", type=pathlib.Path, help="for CSV and figures; default: --out")
+    parser.add_argument("--stored", action="store_true", help="of runs that are there; no training")
     parser.add_argument("--part", choices=("small", "own-size"), default="small")
     parser.add_argument(
         "--settings", nargs="*", default=[], metavar="NAME=VALUE", help="of AlexnetConfig, for all"
@@ -149,8 +161,32 @@ def study_of(arguments: argparse.Namespace) -> AlexnetStudy:
 
 
 def main() -> None:
-    """Train and test what is missing, and print the tables."""
+    """Train and test what is missing; then print the tables, and write CSV and figure."""
     arguments = parsed()
+    if not arguments.stored:
+        made = trained(arguments)
+        write_json(index_of(arguments), made)
+    runs = {}
+    for name, folders in read_json(index_of(arguments)).items():
+        for condition, folder in folders.items():
+            runs[name, condition] = load_run(arguments.out / folder)
+    print_tables(runs)
+    pages, part = arguments.pages or arguments.out, f"alexnet_{arguments.part}"
+    rates, apart = tables(runs)
+    write_csv(pages / f"{part}.csv", rates)
+    write_csv(pages / f"{part}_differences.csv", apart)
+    shown = {f"{name}, {condition}": run for (name, condition), run in runs.items()}
+    saved = save_figure(noise_figure(shown), arguments.out / part)
+    shutil.copy(saved[0], pages)
+
+
+def index_of(arguments: argparse.Namespace) -> pathlib.Path:
+    """The file that says which runs a part consists of."""
+    return arguments.out / f"{arguments.part}.json"
+
+
+def trained(arguments: argparse.Namespace) -> dict[str, dict[str, str]]:
+    """{row: {condition: folder of the finished run, from --out}}; sizes and times are printed."""
     study = study_of(arguments)
     begin = time.perf_counter()
     configs = {"small": small, "own-size": own_size}[arguments.part](arguments, study)
@@ -158,36 +194,46 @@ def main() -> None:
     for name, row in study.sizes(configs["ImageNet"], steps=3).iterrows():
         sizes.append([name, f"{row['parameters']:,.0f}", row["seconds an epoch"]])
     table = markdown(["model", "parameters", "seconds an epoch"], sizes)
-    print(f"## Sizes and time\n\n{table}", flush=True)
-    runs, rates = {}, []
+    print(f"## Sizes and time\n\n{table}\n", flush=True)
+    made = {}
     for name, config in configs.items():
+        made[name] = {}
         for run in study.run(config, CONDITIONS, name=name, pictures=False).values():
-            condition = run.config["condition"]
-            runs[name, condition] = run
-            kept = {key: run.metrics[key] for key in ("uar", "uar_ci95", "wa", "n", "n_speakers")}
-            rates.append({"model": name, "condition": condition, **kept})
-        uar, seconds = 100 * runs[name, "clean"].metrics["uar"], time.perf_counter() - begin
-        print(f"{name}: clean {uar:.1f}; {seconds:.0f} s in all", file=sys.stderr, flush=True)
-    print_tables(runs, list(configs), time.perf_counter() - begin)
-    write_csv(arguments.out / f"{arguments.part}.csv", pd.DataFrame(rates))
+            made[name][run.config["condition"]] = str(run.path.relative_to(arguments.out))
+        uar = 100 * run.metrics["uar"]
+        seconds = time.perf_counter() - begin
+        print(f"{name}: {uar:.1f} in the room; {seconds:.0f} s in all", file=sys.stderr, flush=True)
+    return made
 
 
-def print_tables(runs: dict[tuple, Run], names: list[str], seconds: float) -> None:
-    """Rates, paired differences and folds of runs {(model, condition): run}."""
-    majority = 100 * runs["ImageNet", "clean"].metrics["majority"]
-    print(f"\n{seconds:.0f} s; majority {majority:.1f}, chance 14.3\n")
+def tables(runs: Runs) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rates of every row and condition, and paired differences: fractions, a line each."""
+    rates, apart = [], []
+    for (name, condition), run in runs.items():
+        low, high = run.metrics["uar_ci95"] or (np.nan, np.nan)
+        rate = {"model": name, "condition": condition, "uar": run.metrics["uar"]}
+        rate |= {"low": low, "high": high}
+        rates.append(rate | {key: run.metrics[key] for key in ("wa", "n", "n_speakers")})
+    for one, other in PAIRS:
+        for condition in CONDITIONS:
+            if (one, condition) in runs and (other, condition) in runs:
+                found = compare_runs(runs[one, condition], runs[other, condition])
+                low, high = found["difference_ci95"] or (np.nan, np.nan)
+                pair = {"model": one, "less": other, "condition": condition}
+                apart.append(pair | {"uar": found["difference"], "low": low, "high": high})
+    return pd.DataFrame(rates), pd.DataFrame(apart)
+
+
+def print_tables(runs: Runs) -> None:
+    """Rates by condition and by fold as Markdown, of runs {(row, condition): run}."""
+    names = list(dict.fromkeys(name for name, _ in runs))
+    majority = 100 * runs[names[0], "clean"].metrics["majority"]
+    print(f"majority {majority:.1f}, chance 14.3\n")
     rates = []
     for name in names:
-        cells = [cell(runs[name, condition].metrics) for condition in CONDITIONS]
+        cells = [cell(runs[name, condition].metrics) for condition in SHOWN]
         rates.append([name, *cells])
-    print(markdown(["UAR (WA)", *CONDITIONS], rates))
-    apart = []
-    for one, other in PAIRS:
-        if one not in names or other not in names:
-            continue
-        cells = [difference(runs[one, where], runs[other, where]) for where in CONDITIONS]
-        apart.append([f"{one} less {other}", *cells])
-    print("\n" + markdown(["paired difference of UAR", *CONDITIONS], apart))
+    print(markdown(["UAR (WA)", *SHOWN], rates))
     by_folds = [[name, *by_fold(runs[name, "clean"])] for name in names]
     print("\n" + markdown(["fold mean of UAR, WA of each fold", "UAR", "WA by fold"], by_folds))
 
@@ -205,13 +251,6 @@ def cell(metrics: dict) -> str:
     low, high = metrics["uar_ci95"] or (np.nan, np.nan)
     uar, wa = 100 * metrics["uar"], 100 * metrics["wa"]
     return f"{uar:.1f} [{100 * low:.1f}, {100 * high:.1f}] ({wa:.1f})"
-
-
-def difference(one: Run, other: Run) -> str:
-    """Paired difference of the UAR with its interval."""
-    found = compare_runs(one, other)
-    low, high = found["difference_ci95"] or (np.nan, np.nan)
-    return f"{100 * found['difference']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 
 def by_fold(run: Run) -> list[str]:

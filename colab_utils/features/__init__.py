@@ -22,6 +22,9 @@ from colab_utils.features.store.views import Joined
 from colab_utils.settings import SettingError, with_settings
 from colab_utils.utterance_tables import is_table
 
+# What "auto" means. On banglaser both together were above either (docs/recommended.md); no encoder
+# has learnt the voices of the embedded corpus.
+RECOMMENDED, OF_SYNTHETIC = "acoustic+moonshine", "acoustic"
 # the module and the class of each front end
 FRONT_ENDS = {
     "logmel": "acoustic.log_mel:LogMel",
@@ -67,6 +70,11 @@ def front_end(name: str) -> FrontEnd:
     )
 
 
+def automatic(synthetic: bool) -> str:
+    """What "auto" means; synthetic: whether all is of the embedded corpus."""
+    return OF_SYNTHETIC if synthetic else RECOMMENDED
+
+
 def open_store(
     manifest: pd.DataFrame,
     features: str,
@@ -79,9 +87,9 @@ def open_store(
 
     Args:
         manifest: scanned utterances, such as `corpora.load_corpus(...).manifest`.
-        features: the name of a front end, see `front_end`, or a file of vectors that were made
-            elsewhere (`made_elsewhere`); or several with "+" between them, whose vectors then stand
-            side by side, each with the same weight in all.
+        features: "auto", the name of a front end, see `front_end`, or a file of vectors that were
+            made elsewhere (`made_elsewhere`); or several with "+" between them, whose vectors then
+            stand side by side, each with the same weight in all.
         root: the workspace; stores lie in `root`/features.
         device: where to compute; "": the GPU where there is one.
         drive_folder: MyDrive, of `drive.open_workspace`, or None: what is made is sent there.
@@ -99,6 +107,9 @@ def open_store(
     Example:
         >>> store = features.open_store(scan.manifest, "acoustic", session.workspace())
     """
+    if features == "auto":
+        features = automatic(bool(manifest["corpus"].str.startswith("synthetic").all()))
+        print(f"front end: {features}")
     names = names_in(features)
     file = is_table(names[0])
     if len(names) > 1 or file:

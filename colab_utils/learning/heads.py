@@ -210,18 +210,28 @@ def linear_head(
     return LinearHead(prior.weight + change, prior.bias + bias)
 
 
-def source_head(x: np.ndarray, y: np.ndarray, classes: int) -> LinearHead:
+def source_head(
+    x: np.ndarray, y: np.ndarray, classes: int, strength: float = recipe.PRIOR_STRENGTH
+) -> LinearHead:
     """The recipe's head of the source: `linear_head` of all its training utterances.
 
     Args:
         x: standardised features, float (n, dim).
         y: class ids, int (n,).
         classes: how many there are.
+        strength: of the penalty; the default where the head is the prior of a support's, and
+            `recipe.SOURCE_STRENGTH` where it is all there is.
     """
-    return linear_head(x, y, classes, recipe.SOURCE_STRENGTH)
+    return linear_head(x, y, classes, strength)
 
 
-def source_temperature(x: np.ndarray, y: np.ndarray, speakers: np.ndarray, classes: int) -> float:
+def source_temperature(
+    x: np.ndarray,
+    y: np.ndarray,
+    speakers: np.ndarray,
+    classes: int,
+    strength: float = recipe.PRIOR_STRENGTH,
+) -> float:
     """The temperature of the source's head, from speakers that it has not heard.
 
     Args:
@@ -229,6 +239,7 @@ def source_temperature(x: np.ndarray, y: np.ndarray, speakers: np.ndarray, class
         y: class ids, int (n,).
         speakers: of each utterance, (n,); five groups of them are left out in turn.
         classes: how many there are.
+        strength: as of `source_head`.
 
     Returns:
         What logits are to be divided by; 1 where there is one speaker alone.
@@ -238,7 +249,7 @@ def source_temperature(x: np.ndarray, y: np.ndarray, speakers: np.ndarray, class
         return 1.0
     logits = np.zeros((len(y), classes))
     for train, test in GroupKFold(groups).split(x, y, speakers):
-        logits[test] = source_head(x[train], y[train], classes).logits(x[test])
+        logits[test] = source_head(x[train], y[train], classes, strength).logits(x[test])
     return temperature(logits, y, balanced(y, classes))
 
 
@@ -324,6 +335,6 @@ def source_and_support(tasks: Tasks, x: np.ndarray, y: np.ndarray) -> torch.Tens
         of_source = balanced(both_y[:n_source], len(there)) * (1 - recipe.SUPPORT_MASS)
         of_support = balanced(both_y[n_source:], len(there)) * recipe.SUPPORT_MASS
         mass = np.concatenate([of_source, of_support])
-        head = linear_head(both_x, both_y, len(there), recipe.SOURCE_STRENGTH, mass=mass)
+        head = linear_head(both_x, both_y, len(there), recipe.PRIOR_STRENGTH, mass=mass)
         scores[task][:, there] = softmax(head.logits(query[task]), axis=1)
     return torch.from_numpy(scores)

@@ -9,15 +9,17 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
+from colab_utils import features
 from colab_utils.features.store.views import NORMALISATIONS
 from colab_utils.settings import INPUT, Settings, setting
 
-FEATURES = "acoustic+moonshine"  # of human speech
-SYNTHETIC_FEATURES = "acoustic"  # of the embedded corpus, which no speech encoder has learnt
+FEATURES, automatic_features = features.RECOMMENDED, features.automatic
 NORMALISATION = "speaker"
 PRIOR_CLIPS = 10.0
-SOURCE_STRENGTH = 0.0015  # of the penalty of linear heads
-SUPPORT_STRENGTH = 0.0015
+# of the penalty of linear heads
+SOURCE_STRENGTH = 0.03  # of the source, where no label of the target is known
+PRIOR_STRENGTH = 0.001  # of the source, as prior of the support's
+SUPPORT_STRENGTH = 0.004  # of the support
 SUPPORT_MASS = 0.5  # of the support beside the source in one regression
 RECOMMENDED = "recommended"  # what tables call the whole
 _BY = {"normalisation": NORMALISATIONS[1:]}
@@ -101,26 +103,17 @@ class StudySettings(Settings):
         )
 
 
-def automatic_features(synthetic: bool) -> str:
-    """What FEATURES = "auto" means.
-
-    Args:
-        synthetic: whether all is of the embedded corpus.
-    """
-    return SYNTHETIC_FEATURES if synthetic else FEATURES
-
-
-def features_note(features: str, corpora: Iterable[str]) -> list[str]:
+def features_note(name: str, corpora: Iterable[str]) -> list[str]:
     """What has to be said of the row `recommended` on other features than we recommend.
 
     Args:
-        features: the name of the front end.
+        name: of the front end.
         corpora: of all utterances.
 
     Returns:
         A sentence, or none.
     """
     meant = automatic_features(all(name.startswith("synthetic") for name in corpora))
-    if features == meant:
+    if name == meant:
         return []
-    return [f"{RECOMMENDED} is on {meant}; these are {features}"]
+    return [f"{RECOMMENDED} is on {meant}; these are {name}"]

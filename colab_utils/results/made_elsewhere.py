@@ -72,13 +72,12 @@ def add_answers(
     question, model = _question(questions, like, table, path)
     run = _run_of(table, path, model, dict(merge or {}), Memory(root, drive_folder))
     print(f"{path.name}: answers to {question}, as {model.path.name} was asked; kept as {run.path}")
-    others = {name: one for name, one in questions[question].items() if one.path != run.path}
+    others = dict(questions)
+    runs = others.pop(question)
+    runs = {name: one for name, one in runs.items() if one.path != run.path}
     short = run.path.name.rpartition("-")[0]
-    name = run.path.name if short in others else short
-    return {
-        question: {name: run, **others},
-        **{name: questions[name] for name in questions if name != question},
-    }
+    name = run.path.name if short in runs else short
+    return {question: {name: run, **runs}, **others}
 
 
 def _question(
@@ -130,11 +129,10 @@ def _run_of(table: pd.DataFrame, path: pathlib.Path, like: Run, merge: dict, mem
     run = open_run(memory.root, METHOD, f"{task}-{path.stem}", config, facts, split, memory)
     if run.done:
         return run
+    of_each = table.index.get_indexer(asked["utt_id"])
     predictions = asked.drop(columns=probability_columns(asked))
-    predictions["method"], predictions["rule"] = path.stem, RULE
-    predictions["pred"] = predictions["utt_id"].map(pd.Series(pred, table.index))
+    predictions = predictions.assign(method=path.stem, rule=RULE, pred=pred[of_each])
     if scores is not None:
-        of_each = table.index.get_indexer(predictions["utt_id"])
         for column, label in enumerate(labels):
             predictions[f"p_{label}"] = scores[of_each, column]
     told = (

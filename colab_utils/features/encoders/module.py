@@ -108,8 +108,9 @@ class EncoderModule(nn.Module):
         projected = self.projection(pad_sequence(local, batch_first=True))
         projected = projected[0] if isinstance(projected, tuple) else projected
         mask = mask_of(local)
-        # without padding no mask, which is faster
-        return hidden(self.encoder, projected, None if mask.all() else mask, self.layer)
+        if mask.all():
+            mask = None  # which is faster
+        return hidden(self.encoder, projected, mask, self.layer)
 
 
 @contextlib.contextmanager

@@ -27,10 +27,11 @@ class LinearLearner(AlexnetLearner):
 
     Args:
         *of_network: as of `AlexnetLearner`.
+        **others: as of `AlexnetLearner`.
     """
 
-    def __init__(self, *of_network: Any):
-        super().__init__(*of_network)
+    def __init__(self, *of_network: Any, **others: Any):
+        super().__init__(*of_network, **others)
         self.steps = self.steps_per_epoch = 1
 
     @torch.no_grad()

@@ -13,7 +13,6 @@ from colab_utils.corpora import cards
 from colab_utils.corpora.manifest import ManifestError
 from colab_utils.features import open_store
 from colab_utils.features.store.features import Features
-from colab_utils.features.store.views import NORMALISATIONS
 from colab_utils.learning.clips import Clips
 from colab_utils.learning.study import Study, Tested, Training
 from colab_utils.methods.baselines import classifiers
@@ -150,14 +149,14 @@ class BaselineStudy(Study):
     # --- what a notebook asks for ---------------------------------------------------------------
 
     def compare(self, config: BaselineConfig) -> dict[str, Run]:
-        """The majority class, and `config.classifier` normalised in every way that can be.
+        """The majority class, and `config.classifier` with and without speakers' means.
 
         Args:
             config: the settings.
 
         Returns:
             Finished runs by name: "majority class", then "speaker" where all speakers are known,
-            "corpus" and "none".
+            and "none".
 
         Raises:
             SettingError: a setting that cannot work.
@@ -165,8 +164,8 @@ class BaselineStudy(Study):
         """
         least = dataclasses.replace(config, classifier="majority", normalisation="none")
         runs = {"majority class": self.run(least)}
-        for how in reversed(NORMALISATIONS):
-            if how != "speaker" or (self.rows["speaker"] != "").all():
+        for how in ("speaker", "none"):
+            if how == "none" or (self.rows["speaker"] != "").all():
                 runs[how] = self.run(dataclasses.replace(config, normalisation=how))
         return runs
 

@@ -9,6 +9,7 @@ from toy_store import toy_corpus
 
 from colab_utils.features.published.alexnet import AlexNetSpectrogram
 from colab_utils.learning.study import Tested
+from colab_utils.methods.alexnet.linear import LinearLearner
 from colab_utils.methods.alexnet.notebook import AlexnetStudy
 from colab_utils.methods.alexnet.pictures import Frames, fit_range, make_images
 from colab_utils.methods.alexnet.settings import AlexnetConfig
@@ -51,7 +52,8 @@ def learner_of(config, rows=None, channels=1, own=None):
     true = pd.Index(LABELS).get_indexer(rows["emotion"])
     pictures = FoldPictures(images, noisy, images)
     fold = TrainingFold(limits, true[images.utterance.numpy()], true, lambda: pictures)
-    return AlexnetLearner(config, len(LABELS), fold, own=own)
+    kind = LinearLearner if config.tune == "linear" else AlexnetLearner
+    return kind(config, len(LABELS), fold, own=own)
 
 
 class ToyStudy(AlexnetStudy):

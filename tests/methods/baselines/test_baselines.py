@@ -136,12 +136,12 @@ def test_what_a_notebook_compares(tmp_path):
     manifest, store = corpus(offset=8.0)
     study = BaselineStudy(manifest, store, EMOTIONS, tmp_path, progress=False)
     found = study.compare(LOSO)
-    assert list(found) == ["majority class", "speaker", "corpus", "none"]
+    assert list(found) == ["majority class", "speaker", "none"]
     assert list(study.table(found).index) == list(found)
     rates = {name: one.metrics["uar"] for name, one in found.items()}
     assert rates["speaker"] > rates["none"] + 0.1, "speakers differ much here"
     nobody = BaselineStudy(manifest.assign(speaker=""), store, EMOTIONS, tmp_path, progress=False)
-    assert list(nobody.compare(LOSO)) == ["majority class", "corpus", "none"]
+    assert list(nobody.compare(LOSO)) == ["majority class", "none"]
 
 
 def test_same_settings_compute_nothing_again_and_others_do(tmp_path, monkeypatch, capsys):
