@@ -60,6 +60,7 @@ EXTRAS = {
     "test": [
         "pytest>=8",
         "hypothesis>=6.100",
+        "pyarrow>=14",
         "pytest-xdist>=3.5",
         "playwright>=1.40",
         "ruff>=0.6",

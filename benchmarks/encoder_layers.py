@@ -133,7 +133,9 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=3)
     arguments = parser.parse_args()
     config = dataclasses.replace(
-        EmofslConfig(), epochs=arguments.epochs, tune_layers=arguments.layers
+        EmofslConfig(normalisation="none"),
+        epochs=arguments.epochs,
+        tune_layers=arguments.layers,
     )
     waves = clips(arguments.audio, arguments.clips)
     torch.backends.cudnn.allow_tf32 = False

@@ -1,14 +1,13 @@
 """The tables of docs/results/alexnet.md: alexnet_gap on EmoDB, clean and on worse recordings.
 
     python tools/alexnet_results.py --audio <folder with emodb/> --weights <alexnet_features.npz>
-    --out out/alexnet --part own-size
+    --part own-size --out out/alexnet --pages docs/results
 
 Parts: `small` (64 x 96 pixels: from scratch, from ImageNet, with stability training) and `own-size`
 (256 x 384). Five folds of two speakers; of the others, one validates. Whatever was finished before
-is loaded, so a stopped run goes on. Prints Markdown, and writes alexnet_<part>.csv, their paired
-differences and the figure to --pages. From what --out has, without audio or training:
-
-    python tools/alexnet_results.py --stored --out out/alexnet --part own-size --pages docs/results
+is loaded, so a stopped run goes on. Prints Markdown; alexnet.csv, alexnet-differences.csv and
+alexnet-glance.{csv,png} are of all parts that --out has. Without --audio nothing is trained, and
+they are made of what is there.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import pathlib
-import shutil
 import sys
 import time
 
@@ -25,19 +23,17 @@ import pandas as pd
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+from page import markdown, write_glance  # noqa: E402
 from run_notebook import read_value  # noqa: E402
 
 from colab_utils import corpora, session  # noqa: E402
 from colab_utils.csv_files import write_csv  # noqa: E402
-from colab_utils.display.style import save_figure  # noqa: E402
 from colab_utils.files import read_json, write_json  # noqa: E402
-from colab_utils.methods.alexnet import AlexnetConfig, AlexnetStudy, noise_figure  # noqa: E402
+from colab_utils.methods.alexnet import AlexnetConfig, AlexnetStudy  # noqa: E402
 from colab_utils.protocols.published import load_protocol  # noqa: E402
 from colab_utils.protocols.speakers import build_within  # noqa: E402
 from colab_utils.results.comparison import compare_runs  # noqa: E402
 from colab_utils.results.runs import Run, load_run  # noqa: E402
-
-Runs = dict[tuple[str, str], Run]  # by row and condition
 
 CONDITIONS = (
     "clean",
@@ -50,7 +46,7 @@ CONDITIONS = (
     "reverb@0.9",
 )
 RATES = (1e-4, 1e-3)  # the published one, and that of its README's example
-SHOWN = ("clean", "pink@20", "pink@5", "reverb@0.9")  # on the page; all are in the CSV
+SHOWN = ("clean", "pink@20", "pink@5", "reverb@0.9")  # in the figure; all are in the CSV
 PAIRS = (
     ("ImageNet", "scratch"),
     ("ImageNet", "frozen, linear"),
@@ -68,7 +64,7 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--audio", default="")
+    parser.add_argument("--audio", default="", help="empty: nothing is trained")
     parser.add_argument(
         "--weights",
         default="imagenet",
@@ -76,8 +72,7 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("out/alexnet"))
     parser.add_argument("--pages", type=pathlib.Path, help="for CSV and figures; default: --out")
-    parser.add_argument("--stored", action="store_true", help="of runs that are there; no training")
-    parser.add_argument("--part", choices=("small", "own-size"), default="small")
+    parser.add_argument("--part", choices=list(PARTS), default="small")
     parser.add_argument(
         "--settings", nargs="*", default=[], metavar="NAME=VALUE", help="of AlexnetConfig, for all"
     )
@@ -161,106 +156,98 @@ def study_of(arguments: argparse.Namespace) -> AlexnetStudy:
 
 
 def main() -> None:
-    """Train and test what is missing; then print the tables, and write CSV and figure."""
+    """Train and test what is missing; then make the page's tables and figure of all parts."""
     arguments = parsed()
-    if not arguments.stored:
+    if arguments.audio:
         made = trained(arguments)
-        write_json(index_of(arguments), made)
-    runs = {}
-    for name, folders in read_json(index_of(arguments)).items():
-        for condition, folder in folders.items():
-            runs[name, condition] = load_run(arguments.out / folder)
-    print_tables(runs)
-    pages, part = arguments.pages or arguments.out, f"alexnet_{arguments.part}"
-    rates, apart = tables(runs)
-    write_csv(pages / f"{part}.csv", rates)
-    write_csv(pages / f"{part}_differences.csv", apart)
-    shown = {f"{name}, {condition}": run for (name, condition), run in runs.items()}
-    saved = save_figure(noise_figure(shown), arguments.out / part)
-    shutil.copy(saved[0], pages)
-
-
-def index_of(arguments: argparse.Namespace) -> pathlib.Path:
-    """The file that says which runs a part consists of."""
-    return arguments.out / f"{arguments.part}.json"
+        write_json(arguments.out / f"{arguments.part}.json", made)
+    rates, apart, folds = tables(arguments.out)
+    pages = arguments.pages or arguments.out
+    write_csv(pages / "alexnet.csv", rates)
+    write_csv(pages / "alexnet-differences.csv", apart)
+    write_glance(glance(rates), pages / "alexnet-glance")
+    print(markdown(folds))
 
 
 def trained(arguments: argparse.Namespace) -> dict[str, dict[str, str]]:
     """{row: {condition: folder of the finished run, from --out}}; sizes and times are printed."""
     study = study_of(arguments)
     begin = time.perf_counter()
-    configs = {"small": small, "own-size": own_size}[arguments.part](arguments, study)
-    sizes = []
-    for name, row in study.sizes(configs["ImageNet"], steps=3).iterrows():
-        sizes.append([name, f"{row['parameters']:,.0f}", row["seconds an epoch"]])
-    table = markdown(["model", "parameters", "seconds an epoch"], sizes)
-    print(f"## Sizes and time\n\n{table}\n", flush=True)
+    configs = PARTS[arguments.part](arguments, study)
+    sizes = study.sizes(configs["ImageNet"], steps=3).reset_index()
+    print(f"{markdown(sizes)}\n", flush=True)
     made = {}
     for name, config in configs.items():
         made[name] = {}
         for run in study.run(config, CONDITIONS, name=name, pictures=False).values():
             made[name][run.config["condition"]] = str(run.path.relative_to(arguments.out))
-        uar = 100 * run.metrics["uar"]
         seconds = time.perf_counter() - begin
-        print(f"{name}: {uar:.1f} in the room; {seconds:.0f} s in all", file=sys.stderr, flush=True)
+        print(f"{name} done, {seconds:.0f} s in all", file=sys.stderr, flush=True)
     return made
 
 
-def tables(runs: Runs) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rates of every row and condition, and paired differences: fractions, a line each."""
-    rates, apart = [], []
-    for (name, condition), run in runs.items():
-        low, high = run.metrics["uar_ci95"] or (np.nan, np.nan)
-        rate = {"model": name, "condition": condition, "uar": run.metrics["uar"]}
-        rate |= {"low": low, "high": high}
-        rates.append(rate | {key: run.metrics[key] for key in ("wa", "n", "n_speakers")})
-    for one, other in PAIRS:
-        for condition in CONDITIONS:
-            if (one, condition) in runs and (other, condition) in runs:
-                found = compare_runs(runs[one, condition], runs[other, condition])
-                low, high = found["difference_ci95"] or (np.nan, np.nan)
-                pair = {"model": one, "less": other, "condition": condition}
-                apart.append(pair | {"uar": found["difference"], "low": low, "high": high})
-    return pd.DataFrame(rates), pd.DataFrame(apart)
+def tables(out: pathlib.Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Rates, paired differences and rates by fold of all parts whose runs are in a folder."""
+    rates, apart, folds = [], [], []
+    for part in PARTS:
+        if not (out / f"{part}.json").exists():
+            continue
+        runs = {}
+        for name, folders in read_json(out / f"{part}.json").items():
+            for condition, folder in folders.items():
+                runs[name, condition] = load_run(out / folder)
+        for (name, condition), run in runs.items():
+            rates.append({"part": part, "model": name, "condition": condition} | rated(run))
+            if condition == "clean":
+                folds.append({"part": part, "model": name} | by_fold(run))
+        for one, other in PAIRS:
+            for condition in CONDITIONS:
+                if (one, condition) in runs and (other, condition) in runs:
+                    pair = {"part": part, "model": one, "less": other, "condition": condition}
+                    found = compare_runs(runs[one, condition], runs[other, condition])
+                    low, high = found["difference_ci95"] or (np.nan, np.nan)
+                    apart.append(pair | {"uar": found["difference"], "low": low, "high": high})
+    return pd.DataFrame(rates), pd.DataFrame(apart), pd.DataFrame(folds)
 
 
-def print_tables(runs: Runs) -> None:
-    """Rates by condition and by fold as Markdown, of runs {(row, condition): run}."""
-    names = list(dict.fromkeys(name for name, _ in runs))
-    majority = 100 * runs[names[0], "clean"].metrics["majority"]
-    print(f"majority {majority:.1f}, chance 14.3\n")
-    rates = []
-    for name in names:
-        cells = [cell(runs[name, condition].metrics) for condition in SHOWN]
-        rates.append([name, *cells])
-    print(markdown(["UAR (WA)", *SHOWN], rates))
-    by_folds = [[name, *by_fold(runs[name, "clean"])] for name in names]
-    print("\n" + markdown(["fold mean of UAR, WA of each fold", "UAR", "WA by fold"], by_folds))
+def rated(run: Run) -> dict:
+    """UAR with its interval, WA, chance and the numbers of a run, fractions."""
+    low, high = run.metrics["uar_ci95"] or (np.nan, np.nan)
+    rates = {"uar": run.metrics["uar"], "low": low, "high": high}
+    names = ("wa", "chance", "majority", "n", "n_speakers")
+    return rates | {name: run.metrics[name] for name in names}
 
 
-def markdown(head: list[str], rows: list[list]) -> str:
-    """A table."""
-    lines = []
-    for row in (head, ["---"] * len(head), *rows):
-        lines.append(f"| {' | '.join(map(str, row))} |")
-    return "\n".join(lines)
+def glance(rates: pd.DataFrame) -> pd.DataFrame:
+    """The table of the figure at the head of the page."""
+    table = rates[rates["condition"].isin(SHOWN)].copy()
+    size = table["part"].map({"own-size": "256 x 384", "small": "64 x 96"})
+    table["method"] = table["model"] + ", " + size
+    table["panel"] = table["condition"]
+    table["colour"] = "published"
+    table.loc[table["model"] == "frozen, linear", "colour"] = "simple"
+    table["title"] = "AlexNet on EmoDB, speakers never heard"
+    speakers = table["n_speakers"].iloc[0]
+    table["note"] = f"Bars: 95 % interval over {speakers} speakers. Noises that no training heard."
+    return table
 
 
-def cell(metrics: dict) -> str:
-    """UAR with its interval, and WA."""
-    low, high = metrics["uar_ci95"] or (np.nan, np.nan)
-    uar, wa = 100 * metrics["uar"], 100 * metrics["wa"]
-    return f"{uar:.1f} [{100 * low:.1f}, {100 * high:.1f}] ({wa:.1f})"
-
-
-def by_fold(run: Run) -> list[str]:
-    """Mean UAR of folds, and the WA of each."""
+def by_fold(run: Run) -> dict[str, str]:
+    """UAR and WA of all utterances, mean UAR of folds, and the WA of each: per cent."""
     table = run.predictions
     right = table["true"] == table["pred"]
     of_seeds = right.groupby([table["seed"], table["fold"]]).mean()
     folds = [f"{100 * value:.1f}" for value in of_seeds.groupby("fold").mean()]
-    return [f"{100 * run.metrics['fold_mean_uar']:.1f}", ", ".join(folds)]
+    low, high = run.metrics["uar_ci95"]
+    return {
+        "UAR": f"{100 * run.metrics['uar']:.1f} [{100 * low:.1f}, {100 * high:.1f}]",
+        "WA": f"{100 * run.metrics['wa']:.1f}",
+        "UAR, mean of folds": f"{100 * run.metrics['fold_mean_uar']:.1f}",
+        "WA by fold": ", ".join(folds),
+    }
 
+
+PARTS = {"own-size": own_size, "small": small}
 
 if __name__ == "__main__":
     main()

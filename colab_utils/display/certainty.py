@@ -203,7 +203,7 @@ def leave_out(runs: Runs) -> Any:
         step=5,
         continuous_update=False,
         style={"description_width": "initial"},
-        layout={"width": "28em"},
+        layout={"width": "36em"},
     )
     # Not an Output: in a panel or a headless run it shows its first state alone.
     shown = ipywidgets.HTML()
@@ -244,7 +244,7 @@ def kept_html(run: Run, per_cent: int, name: str = "") -> str:
     picture = confusion_matrix_figure(kept, of_kept, title if per_cent else name)
     png = base64.b64encode(picture._repr_png_()).decode()
     return (
-        f"<p>{html.escape(told)}</p>"
+        f'<p style="line-height:1.4;max-width:50em">{html.escape(told)}</p>'
         f'<img style="max-width:100%" alt="Confusion matrix. {html.escape(told)}"'
         f' src="data:image/png;base64,{png}">'
     )

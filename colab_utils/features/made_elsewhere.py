@@ -43,7 +43,9 @@ class VectorsFile(Features):
         self.key = sha256[:12]
         settings = {"sha256": sha256, "dim": self.dim}
         self.spec = {"name": path.name, "version": 1, "settings": settings, "parts": []}
-        self.note = f"features of {path.name} (sha256 {self.key}) were made elsewhere"
+        self.note = (
+            f"features of {path.name} (sha256 {self.key}) were made elsewhere, how is not known here"
+        )
         known = set(manifest["utt_id"])
         rows = enumerate(table["utt_id"])
         self._row = {utt_id: row for row, utt_id in rows if utt_id in known}

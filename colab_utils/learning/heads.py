@@ -5,20 +5,28 @@ The same support, the same queries.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
-from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 from torch.nn import functional
 
 from colab_utils.learning import recipe
 from colab_utils.learning.tasks import Batch, Tasks, probabilities
-from colab_utils.results.calibration import temperature
+from colab_utils.models.linear import (
+    Known,
+    LinearHead,
+    balanced,
+    balanced_masses,
+    least,
+    linear_head,
+    linear_heads,
+)
+from colab_utils.results.calibration import temperature, temperatures
+
+_PARTS = 5  # of a support or a source, at most, that are left out in turn for a temperature
 
 
 def vectors(batch: Batch) -> torch.Tensor:
@@ -121,95 +129,6 @@ def logistic_regression(tasks: Tasks, c: float = 0.1) -> torch.Tensor:
 # --- linear heads that know the source ------------------------------------------------------------
 
 
-class LinearHead(NamedTuple):
-    """Logits x @ weight / sqrt(dim) + bias.
-
-    The root makes a strength of the penalty mean the same for 75 features and for 700.
-
-    Attributes:
-        weight: float64 (dim, classes).
-        bias: float64 (classes,).
-    """
-
-    weight: np.ndarray
-    bias: np.ndarray
-
-    def logits(self, x: np.ndarray) -> np.ndarray:
-        """float64 (..., n, classes) of x (..., n, dim)."""
-        return x @ self.weight / np.sqrt(x.shape[-1]) + self.bias
-
-    def of(self, classes: np.ndarray) -> LinearHead:
-        """The head of some classes, by number or as bool (classes,)."""
-        return LinearHead(self.weight[:, classes], self.bias[classes])
-
-
-def balanced(y: np.ndarray, classes: int) -> np.ndarray:
-    """Weights of utterances, float64 (n,), sum 1: each class that occurs has the same mass."""
-    counts = np.bincount(y, minlength=classes)
-    return 1 / (counts[y] * np.count_nonzero(counts))
-
-
-def linear_head(
-    x: np.ndarray,
-    y: np.ndarray,
-    classes: int,
-    strength: float,
-    prior: LinearHead | None = None,
-    mass: np.ndarray | None = None,
-) -> LinearHead:
-    """Multinomial logistic regression whose weights stay near those of a prior.
-
-    The least of sum_i mass_i CE(logits_i, y_i) + strength / 2 ||weight - prior.weight||^2: the most
-    probable weights where they are normal about the prior's (Chelba & Acero 2004, Adaptation of
-    maximum entropy capitalizer, EMNLP). The bias is free. Without a prior: about 0, as usual.
-
-    Args:
-        x: standardised features, float (n, dim).
-        y: class ids, int (n,).
-        classes: how many there are.
-        strength: of the penalty.
-        prior: such as the head of the source.
-        mass: what each utterance counts, (n,), sum 1; default: every class that occurs the same.
-
-    Returns:
-        The head.
-    """
-    x = np.asarray(x, dtype=np.float64)
-    if mass is None:
-        mass = balanced(y, classes)
-    if prior is None:
-        prior = LinearHead(np.zeros((x.shape[1], classes)), np.zeros(classes))
-    start = prior.logits(x)
-    basis = None
-    scaled = x / np.sqrt(x.shape[1])
-    if x.shape[1] > len(x):
-        # the weights differ from the prior's in the span of the utterances alone
-        basis = np.linalg.qr(scaled.T).Q
-        scaled = scaled @ basis
-    truth = np.eye(classes)[y]
-    size = scaled.shape[1] * classes
-
-    def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
-        change, bias = values[:size].reshape(-1, classes), values[size:]
-        logits = start + scaled @ change + bias
-        log_p = log_softmax(logits, axis=1)
-        wrong = mass[:, None] * (np.exp(log_p) - truth)
-        gradient = scaled.T @ wrong + strength * change
-        value = -(mass * (log_p * truth).sum(axis=1)).sum() + strength / 2 * (change**2).sum()
-        return value, np.concatenate([gradient.ravel(), wrong.sum(axis=0)])
-
-    how = {
-        "jac": True,
-        "method": "L-BFGS-B",
-        "options": {"maxiter": 2000, "gtol": 1e-7, "ftol": 1e-13},
-    }
-    found = minimize(loss, np.zeros(size + classes), **how).x
-    change, bias = found[:size].reshape(-1, classes), found[size:]
-    if basis is not None:
-        change = basis @ change
-    return LinearHead(prior.weight + change, prior.bias + bias)
-
-
 def source_head(
     x: np.ndarray, y: np.ndarray, classes: int, strength: float = recipe.PRIOR_STRENGTH
 ) -> LinearHead:
@@ -244,13 +163,56 @@ def source_temperature(
     Returns:
         What logits are to be divided by; 1 where there is one speaker alone.
     """
-    groups = min(5, len(np.unique(speakers)))
+    groups = min(_PARTS, len(np.unique(speakers)))
     if groups < 2:
         return 1.0
     logits = np.zeros((len(y), classes))
     for train, test in GroupKFold(groups).split(x, y, speakers):
         logits[test] = source_head(x[train], y[train], classes, strength).logits(x[test])
     return temperature(logits, y, balanced(y, classes))
+
+
+class _Supports(NamedTuple):
+    """Tasks as arrays; classes are counted among the `ways` that compete in a task.
+
+    Attributes:
+        x: support features, float64 (tasks, n, dim).
+        truth: whether a class is that of a support utterance, bool (tasks, n, ways).
+        query: features, float64 (tasks, n_query, dim).
+        there: the class ids that compete, int (tasks, ways).
+        classes: how many there are in all.
+    """
+
+    x: np.ndarray
+    truth: np.ndarray
+    query: np.ndarray
+    there: np.ndarray
+    classes: int
+
+    @classmethod
+    def of(cls, tasks: Tasks) -> _Supports:
+        """From tasks of vectors; as many classes compete in each."""
+        x, query = (vectors(side).cpu().double().numpy() for side in tasks)
+        active = tasks.support.active.cpu().numpy()
+        there = np.nonzero(active)[1].reshape(len(active), -1)
+        truth = tasks.support.y.cpu().numpy()[:, :, None] == there[:, None]
+        return cls(x, truth, query, there, active.shape[1])
+
+    def parts(self) -> np.ndarray:
+        """Parts to be left out in turn, numbered from 1, int (tasks, n); 0 with one shot.
+
+        The utterances of a class are dealt to as many parts, five at most.
+        """
+        place = (self.truth.cumsum(axis=1) * self.truth).sum(axis=2) - 1  # within a class
+        if not place.any():
+            return place
+        return place % min(_PARTS, place.max() + 1) + 1
+
+    def answers(self, logits: np.ndarray) -> torch.Tensor:
+        """Probabilities with a column for each class, of logits (tasks, n_query, ways)."""
+        found = torch.zeros(*logits.shape[:2], self.classes, dtype=torch.float64)
+        columns = torch.from_numpy(self.there)[:, None].expand(logits.shape)
+        return found.scatter_(2, columns, torch.from_numpy(logits).softmax(dim=2))
 
 
 def source_as_prior(tasks: Tasks, source: LinearHead, source_t: float = 1.0) -> torch.Tensor:
@@ -261,80 +223,53 @@ def source_as_prior(tasks: Tasks, source: LinearHead, source_t: float = 1.0) -> 
     a time; with one shot it is the source's.
 
     Args:
-        tasks: what is learnt and asked, as vectors.
+        tasks: what is learnt and asked, as vectors; as many classes compete in each.
         source: the head of the source, a column for each class.
         source_t: its temperature.
 
     Returns:
         Probabilities, float64 (tasks, n_query, classes).
     """
-    support = vectors(tasks.support).cpu().double().numpy()
-    query = vectors(tasks.query).cpu().double().numpy()
-    active = tasks.support.active.cpu().numpy()
-    y = tasks.support.y.cpu().numpy()
-    scores = np.zeros((*query.shape[:2], active.shape[1]))
-    for task in range(len(y)):
-        there = np.flatnonzero(active[task])
-        prior = source.of(there)
-        own_y = np.searchsorted(there, y[task])
-
-        def fitted(x: np.ndarray, y: np.ndarray, prior: LinearHead = prior) -> LinearHead:
-            return linear_head(x, y, len(prior.bias), recipe.SUPPORT_STRENGTH, prior)
-
-        t = _support_temperature(fitted, support[task], own_y, source_t)
-        logits = fitted(support[task], own_y).logits(query[task])
-        scores[task][:, there] = softmax(logits / t, axis=1)
-    return torch.from_numpy(scores)
-
-
-def _support_temperature(
-    fitted: Callable[[np.ndarray, np.ndarray], LinearHead],
-    x: np.ndarray,
-    y: np.ndarray,
-    source_t: float,
-) -> float:
-    """The temperature of a head on utterances of the support that it has not seen.
-
-    The utterances of a class are dealt to as many parts, five at most.
-    """
-    place = np.zeros(len(y), dtype=int)
-    for label in np.unique(y):
-        place[y == label] = np.arange(np.sum(y == label))
-    parts = place % min(5, place.max() + 1)
-    if not parts.any():
-        return source_t
-    logits = []
-    for part in range(parts.max() + 1):
-        out = parts == part
-        logits.append(fitted(x[~out], y[~out]).logits(x[out]))
-    order = np.argsort(parts, kind="stable")
-    return temperature(np.concatenate(logits), y[order])
+    support = _Supports.of(tasks)
+    parts = support.parts()
+    masses = [balanced_masses(support.truth)]
+    for part in range(1, parts.max() + 1):
+        others = support.truth & (parts != part)[:, :, None]
+        masses.append(balanced_masses(others))
+    prior = source.of(support.there)
+    strength = recipe.SUPPORT_STRENGTH
+    whole, *without = linear_heads(support.x, support.truth, masses, prior, strength)
+    logits = whole.logits(support.query)
+    if not without:
+        return support.answers(logits / source_t)
+    unseen = np.zeros(support.truth.shape)
+    for part, head in enumerate(without, start=1):
+        unseen[parts == part] = head.logits(support.x)[parts == part]
+    t = temperatures(unseen, support.truth.argmax(axis=2))
+    return support.answers(logits / t[:, None, None])
 
 
 def source_and_support(tasks: Tasks, x: np.ndarray, y: np.ndarray) -> torch.Tensor:
     """One regression on source and support together, whose support counts SUPPORT_MASS of all.
 
     Args:
-        tasks: what is learnt and asked, as vectors.
+        tasks: what is learnt and asked, as vectors; as many classes compete in each.
         x: utterances of the source, standardised, float (n, dim).
         y: their class ids, int (n,).
 
     Returns:
         Probabilities, float64 (tasks, n_query, classes).
     """
-    support = vectors(tasks.support).cpu().double().numpy()
-    query = vectors(tasks.query).cpu().double().numpy()
-    active = tasks.support.active.cpu().numpy()
-    scores = np.zeros((*query.shape[:2], active.shape[1]))
-    for task, own_y in enumerate(tasks.support.y.cpu().numpy()):
-        there = np.flatnonzero(active[task])
-        used = np.isin(y, there)
-        both_x = np.concatenate([x[used], support[task]])
-        both_y = np.searchsorted(there, np.concatenate([y[used], own_y]))
-        n_source = used.sum()
-        of_source = balanced(both_y[:n_source], len(there)) * (1 - recipe.SUPPORT_MASS)
-        of_support = balanced(both_y[n_source:], len(there)) * recipe.SUPPORT_MASS
-        mass = np.concatenate([of_source, of_support])
-        head = linear_head(both_x, both_y, len(there), recipe.PRIOR_STRENGTH, mass=mass)
-        scores[task][:, there] = softmax(head.logits(query[task]), axis=1)
-    return torch.from_numpy(scores)
+    support = _Supports.of(tasks)
+    of_source = y[:, None] == support.there[:, None]
+    sides = [
+        (x, of_source, 1 - recipe.SUPPORT_MASS),
+        (support.x, support.truth, recipe.SUPPORT_MASS),
+    ]
+    known = []
+    for features, truth, share in sides:
+        scaled = features.astype(np.float64) / np.sqrt(features.shape[-1])
+        known.append(Known.of(scaled, truth, share * balanced_masses(truth), np.zeros(truth.shape)))
+    weight = least(known, recipe.PRIOR_STRENGTH).numpy()
+    head = LinearHead(weight[:, :-1], weight[:, -1])
+    return support.answers(head.logits(support.query))

@@ -17,7 +17,7 @@ FEATURES, automatic_features = features.RECOMMENDED, features.automatic
 NORMALISATION = "speaker"
 PRIOR_CLIPS = 10.0
 # of the penalty of linear heads
-SOURCE_STRENGTH = 0.03  # of the source, where no label of the target is known
+SOURCE_STRENGTH = 0.05  # of the source, where no label of the target is known
 PRIOR_STRENGTH = 0.001  # of the source, as prior of the support's
 SUPPORT_STRENGTH = 0.004  # of the support
 SUPPORT_MASS = 0.5  # of the support beside the source in one regression

@@ -292,22 +292,23 @@ class Study(Contract):
         run.finish(
             predictions,
             self.labels,
-            notes=[*self._normalised(one), *self.notes(one), *copies_notes(copies)],
+            notes=[*self._of_features(one), *self.notes(one), *copies_notes(copies)],
             chance=self.chance(one),
             speaker_independence=speaker_independence(run.split, persons(self.rows)),
         )
         run.mark_done()
         self.memory.keep(run.path, finished=True)
 
-    def _normalised(self, one: Tested) -> list[str]:
-        """How features were normalised, where they were."""
-        told = one.config.normalised_by
-        if not told:
-            return []
+    def _of_features(self, one: Tested) -> list[str]:
+        """What has to be said of the features, and how they were normalised, where they were."""
+        told = [self.store.note] if self.store is not None and self.store.note else []
+        how = one.config.normalised_by
+        if not how:
+            return told
         unknown = (self.rows["speaker"] == "").sum()
         if unknown and one.config.normalisation == "speaker":
-            told += f"; {unknown} utterance(s) of unknown speakers by their corpus"
-        return [told]
+            how += f"; {unknown} utterance(s) of unknown speakers by their corpus"
+        return [how, *told]
 
     def _parts(self, one: Tested, run: Run) -> list[Part]:
         """The resumable units of a run, in the order of its predictions."""

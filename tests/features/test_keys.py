@@ -136,7 +136,7 @@ def test_other_numbers_need_another_version(name):
         pytest.importorskip("opensmile", reason="openSMILE is not installed")
     spec = front_end(name)
     for package in getattr(spec, "PACKAGES", ()):
-        pytest.importorskip(package, reason=f"the package of {name} is not installed")
+        pytest.importorskip(package.module, reason=f"the package of {name} is not installed")
     (values,) = spec.compute([golden_signal()])
     version, shape, numbers = GOLDEN[name]
     got = summary(values)

@@ -120,7 +120,7 @@ def test_the_recipe_is_the_source_as_prior_of_each_support(k, absent):
         assert (scores[task][:, there].argmax(axis=1) == logits.argmax(axis=1)).all()
         log_p = np.log(scores[task][:, there])
         slope = np.ptp(logits, axis=1) / np.ptp(log_p, axis=1)
-        assert np.allclose(slope, slope[0])  # one temperature
+        assert np.allclose(slope, slope[0], rtol=1e-4)  # one temperature
         if k == 1:
             assert np.allclose(slope[0], 1.7), "with one shot it is the source's"
 

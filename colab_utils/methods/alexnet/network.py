@@ -91,11 +91,13 @@ class AlexNetGap(nn.Module):
     def _mean(self, maps: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
         """The mean over the places that count of maps (n, channels, rows, columns)."""
         if self.pooling == "all":
-            return functional.adaptive_avg_pool2d(maps, 6).mean(dim=(2, 3))
+            places = functional.adaptive_avg_pool2d(maps, 6)
+            return places.mean(dim=(2, 3))
         columns = maps.mean(dim=2)
-        weight = valid_columns(valid, columns.shape[2]).to(columns)
-        total = (columns * weight[:, None]).sum(dim=2)
-        return total / weight.sum(dim=1, keepdim=True)
+        inside = valid_columns(valid, columns.shape[2])
+        weight = inside.to(columns)[:, None]
+        total = (columns * weight).sum(dim=2)
+        return total / weight.sum(dim=2)
 
     def activation_map(self, images: torch.Tensor) -> torch.Tensor:
         """What each place of the picture says for each class (Zhou et al. 2016).

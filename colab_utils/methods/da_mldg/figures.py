@@ -199,8 +199,10 @@ def marks_of(runs: Runs) -> list[str]:
     Returns:
         Sentences to stand in a figure.
     """
-    shown = {}
+    shown: dict[str, dict[str, Any]] = {}
     for target, of_target in runs.items():
-        run = next(iter(of_target.values()))
-        shown[target] = run.predictions, run.metrics
-    return captions.stamps_of_all(shown)
+        for algorithm, run in of_target.items():
+            of_algorithm = shown.setdefault(algorithm, {})
+            of_algorithm[target] = run.predictions, run.metrics
+    stamps = {name: captions.stamps_of_all(of_targets) for name, of_targets in shown.items()}
+    return captions.shared(stamps)

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import softmax
 
 from colab_utils.corpora.manifest import speaker_keys
+from colab_utils.learning import recipe
 from colab_utils.learning.clips import Clips
 from colab_utils.learning.heads import LinearHead, balanced, source_head, source_temperature
 from colab_utils.methods.da_mldg.batches import predict_table
@@ -40,8 +41,9 @@ def fitted(source: Clips) -> SourceHead:
     groups = source.corpus
     if len(source.corpora) == 1:
         groups = speaker_keys(source.rows).to_numpy()
-    head = source_head(x, y, classes)
-    return SourceHead(head, source_temperature(x, y, groups, classes))
+    strength = recipe.SOURCE_STRENGTH
+    head = source_head(x, y, classes, strength)
+    return SourceHead(head, source_temperature(x, y, groups, classes, strength))
 
 
 def held_out_temperature(learner: DomainLearner, window_frames: int = 0) -> float:

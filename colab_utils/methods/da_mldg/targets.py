@@ -296,7 +296,7 @@ def open_studies(
     manifest = corpora.open_corpora(as_list(names), audio, root, drive_folder, fetch=fetch, own=own)
     if features == "auto":
         features = automatic_features(config, is_synthetic(manifest))
-    print(f"features: {features}")
+    print(f"front end: {features}")
     studies = DomainStudies(
         manifest,
         root,

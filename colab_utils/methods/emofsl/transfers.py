@@ -145,7 +145,9 @@ class Transfers:
             )
         task = self.task(source, target, emotions)
         protocol = dataclasses.replace(self.protocol, tasks={task.name: task})
-        rows, split = build_task(protocol, task.name, self.manifest, check_counts=self.check_counts)
+        # of several sources one may lack an emotion
+        strict = self.check_counts and "+" not in source
+        rows, split = build_task(protocol, task.name, self.manifest, check_counts=strict)
         kind, layers = TransferStudy, {}
         if tune_layers:
             encoder = self._encoder(features, tune_layers)

@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 from torch.func import functional_call
 from torch.nn import functional
-from toy_store import Features, cross_corpus_split, toy_corpus
+from toy_store import Features, InMemory, cross_corpus_split, toy_corpus
 
 from colab_utils.learning.study import Tested
 from colab_utils.methods.da_mldg.algorithms import ALGORITHMS
@@ -109,18 +109,12 @@ def apart_by(one, other):
     return max(float((one[name] - other[name]).abs().max()) for name in one)
 
 
-class Memory:
-    """A store in memory: {utt_id: float32 (frames, dim)}."""
+class Memory(InMemory):
+    """Frames in memory with the spec of a log-mel spectrogram."""
 
     def __init__(self, values, pooled=False, spec=None):
-        self.values, self.ids, self.pooled = values, list(values), pooled
+        super().__init__(values, pooled)
         self.spec = spec or {"name": "da-mldg", "settings": {"floor": 1e-6, "normalise": "none"}}
-
-    def __getitem__(self, utt_id):
-        return self.values[utt_id]
-
-    def matrix(self, ids):
-        return np.concatenate([self.values[utt_id] for utt_id in ids])
 
 
 def numbered(rows):

@@ -90,7 +90,7 @@ def test_scenarios_are_offered_where_their_corpora_are(tmp_path, monkeypatch):
 def test_what_automatic_features_are():
     assert automatic_features(DomainConfig(network="resnet18"), True) == "da-mldg"
     assert automatic_features(DomainConfig(), True) == "acoustic"
-    assert automatic_features(DomainConfig(), False) == "facebook/wav2vec2-base"
+    assert automatic_features(DomainConfig(), False) == "acoustic+moonshine"
 
 
 def test_a_published_scenario_keeps_its_emotions_and_others_are_refused(tmp_path, monkeypatch):
@@ -119,7 +119,7 @@ def test_a_published_scenario_keeps_its_emotions_and_others_are_refused(tmp_path
 @pytest.mark.slow
 def test_the_panel_offers_targets_and_algorithms(studies):
     panel = da_mldg.panel(studies, CONFIG)
-    assert panel.chosen == {"task": "aa", "algorithms": ("erm", "da-mldg")}
+    assert panel.chosen == {"task": "aa", "algorithms": ("recommended", "erm", "da-mldg")}
     panel.set(task="cc", algorithms=("erm", "coral"), coral_weight=2.0)
     runs = panel.run_once()
     assert list(runs) == ["erm", "coral"] and set(runs["coral"].predictions["corpus"]) == {"cc"}

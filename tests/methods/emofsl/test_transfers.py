@@ -12,7 +12,7 @@ from colab_utils.methods.emofsl.panel import panel
 from colab_utils.methods.emofsl.retrieval import embeddings as retrieval
 from colab_utils.methods.emofsl.settings import EmofslConfig
 from colab_utils.methods.emofsl.transfers import Transfers
-from colab_utils.protocols.published import load_protocol
+from colab_utils.protocols.published import ProtocolError, load_protocol
 from colab_utils.results.tables import PUBLISHED_COLUMNS, published_table
 from colab_utils.settings import SettingError
 
@@ -44,6 +44,7 @@ def test_a_pair_is_made_once_and_holds_the_chosen_emotions_alone(transfers):
 
 def test_a_published_pair_is_the_published_task_and_other_emotions_are_not(transfers):
     assert transfers.task("ravdess", "iemocap", FOUR).name == "R-I"
+    assert transfers.task("ravdess+emodb", "iemocap", FOUR).folds["by"] == "speaker"
     assert transfers.task("ravdess", "iemocap", FOUR).folds == {"by": "session"}
     assert transfers.task("ravdess", "iemocap", ["anger", "sadness"]).name == "ravdess-iemocap"
     merging = Transfers(
@@ -79,15 +80,16 @@ def test_the_panel_says_what_the_study_runs(transfers):
         "target": "synthetic-phone",
         "features": "logmel",
         "emotions": tuple(THREE),
+        "methods": ("recommended", "BTL", "FSTL", "EMOFSL"),
     }
     assert shown.config == config and shown.chosen == start
     shown.set(
         source="synthetic-room", emotions=("anger", "sadness"), shots=2, beta=0.3, decision="head"
     )
     runs = shown.run_once()
-    assert set(runs) == {
-        (name, 2) for name in ("nearest prototype", "BTL, head", "FSTL, head", "EMOFSL, head")
-    }
+    assert list(runs) == [
+        (name, 2) for name in ("recommended", "BTL, head", "FSTL, head", "EMOFSL, head")
+    ]
     run = runs["EMOFSL, head", 2]
     assert run.config["settings"]["beta"] == 0.3 and run.metrics["chance"] == 0.5
     assert run.config["task"] == "synthetic-room-synthetic-phone"
@@ -98,8 +100,34 @@ def test_the_panel_says_what_the_study_runs(transfers):
         "epochs": 5,
         "source_epochs": 3,
     }
+    shown.set(methods=("recommended",), shots=1)
+    assert list(shown.run_once()) == [("recommended", 1)]
     with pytest.raises(SettingError, match="source"):
         shown.set(source="emodb")
+
+
+def test_several_corpora_are_one_source(transfers):
+    """In any order, and by a list, it is one study; the panel offers it beside its parts."""
+    two = "synthetic-studio+synthetic-room"
+    study = transfers.study(two, "synthetic-phone", "logmel", THREE)
+    listed = transfers.study(["synthetic-room", "synthetic-studio"], "synthetic-phone", "", THREE)
+    assert study is listed and study.name == "synthetic-room+synthetic-studio-synthetic-phone"
+    assert study.pair == ("synthetic-room+synthetic-studio", "synthetic-phone")
+    for _, sides in study.split.merge(study.rows[["utt_id", "corpus"]]).groupby("fold"):
+        there = sides.groupby("role")["corpus"].agg(set)
+        assert there["test"] == there["support"] == {"synthetic-phone"}
+        assert there["train"] | there["valid"] == {"synthetic-room", "synthetic-studio"}
+    config = EmofslConfig(n_draws=2, shots=1)
+    shown = panel(transfers, study, config)
+    assert shown.chosen["source"] == study.pair[0]
+    shown.set(methods=("recommended",))
+    run = shown.run_once()["recommended", 1]
+    assert run.config["corpora"]["train"] == ["synthetic-room", "synthetic-studio"]
+    assert run.path.name.startswith(study.name)
+    shown.set(source="synthetic-room")
+    assert shown.run_once()["recommended", 1].config["task"] == "synthetic-room-synthetic-phone"
+    with pytest.raises(ProtocolError, match="on both sides"):
+        transfers.study("synthetic-phone+synthetic-room", "synthetic-phone", "logmel", THREE)
 
 
 def test_pictures_are_drawn_where_they_are_asked_for(transfers):
@@ -126,18 +154,22 @@ def test_the_figures_of_the_notebook_are_those_of_the_runs(transfers):
         if k == 2:
             assert table.loc[name, "UAR %"] == f"{100 * run.metrics['uar']:.1f}"
     curves = figures.shots_figure(study, runs, config)
-    for method in ("BTL", "EMOFSL"):
-        rates = [100 * runs[f"{method}, head", k].metrics["uar"] for k in (1, 2)]
+    for method in ("BTL", "EMOFSL", "recommended"):
+        name = method if method == "recommended" else f"{method}, head"
+        rates = [100 * runs[name, k].metrics["uar"] for k in (1, 2)]
         assert list(line(curves.axes[0], method).get_ydata()) == pytest.approx(rates)
     assert "synthetic-studio-synthetic-phone, logmel, decided by head" in words(curves)
     tables = {name: runs[f"{name}, head", 2].predictions for name in ("BTL", "FSTL", "EMOFSL")}
+    tables["recommended"] = runs["recommended", 2].predictions
     luck = figures.luck_figure(study, runs, config)
     for name, mean in figures.uar_by_draw(tables, study.labels).mean().items():
         assert f"{100 * mean:.1f} ±" in words(luck) and name in words(luck)
+    matrices = figures.matrices_figure(study, runs, config)
+    assert matrices.axes[0].get_title().startswith("recommended")
     drawn = (
         curves,
         luck,
-        figures.matrices_figure(study, runs, config),
+        matrices,
         figures.support_figure(study, runs, config),
     )
     for figure in drawn:
