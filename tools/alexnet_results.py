@@ -46,7 +46,12 @@ CONDITIONS = (
     "reverb@0.9",
 )
 RATES = (1e-4, 1e-3)  # the published one, and that of its README's example
-SHOWN = ("clean", "pink@20", "pink@5", "reverb@0.9")  # in the figure; all are in the CSV
+SHOWN = {  # in the figure; all are in the CSV
+    "clean": "clean",
+    "pink@20": "pink noise, 20 dB",
+    "pink@5": "pink noise, 5 dB",
+    "reverb@0.9": "room, 0.9 s",
+}
 PAIRS = (
     ("ImageNet", "scratch"),
     ("ImageNet", "frozen, linear"),
@@ -223,7 +228,7 @@ def glance(rates: pd.DataFrame) -> pd.DataFrame:
     table = rates[rates["condition"].isin(SHOWN)].copy()
     size = table["part"].map({"own-size": "256 x 384", "small": "64 x 96"})
     table["method"] = table["model"] + ", " + size
-    table["panel"] = table["condition"]
+    table["panel"] = table["condition"].map(SHOWN)
     table["colour"] = "published"
     table.loc[table["model"] == "frozen, linear", "colour"] = "simple"
     table["title"] = "AlexNet on EmoDB, speakers never heard"

@@ -73,8 +73,11 @@ def write_glance(table: pd.DataFrame, path: pathlib.Path) -> None:
 
 def draw(path: pathlib.Path) -> None:
     """Draw the figure of a table beside it, as PNG (200 dpi)."""
+    table = read_csv(path)
+    numbers = ["uar", "low", "high", "chance"]
+    table[numbers] = table[numbers].apply(pd.to_numeric)  # without an interval: ""
     with style.suite_style():
-        glance_figure(read_csv(path)).savefig(path.with_suffix(".png"), dpi=200)
+        glance_figure(table).savefig(path.with_suffix(".png"), dpi=200)
 
 
 def markdown(table: pd.DataFrame) -> str:

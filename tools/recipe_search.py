@@ -56,7 +56,7 @@ class Trial:
     enrolment: int = 0
     source: float = recipe.SOURCE_STRENGTH
     prior: float = recipe.PRIOR_STRENGTH
-    support: float = recipe.SUPPORT_STRENGTH
+    support: float = recipe.SUPPORT_PRECISION
 
 
 def trials() -> Iterator[Trial]:
@@ -74,8 +74,8 @@ def trials() -> Iterator[Trial]:
         yield Trial("strength of the source alone", source=strength)
     for prior in (0.0003, 0.001, 0.003, 0.01):
         yield Trial("strength of the prior", prior=prior)
-    for support in (0.001, 0.002, 0.004, 0.008, 0.016):
-        yield Trial("strength of the support", support=support)
+    for support in (0.02, 0.04, 0.08, 0.16, 0.32):
+        yield Trial("precision of the prior", support=support)
 
 
 def in_state(rows: pd.DataFrame, state: str, rng: np.random.Generator) -> pd.DataFrame:
@@ -136,7 +136,8 @@ def repetition(
                 of_label = np.flatnonzero(gives & (target_y == label))
                 chosen += rng.permutation(of_label)[:k].tolist()
             own = target_x[chosen], target_y[chosen]
-            head = heads.linear_head(*own, len(LABELS), trial.support, prior)
+            strength = trial.support / len(chosen)
+            head = heads.linear_head(*own, len(LABELS), strength, prior)
         decided = head.logits(target_x[tested]).argmax(axis=1)
         counts = confusion(target_y[tested], decided, range(len(LABELS)))
         found[k] = float(uar(counts))

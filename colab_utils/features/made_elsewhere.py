@@ -44,7 +44,8 @@ class VectorsFile(Features):
         settings = {"sha256": sha256, "dim": self.dim}
         self.spec = {"name": path.name, "version": 1, "settings": settings, "parts": []}
         self.note = (
-            f"features of {path.name} (sha256 {self.key}) were made elsewhere, how is not known here"
+            f"features of {path.name} (sha256 {self.key}) were made elsewhere: how, and whether on"
+            " these speakers, is not known here"
         )
         known = set(manifest["utt_id"])
         rows = enumerate(table["utt_id"])

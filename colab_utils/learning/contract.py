@@ -270,15 +270,23 @@ class Contract:
         return f"transductive: {', '.join(by)}" if by else "inductive"
 
     def sides(self, tested: Tested) -> pd.DataFrame:
-        """`sides_of`, but clips of the enrolment are not tested: their role is "enrolment"."""
-        sides = self.sides_of(tested)
-        enrolled = self.enrolled(tested)
-        return sides if enrolled is None else without_enrolled(sides, enrolled)
+        """`sides_of`, but clips of an enrolment are not tested: their role is "enrolment".
+
+        Those by which a speaker or a corpus is known, however features are normalised: all rows of
+        a table have the same test.
+        """
+        sides, number = self.sides_of(tested), tested.config.enrolment
+        if not number:
+            return sides
+        known = [enrolment_clips(self.rows, unit, number) for unit in ("speaker", "corpus")]
+        return without_enrolled(sides, set().union(*known))
 
     def enrolled(self, tested: Tested) -> set[str] | None:
         """The clips that features are normalised by; None: not by some alone."""
         unit, _, number = tested.config.normalising
-        return enrolment_clips(self.rows, unit, number) if number else None
+        if unit == "none" or not number:
+            return None
+        return enrolment_clips(self.rows, unit, number)
 
     def features_for(self, tested: Tested, pooled: bool = False) -> Features:
         """The features as these settings want them: normalised by corpus, by speaker, or not.
@@ -332,7 +340,12 @@ class Contract:
         return self._held[key]
 
     def predictions(
-        self, tested: Tested, fold: str, rows: pd.DataFrame, scores: np.ndarray
+        self,
+        tested: Tested,
+        fold: str,
+        rows: pd.DataFrame,
+        scores: np.ndarray,
+        draw: int | np.ndarray = 0,
     ) -> pd.DataFrame:
         """What `predict` returns.
 
@@ -341,6 +354,7 @@ class Contract:
             fold: which one.
             rows: manifest rows of the tested utterances.
             scores: of each row and label, float (rows, labels); they sum to 1.
+            draw: of the support set; of each row, where there are several.
 
         Returns:
             A table of `results.predictions`.
@@ -355,4 +369,5 @@ class Contract:
             rule=self.rule_of(tested),
             seed=tested.repeated.seed,
             fold=fold,
+            draw=draw,
         )

@@ -24,9 +24,9 @@ from colab_utils.models.linear import (
     linear_head,
     linear_heads,
 )
-from colab_utils.results.calibration import temperature, temperatures
+from colab_utils.results.calibration import temperature
 
-_PARTS = 5  # of a support or a source, at most, that are left out in turn for a temperature
+_PARTS = 5  # of a source, at most, that are left out in turn for a temperature
 
 
 def vectors(batch: Batch) -> torch.Tensor:
@@ -192,21 +192,13 @@ class _Supports(NamedTuple):
     @classmethod
     def of(cls, tasks: Tasks) -> _Supports:
         """From tasks of vectors; as many classes compete in each."""
-        x, query = (vectors(side).cpu().double().numpy() for side in tasks)
-        active = tasks.support.active.cpu().numpy()
-        there = np.nonzero(active)[1].reshape(len(active), -1)
-        truth = tasks.support.y.cpu().numpy()[:, :, None] == there[:, None]
-        return cls(x, truth, query, there, active.shape[1])
-
-    def parts(self) -> np.ndarray:
-        """Parts to be left out in turn, numbered from 1, int (tasks, n); 0 with one shot.
-
-        The utterances of a class are dealt to as many parts, five at most.
-        """
-        place = (self.truth.cumsum(axis=1) * self.truth).sum(axis=2) - 1  # within a class
-        if not place.any():
-            return place
-        return place % min(_PARTS, place.max() + 1) + 1
+        support, query = tasks
+        x, asked = vectors(support), vectors(query)
+        number, classes = support.active.shape
+        there = support.active.nonzero()[:, 1].reshape(number, -1)
+        truth = support.y.unsqueeze(2) == there.unsqueeze(1)
+        parts = x.double(), truth, asked.double(), there
+        return cls(*(part.cpu().numpy() for part in parts), classes)
 
     def answers(self, logits: np.ndarray) -> torch.Tensor:
         """Probabilities with a column for each class, of logits (tasks, n_query, ways)."""
@@ -215,38 +207,29 @@ class _Supports(NamedTuple):
         return found.scatter_(2, columns, torch.from_numpy(logits).softmax(dim=2))
 
 
-def source_as_prior(tasks: Tasks, source: LinearHead, source_t: float = 1.0) -> torch.Tensor:
+def source_as_prior(tasks: Tasks, source: LinearHead) -> torch.Tensor:
     """The recipe: the source's weights are where those of the support begin, and what holds them.
 
-    `linear_head` with the source's head as prior on the support of each task. Logits are divided by
-    one temperature, which is found on support utterances left out in turn, a shot of each class at
-    a time; with one shot it is the source's.
+    `linear_head` with the source's head as prior on the support of each task; its strength is
+    SUPPORT_PRECISION over the number of support utterances, a normal distribution of weights that
+    is the same for any number of shots. Logits are divided by 1 + 1 / shots: the fewer clips are
+    known, the less certain it is. A temperature fitted on support utterances left out in turn was
+    further off wherever few speakers support (docs/recommended.md).
 
     Args:
         tasks: what is learnt and asked, as vectors; as many classes compete in each.
         source: the head of the source, a column for each class.
-        source_t: its temperature.
 
     Returns:
         Probabilities, float64 (tasks, n_query, classes).
     """
     support = _Supports.of(tasks)
-    parts = support.parts()
-    masses = [balanced_masses(support.truth)]
-    for part in range(1, parts.max() + 1):
-        others = support.truth & (parts != part)[:, :, None]
-        masses.append(balanced_masses(others))
-    prior = source.of(support.there)
-    strength = recipe.SUPPORT_STRENGTH
-    whole, *without = linear_heads(support.x, support.truth, masses, prior, strength)
-    logits = whole.logits(support.query)
-    if not without:
-        return support.answers(logits / source_t)
-    unseen = np.zeros(support.truth.shape)
-    for part, head in enumerate(without, start=1):
-        unseen[parts == part] = head.logits(support.x)[parts == part]
-    t = temperatures(unseen, support.truth.argmax(axis=2))
-    return support.answers(logits / t[:, None, None])
+    number, ways = support.truth.shape[1:]
+    mass = balanced_masses(support.truth)
+    strength = recipe.SUPPORT_PRECISION / number
+    head = linear_heads(support.x, support.truth, mass, source.of(support.there), strength)
+    shots = number / ways
+    return support.answers(head.logits(support.query) / (1 + 1 / shots))
 
 
 def source_and_support(tasks: Tasks, x: np.ndarray, y: np.ndarray) -> torch.Tensor:

@@ -19,10 +19,10 @@ PRIOR_CLIPS = 10.0
 # of the penalty of linear heads
 SOURCE_STRENGTH = 0.05  # of the source, where no label of the target is known
 PRIOR_STRENGTH = 0.001  # of the source, as prior of the support's
-SUPPORT_STRENGTH = 0.004  # of the support
+SUPPORT_PRECISION = 0.08  # of the support, over the number of its utterances
+SHIFT = 1.5  # of a temperature of left-out speakers: another corpus is further than they are
 SUPPORT_MASS = 0.5  # of the support beside the source in one regression
 RECOMMENDED = "recommended"  # what tables call the whole
-_BY = {"normalisation": NORMALISATIONS[1:]}
 Config = TypeVar("Config", bound="StudySettings")
 
 
@@ -62,7 +62,6 @@ class StudySettings(Settings):
         step=5,
         more=True,
         scope=INPUT,
-        used=_BY,
     )
 
     def recommended(self: Config) -> Config:
@@ -74,7 +73,7 @@ class StudySettings(Settings):
     def normalising(self) -> tuple[str, float, int]:
         """What decides how features are normalised, where they are."""
         if self.normalisation == "none":
-            return "none", 0.0, 0
+            return "none", 0.0, self.enrolment
         prior = self.prior_clips if self.normalisation == "speaker" else 0.0
         return self.normalisation, prior, self.enrolment
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 _FLAT = 1e-7  # largest slope at the optimum
-_MOST_STEPS = 10_000
+_MOST_STEPS = 2000
 
 
 class LinearHead(NamedTuple):
@@ -74,9 +74,12 @@ class Known(NamedTuple):
 
     def slope(self, weight: torch.Tensor) -> torch.Tensor:
         """Of the cross-entropy by the weights (problems, dim + 1, classes)."""
-        axes = "pnd" if self.x.dim() == 3 else "nd"
-        logits = self.start + torch.einsum(f"{axes},pdc->pnc", self.x, weight)
-        wrong = (logits.softmax(dim=2) - self.truth) * self.mass.unsqueeze(2)
+        axes = "nd"
+        if self.x.dim() == 3:
+            axes = "pnd"
+        logits = torch.einsum(f"{axes},pdc->pnc", self.x, weight)
+        p = torch.softmax(self.start + logits, dim=2)
+        wrong = self.mass.unsqueeze(2) * (p - self.truth)
         return torch.einsum(f"{axes},pnc->pdc", self.x, wrong)
 
     def curvature(self) -> torch.Tensor:
@@ -142,41 +145,33 @@ def linear_head(
         prior = LinearHead(np.zeros((x.shape[1], classes)), np.zeros(classes))
     mass = balanced_masses(truth) if mass is None else mass[None]
     several = LinearHead(prior.weight[None], prior.bias[None])
-    (found,) = linear_heads(np.asarray(x, dtype=np.float64)[None], truth, [mass], several, strength)
+    found = linear_heads(np.asarray(x, dtype=np.float64)[None], truth, mass, several, strength)
     return LinearHead(found.weight[0], found.bias[0])
 
 
 def linear_heads(
-    x: np.ndarray,
-    truth: np.ndarray,
-    masses: Sequence[np.ndarray],
-    prior: LinearHead,
-    strength: float,
-) -> list[LinearHead]:
-    """`linear_head` of several problems at once, for each way to count their utterances.
+    x: np.ndarray, truth: np.ndarray, mass: np.ndarray, prior: LinearHead, strength: float
+) -> LinearHead:
+    """`linear_head` of several problems at once.
 
     Args:
         x: standardised features, float64 (problems, n, dim).
         truth: as of `Known`.
-        masses: each as of `Known`.
+        mass: as of `Known`.
         prior: as many heads.
         strength: of the penalty.
 
     Returns:
-        As many heads for each of `masses`.
+        As many heads.
     """
-    start = prior.logits(x)
     scaled = x / np.sqrt(x.shape[2])
     basis = None
     if x.shape[2] > x.shape[1]:
         # the weights differ from the prior's in the span of the utterances alone
         basis = np.linalg.qr(scaled.swapaxes(1, 2)).Q
         scaled = scaled @ basis
-    found = []
-    for mass in masses:
-        change = least([Known.of(scaled, truth, mass, start)], strength).numpy()
-        weight, bias = change[:, :-1], change[:, -1]
-        if basis is not None:
-            weight = basis @ weight
-        found.append(LinearHead(prior.weight + weight, prior.bias + bias))
-    return found
+    change = least([Known.of(scaled, truth, mass, prior.logits(x))], strength).numpy()
+    weight, bias = change[:, :-1], change[:, -1]
+    if basis is not None:
+        weight = basis @ weight
+    return LinearHead(prior.weight + weight, prior.bias + bias)

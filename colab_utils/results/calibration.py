@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import interpolate, special
+from scipy import interpolate, optimize, special
 
 from colab_utils.results.predictions import probability_columns
 from colab_utils.results.rates import ratio
@@ -17,7 +17,6 @@ from colab_utils.results.rates import ratio
 COOLEST, HOTTEST = 0.05, 20.0  # temperatures that are looked at
 BINS = 15  # of the top probability, with equally many predictions in each
 SHARES = np.arange(1, 101) / 100  # of the predictions that are kept
-_HALVINGS = 40  # of an interval of log T that is 6 wide
 _CELL = ["seed", "draw"]
 
 
@@ -55,33 +54,13 @@ def temperature(scores: np.ndarray, y: np.ndarray, weights: np.ndarray | None = 
             " leave out clips whose label the classifier does not know"
         )
 
-    counted = None if weights is None else np.asarray(weights)[None]
-    return float(temperatures(scores[None], np.asarray(y)[None], counted)[0])
+    def loss(log_t: float) -> float:
+        t = np.exp(log_t)
+        likelihood = own / t - special.logsumexp(scores / t, axis=1)
+        return -np.average(likelihood, weights=weights)
 
-
-def temperatures(
-    scores: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None
-) -> np.ndarray:
-    """`temperature` of several sets of clips at once, by halving where the slope in 1 / T is 0.
-
-    Args:
-        scores: (sets, n, labels).
-        y: int (sets, n).
-        weights: (sets, n) or None.
-
-    Returns:
-        T of each set, float64 (sets,).
-    """
-    finite = np.where(np.isfinite(scores), scores, 0.0)
-    own = np.take_along_axis(scores, y[:, :, None], axis=2)[:, :, 0]
-    low, high = (np.full(len(scores), np.log(1 / t)) for t in (HOTTEST, COOLEST))
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2  # of the logarithm of 1 / T
-        p = special.softmax(scores * np.exp(middle)[:, None, None], axis=2)
-        slope = np.average((p * finite).sum(axis=2) - own, axis=1, weights=weights)
-        low = np.where(slope < 0, middle, low)
-        high = np.where(slope < 0, high, middle)
-    return np.exp(-(low + high) / 2)
+    bounds = np.log([COOLEST, HOTTEST])
+    return float(np.exp(optimize.minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
 def with_temperature(probabilities: np.ndarray, t: float) -> np.ndarray:

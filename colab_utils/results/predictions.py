@@ -30,7 +30,7 @@ def predictions_table(
     rule: str,
     seed: int,
     fold: str,
-    draw: int = 0,
+    draw: int | np.ndarray = 0,
 ) -> pd.DataFrame:
     """Predictions of one fold as a table.
 
@@ -43,7 +43,7 @@ def predictions_table(
         rule: how the test set was used, such as "inductive".
         seed: of the method.
         fold: of the protocol.
-        draw: of the support set.
+        draw: of the support set; of each row, where there are several.
 
     Returns:
         PREDICTION_COLUMNS, then one column p_<emotion> for each label.
@@ -57,7 +57,7 @@ def predictions_table(
             "rule": rule,
             "seed": int(seed),
             "fold": str(fold),
-            "draw": int(draw),
+            "draw": draw,
             "task": 0,
             "utt_id": rows["utt_id"].to_numpy(),
             "corpus": rows["corpus"].to_numpy(),

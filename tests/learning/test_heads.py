@@ -105,7 +105,7 @@ def test_the_recipe_is_the_source_as_prior_of_each_support(k, absent):
     x, y = blobs(120, 8, 4)
     source = heads.source_head(x, y, 4)
     tasks = tasks_of(k, absent=absent)
-    scores = heads.source_as_prior(tasks, source, 1.7).numpy()
+    scores = heads.source_as_prior(tasks, source).numpy()
     there = [label for label in range(4) if label != absent]
     assert (
         np.allclose(scores.sum(axis=2), 1)
@@ -115,14 +115,13 @@ def test_the_recipe_is_the_source_as_prior_of_each_support(k, absent):
     for task in range(2):
         own_x = tasks.support.inputs[0][task].numpy()
         own_y = np.searchsorted(there, tasks.support.y[task].numpy())
-        head = linear_head(own_x, own_y, len(there), recipe.SUPPORT_STRENGTH, source.of(there))
+        head = linear_head(
+            own_x, own_y, len(there), recipe.SUPPORT_PRECISION / len(own_y), source.of(there)
+        )
         logits = head.logits(tasks.query.inputs[0][task].numpy())
         assert (scores[task][:, there].argmax(axis=1) == logits.argmax(axis=1)).all()
-        log_p = np.log(scores[task][:, there])
-        slope = np.ptp(logits, axis=1) / np.ptp(log_p, axis=1)
-        assert np.allclose(slope, slope[0], rtol=1e-4)  # one temperature
-        if k == 1:
-            assert np.allclose(slope[0], 1.7), "with one shot it is the source's"
+        expected = softmax(logits / (1 + 1 / k), axis=1)
+        assert np.allclose(scores[task][:, there], expected, atol=1e-5)
 
 
 def test_nothing_of_the_query_reaches_the_support_but_its_own_features():

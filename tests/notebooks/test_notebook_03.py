@@ -17,7 +17,7 @@ from notebook_runs import embedded_parts, only, run
 from tiny_encoders import TWENTY_MS, save
 
 from colab_utils.files import read_json
-from colab_utils.methods.emofsl.settings import BASELINES
+from colab_utils.methods.emofsl.settings import BASELINES, LINEAR
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +54,7 @@ def test_notebook_03_on_the_embedded_corpus(embedded_workspace, tmp_path):
     for _ in range(2):
         done = run("03_emofsl_finetuning.ipynb", tmp_path, "COMPARED=[1, 5]")
         assert done.returncode == 0, done.stdout + done.stderr
-    assert "front end: logmel" in done.stdout and "trained before, loaded" in done.stdout
+    assert "acoustic (75 columns)" in done.stdout and "trained before, loaded" in done.stdout
     assert done.stdout.count("nothing is computed again") >= 17
     metrics = json.loads(only(tmp_path, "runs/emofsl/*EMOFSL-head-5shot*/metrics.json").read_text())
     assert (
@@ -63,6 +63,8 @@ def test_notebook_03_on_the_embedded_corpus(embedded_workspace, tmp_path):
         and metrics["speaker_independence"] == "independent"
         and metrics["n_draws"] == 10
     )
+    assert "transductive: normalised by speaker" in metrics["rule"]
+    assert only(tmp_path, "runs/emofsl/*recommended-5shot*/DONE").exists()
     assert "Synthetic" in (tmp_path / "index.html").read_text()
     runs = configs(tmp_path, "default")
     assert len(runs) == len(list(tmp_path.glob("runs/emofsl/*")))
@@ -110,10 +112,9 @@ def test_notebook_03_with_a_speech_encoder_that_learns_and_with_weights_of_its_l
         "SETTINGS={'epochs': 3, 'source_epochs': 1}",
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (
-        "tiny: 0 MB on this machine" in done.stdout
-        and "the encoder as the source left it" in done.stdout
-    )
+    for told in ("tiny: 0 MB on this machine", "the encoder as the source left it"):
+        assert told in done.stdout
+    assert "normalisation: none, for layers that learn" in done.stdout
     assert (
         tmp_path / "encoders" / "synthetic-studio-synthetic-phone" / "model.safetensors"
     ).is_file()
@@ -127,7 +128,9 @@ def test_notebook_03_with_a_speech_encoder_that_learns_and_with_weights_of_its_l
     assert len(list(tmp_path.glob("runs/emofsl/*ssl-EMOFSL-head-1shot*/metrics.json"))) == 1
     runs = configs(tmp_path, "paper")
     methods = [one["model"].split(", ")[0] for one in runs]
-    assert {*LOSSES, *BASELINES} <= set(methods)
+    assert {*LOSSES, *BASELINES} - set(methods) == set(LINEAR)  # which are of no preset
+    recommended = read_json(only(tmp_path, "runs/emofsl/*ssl-recommended-1shot*/config.json"))
+    assert recommended["settings"]["normalisation"] == "speaker"
     for method, one in zip(methods, runs, strict=True):
         expected = TABLE_1 | LOSSES.get(method, {})
         assert {name: one["settings"][name] for name in expected} == expected, method

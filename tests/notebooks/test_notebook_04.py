@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 # King Gandhi et al. (2023), III and IV, and vtsouval/DA_MLDG at 8a95bc8 (run.py, utils.py,
 # da_mldg.py), but for sizes; with batch statistics for gamma where nothing is reported
 PAPER = {
+    "normalisation": "none",
     "network": "resnet18",
     "start": "speakers",
     "norm": "batch",
@@ -83,13 +84,18 @@ def test_every_preset_runs_as_published(tmp_path, monkeypatch):
         names, sizes = {}, SIZES.get(preset, FEWER)
         exec(cells["parameters"], names)
         names.update(CORPORA=list(own), OWN=own, TASKS=["third"], PRESET=preset, SETTINGS=sizes)
-        names.update(ALGORITHMS=["da-mldg", "rsc"])
+        names.update(ALGORITHMS=["recommended", "linear", "da-mldg", "rsc"])
         if preset == "default":
             names.update(FEATURES="acoustic")
         exec(cells["corpora"], names)
         names["studies"].first.progress = False
         exec(cells["test"], names)
-        for algorithm, made in names["runs"]["third"].items():
+        runs = names["runs"]["third"]
+        heads = [runs.pop("recommended").config["settings"]["normalisation"]]
+        if published:  # elsewhere it is the same
+            heads.append(runs.pop("linear").config["settings"]["normalisation"])
+        assert heads == (["speaker", "none"] if published else ["speaker"])
+        for algorithm, made in runs.items():
             found = json.loads((made.path / "config.json").read_text())
             config = DomainConfig.from_preset(preset, algorithm=algorithm, n_seeds=1)
             assert found["preset"] == preset and found["changed"] == sizes
@@ -121,12 +127,11 @@ def test_notebook_04_on_the_embedded_corpus_and_on_real_corpora(
     assert "front end: acoustic" in done.stdout and "trained before, loaded" in done.stdout
     assert done.stdout.count("nothing is computed again") >= 10
     for task in ("synthetic-phone+synthetic-street+synthetic-studio-synthetic-room", "scenario-7"):
-        metrics = json.loads(
-            only(tmp_path, f"runs/da_mldg/{task}-acoustic-da-mldg-*/metrics.json").read_text()
-        )
-        assert (
-            metrics["uar"] > metrics["chance"] and metrics["speaker_independence"] == "independent"
-        )
+        for algorithm in ("recommended", "da-mldg"):
+            pattern = f"runs/da_mldg/{task}-acoustic-{algorithm}-*/metrics.json"
+            metrics = json.loads(only(tmp_path, pattern).read_text())
+            assert metrics["uar"] > metrics["chance"]
+            assert metrics["speaker_independence"] == "independent"
     assert "Synthetic" in (tmp_path / "index.html").read_text()
     small = (
         "{'network': 'resnet18', 'start': 'speakers', 'speaker_epochs': 1, 'steps': 2, 'width': 8,"
@@ -166,13 +171,16 @@ def test_notebook_04_in_a_browser(tmp_path, embedded_workspace):
         panel = page.locator(".suite-panel")
         code = panel.locator(".widget-html pre").first
         before = run_panel(page)
-        for name in ("da-mldg", "coral"):  # erm, da-mldg -> erm, coral
+        for name in ("da-mldg", "coral"):  # the one off, the other on
             panel.locator("label").filter(has_text=name).locator(
                 "input[type=checkbox]"
             ).first.click()
         panel.locator("select").first.select_option(label="scenario 6")
         wait_until(
-            lambda: "('erm', 'coral')" in code.inner_text() and "scenario 6" in code.inner_text(),
+            lambda: (
+                "('recommended', 'erm', 'coral')" in code.inner_text()
+                and "scenario 6" in code.inner_text()
+            ),
             "the settings to paste name them",
         )
         run_panel(page, before, seconds=120)

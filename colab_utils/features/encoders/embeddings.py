@@ -183,7 +183,7 @@ class SpeechEncoder(Encoder):
         """Frames of each waveform, computed in batches of like length."""
         version = tuple(self.resolved().values())
         module = _loaded(self, version, device)
-        lengths = [module.computed(len(wave)) for wave in waveforms]
+        lengths = [len(wave) for wave in waveforms]
         at_most = seconds_at_once(device) * self.sample_rate
         clips: dict[int, torch.Tensor] = {}
         for batch in buckets(lengths, at_most):

@@ -59,10 +59,6 @@ class EncoderModule(nn.Module):
             cut(self.encoder, layer, config)
         self.eval()
 
-    def computed(self, samples: int) -> int:
-        """How many samples are computed for a clip of so many."""
-        return samples
-
     def forward(
         self, waveforms: Sequence[np.ndarray | torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -35,11 +35,6 @@ class WhisperModule(nn.Module):
             cut(self.encoder, layer, model.config)
         self.eval()
 
-    def computed(self, samples: int) -> int:
-        """How many samples are computed for a clip of so many: whole windows."""
-        window = self.extractor.n_samples
-        return -(-samples // window) * window
-
     def forward(self, waveforms: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
         """Frames and mask of some waveforms.
 

@@ -19,6 +19,7 @@ _OF_HEADS = {
 }
 _GAP = 0.7  # between two targets, in rows
 _MOST_MATRICES = 4
+_BESIDE = 7  # names in a line of the legend
 
 
 def domains_figure(
@@ -76,6 +77,8 @@ def domains_figure(
             axes.spines[["top", "right"]].set_visible(False)
         above = "\n".join(captions.wrap(title, style.TWO_COLUMNS, 8))
         columns = len(algorithms) + 2
+        if columns > _BESIDE:
+            columns = (columns + 1) // 2
         look = {"title": above, "title_fontsize": 8, "frameon": False, "columnspacing": 1.2}
         figure.legend(loc="outside upper center", ncols=columns, **look)
         below = f"Bars: 95 % interval of the UAR over {table['ci_unit'].iloc[0]}s."

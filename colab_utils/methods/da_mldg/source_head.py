@@ -32,7 +32,7 @@ def fitted(source: Clips) -> SourceHead:
     """Fit the head to all utterances of the sources; see `learning.heads`.
 
     The temperature is that of heads which have not heard the corpus they are asked about: each
-    corpus is left out in turn, or groups of speakers where there is one corpus.
+    corpus is left out in turn. Of one corpus groups of speakers are, and that is not as far.
 
     Args:
         source: their vectors, standardised.
@@ -42,8 +42,10 @@ def fitted(source: Clips) -> SourceHead:
     if len(source.corpora) == 1:
         groups = speaker_keys(source.rows).to_numpy()
     strength = recipe.SOURCE_STRENGTH
-    head = source_head(x, y, classes, strength)
-    return SourceHead(head, source_temperature(x, y, groups, classes, strength))
+    t = source_temperature(x, y, groups, classes, strength)
+    if len(source.corpora) == 1:
+        t *= recipe.SHIFT
+    return SourceHead(source_head(x, y, classes, strength), t)
 
 
 def held_out_temperature(learner: DomainLearner, window_frames: int = 0) -> float:

@@ -19,7 +19,6 @@ from colab_utils.learning.heads import (
     source_and_support,
     source_as_prior,
     source_head,
-    source_temperature,
 )
 from colab_utils.learning.tasks import Batch, Tasks
 from colab_utils.methods.emofsl.network import EmofslNet
@@ -62,25 +61,17 @@ class Source:
         scale: fitted on them.
         x: their features, float (n, dim).
         y: class ids, int (n,).
-        speakers: who speaks, (n,).
         classes: how many there are.
     """
 
-    def __init__(
-        self, scale: Scale, x: torch.Tensor, y: np.ndarray, speakers: np.ndarray, classes: int
-    ):
-        self.scale, self.y, self.speakers, self.classes = scale, y, speakers, classes
+    def __init__(self, scale: Scale, x: torch.Tensor, y: np.ndarray, classes: int):
+        self.scale, self.y, self.classes = scale, y, classes
         self.x = scale.applied(x).cpu().double().numpy()
 
     @functools.cached_property
     def head(self) -> LinearHead:
         """The head of all of them."""
         return source_head(self.x, self.y, self.classes)
-
-    @functools.cached_property
-    def temperature(self) -> float:
-        """That of its scores, from speakers left out in turn."""
-        return source_temperature(self.x, self.y, self.speakers, self.classes)
 
 
 def linear(kind: str, tasks: Tasks, source: Source) -> torch.Tensor:
@@ -93,7 +84,7 @@ def linear(kind: str, tasks: Tasks, source: Source) -> torch.Tensor:
     """
     if kind == JOINT:
         return source_and_support(tasks, source.x, source.y)
-    return source_as_prior(tasks, source.head, source.temperature)
+    return source_as_prior(tasks, source.head)
 
 
 def baseline(

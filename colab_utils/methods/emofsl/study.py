@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from colab_utils.corpora.manifest import speaker_keys
 from colab_utils.features.store.features import Features
 from colab_utils.learning.own import named
 from colab_utils.learning.recipe import RECOMMENDED, features_note
@@ -121,15 +120,14 @@ class TransferStudy(Study):
         learner = SourceLearner(module, data, train, valid, config, metric)
         return Training(learner, learner.steps, learner.steps_per_epoch, config.source_patience)
 
-    def predict(self, learner: SourceLearner, tested: Tested, fold: str) -> pd.DataFrame:
+    def predict(self, learner: SourceLearner | None, tested: Tested, fold: str) -> pd.DataFrame:
         """Predictions of the fold's tested utterances in all draws."""
-        rows = self.rows.iloc[self.data(tested.config).numbers(fold, "test")]
+        numbers = self.data(tested.config).numbers(fold, "test")
         scores = self.scores(learner, tested, fold).cpu().double().numpy()
-        tables = []
-        for draw, one in enumerate(scores):
-            table = self.predictions(tested, fold, rows, one)
-            tables.append(table.assign(draw=draw))
-        return pd.concat(tables, ignore_index=True)
+        draws = len(scores)
+        rows = self.rows.iloc[np.tile(numbers, draws)]
+        draw = np.repeat(np.arange(draws), len(numbers))
+        return self.predictions(tested, fold, rows, scores.reshape(len(rows), -1), draw)
 
     def check(self, tested: Tested) -> None:
         """Raise SettingError for layers that could not learn here."""
@@ -204,7 +202,8 @@ class TransferStudy(Study):
         """What a linear head that knows the source is."""
         if tested.kind != RECOMMENDED:
             return [_WHAT[tested.kind]]
-        told = f"{_WHAT[PRIOR]}, with one temperature: what we recommend, whatever was set"
+        told = f"{_WHAT[PRIOR]}, at a temperature of 1 + 1 / shots"
+        told += ": what we recommend, whatever was set"
         return [told, *features_note(self.features, self.rows["corpus"])]
 
     # --- what a notebook asks for -----------------------------------------------------------------
@@ -230,8 +229,7 @@ class TransferStudy(Study):
         return 1 / len(self.labels)
 
     def overview(self) -> pd.DataFrame:
-        """How many utterances have which role in which fold; prints what the store holds."""
-        print(self.store.report)
+        """How many utterances have which role in which fold."""
         counts = self.split.groupby(["fold", "role"])["utt_id"].nunique()
         return counts.unstack()
 
@@ -384,7 +382,6 @@ class TransferStudy(Study):
                 data.scale(numbers),
                 data.vectors(numbers),
                 data.y[numbers].cpu().numpy(),
-                speaker_keys(self.rows.iloc[numbers]).to_numpy(),
                 len(self.labels),
             )
         return self._sources[key]

@@ -15,6 +15,7 @@ from colab_utils import corpora, session
 from colab_utils.corpora.emotions import merged
 from colab_utils.drive.memory import Memory
 from colab_utils.features import front_end, open_store
+from colab_utils.features.encoders.checkpoints import describe
 from colab_utils.features.encoders.embeddings import SpeechEncoder
 from colab_utils.features.store.extract import extract
 from colab_utils.features.store.features import Features
@@ -179,10 +180,14 @@ class Transfers:
     def _opened(self, features: str, tune_layers: int) -> Features:
         """The features of all corpora."""
         if tune_layers:
-            below = self._encoder(features, tune_layers).below(tune_layers)
+            encoder = self._encoder(features, tune_layers)
+            print(describe(encoder.checkpoint))
             memory = Memory(self.root, self.drive_folder)
             folder = pathlib.Path(self.root, "features")
-            return extract(self.manifest, below, folder, device=self.device, memory=memory)
+            below = encoder.below(tune_layers)
+            store = extract(self.manifest, below, folder, device=self.device, memory=memory)
+            print(store.report)
+            return store
         settings = self._settings_of(features)
         where = self.root, self.device, self.drive_folder
         return open_store(self.manifest, features, *where, **settings)

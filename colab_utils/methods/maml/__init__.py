@@ -2,6 +2,7 @@
 
 from colab_utils.display.curves import live_curve
 from colab_utils.learning.heads import vectors
+from colab_utils.learning.recipe import RECOMMENDED
 from colab_utils.methods.maml.figures.episode import show_episode
 from colab_utils.methods.maml.figures.runs import (
     matrix_figure,
@@ -23,6 +24,7 @@ from colab_utils.panel.source import show_source
 
 __all__ = [
     "BASELINES",
+    "RECOMMENDED",
     "REPAIRS",
     "EpisodeConfig",
     "MamlConfig",

@@ -11,7 +11,7 @@ import torch
 from colab_utils.learning.clips import Clips
 from colab_utils.learning.contract import Tested
 from colab_utils.learning.tasks import Batch, Tasks
-from colab_utils.methods.maml.settings import REGIMES, MamlConfig
+from colab_utils.methods.maml.settings import REGIMES, EpisodeConfig, MamlConfig
 from colab_utils.methods.maml.steps import steps_table
 from colab_utils.protocols.copies import contradicted
 from colab_utils.protocols.episodes import Episode, EpisodeError, EpisodePlan, EpisodePool
@@ -210,6 +210,27 @@ def pool_notes(pools: Sequence[pd.DataFrame], plans: Sequence[EpisodePlan]) -> l
     if len(corpora) > 1:
         notes.append(f"an episode draws from all tested corpora: {', '.join(corpora)}")
     return notes
+
+
+def drawn(
+    rows: pd.DataFrame,
+    labels: Sequence[str],
+    test: EpisodeConfig,
+    apart: tuple[str, ...],
+    share: range,
+) -> tuple[EpisodePlan, list[Episode]]:
+    """Test episodes, and their plan, which may be the nearest to the one that was wanted.
+
+    Args:
+        rows: that are tested.
+        labels: the emotions in a fixed order.
+        test: what an episode looks like, and the seed.
+        apart: units that support and query never share.
+        share: the numbers of the episodes.
+    """
+    plans = films_shared(EpisodePlan(test.ways, test.shots, test.queries, apart))
+    pool = pool_that_fits(rows, labels, plans, test.seed, share, "test")
+    return pool.plan, pool.episodes(test.seed, share.start, len(share))
 
 
 def shares_of(n_tasks: int, folds: Sequence[str]) -> dict[str, range]:

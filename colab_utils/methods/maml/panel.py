@@ -3,17 +3,18 @@
 from IPython.display import display
 
 from colab_utils import drive
+from colab_utils.learning.recipe import RECOMMENDED
 from colab_utils.methods.maml.figures.runs import matrix_figure
 from colab_utils.methods.maml.settings import EpisodeConfig, MamlConfig
 from colab_utils.methods.maml.study import MamlStudy
 from colab_utils.panel.panel import Panel
 from colab_utils.results.runs import Run
 
-BESIDE = ("nearest prototype", "logistic regression")
+BESIDE = (RECOMMENDED, "nearest prototype", "logistic regression")
 
 
 def panel(study: MamlStudy, config: MamlConfig, episodes: EpisodeConfig) -> Panel:
-    """Sliders of a test episode: Run tests the trained network and the two simplest baselines.
+    """Sliders of a test episode: Run tests what we recommend, the trained network, the simplest.
 
     Args:
         study: whose target is tested.
@@ -31,6 +32,7 @@ def panel(study: MamlStudy, config: MamlConfig, episodes: EpisodeConfig) -> Pane
     def run_and_draw(chosen: EpisodeConfig) -> dict[str, Run]:
         runs = study.compare(config, chosen, models={name: config}, baselines=BESIDE)
         display(study.table(runs))
+        display(matrix_figure(runs[RECOMMENDED]))
         display(matrix_figure(runs[name], more=f", {chosen.steps} steps"))
         return runs
 

@@ -84,7 +84,7 @@ FEATURES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "paper-lstm": ("paper-mfcc", {"n_mels": 20}),
 }
-_OWN_FEATURES = "acoustic", {}  # of the presets that no paper has
+_OWN_FEATURES = "auto", {}  # of the presets that no paper has
 
 REPAIRS = (
     "every clip of a class can be drawn; the original drew only the first `smallest class` clips "
@@ -112,14 +112,15 @@ REPAIRS = (
 
 
 def features_of(preset: str, features: str = "") -> tuple[str, dict[str, Any]]:
-    """The front end to take and its settings: where none is named, that of the preset.
+    """The front end to take and its settings: where none is named, that of a published preset.
 
     Args:
         preset: of `MamlConfig`.
-        features: the name of a front end; "" for the preset's.
+        features: the name of a front end; "" or "auto" for that of a published preset, and
+            with any other preset for what is recommended (`features.open_store`).
     """
     name, settings = FEATURES.get(preset, _OWN_FEATURES)
-    if features in ("", name):
+    if features in ("", "auto", name):
         return name, settings
     return features, {}
 

@@ -1,11 +1,15 @@
 """How each method is trained and answers an episode: meta-learning, and what it has to beat.
 
-Without training: guessing, nearest prototype, logistic regression. Trained on the same episodes:
+Without training: guessing, nearest prototype, logistic regression. Linear heads that know the
+source: on source and support together, and with the source as prior, which is what we recommend.
+Trained on the same episodes:
 prototypical networks (Snell et al. 2017). Trained on all utterances at once ("pooled", as they are
 called in results): supervised pre-training, as it is or fine-tuned on the support.
 """
 
-from collections.abc import Callable
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -13,8 +17,10 @@ from torch import nn
 from torch.nn import functional
 
 from colab_utils.learning import heads, supervised
+from colab_utils.learning.clips import Clips
 from colab_utils.learning.contract import Tested
 from colab_utils.learning.own import checked, in_one_sentence
+from colab_utils.learning.recipe import RECOMMENDED, features_note
 from colab_utils.learning.tasks import Batch, Tasks, accuracy, masked_cross_entropy, probabilities
 from colab_utils.learning.training import ModuleLearner
 from colab_utils.methods.maml.episode_tasks import TrainingSide
@@ -30,11 +36,24 @@ from colab_utils.methods.maml.maml import (
     make_network,
     names_of,
 )
+from colab_utils.methods.maml.published import other_features
+from colab_utils.methods.maml.settings import MamlConfig, other_episodes, used_by
 
+PRIOR, JOINT = "source prior", "source + support"
+_PRIOR_TOLD = "a linear head on the support, held by that of the source"
+# Linear heads that know the source, on one vector an utterance, and what they are.
+LINEAR = {
+    RECOMMENDED: f"{_PRIOR_TOLD}, on features normalised as we recommend, whatever was set",
+    PRIOR: f"{_PRIOR_TOLD}, on features normalised as was set",
+    JOINT: "one linear head on source and support, which counts half",
+}
 BASELINES = (
+    RECOMMENDED,
     "chance",
     "nearest prototype",
     "logistic regression",
+    PRIOR,
+    JOINT,
     "ProtoNet",
     "pooled, zero-shot",
     "pooled, fine-tuned",
@@ -78,7 +97,70 @@ def make_learner(kind: str, side: TrainingSide, n_labels: int, device: str) -> M
     )
 
 
+def without_twin(baselines: Sequence[str], config: MamlConfig) -> list[str]:
+    """`baselines`, without the source prior where that is what we recommend in all but name."""
+    as_recommended = config.normalising == config.recommended().normalising
+    return [kind for kind in baselines if kind != PRIOR or not as_recommended]
+
+
+def notes_of(tested: Tested, spec: Mapping[str, Any], corpora: Sequence[str]) -> list[str]:
+    """What a reader has to know of a method, a sentence each.
+
+    Args:
+        tested: which one, with its settings.
+        spec: of the features.
+        corpora: of all utterances.
+    """
+    config, kind = tested.config, tested.kind
+    notes = []
+    if kind == "maml":
+        notes += [f"class ids {config.regime}", *other_episodes(config, tested.test)]
+        notes += other_features(config.preset, spec)
+    if kind in LINEAR:
+        notes.append(LINEAR[kind])
+    if kind == RECOMMENDED:
+        notes += features_note(spec["name"], corpora)
+    return notes
+
+
+def settings_of(kind: str, config: MamlConfig) -> MamlConfig:
+    """The settings that one of BASELINES, or a method of the user's own, looks at.
+
+    Args:
+        kind: which one.
+        config: all settings.
+    """
+    if kind not in LINEAR:
+        return used_by(TRAINED_AS.get(kind, ""), config)
+    on_vectors = used_by("", dataclasses.replace(config, network="mlp"))
+    return on_vectors.recommended() if kind == RECOMMENDED else on_vectors
+
+
 # --- answers --------------------------------------------------------------------------------------
+
+
+class Source:
+    """The training utterances as linear heads know them: of all labels.
+
+    Args:
+        clips: vectors, standardised.
+    """
+
+    def __init__(self, clips: Clips):
+        self.x = clips.values.cpu().double().numpy()
+        self.y, self.classes = clips.y.cpu().numpy(), len(clips.labels)
+
+    @functools.cached_property
+    def head(self) -> heads.LinearHead:
+        """The head of all of them."""
+        return heads.source_head(self.x, self.y, self.classes)
+
+
+def linear_answer(kind: str, source: Source) -> Method:
+    """How one of LINEAR answers test episodes; as `answer_of`."""
+    if kind == JOINT:
+        return lambda tasks: heads.source_and_support(tasks, source.x, source.y)
+    return lambda tasks: heads.source_as_prior(tasks, source.head)
 
 
 def answer_of(tested: Tested, learner: Any, valid: Callable[[], Tasks], n_labels: int) -> Method:

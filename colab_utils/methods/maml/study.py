@@ -22,6 +22,7 @@ from colab_utils.methods.maml import rivals
 from colab_utils.methods.maml.episode_tasks import (
     TrainingSide,
     accuracy_by_episode,
+    drawn,
     episode_predictions,
     nearest_notes,
     pool_notes,
@@ -29,18 +30,15 @@ from colab_utils.methods.maml.episode_tasks import (
     shares_of,
 )
 from colab_utils.methods.maml.figures.episode import episode_rows
-from colab_utils.methods.maml.published import other_features
 from colab_utils.methods.maml.settings import (
     EpisodeConfig,
     MamlConfig,
     both_regimes,
     needs_retraining,
-    other_episodes,
     used_by,
 )
 from colab_utils.methods.maml.steps import seen_table
 from colab_utils.protocols.episodes import Episode, EpisodePlan, episodes_table
-from colab_utils.protocols.near_episodes import films_shared, pool_that_fits
 from colab_utils.results.runs import Run
 from colab_utils.results.tables import methods_table, readable
 from colab_utils.settings import SettingError
@@ -52,13 +50,9 @@ class MamlStudy(Study):
     Args:
         name: the task.
         rows: manifest rows of all utterances.
-        split: who trains, validates and is tested in which fold.
-        store: features of all rows.
-        labels: the emotions in a fixed order.
-        root: folder of all that is kept.
+        split, store, labels, root, **others: of `Study`.
         apart: units ("speaker", "film") that support and query of an episode never share.
         film_overlap: a dubbed film may stand in training and test, as some tasks were published.
-        **others: of `Study`.
 
     Raises:
         LeakError: a speaker or film stands in training and test.
@@ -70,7 +64,7 @@ class MamlStudy(Study):
     """
 
     method = "maml"
-    VERSION = 2  # pooled training weighs utterances, not batches
+    VERSION = 3  # features are normalised; enrolled clips are in no episode
 
     def __init__(
         self,
@@ -88,6 +82,7 @@ class MamlStudy(Study):
         self.apart = apart
         self.film_overlap = film_overlap
         self._episodes: dict[Any, tuple[EpisodePlan, list[Episode]]] = {}
+        self._sources: dict[Any, rivals.Source] = {}
         super().__init__(name, rows, split, store, labels, root, **others)
 
     # --- the contract -----------------------------------------------------------------------------
@@ -112,6 +107,8 @@ class MamlStudy(Study):
             return self.side(tested, fold).valid_tasks("fixed", len(self.labels))
 
         answer = rivals.answer_of(tested, learner, valid, len(self.labels))
+        if tested.kind in rivals.LINEAR:
+            answer = rivals.linear_answer(tested.kind, self.source(tested, fold))
 
         def ask(clips: Clips, episodes: Sequence[Episode]) -> np.ndarray:
             return query_scores(answer, clips, episodes, regime, outputs, config.max_frames)
@@ -128,11 +125,7 @@ class MamlStudy(Study):
         return table, beside
 
     def check(self, tested: Tested) -> None:
-        """Refuse a network that these features cannot feed, or that is too narrow for the test.
-
-        Raises:
-            SettingError: says what to choose, or what to train again.
-        """
+        """Refuse, by SettingError, a network that cannot take these features or so many ways."""
         config = tested.config
         if self.store.pooled and not config.pooled:
             raise SettingError(
@@ -164,18 +157,17 @@ class MamlStudy(Study):
         """The folds that have an episode; all of them in training."""
         if tested.test is None:
             return self.folds
-        shares = shares_of(tested.test.n_tasks, self.folds)
-        return [fold for fold, share in shares.items() if share]
+        return [fold for fold, share in shares_of(tested.test.n_tasks, self.folds).items() if share]
 
     def split_table(self, tested: Tested) -> pd.DataFrame:
-        """Who trains and validates (task -1), and who supports and queries in each episode."""
+        """Who trains, validates or is enrolled (task -1), who supports and queries in episodes."""
         parts = []
         for seed in self.seeds(tested):
             one = tested.at(seed)
             sides = self.sides(one)
-            training = sides[sides["role"].isin(TRAINING_ROLES)].assign(seed=seed, task=-1)
+            whole = sides[sides["role"].isin([*TRAINING_ROLES, "enrolment"])]
             for fold in self.folds_of(one):
-                parts.append(training[training["fold"] == fold])
+                parts.append(whole[whole["fold"] == fold].assign(seed=seed, task=-1))
                 rows = self.part(one, fold, "test")
                 parts.append(episodes_table(rows, self._drawn(one, fold)[1], seed, fold))
         return pd.concat(parts, ignore_index=True)
@@ -207,8 +199,7 @@ class MamlStudy(Study):
 
     def notes(self, tested: Tested) -> list[str]:
         """What an episode is, and how it differs from those of the training."""
-        config, test = tested.config, tested.test
-        folds = self.folds_of(tested)
+        test, folds = tested.test, self.folds_of(tested)
         plans = [self._drawn(tested, fold)[0] for fold in folds]
         notes = [f"{test.ways}-way {test.shots}-shot episodes, {test.queries} queries a class"]
         if self.film_overlap:
@@ -217,10 +208,7 @@ class MamlStudy(Study):
         trained = folds if self.training_of(tested) else []
         sides = [[self.part(tested, fold, role) for role in TRAINING_ROLES] for fold in trained]
         notes += nearest_notes(plans, sides, self.labels, tested, self.apart)
-        if tested.kind == "maml":
-            notes += [f"class ids {config.regime}", *other_episodes(config, test)]
-            notes += other_features(config.preset, self.store.spec)
-        return notes
+        return notes + rivals.notes_of(tested, self.store.spec, self.rows["corpus"])
 
     # --- clips and episodes -----------------------------------------------------------------------
 
@@ -230,21 +218,30 @@ class MamlStudy(Study):
         valid = self._clips(tested, fold, "valid")
         return TrainingSide(train, valid, tested.config, self.apart)
 
+    def source(self, tested: Tested, fold: str) -> rivals.Source:
+        """The utterances that train in a fold as linear heads know them, kept for other calls."""
+        side = self.part(tested, fold, "train")
+        key = tested.config.normalising, tuple(side["utt_id"])
+        if key not in self._sources:
+            clips = self._clips(tested, fold, "train")
+            self._sources[key] = rivals.Source(clips)
+        return self._sources[key]
+
     def _clips(self, tested: Tested, fold: str, role: str) -> Clips:
         """The clips of one role in a fold, standardised by its training utterances or not."""
         config = tested.config
-        pooled, standardise = config.pooled, config.standardise
+        as_read = config.pooled, config.normalising
 
         def scale() -> Scale:
             return self._read(tested, fold, "train").fit_scale()
 
         def make() -> Clips:
-            if not standardise:
+            if not config.standardise:
                 return self._read(tested, fold, role)
-            fitted = self.held(fold, ("scale", pooled, config.normalising), scale)
+            fitted = self.held(fold, ("scale", as_read), scale)
             return self._read(tested, fold, role).scaled(fitted)
 
-        return self.held(fold, (role, pooled, standardise, config.normalising), make)
+        return self.held(fold, (role, as_read, config.standardise), make)
 
     def _read(self, tested: Tested, fold: str, role: str) -> Clips:
         """The clips of one role in a fold, not standardised."""
@@ -256,14 +253,11 @@ class MamlStudy(Study):
         """The fold's share of the test episodes, which are numbered through all folds."""
         test = tested.test
         same = dataclasses.replace(test, steps=1, inner_rate=0.0)
-        key = same, fold, tested.config.normalising
+        key = same, fold, tested.config.enrolment
         if key not in self._episodes:
             rows = self.part(tested, fold, "test")
-            plans = films_shared(EpisodePlan(test.ways, test.shots, test.queries, self.apart))
             share = shares_of(test.n_tasks, self.folds)[fold]
-            pool = pool_that_fits(rows, self.labels, plans, test.seed, share, "test")
-            drawn = pool.episodes(test.seed, share.start, len(share))
-            self._episodes[key] = pool.plan, drawn
+            self._episodes[key] = drawn(rows, self.labels, test, self.apart, share)
         return self._episodes[key]
 
     # --- what a notebook asks for -----------------------------------------------------------------
@@ -274,9 +268,6 @@ class MamlStudy(Study):
         Args:
             config: of the training.
             **values: settings of `EpisodeConfig` that differ; empty ones change nothing.
-
-        Raises:
-            SettingError: a value that cannot work.
         """
         trained = self._fitting(config)
         return EpisodeConfig.from_form(
@@ -289,23 +280,19 @@ class MamlStudy(Study):
             seed=trained.seed,
         )
 
-    def episode(self, episodes: EpisodeConfig, task: int = 0) -> pd.DataFrame:
+    def episode(self, config: MamlConfig, episodes: EpisodeConfig, task: int = 0) -> pd.DataFrame:
         """The clips of one test episode.
 
         Args:
+            config: of the training, which says who is enrolled.
             episodes: of the test.
             task: its number, from 0.
 
         Returns:
             A row a clip, for `show_episode`.
-
-        Raises:
-            EpisodeError: an episode that cannot be drawn.
         """
-        n_tasks = max(task + 1, episodes.n_tasks)
-        test = dataclasses.replace(episodes, n_tasks=n_tasks, n_seeds=1)
-        tested = Tested("", MamlConfig(), test=test)
-        split = self.split_table(tested)
+        test = dataclasses.replace(episodes, n_tasks=max(task + 1, episodes.n_tasks), n_seeds=1)
+        split = self.split_table(Tested("", config, test=test))
         return episode_rows(split, self.rows, task)
 
     def train(
@@ -325,8 +312,7 @@ class MamlStudy(Study):
             What happened: `records`, a dict a meta-update, and the chosen step.
 
         Raises:
-            SettingError: settings that these features cannot follow.
-            EpisodeError: an episode that cannot be drawn.
+            SettingError, EpisodeError: settings that cannot work, an episode that cannot be drawn.
             TrainingError: a loss that is not finite, no memory left.
             Interrupted: by the user; the same call goes on.
         """
@@ -348,7 +334,8 @@ class MamlStudy(Study):
             episodes: of the test.
             models: names and settings of meta-trained networks; default: those of `config`, with
                 fixed and with permuted class ids.
-            baselines: of `rivals.BASELINES`.
+            baselines: of `rivals.BASELINES`; "source prior" is left out where it is what is
+                recommended.
             own: methods of one's own by name, (Tasks with fixed class ids) -> probabilities of the
                 query, float (tasks, n_query, labels), 0 where a class is not active.
 
@@ -356,12 +343,11 @@ class MamlStudy(Study):
             Finished runs by name.
 
         Raises:
-            SettingError: a network would have to be trained again.
-            EpisodeError: an episode cannot be drawn.
-            TrainingError, Interrupted: as `train`.
+            SettingError, EpisodeError, TrainingError, Interrupted: as `train`.
         """
         models = both_regimes(config) if models is None else models
-        chosen = [self._tested(name, name, config, episodes) for name in baselines]
+        kinds = rivals.without_twin(baselines, config)
+        chosen = [self._tested(kind, kind, config, episodes) for kind in kinds]
         chosen += [self._tested(name, "maml", model, episodes) for name, model in models.items()]
         for name, method in named(own).items():
             one = self._tested(name, "own", config, episodes)
@@ -378,11 +364,9 @@ class MamlStudy(Study):
             if episodes.steps != (config.test_steps or config.steps):
                 config = dataclasses.replace(config, test_steps=episodes.steps)
             return Tested(name, config, kind=kind, test=episodes)
-        without_steps = dataclasses.replace(
-            episodes, steps=EpisodeConfig.steps, inner_rate=EpisodeConfig.inner_rate
-        )
-        trained = rivals.TRAINED_AS.get(kind, "")
-        return Tested(name, used_by(trained, config), kind=kind, test=without_steps)
+        no_steps = {"steps": EpisodeConfig.steps, "inner_rate": EpisodeConfig.inner_rate}
+        test = dataclasses.replace(episodes, **no_steps)
+        return Tested(name, rivals.settings_of(kind, config), kind=kind, test=test)
 
     def table(self, runs: Mapping[str, Run]) -> pd.DataFrame:
         """Runs side by side, a row a method.

@@ -9,8 +9,7 @@ from alexnet_toys import SMALL, changed, corpus, toy_study
 
 from colab_utils.features.published.alexnet import RATE, AlexNetSpectrogram
 from colab_utils.learning.study import Tested
-from colab_utils.methods.alexnet import AlexnetConfig, Labeller, panel
-from colab_utils.methods.alexnet.pictures import fit_range
+from colab_utils.methods.alexnet import AlexnetConfig, Labeller
 from colab_utils.settings import SettingError
 
 PIXELS = {"image_height": 200}  # one a bin and a frame: nothing is resized
@@ -52,8 +51,7 @@ def test_pictures_are_those_of_a_naive_computation(tmp_path, unit, enrolment):
     study = toy_study(tmp_path, corpus(4, 2), folds=2)
     config = changed(normalisation=unit, prior_clips=3.0, enrolment=enrolment, **PIXELS)
     fold, tested = study.folds[0], Tested("", config)
-    train = study.part(tested, fold, "train")
-    limits = fit_range(study.frames_of(config), train["utt_id"], config)
+    limits = study.learner(tested, fold).learner.limits
     rows = study.part(tested, fold, "test")
     short = [len(study.store_of("logspec")[utt_id]) < 250 for utt_id in rows["utt_id"]]
     rows = rows[short].reset_index(drop=True)  # padded with silence
@@ -85,14 +83,6 @@ def test_clips_of_the_enrolment_are_not_tested_and_the_result_says_how(tmp_path)
 def test_as_published_and_by_default_nothing_is_normalised():
     for preset in AlexnetConfig.PRESETS:
         assert AlexnetConfig.from_preset(preset).normalisation == "none"
-
-
-def test_the_panel_shows_it(tmp_path):
-    study = toy_study(tmp_path, corpus(4, 1), folds=2)
-    made = panel(study, changed(tune="linear"))
-    made.set(normalisation="speaker")
-    run = made.run_once()["alexnet_gap, clean"]
-    assert run.config["settings"]["normalisation"] == "speaker"
 
 
 def test_files_are_labelled_by_the_mean_of_those_beside_them(tmp_path):

@@ -183,11 +183,12 @@ def test_what_is_no_kept_model_is_one_sentence(shown, tmp_path):
 def test_the_panel_trains_and_tests_the_chosen_fold(tmp_path):
     study = toy_study(tmp_path, corpus(4, 1), folds=2)
     made_panel = panel(study, SHORT)
-    made_panel.set(fold="1", mixup=True)
+    made_panel.set(fold="1", mixup=True, normalisation="speaker")
     runs = made_panel.run_once()
     assert list(runs) == ["alexnet_gap, clean", "alexnet_gap, pink@10"]
     for run in runs.values():
         assert set(run.predictions["fold"]) == {"1"} and run.config["changed"]["mixup"] is True
+        assert run.config["settings"]["normalisation"] == "speaker"
 
 
 def test_a_setting_that_cannot_work_is_refused_by_the_panel(study):

@@ -60,6 +60,31 @@ def test_points_of_the_domains_are_the_rates_of_their_target(domains):
     assert_nothing_is_cut_off(figure)
 
 
+def test_the_rows_without_training_have_a_look_of_their_own(domains):
+    heads = []
+    for name in ("recommended", "linear"):
+        heads.append(domains[domains["algorithm"] == "ERM"].assign(algorithm=name))
+    figure = domains_figure(pd.concat([*heads, domains]))
+    left = figure.axes[0]
+    looks = {}
+    for name in ("recommended", "linear", *NAMES):
+        points = line(left, name)
+        looks[name] = points.get_marker(), points.get_color()
+    alone = domains_figure(domains).axes[0]
+    for name in NAMES:
+        points = line(alone, name)
+        assert looks[name] == (points.get_marker(), points.get_color()), "as without them"
+    assert len(set(looks.values())) == 4 and looks["recommended"][0] == "*"
+    assert_nothing_is_cut_off(figure)
+
+
+def test_a_legend_of_all_algorithms_fits(domains):
+    names = ["recommended", "linear", "erm", "mldg", "da-mldg", "rsc", "coral", "worst domain"]
+    one = domains[domains["algorithm"] == "ERM"]
+    figure = domains_figure(pd.concat([one.assign(algorithm=name) for name in names]))
+    assert_nothing_is_cut_off(figure)
+
+
 def test_gaps_stay_gaps_and_what_cannot_be_told_apart_is_refused(domains):
     domains.loc[0, ["low", "high"]] = np.nan
     figure = domains_figure(domains.drop(index=1))

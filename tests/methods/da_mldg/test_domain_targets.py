@@ -35,27 +35,33 @@ def test_each_corpus_is_left_out_once_and_all_is_shown(studies):
     title = studies.title("da-mldg")
     assert len(history.records) == 30 and title == "DA-MLDG, aa left out"
     da_mldg.gamma_figure(history.records, title=title)
-    runs = studies.compare(CONFIG, "erm, da-mldg")
-    assert list(runs) == ["aa", "bb", "cc"] and list(runs["bb"]) == ["erm", "da-mldg"]
+    runs = studies.compare(CONFIG, "recommended, erm, da-mldg")
+    assert list(runs) == ["aa", "bb", "cc"]
+    assert list(runs["bb"]) == ["recommended", "erm", "da-mldg"]
     assert set(runs["bb"]["erm"].predictions["corpus"]) == {"bb"}
     held = [bool(studies.study(name)._learners) for name in studies.names]
     assert held == [True, False, False], "let go after its test"
     table = da_mldg.targets_table(runs)
-    assert list(table["target"]) == ["aa", "aa", "bb", "bb", "cc", "cc"]
-    assert table["difference"].isna().tolist() == [True, False] * 3
+    assert list(table["target"]) == ["aa", "aa", "aa", "bb", "bb", "bb", "cc", "cc", "cc"]
+    assert table["difference"].isna().tolist() == [False, True, False] * 3, "to ERM"
+    to_other = da_mldg.targets_table(runs, "recommended")["difference"]
+    assert to_other.isna().tolist() == [True, False, False] * 3
+    assert np.allclose(to_other[1::3], -table["difference"][::3])
     text = da_mldg.readable_targets(table)
     assert text.index.names == ["target", "algorithm"]
     assert text.loc[("bb", "erm"), "UAR %"] == f"{100 * runs['bb']['erm'].metrics['uar']:.1f}"
     assert set(text["majority %"]) == {"20.0"}
     means = da_mldg.readable_means(table)
     assert list(means.columns) == ["UAR UM", "UAR WM", "UAR GM", "WA UM", "WA WM", "WA GM"]
-    assert means.loc["erm", "UAR UM"] == round(100 * table["uar"].iloc[::2].mean(), 1)
+    assert means.loc["erm", "UAR UM"] == round(100 * table["uar"].iloc[1::3].mean(), 1)
     marks = da_mldg.marks_of(runs)
     assert da_mldg.domains_figure(table, marks=marks).axes
     assert len(da_mldg.matrices_figure(runs, "erm").axes) >= 3
     folders = da_mldg.folders_of(runs)
-    assert len(folders) == 6 and all(path.exists() for path in folders)
+    assert len(folders) == 9 and all(path.exists() for path in folders)
     assert studies.embedding_maps(CONFIG, "da-mldg", marks).axes
+    with pytest.raises(SettingError, match="recommended is a linear head, fitted at once"):
+        studies.train(CONFIG, "recommended")
 
 
 def test_the_picture_of_one_algorithm_is_that_of_da_mldg_or_the_last():
@@ -125,6 +131,8 @@ def test_the_panel_offers_targets_and_algorithms(studies):
     assert list(runs) == ["erm", "coral"] and set(runs["coral"].predictions["corpus"]) == {"cc"}
     assert runs["coral"].config["changed"]["coral_weight"] == 2.0
     assert "coral_weight" not in runs["erm"].config["changed"]
+    panel.set(algorithms=("recommended", "linear"))
+    assert list(panel.run_once()) == ["recommended"], "features are normalised alike"
     with pytest.raises(SettingError, match="task"):
         panel.set(task="dd")
 

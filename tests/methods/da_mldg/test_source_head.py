@@ -107,6 +107,16 @@ def test_no_clip_of_the_enrolment_is_tested_and_no_other_is_heard(rows, tmp_path
     assert after[same].equals(before[same]) and not after.equals(before)
 
 
+@pytest.mark.parametrize("unit", ["none", "corpus"])
+def test_under_an_enrolment_all_rows_have_the_same_test(rows, tmp_path, unit):
+    config = dataclasses.replace(CONFIG, normalisation=unit, enrolment=5, steps=2)
+    runs = make_study(rows, tmp_path).compare(config, "recommended, linear, erm", pictures=False)
+    tested = {tuple(run.predictions["utt_id"]) for run in runs.values()}
+    assert len(tested) == 1
+    by_speaker = {one.name: one for one in algorithms_of(config, "recommended, linear")}
+    assert by_speaker["recommended"].config.normalising == ("speaker", recipe.PRIOR_CLIPS, 5)
+
+
 def test_predictions_and_notes_say_that_tested_clips_are_heard(rows, tmp_path):
     study = make_study(rows, tmp_path)
     said = {}

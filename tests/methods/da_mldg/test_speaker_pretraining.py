@@ -9,7 +9,7 @@ import torch
 from domain_toys import apart_by, values_of
 from safetensors.torch import load_file
 from torch.nn import functional
-from toy_store import toy_corpus
+from toy_store import InMemory, toy_corpus
 
 from colab_utils.drive.memory import Memory
 from colab_utils.learning import training
@@ -39,20 +39,21 @@ CONFIG = dataclasses.replace(
 )
 
 
-class Features:
+class Features(InMemory):
     """Frames in memory, which note whose were read; every speaker has a place of their own."""
 
-    key, spec, pooled = "abc", {"name": "toy", "version": 1, "settings": {}, "parts": []}, False
+    spec = {"name": "toy", "version": 1, "settings": {}, "parts": []}
 
     def __init__(self, rows):
         rng = np.random.default_rng(0)
         speakers = rows["corpus"] + rows["speaker"]
         places = {key: 2 * rng.normal(size=12) for key in sorted(set(speakers))}
-        self.values = {}
+        values = {}
         for utt_id, speaker in zip(rows["utt_id"], speakers, strict=True):
             noise = rng.normal(size=(int(rng.integers(8, 30)), 12))
-            self.values[utt_id] = (places[speaker] + noise).astype(np.float32)
-        self.ids, self.read = list(self.values), set()
+            values[utt_id] = (places[speaker] + noise).astype(np.float32)
+        super().__init__(values, pooled=False)
+        self.read = set()
 
     def __getitem__(self, utt_id):
         self.read.add(utt_id)

@@ -71,7 +71,7 @@ SOURCE = {
     "layers_rate",
 }
 SHARED = {"shots", "n_draws", "n_seeds"}
-PLAIN = {"normalisation"}  # none, with which prior_clips and enrolment decide nothing
+PLAIN = {"normalisation", "enrolment"}  # none, with which prior_clips decides nothing
 TUNED = {"learning_rate", "epochs", "tune", "centre", "normalise", "similarity", "decision"}
 METRIC = {
     "BTL": set(),

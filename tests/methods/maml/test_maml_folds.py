@@ -84,11 +84,11 @@ def test_an_episode_of_any_fold_can_be_looked_at(tmp_path):
     study = folded_study(tmp_path, 3)
     study.rows = study.rows.assign(file="")
     for task in (0, 7, 19, 40):
-        shown = study.episode(EPISODES, task)
+        shown = study.episode(CONFIG, EPISODES, task)
         assert set(shown["task"]) == {task} and len(shown) == 4 * (2 + 3)
     run = only_run(study, "chance")
     split = run.split[(run.split["task"] == 7) & run.split["role"].isin(["support", "query"])]
-    assert list(study.episode(EPISODES, 7)["utt_id"]) == list(split["utt_id"])
+    assert list(study.episode(CONFIG, EPISODES, 7)["utt_id"]) == list(split["utt_id"])
 
 
 def test_films_stay_on_one_side_unless_they_were_published_so(tmp_path):

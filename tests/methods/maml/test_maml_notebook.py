@@ -41,8 +41,10 @@ def test_the_panel_tests_other_episodes_and_says_where_it_cannot(tmp_path, monke
     panel = maml.panel(study, permuted, study.episodes(permuted, n_tasks=10))
     panel.set(shots=1, steps=4)
     runs = panel.run_once()
-    assert list(runs) == ["nearest prototype", "logistic regression", "MAML, permuted ids"]
-    assert runs["MAML, permuted ids"].config["test"]["shots"] == 1 and len(shown) == 2
+    simple = ["recommended", "nearest prototype", "logistic regression"]
+    assert list(runs) == [*simple, "MAML, permuted ids"]
+    assert runs["MAML, permuted ids"].config["test"]["shots"] == 1 and len(shown) == 3
+    assert "recommended" in words(shown[1]) and "MAML" in words(shown[2])
     panel.set(ways=4)
     with pytest.raises(SettingError, match="train again"):
         panel.run_once()

@@ -9,6 +9,7 @@ from toy_store import Features
 
 from colab_utils.features import front_end
 from colab_utils.features.front_end import identity
+from colab_utils.learning.recipe import NORMALISATION
 from colab_utils.methods.maml.published import FEATURES, PRESETS, features_of, other_features
 from colab_utils.methods.maml.settings import EpisodeConfig, MamlConfig, other_episodes
 from colab_utils.settings import with_settings
@@ -50,6 +51,7 @@ def test_a_preset_has_the_constants_of_its_script(name):
     assert (config.contrastive == "nt-xent") == ("contrastive" in name)
     assert (config.network == "lstm") == (name == "paper-lstm")
     assert config.ways == 5 and config.regime == "permuted" and not config.learn_rates
+    assert config.normalisation == "none" and MamlConfig().normalisation == NORMALISATION
     assert not config.standardise and config.clip == 0 and config.schedule == "constant"
 
 
@@ -81,8 +83,10 @@ def test_the_run_keeps_its_preset_and_says_what_was_changed(tmp_path):
 
 
 def test_empty_features_are_those_of_the_preset():
-    assert features_of("default") == features_of("default-permuted", "") == ("acoustic", {})
+    assert features_of("default") == features_of("default-permuted", "") == ("auto", {})
+    assert features_of("default", "auto") == ("auto", {})
     assert features_of("paper-lstm", "") == ("paper-mfcc", {"n_mels": 20})
+    assert features_of("paper-lstm", "auto") == ("paper-mfcc", {"n_mels": 20})
     assert features_of("paper-lstm", "paper-mfcc") == ("paper-mfcc", {"n_mels": 20})
     assert features_of("paper-lstm", "logmel") == ("logmel", {})
 
@@ -102,7 +106,7 @@ def test_features_that_a_preset_was_not_published_with_are_noted(tmp_path):
 @pytest.mark.parametrize("standardise", [True, False])
 def test_a_network_gets_standardised_features_or_those_that_are_stored(tmp_path, standardise):
     study = make_study(tmp_path)
-    config = dataclasses.replace(CONFIG, standardise=standardise)
+    config = dataclasses.replace(CONFIG, standardise=standardise, normalisation="none")
     tested = study._tested("MAML", "maml", config, EPISODES)
     for role in ("train", "valid", "test"):
         clips = study._clips(tested, "cc", role)

@@ -101,7 +101,7 @@ def show_episode(rows: pd.DataFrame, labels: Sequence[str]) -> ipywidgets.HTML:
         ValueError: rows of several tasks, without a side, or of an emotion not in `labels`.
 
     Example:
-        show_episode(study.episode(episodes, task=3), study.labels)
+        show_episode(study.episode(config, episodes, task=3), study.labels)
     """
     # Not an Output: a headless run waits for ever on one that holds a megabyte of audio.
     return ipywidgets.HTML(episode_html(rows, labels))
@@ -141,14 +141,14 @@ def _checked(rows: pd.DataFrame, labels: Sequence[str]) -> list[str]:
     if lacking:
         raise ValueError(
             f"the episode lacks the column(s) {', '.join(lacking)}: make it with "
-            "study.episode(episodes, task)"
+            "study.episode(config, episodes, task)"
         )
     if rows["task"].nunique() != 1 or set(rows["role"]) != set(SIDES):
         there = " and ".join(sorted(set(rows["role"]))) or "no rows"
         raise ValueError(
             "one task with support and query is needed, and there are "
             f"{rows['task'].nunique()} task(s) with {there}: choose one with "
-            "study.episode(episodes, task)"
+            "study.episode(config, episodes, task)"
         )
     there = set(rows["emotion"])
     unknown = sorted(there - set(labels))

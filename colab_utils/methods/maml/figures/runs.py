@@ -11,14 +11,16 @@ import pandas as pd
 from colab_utils.display import captions, curves, style
 from colab_utils.display.figures import confusion_matrix_figure
 from colab_utils.display.speakers import per_speaker_figure, support_speakers_figure
+from colab_utils.learning.recipe import RECOMMENDED
 from colab_utils.methods.maml.figures.steps import accuracy_by_step_figure
+from colab_utils.methods.maml.rivals import PRIOR
 from colab_utils.methods.maml.steps import read_seen, read_steps
 from colab_utils.results.runs import Run
 from colab_utils.results.support import support_speakers
 
 
 def methods_figure(runs: Mapping[str, Run]) -> style.SuiteFigure:
-    """UAR of every method with its interval; what is meta-trained stands out.
+    """UAR of every method with its interval; what we recommend and MAML stand out.
 
     Args:
         runs: finished runs of the same episodes by name (`MamlStudy.compare`).
@@ -26,19 +28,19 @@ def methods_figure(runs: Mapping[str, Run]) -> style.SuiteFigure:
     Returns:
         A figure that a notebook shows and `save_figure` saves.
     """
-    rows, meta_trained = [], []
+    rows, marked = [], []
     for name, run in runs.items():
         metrics = run.metrics
         low, high = metrics["uar_ci95"] or (np.nan, np.nan)
         rows.append({"method": name, "uar": metrics["uar"], "low": low, "high": high})
-        if run.config["kind"] == "maml":
-            meta_trained.append(name)
+        if run.config["kind"] in (RECOMMENDED, "maml"):
+            marked.append(name)
     first = next(iter(runs.values()))
     return curves.methods_figure(
         pd.DataFrame(rows),
         first.metrics["chance"],
         _title_of(first),
-        highlight=meta_trained,
+        highlight=marked,
         marks=_stamps(runs),
     )
 
@@ -46,13 +48,16 @@ def methods_figure(runs: Mapping[str, Run]) -> style.SuiteFigure:
 def steps_figure(runs: Mapping[str, Run]) -> style.SuiteFigure:
     """Accuracy of every method after each inner step; guessing is the line of chance.
 
+    The source prior on other features than those of the row `recommended` is left out.
+
     Args:
         runs: finished runs of the same episodes by name (`MamlStudy.compare`).
 
     Returns:
         A figure with a line for each method, and a band: the interval over tasks and seeds.
     """
-    shown = {name: run for name, run in runs.items() if run.config["kind"] != "chance"}
+    left_out = "chance", PRIOR
+    shown = {name: run for name, run in runs.items() if run.config["kind"] not in left_out}
     steps = {name: read_steps(run.path / "steps.csv") for name, run in shown.items()}
     first = next(iter(runs.values()))
     return accuracy_by_step_figure(
