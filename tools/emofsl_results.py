@@ -19,6 +19,7 @@ printed as Markdown, and the figure at the head of the page is drawn of the part
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import itertools
 import pathlib
@@ -70,6 +71,8 @@ _SHOWN = {  # in the figure
     "source only": "simple",
 }
 
+_NUMBERS = ["uar", "low", "high", "wa", "ece", "draws_sd", "difference", "p", "p_holm"]
+
 Runs = Mapping[tuple[str, int], Run]
 
 
@@ -95,15 +98,17 @@ def contrasts(runs: Runs) -> Iterator[tuple[str, str, int]]:
     """What is compared on the same draws: (method, other, k)."""
     for k in sorted({k for _, k in runs}):
         names = [name for name, at in runs if at == k]
-        for name in names:
-            if name != RECOMMENDED:
-                yield RECOMMENDED, name, k
+        heads = [name for name in (RECOMMENDED, PRIOR) if name in names]
+        for number, head in enumerate(heads):
+            for name in names:
+                if name not in heads[: number + 1]:
+                    yield head, name, k
         for decision, other in itertools.product(("prototype", HEAD), ("BTL", "FSTL")):
             yield f"EMOFSL, {decision}", f"{other}, {decision}", k
 
 
 def differences(task: str, runs: Runs) -> list[dict]:
-    """`recommended` less every other method, and EMOFSL less BTL and FSTL."""
+    """`recommended` (and its like on the same normalisation) less the others; EMOFSL less both."""
     rows = []
     for method, other, k in contrasts(runs):
         found = compare_runs(runs[method, k], runs[other, k])
@@ -142,7 +147,6 @@ class Work:
             check_counts=False,
         )
         self.emotions = next(iter(self.transfers.protocol.tasks.values())).emotions
-        self.begin = time.perf_counter()
 
     def study(self, sources: list[str], target: str) -> TransferStudy:
         """The study of a target with these sources."""
@@ -201,8 +205,8 @@ class Work:
         return {k: run.predictions for (_, k), run in runs.items()}
 
     def say(self, what: str) -> None:
-        """That something is done, and after how long."""
-        print(f"{what}, {time.perf_counter() - self.begin:.0f} s in all", file=sys.stderr)
+        """That something is done, and what all has cost so far."""
+        print(f"{what}, {time.process_time():.0f} s of one core in all", file=sys.stderr)
 
 
 def skewed_fold(study: TransferStudy, fold: str, skew: int) -> TransferStudy:
@@ -294,8 +298,8 @@ def glance(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of the figure: the mean over targets, without an interval."""
     means = table.groupby(["k", "method"], sort=False)[["uar", "chance"]].mean().reset_index()
     means = means[means["method"].isin(_SHOWN)]
-    order = {name: place for place, name in enumerate(_SHOWN)}
-    means = means.sort_values(["k", "method"], key=lambda one: one.replace(order))
+    means["place"] = [list(_SHOWN).index(name) for name in means["method"]]
+    means = means.sort_values(["k", "place"])
     return means.assign(
         title="A few labels of a new corpus, all other corpora as source",
         panel=[f"k = {k}" for k in means["k"]],
@@ -307,19 +311,27 @@ def glance(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def read(path: pathlib.Path) -> pd.DataFrame:
+    """A table as it was written; where there is no number, NaN."""
+    table = read_csv(path)
+    for name in table.columns.intersection(_NUMBERS):
+        table[name] = pd.to_numeric(table[name], errors="coerce")
+    return table
+
+
 def tell(out: pathlib.Path, shots: list[int], page: pathlib.Path | None) -> None:
     """Print the tables of all parts that are there."""
     for part in PARTS:
         path = out / f"{part}.csv"
         if not path.exists():
             continue
-        table = read_csv(path)
+        table = read(path)
         print(f"\n## {part}\n")
         if part == SKEWED:
             print(markdown(skewed_table(table)))
             continue
         print(markdown(mean_table(table)))
-        print(f"\n{markdown(summary(read_csv(out / f'{part}-differences.csv')))}")
+        print(f"\n{markdown(summary(read(out / f'{part}-differences.csv')))}")
         for k in shots:
             print(f"\n### {part}, k = {k}\n\n{markdown(task_table(table, k))}")
         if part == ALL_IN and page is not None:
@@ -352,7 +364,8 @@ def main() -> None:
     torch.set_num_threads(1)
     work = Work(arguments)
     for part in arguments.part:
-        rows, apart = work.of_part(part)
+        with contextlib.redirect_stdout(sys.stderr):  # which runs were loaded
+            rows, apart = work.of_part(part)
         write_csv(arguments.out / f"{part}.csv", pd.DataFrame(rows))
         if apart:
             write_csv(arguments.out / f"{part}-differences.csv", with_holm(pd.DataFrame(apart)))

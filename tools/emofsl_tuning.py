@@ -28,11 +28,13 @@ from sklearn.model_selection import ParameterGrid
 
 from colab_utils import corpora
 from colab_utils.csv_files import read_csv, write_csv
+from colab_utils.features.store.views import NORMALISATIONS
 from colab_utils.files import short_hash
 from colab_utils.learning.study import Tested
 from colab_utils.learning.training import single_thread
+from colab_utils.methods.emofsl.rivals import tuned
 from colab_utils.methods.emofsl.settings import BASELINES, DECISIONS, NEAREST, EmofslConfig
-from colab_utils.methods.emofsl.study import TransferStudy, tuned
+from colab_utils.methods.emofsl.study import TransferStudy
 from colab_utils.methods.emofsl.transfers import Transfers
 from colab_utils.protocols.published import load_protocol
 from colab_utils.results.rates import confusion, uar
@@ -92,7 +94,8 @@ def rate(study: TransferStudy, config: EmofslConfig, method: str) -> dict[str, f
         rows = rows_of(at_k, method)
         counts = {row.config.decision: np.zeros((DRAWS, size, size), dtype=int) for row in rows}
         for fold in study.folds:
-            true = study.data.y[study.data.numbers(fold, "test")].numpy()
+            data = study.data(at_k)
+            true = data.y[data.numbers(fold, "test")].numpy()
             learner = study.source_of(at_k, fold)
             with single_thread(study.small):
                 found = [study.scores(learner, row, fold).argmax(dim=-1).numpy() for row in rows]
@@ -139,6 +142,7 @@ def main() -> None:
     )
     parser.add_argument("--audio", type=pathlib.Path, required=True)
     parser.add_argument("--features", default="moonshine")
+    parser.add_argument("--normalisation", default="none", choices=NORMALISATIONS)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("out/emofsl-tuning"))
     wanted = parser.parse_args()
     columns = {"wav": "file", "emotion": "emotion", "speaker": "speaker"}
@@ -153,7 +157,7 @@ def main() -> None:
         "embedded": studies(embedded, circle, "logmel", wanted.out),
     }
     scores = Scores(wanted.out / "scores.csv", groups)
-    base = EmofslConfig.from_preset("paper", **START)
+    base = EmofslConfig.from_preset("paper", **START, normalisation=wanted.normalisation)
     chosen = {}
     for methods, grid in STAGES:
         found = []

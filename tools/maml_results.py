@@ -1,11 +1,13 @@
-"""The tables of docs/results/maml.md: MAML and its rivals from language to language, open corpora.
+"""The tables of docs/results/maml.md: MAML, its rivals and what we recommend, in open languages.
 
     python tools/maml_results.py --audio <folder with emodb/ emovo/ ravdess/ savee/> --out out/maml
     python tools/maml_results.py --audio <...> --features logmel --settings network=conv4 ...
 
-The first is the full table of the perceptron, the second that of Conv4 (see the page). Whatever was
-finished before is loaded, so a stopped run goes on. Prints Markdown, and writes results-*.csv to
---out.
+The first makes the page: all on the features and the normalisation that we recommend, then the
+main methods without any. The second is the table of Conv4 (see the page). Whatever was finished
+before is loaded, so a stopped run goes on, and --tasks, --shots and --normalisation make it in
+pieces: the call without them then reads all of them and writes the long table and the figure to
+--page. --dry-run tries all this on BanglaSER as the target, whose results no page shows.
 """
 
 from __future__ import annotations
@@ -14,19 +16,29 @@ import argparse
 import dataclasses
 import pathlib
 import sys
+from collections.abc import Iterator
 
 import pandas as pd
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+from page import COLUMNS, markdown, write_glance  # noqa: E402
 from run_notebook import read_value  # noqa: E402
 
 from colab_utils.csv_files import write_csv  # noqa: E402
+from colab_utils.features.store.views import NORMALISATIONS  # noqa: E402
+from colab_utils.learning.recipe import FEATURES, NORMALISATION, RECOMMENDED  # noqa: E402
 from colab_utils.methods.maml import BASELINES, MamlConfig, MamlStudy, open_study  # noqa: E402
-from colab_utils.results.tables import methods_table, readable  # noqa: E402
+from colab_utils.results.tables import methods_table  # noqa: E402
 
 TARGETS = {"it": "de+en-it", "de": "en+it-de", "en": "de+it-en"}
+LANGUAGES = {"it": "Italian", "de": "German", "en": "English"}
+CORPORA = ("emodb", "emovo", "ravdess", "savee")
+DRY = "banglaser"
 EPISODES = 600
+PROTOTYPE = "nearest prototype"
+# Of the figure; all others are published methods.
+SIMPLE = ("chance", PROTOTYPE, "logistic regression", "source prior", "source + support")
 
 
 def variants(base: MamlConfig, which: str) -> dict[str, MamlConfig]:
@@ -50,28 +62,57 @@ def variants(base: MamlConfig, which: str) -> dict[str, MamlConfig]:
 
 
 def one_table(study: MamlStudy, base: MamlConfig, arguments: argparse.Namespace) -> pd.DataFrame:
-    """All methods on one target, against nearest prototype and against the last baseline."""
-    episodes = study.episodes(base, n_tasks=EPISODES, n_seeds=arguments.seeds)
-    models = variants(base, arguments.variants)
-    runs = study.compare(base, episodes, models, arguments.baselines)
-    table = methods_table(runs, "nearest prototype")
-    other = arguments.baselines[-1]
-    against = methods_table(runs, other)
+    """All methods on one target, against what we recommend and against nearest prototype."""
+    episodes = study.episodes(base, n_tasks=arguments.episodes, n_seeds=arguments.seeds)
+    which = arguments.variants if base.normalisation == NORMALISATION else "few"
+    runs = study.compare(base, episodes, variants(base, which), arguments.baselines)
+    table = methods_table(runs, RECOMMENDED)
+    simple = methods_table(runs, PROTOTYPE)
     return table.assign(
         target=study.name,
         shots=base.shots,
-        other=other,
-        against_other=against["difference"],
-        against_low=against["difference_low"],
-        against_high=against["difference_high"],
+        normalisation=base.normalisation,
+        to_prototype=simple["difference"],
+        to_prototype_low=simple["difference_low"],
+        to_prototype_high=simple["difference_high"],
     )
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """A table as Markdown, its index as the first column."""
-    table = table.rename_axis("method").reset_index().astype(str)
-    lines = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def spans(table: pd.DataFrame, value: str, low: str, high: str, form: str) -> list[str]:
+    """A column with its interval, in per cent: "41.2 [38.0, 44.1]"; "" where there is none."""
+    told = []
+    for row in (100 * table[[value, low, high]]).itertuples(index=False):
+        text = "" if pd.isna(row[0]) else format(row[0], form)
+        if not pd.isna(row[1]):
+            text += f" [{row[1]:{form}}, {row[2]:{form}}]"
+        told.append(text)
+    return told
+
+
+def short(table: pd.DataFrame) -> str:
+    """One target, number of shots and normalisation as Markdown."""
+    found = pd.DataFrame({"method": table["method"]})
+    found["UAR"] = spans(table, "uar", "low", "high", ".1f")
+    bounds = "difference_low", "difference_high"
+    found["to recommended"] = spans(table, "difference", *bounds, "+.1f")
+    bounds = "to_prototype_low", "to_prototype_high"
+    found["to prototype"] = spans(table, "to_prototype", *bounds, "+.1f")
+    found["ECE"] = (100 * table["ece"]).map("{:.1f}".format)
+    return markdown(found)
+
+
+def glance(long: pd.DataFrame, features: str) -> pd.DataFrame:
+    """The figure at the head of the page: the recommended normalisation, the main methods."""
+    shown = long[long["normalisation"] == NORMALISATION]
+    shown = shown[shown["method"].isin([*BASELINES, "MAML, fixed ids", "MAML, permuted ids"])]
+    language = shown["target"].str.rpartition("-")[2].map(lambda name: LANGUAGES.get(name, name))
+    colour = shown["method"].map(dict.fromkeys(SIMPLE, "simple")).fillna("published")
+    return shown.assign(
+        title=f"A new language, {features}, normalised by speaker: UAR in 5-way episodes",
+        panel=language + ", " + shown["shots"].astype(str) + "-shot",
+        colour=colour.mask(shown["method"] == RECOMMENDED, "recommended"),
+        note="Bars: 95 % interval over the speakers of the language. Dotted: guessing.",
+    )[list(COLUMNS)]
 
 
 def read_arguments() -> argparse.Namespace:
@@ -81,14 +122,32 @@ def read_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--audio", required=True)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("out/maml"))
-    parser.add_argument("--features", default="acoustic")
+    parser.add_argument("--page", type=pathlib.Path, default=pathlib.Path("docs/results"))
+    parser.add_argument("--features", default=FEATURES)
     parser.add_argument("--settings", nargs="*", default=[], metavar="NAME=VALUE")
     parser.add_argument("--baselines", nargs="+", default=list(BASELINES), choices=BASELINES)
     parser.add_argument("--tasks", nargs="+", default=list(TARGETS), choices=list(TARGETS))
     parser.add_argument("--shots", type=int, nargs="+", default=[1, 5])
+    by = [NORMALISATION, "none"]
+    parser.add_argument("--normalisation", nargs="+", default=by, choices=NORMALISATIONS)
+    parser.add_argument("--episodes", type=int, default=EPISODES)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--variants", choices=["all", "few"], default="all")
+    parser.add_argument("--dry-run", action="store_true")
     return parser.parse_args()
+
+
+def opened(arguments: argparse.Namespace) -> Iterator[MamlStudy]:
+    """The study of each target."""
+    where = {"audio": arguments.audio, "features": arguments.features, "root": arguments.out}
+    if arguments.dry_run:
+        columns = {"wav": "file", "emotion": "emotion", "speaker": "speaker"}
+        audio = str(pathlib.Path(arguments.audio) / DRY / "labels.csv")
+        own = {DRY: {"audio": audio, **columns}}
+        yield open_study("open_languages", train=CORPORA, test=[DRY], own=own, **where)
+        return
+    for target in arguments.tasks:
+        yield open_study("open_languages", TARGETS[target], **where)
 
 
 def main() -> None:
@@ -99,17 +158,21 @@ def main() -> None:
         name, value = one.split("=", 1)
         changed[name] = read_value(value)
     found = []
-    for target in arguments.tasks:
-        study = open_study(
-            "open_languages", TARGETS[target], arguments.audio, arguments.features, arguments.out
-        )
+    for study in opened(arguments):
         study.progress = sys.stderr.isatty()
         for shots in arguments.shots:
-            base = MamlConfig.from_form("default", changed, shots=shots)
-            found.append(one_table(study, base, arguments))
-            print(f"\n### {TARGETS[target]}, {shots}-shot\n\n{markdown(readable(found[-1]))}")
-    name = "-".join([base.network, *arguments.tasks, *map(str, arguments.shots)])
-    write_csv(arguments.out / f"results-{name}.csv", pd.concat(found))
+            for how in arguments.normalisation:
+                base = MamlConfig.from_form("default", changed, shots=shots, normalisation=how)
+                table = one_table(study, base, arguments)
+                found.append(table)
+                print(f"\n### {study.name}, {shots}-shot, normalised by {how}\n\n{short(table)}")
+    long = pd.concat(found, ignore_index=True)
+    write_csv(arguments.out / "maml.csv", long)
+    page = arguments.out if arguments.dry_run else arguments.page
+    whole = len(found) == len(TARGETS) * 2 * 2 and arguments.features == FEATURES
+    if whole or arguments.dry_run:
+        write_csv(page / "maml.csv", long)
+        write_glance(glance(long, arguments.features), page / "maml-glance")
 
 
 if __name__ == "__main__":

@@ -129,19 +129,28 @@ def logistic_regression(tasks: Tasks, c: float = 0.1) -> torch.Tensor:
 # --- linear heads that know the source ------------------------------------------------------------
 
 
-def source_head(
-    x: np.ndarray, y: np.ndarray, classes: int, strength: float = recipe.PRIOR_STRENGTH
-) -> LinearHead:
-    """The recipe's head of the source: `linear_head` of all its training utterances.
+class SourceHeads(NamedTuple):
+    """What linear heads know of a source.
 
-    Args:
-        x: standardised features, float (n, dim).
-        y: class ids, int (n,).
-        classes: how many there are.
-        strength: of the penalty; the default where the head is the prior of a support's, and
-            `recipe.SOURCE_STRENGTH` where it is all there is.
+    Attributes:
+        alone: strongly held to 0, the best where no label of the target is known.
+        prior: weakly held, the best as prior of the head of a support.
     """
-    return linear_head(x, y, classes, strength)
+
+    alone: LinearHead
+    prior: LinearHead
+
+    @classmethod
+    def of(cls, x: np.ndarray, y: np.ndarray, classes: int) -> SourceHeads:
+        """Both heads of all training utterances of the source.
+
+        Args:
+            x: standardised features, float (n, dim).
+            y: class ids, int (n,).
+            classes: how many there are.
+        """
+        strengths = recipe.SOURCE_STRENGTH, recipe.PRIOR_STRENGTH
+        return cls(*(linear_head(x, y, classes, strength) for strength in strengths))
 
 
 def source_temperature(
@@ -149,16 +158,14 @@ def source_temperature(
     y: np.ndarray,
     speakers: np.ndarray,
     classes: int,
-    strength: float = recipe.PRIOR_STRENGTH,
 ) -> float:
-    """The temperature of the source's head, from speakers that it has not heard.
+    """The temperature of the source's head alone, from speakers that it has not heard.
 
     Args:
         x: standardised features, float (n, dim).
         y: class ids, int (n,).
         speakers: of each utterance, (n,); five groups of them are left out in turn.
         classes: how many there are.
-        strength: as of `source_head`.
 
     Returns:
         What logits are to be divided by; 1 where there is one speaker alone.
@@ -168,7 +175,9 @@ def source_temperature(
         return 1.0
     logits = np.zeros((len(y), classes))
     for train, test in GroupKFold(groups).split(x, y, speakers):
-        logits[test] = source_head(x[train], y[train], classes, strength).logits(x[test])
+        logits[test] = linear_head(x[train], y[train], classes, recipe.SOURCE_STRENGTH).logits(
+            x[test]
+        )
     return temperature(logits, y, balanced(y, classes))
 
 
@@ -207,29 +216,35 @@ class _Supports(NamedTuple):
         return found.scatter_(2, columns, torch.from_numpy(logits).softmax(dim=2))
 
 
-def source_as_prior(tasks: Tasks, source: LinearHead) -> torch.Tensor:
-    """The recipe: the source's weights are where those of the support begin, and what holds them.
+def source_as_prior(tasks: Tasks, source: SourceHeads) -> torch.Tensor:
+    """The recipe: two linear heads vote, that of the source alone and that of the support.
 
-    `linear_head` with the source's head as prior on the support of each task; its strength is
+    The head of the support is `linear_head` with the source's as prior: of strength
     SUPPORT_PRECISION over the number of support utterances, a normal distribution of weights that
-    is the same for any number of shots. Logits are divided by 1 + 1 / shots: the fewer clips are
-    known, the less certain it is. A temperature fitted on support utterances left out in turn was
-    further off wherever few speakers support (docs/recommended.md).
+    is the same for any number of shots. The source alone has a share of 1 / (1 + sqrt(shots)): all
+    of it without a label, a fifth with sixteen. Logits are divided by temperatures before they are
+    added, the support's by 1 + 1 / shots: the fewer clips are known, the less certain it is. (A
+    temperature from support utterances left out in turn was further off wherever few speakers
+    support: docs/recommended.md.)
 
     Args:
         tasks: what is learnt and asked, as vectors; as many classes compete in each.
-        source: the head of the source, a column for each class.
+        source: the heads of the source, a column for each class.
 
     Returns:
         Probabilities, float64 (tasks, n_query, classes).
     """
     support = _Supports.of(tasks)
     number, ways = support.truth.shape[1:]
+    shots = number / ways
     mass = balanced_masses(support.truth)
     strength = recipe.SUPPORT_PRECISION / number
-    head = linear_heads(support.x, support.truth, mass, source.of(support.there), strength)
-    shots = number / ways
-    return support.answers(head.logits(support.query) / (1 + 1 / shots))
+    prior = source.prior.of(support.there)
+    head = linear_heads(support.x, support.truth, mass, prior, strength)
+    of_support = head.logits(support.query) / (1 + 1 / shots)
+    of_source = source.alone.of(support.there).logits(support.query) / recipe.SOURCE_TEMPERATURE
+    share = 1 / (1 + np.sqrt(shots))
+    return support.answers(share * of_source + (1 - share) * of_support)
 
 
 def source_and_support(tasks: Tasks, x: np.ndarray, y: np.ndarray) -> torch.Tensor:

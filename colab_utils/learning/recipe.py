@@ -17,9 +17,12 @@ FEATURES, automatic_features = features.RECOMMENDED, features.automatic
 NORMALISATION = "speaker"
 PRIOR_CLIPS = 10.0
 # of the penalty of linear heads
-SOURCE_STRENGTH = 0.05  # of the source, where no label of the target is known
+SOURCE_STRENGTH = 0.05  # of the source alone
 PRIOR_STRENGTH = 0.001  # of the source, as prior of the support's
 SUPPORT_PRECISION = 0.08  # of the support, over the number of its utterances
+SOURCE_TEMPERATURE = (
+    0.2  # of the source alone beside the support's head: its penalty makes it timid
+)
 SHIFT = 1.5  # of a temperature of left-out speakers: another corpus is further than they are
 SUPPORT_MASS = 0.5  # of the support beside the source in one regression
 RECOMMENDED = "recommended"  # what tables call the whole

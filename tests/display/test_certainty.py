@@ -17,7 +17,8 @@ from colab_utils import session
 from colab_utils.display import certainty, style
 from colab_utils.results import calibration
 from colab_utils.results.metrics import summarise
-from colab_utils.results.runs import open_run
+from colab_utils.results.runs import metrics_table, open_run
+from colab_utils.results.tables import methods_table, readable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,3 +225,11 @@ def test_tags_in_labels_and_names_are_text(tmp_path):
     run = make_run(tmp_path, "tags", 3, labels=["anger", tag])
     page = certainty.kept_html(run, 50, tag)
     assert page.count("<img") == 1 and "&lt;img" in page and 'onerror="' not in page
+
+
+def test_tables_have_the_calibration_error_of_runs_with_scores(runs, tmp_path):
+    shown = {"one": runs["one"], "plain": without_scores(tmp_path)}
+    error = f"{100 * runs['one'].metrics['ece']:.1f}"
+    assert metrics_table(shown)["ECE %"].tolist() == [error, ""]
+    table = methods_table(shown, "one")
+    assert readable(table)["ECE %"].tolist() == [error, ""] and table["ece"].dtype == float

@@ -6,10 +6,12 @@ import torch
 from scipy.optimize import check_grad, minimize
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold
 
 from colab_utils.learning import heads, recipe
 from colab_utils.learning.heads import LinearHead, balanced, linear_head
 from colab_utils.learning.tasks import Batch, Tasks
+from colab_utils.results.calibration import temperature
 
 
 def blobs(n, dim, classes=3, seed=0, shift=0.0):
@@ -103,7 +105,7 @@ def tasks_of(k, dim=8, classes=4, absent=None, n_tasks=2):
 @pytest.mark.parametrize("absent", [None, 1])
 def test_the_recipe_is_the_source_as_prior_of_each_support(k, absent):
     x, y = blobs(120, 8, 4)
-    source = heads.source_head(x, y, 4)
+    source = heads.SourceHeads.of(x, y, 4)
     tasks = tasks_of(k, absent=absent)
     scores = heads.source_as_prior(tasks, source).numpy()
     there = [label for label in range(4) if label != absent]
@@ -118,15 +120,16 @@ def test_the_recipe_is_the_source_as_prior_of_each_support(k, absent):
         head = linear_head(
             own_x, own_y, len(there), recipe.SUPPORT_PRECISION / len(own_y), source.of(there)
         )
-        logits = head.logits(tasks.query.inputs[0][task].numpy())
-        assert (scores[task][:, there].argmax(axis=1) == logits.argmax(axis=1)).all()
-        expected = softmax(logits / (1 + 1 / k), axis=1)
-        assert np.allclose(scores[task][:, there], expected, atol=1e-5)
+        query, columns = tasks.query.inputs[0][task].numpy(), np.array(there)
+        share = 1 / (1 + np.sqrt(k))
+        logits = share * source.alone.of(columns).logits(query) / recipe.SOURCE_TEMPERATURE
+        logits += (1 - share) * head.logits(query) / (1 + 1 / k)
+        assert np.allclose(scores[task][:, there], softmax(logits, axis=1), atol=1e-5)
 
 
 def test_nothing_of_the_query_reaches_the_support_but_its_own_features():
     x, y = blobs(120, 8, 4)
-    source, tasks = heads.source_head(x, y, 4), tasks_of(3)
+    source, tasks = heads.SourceHeads.of(x, y, 4), tasks_of(3)
     scores = heads.source_as_prior(tasks, source)
     lied = tasks._replace(query=tasks.query._replace(y=tasks.query.y * 0))
     assert torch.equal(heads.source_as_prior(lied, source), scores)
@@ -153,6 +156,16 @@ def test_source_and_support_are_one_regression_of_equal_mass():
 def test_the_sources_temperature_is_of_speakers_that_were_left_out():
     x, y = blobs(200, 30, 4, seed=5)
     speakers = np.repeat(np.arange(10), 20)
-    t = heads.source_temperature(x, y, speakers, 4, 1e-6)
-    assert t > 1.5, "a head that is nearly certain of its own clips is wrong on others"
+    t = heads.source_temperature(x, y, speakers, 4)
+    unseen = np.zeros((200, 4))
+    for out in GroupKFold(5).split(x, y, speakers):
+        head = linear_head(x[out[0]], y[out[0]], 4, recipe.SOURCE_STRENGTH)
+        unseen[out[1]] = head.logits(x[out[1]])
+
+    def loss(t):
+        return -log_softmax(unseen / t, axis=1)[np.arange(200), y].mean()
+
+    assert loss(t) < min(loss(1.02 * t), loss(t / 1.02))
+    seen = linear_head(x, y, 4, recipe.SOURCE_STRENGTH).logits(x)
+    assert t > 1.1 * temperature(seen, y), "its own clips would make it too sure"
     assert heads.source_temperature(x, y, np.zeros(200), 4) == 1.0

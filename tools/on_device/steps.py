@@ -233,6 +233,9 @@ STEPS: dict[str, Step] = {
     "maml/engine higher: second order": partial(maml, kind="maml", engine="higher"),
     "maml/engine higher: first order": partial(maml, kind="maml", engine="higher", order="first"),
     "maml/chance": partial(maml, kind="chance"),
+    "maml/recommended": partial(maml, kind="recommended"),
+    "maml/source prior": partial(maml, kind="source prior"),
+    "maml/source + support": partial(maml, kind="source + support"),
     "maml/nearest prototype": partial(maml, kind="nearest prototype"),
     "maml/nearest prototype: frames": partial(
         maml, kind="nearest prototype", frames=True, network="conv4"

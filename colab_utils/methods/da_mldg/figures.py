@@ -1,5 +1,6 @@
 """Every algorithm on every target corpus, and gamma over a training."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,10 +28,9 @@ def domains_figure(
 ) -> style.SuiteFigure:
     """A group of rows for each target corpus, a row and colour for each algorithm.
 
-    `recommended` is a black star, `linear` a grey cross.
-
     Left the UAR with its interval and a dotted line of chance; right the WA with a dashed line of
     the share of the commonest class, which is the WA of always choosing it (its UAR is chance).
+    `recommended` is a black star, `linear` a grey cross.
 
     Args:
         table: of `tables.targets_table`; targets and algorithms stand in its order.
@@ -61,8 +61,8 @@ def domains_figure(
             rows = tops[part["target"].map(targets.index)] - number
             look = looks[name]
             right.plot(100 * part["wa"], rows, ls="", **look)
-            limits = part["uar"], part["low"], part["high"]
-            style.points(left, rows, *limits, label=style.legend_label(name), **look)
+            look["label"] = style.legend_label(name)
+            style.points(left, rows, part["uar"], part["low"], part["high"], **look)
         lines = {"ymin": bottoms - 0.5, "ymax": tops + 0.5, "lw": 1.1, "color": style.QUIET}
         chance = 100 * by_target["chance"].first()
         left.vlines(chance, ls=":", label="chance", **lines)
@@ -76,9 +76,8 @@ def domains_figure(
             axes.tick_params(left=False)
             axes.spines[["top", "right"]].set_visible(False)
         above = "\n".join(captions.wrap(title, style.TWO_COLUMNS, 8))
-        columns = len(algorithms) + 2
-        if columns > _BESIDE:
-            columns = (columns + 1) // 2
+        names = len(algorithms) + 2
+        columns = math.ceil(names / math.ceil(names / _BESIDE))
         look = {"title": above, "title_fontsize": 8, "frameon": False, "columnspacing": 1.2}
         figure.legend(loc="outside upper center", ncols=columns, **look)
         below = f"Bars: 95 % interval of the UAR over {table['ci_unit'].iloc[0]}s."
@@ -105,7 +104,7 @@ def _looks(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
         raise ValueError(
             f"{len(others)} algorithms: at most {len(COLOURS)} can be told apart; draw fewer"
         )
-    looks = dict(_OF_HEADS)
+    looks = {name: dict(look) for name, look in _OF_HEADS.items()}
     for name, colour, marker in zip(others, COLOURS, MARKERS, strict=False):
         looks[name] = {"color": colour, "marker": marker, "ms": 3.8}
     return looks

@@ -11,7 +11,7 @@ from scipy.special import softmax
 from colab_utils.corpora.manifest import speaker_keys
 from colab_utils.learning import recipe
 from colab_utils.learning.clips import Clips
-from colab_utils.learning.heads import LinearHead, balanced, source_head, source_temperature
+from colab_utils.learning.heads import LinearHead, balanced, linear_head, source_temperature
 from colab_utils.methods.da_mldg.batches import predict_table
 from colab_utils.methods.da_mldg.learner import DomainLearner
 from colab_utils.results.calibration import temperature
@@ -31,25 +31,23 @@ class SourceHead(NamedTuple):
 def fitted(source: Clips) -> SourceHead:
     """Fit the head to all utterances of the sources; see `learning.heads`.
 
-    The temperature is that of heads which have not heard the corpus they are asked about: each
-    corpus is left out in turn. Of one corpus groups of speakers are, and that is not as far.
+    Its temperature is found on speakers that are left out in turn. Of one corpus it is SHIFT times
+    that: another corpus is further away than other speakers.
 
     Args:
         source: their vectors, standardised.
     """
-    x, y, classes = _vectors(source), source.y.cpu().numpy(), len(source.labels)
-    groups = source.corpus
-    if len(source.corpora) == 1:
-        groups = speaker_keys(source.rows).to_numpy()
-    strength = recipe.SOURCE_STRENGTH
-    t = source_temperature(x, y, groups, classes, strength)
+    x, y = _vectors(source), source.y.cpu().numpy()
+    classes, strength = len(source.labels), recipe.SOURCE_STRENGTH
+    speakers = speaker_keys(source.rows).to_numpy()
+    t = source_temperature(x, y, speakers, classes, strength)
     if len(source.corpora) == 1:
         t *= recipe.SHIFT
     return SourceHead(source_head(x, y, classes, strength), t)
 
 
 def held_out_temperature(learner: DomainLearner, window_frames: int = 0) -> float:
-    """The temperature of a trained algorithm on its validation utterances.
+    """The temperature of a trained algorithm: SHIFT times that of its validation utterances.
 
     They are of the sources, from speakers that it was not trained on; every emotion counts alike.
 
@@ -57,11 +55,14 @@ def held_out_temperature(learner: DomainLearner, window_frames: int = 0) -> floa
         learner: the trained one.
         window_frames: see `predict_table`.
     """
-    scores = predict_table(learner.algorithm.predict, learner.valid, window_frames)
+    valid = learner.valid
+    y, classes = valid.y.cpu().numpy(), len(valid.labels)
+    scores = predict_table(learner.algorithm.predict, valid, window_frames)
     # an algorithm of one's own may give 0 to the truth
-    logits = np.log(np.maximum(scores, np.finfo(float).tiny))
-    y = learner.valid.y.cpu().numpy()
-    return temperature(logits, y, balanced(y, scores.shape[1]))
+    least = np.finfo(float).tiny
+    logits = np.log(np.maximum(scores, least))
+    mass = balanced(y, classes)
+    return recipe.SHIFT * temperature(logits, y, mass)
 
 
 def _vectors(clips: Clips) -> np.ndarray:

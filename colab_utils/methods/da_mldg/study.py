@@ -16,7 +16,7 @@ from colab_utils import settings
 from colab_utils.features.store.views import Normalised
 from colab_utils.learning.clips import Clips
 from colab_utils.learning.own import name_of, named
-from colab_utils.learning.recipe import RECOMMENDED, features_note
+from colab_utils.learning.recipe import RECOMMENDED, SHIFT, features_note
 from colab_utils.learning.study import TRAINING_ROLES, Study, Tested, Training
 from colab_utils.methods.da_mldg import starting_weights
 from colab_utils.methods.da_mldg.algorithms import Algorithm
@@ -80,14 +80,17 @@ class DomainStudy(Study):
         clips = self.clips(tested, fold, "test")
         if learner is None:
             head = self._head(tested, fold)
-            scores, t = head.predict(clips), head.temperature
+            t = head.temperature
+            scores = head.predict(clips)
         else:
             window = config.crop_frames if config.test == "windows" else 0
             raw = predict_table(learner.algorithm.predict, clips, window)
             t = held_out_temperature(learner, window)
             scores = with_temperature(raw, t)
-        told = pd.DataFrame({"seed": [tested.repeated.seed], "fold": [fold], "temperature": [t]})
-        return self.predictions(tested, fold, clips.rows, scores), {"temperature": told}
+        cell = tested.repeated.seed, fold, t
+        told = pd.DataFrame([cell], columns=["seed", "fold", "temperature"])
+        table = self.predictions(tested, fold, clips.rows, scores)
+        return table, {"temperature": told}
 
     def check(self, tested: Tested) -> None:
         """Raise SettingError where other features or weights are asked for than there are."""
@@ -136,7 +139,8 @@ class DomainStudy(Study):
             f"trained on {', '.join(sources)}; the step was picked on their held-out speakers",
             f"features: {self.store.spec['name']}",
             f"start: {start}",
-            "scores have one temperature, from the held-out source speakers (temperature.csv)",
+            f"scores have one temperature, {SHIFT:g} times that of the held-out source speakers "
+            "(temperature.csv)",
         ]
         if tested.config.start == "speakers" and tested.config.normalisation != "none":
             told.append("speakers were told apart on features that are not normalised")
@@ -214,8 +218,9 @@ class DomainStudy(Study):
         head takes vectors, and all utterances of the sources are training.
         """
         config = tested.config
+        head = config.algorithm in HEADS
         seed = self.sides(tested)["seed"].iloc[0]
-        key = role, seed, config.algorithm in HEADS, config.standardise, config.normalising
+        key = role, seed, head, config.standardise, config.normalising
         return self.held(fold, key, lambda: self._read(tested, fold, role))
 
     def _read(self, tested: Tested, fold: str, role: str) -> Clips:
@@ -261,13 +266,13 @@ class DomainStudy(Study):
 
     def _notes_of_head(self, tested: Tested, sources: list[str]) -> list[str]:
         """What a reader of a linear head's numbers has to know."""
-        held_out = "corpora" if len(sources) > 1 else "speakers"
+        times = "" if len(sources) > 1 else f", {SHIFT:g} times"
         name = self.store.spec["name"]
         told = [
             f"one linear head on all utterances of {', '.join(sources)}, every emotion counting "
             "the same; no label of the target is read",
             f"features: {name}",
-            f"scores have one temperature, from source {held_out} left out in turn "
+            f"scores have one temperature, from source speakers left out in turn{times} "
             "(temperature.csv)",
         ]
         if made := self.features_for(tested, pooled=not self.store.pooled).note:

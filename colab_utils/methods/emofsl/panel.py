@@ -38,7 +38,7 @@ def panel(transfers: Transfers, study: TransferStudy, config: EmofslConfig) -> P
         "target": setting(target, "corpus with a few labels", options=tuple(transfers.corpora)),
         "features": setting(study.features, "front end", options=front_ends),
         "emotions": setting(tuple(study.labels), "the ways: which emotions compete", options=known),
-        "methods": setting(_METHODS, "what is compared", options=_METHODS),
+        "methods": setting((RECOMMENDED, "EMOFSL"), "what is compared", options=_METHODS),
     }
 
     def run_and_draw(

@@ -1,31 +1,77 @@
-"""What EMOFSL has to beat on the same support draws, without any training of features.
+"""The rows of a comparison, and what EMOFSL has to beat without any training of features.
 
-The heads of `learning.heads`, and linear discriminant analysis.
+The heads of `learning.heads`, and linear discriminant analysis, on the same support draws.
 """
 
+import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from sklearn.covariance import ledoit_wolf, shrunk_covariance
 from torch.nn import functional
 
-from colab_utils.learning.clips import Scale
+from colab_utils.learning.contract import Tested
 from colab_utils.learning.heads import (
-    LinearHead,
+    SourceHeads,
     logistic_regression,
     nearest_prototype,
     source_and_support,
     source_as_prior,
-    source_head,
 )
 from colab_utils.learning.tasks import Batch, Tasks
+from colab_utils.learning.recipe import RECOMMENDED, features_note
+from colab_utils.methods.emofsl.data import TransferData
 from colab_utils.methods.emofsl.network import EmofslNet
-from colab_utils.methods.emofsl.settings import JOINT, EmofslConfig
+from colab_utils.methods.emofsl.settings import JOINT, PRIOR, EmofslConfig
+from colab_utils.methods.emofsl.source import Metric
 from colab_utils.settings import SettingError
 
+TUNED = "tuned"  # the `Tested.kind` of a fine-tuned method; that of others is their name
+_HELD = "a linear head on the support, held by that of the source, which votes beside it"
+_JOINT = "one linear head on source and support, which counts half"
+
 Scaled = Callable[[torch.Tensor], torch.Tensor]  # features (..., dim), standardised
+
+
+def untuned(config: EmofslConfig, names: Iterable[str]) -> Iterator[Tested]:
+    """Rows of `settings.BASELINES`; `PRIOR` is left out where it is what `recommended` is."""
+    same = config.normalising == config.recommended().normalising
+    for name in names:
+        if name != PRIOR or not same:
+            one = config.of_baseline(name)
+            yield Tested(name, one, None, name, f"{config.shots}-shot")
+
+
+def tuned_name(method: str, config: EmofslConfig) -> str:
+    """What the runs of a fine-tuned method are called: "EMOFSL, head"."""
+    return f"{method}, {config.decision}"
+
+
+def tuned(
+    config: EmofslConfig, decisions: Sequence[str], losses: Mapping[str, Metric | None]
+) -> Iterator[Tested]:
+    """Rows of fine-tuned methods: {name: a loss of one's own, or None}."""
+    for name, own in losses.items():
+        one = config.of_method(name if own is None else config.method)
+        for decision in decisions:
+            one = dataclasses.replace(one, decision=decision)
+            yield Tested(tuned_name(name, one), one, own, TUNED, f"{config.shots}-shot")
+
+
+def linear_notes(kind: str, features: str, corpora: Iterable[str]) -> list[str]:
+    """What a linear head that knows the source is, a sentence each.
+
+    Args:
+        kind: one of `settings.LINEAR`.
+        features: the name of the front end.
+        corpora: of all utterances.
+    """
+    told = _JOINT if kind == JOINT else _HELD
+    if kind != RECOMMENDED:
+        return [told]
+    return [f"what we recommend, whatever was set: {told}", *features_note(features, corpora)]
 
 
 @torch.no_grad()
@@ -58,20 +104,25 @@ class Source:
     Nothing is selected by them, so those that validate a network are among them.
 
     Args:
-        scale: fitted on them.
-        x: their features, float (n, dim).
+        data: features as the heads want them.
+        numbers: their row numbers (n,).
+
+    Attributes:
+        scale: mean and 1 / deviation of them.
+        x: standardised features, float64 (n, dim).
         y: class ids, int (n,).
-        classes: how many there are.
     """
 
-    def __init__(self, scale: Scale, x: torch.Tensor, y: np.ndarray, classes: int):
-        self.scale, self.y, self.classes = scale, y, classes
-        self.x = scale.applied(x).cpu().double().numpy()
+    def __init__(self, data: TransferData, numbers: np.ndarray):
+        self.classes = len(data.labels)
+        self.scale = data.scale(numbers)
+        self.x = self.scale.applied(data.vectors(numbers)).cpu().double().numpy()
+        self.y = data.y[numbers].cpu().numpy()
 
     @functools.cached_property
-    def head(self) -> LinearHead:
-        """The head of all of them."""
-        return source_head(self.x, self.y, self.classes)
+    def heads(self) -> SourceHeads:
+        """The heads of all of them."""
+        return SourceHeads.of(self.x, self.y, self.classes)
 
 
 def linear(kind: str, tasks: Tasks, source: Source) -> torch.Tensor:
@@ -84,7 +135,7 @@ def linear(kind: str, tasks: Tasks, source: Source) -> torch.Tensor:
     """
     if kind == JOINT:
         return source_and_support(tasks, source.x, source.y)
-    return source_as_prior(tasks, source.head)
+    return source_as_prior(tasks, source.heads)
 
 
 def baseline(

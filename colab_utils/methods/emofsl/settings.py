@@ -141,7 +141,7 @@ class EmofslConfig(StudySettings):
         task=True,
     )
     learning_rate: float = setting(
-        1e-3, "learning rate of the fine-tuning (Adam)", low=1e-6, high=1.0, scope=TUNING
+        3e-4, "learning rate of the fine-tuning (Adam)", low=1e-6, high=1.0, scope=TUNING
     )
     epochs: int = setting(
         100,

@@ -5,7 +5,7 @@ Train on the source, fine-tune on k-shot support of the target, test the target'
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,6 @@ import torch
 
 from colab_utils.features.store.features import Features
 from colab_utils.learning.own import named
-from colab_utils.learning.recipe import RECOMMENDED, features_note
 from colab_utils.learning.study import TRAINING_ROLES, Study, Tested, Training
 from colab_utils.learning.training import History
 from colab_utils.methods.emofsl import circumplex, emofsl, rivals
@@ -23,10 +22,8 @@ from colab_utils.methods.emofsl.network import EmofslNet, forward
 from colab_utils.methods.emofsl.settings import (
     BASELINES,
     DECISIONS,
-    JOINT,
     LINEAR,
     METHODS,
-    PRIOR,
     EmofslConfig,
 )
 from colab_utils.methods.emofsl.source import Metric, SourceLearner
@@ -35,11 +32,7 @@ from colab_utils.results.runs import Run
 from colab_utils.results.tables import methods_table, readable
 from colab_utils.settings import SettingError, as_dict, as_list
 
-_TUNED, _SOURCE = "tuned", "source"  # `Tested.kind`, besides the baselines' names
-_WHAT = {  # a linear head is, for the notes
-    PRIOR: "a linear head on the support, held by that of the source",
-    JOINT: "one linear head on source and support, which counts half",
-}
+_SOURCE = "source"  # the `Tested.kind` of the source model
 
 Runs = Mapping[tuple[str, int], Run]  # by (name, number of shots)
 
@@ -183,7 +176,7 @@ class TransferStudy(Study):
         if made := self.data(config).store.note:
             notes.append(made)
         if tested.kind in LINEAR:
-            return [*notes, *self._of_linear(tested)]
+            return notes + rivals.linear_notes(tested.kind, self.features, self.rows["corpus"])
         if tested.kind == "source only":
             notes.append("looks at no support: the source's model as it is")
         if config.source_loss_weight:
@@ -197,14 +190,6 @@ class TransferStudy(Study):
                 "learned"
             )
         return notes
-
-    def _of_linear(self, tested: Tested) -> list[str]:
-        """What a linear head that knows the source is."""
-        if tested.kind != RECOMMENDED:
-            return [_WHAT[tested.kind]]
-        told = f"{_WHAT[PRIOR]}, at a temperature of 1 + 1 / shots"
-        told += ": what we recommend, whatever was set"
-        return [told, *features_note(self.features, self.rows["corpus"])]
 
     # --- what a notebook asks for -----------------------------------------------------------------
 
@@ -290,12 +275,8 @@ class TransferStudy(Study):
         chosen = []
         for k in sorted({config.shots, *map(int, as_list(shots))}):
             at_k = dataclasses.replace(config, shots=k)
-            for name in baselines:
-                if name == PRIOR and config.normalising == config.recommended().normalising:
-                    continue
-                chosen.append(Tested(name, at_k.of_baseline(name), None, name, f"{k}-shot"))
-            chosen += tuned(at_k, decisions, dict.fromkeys(methods))
-            chosen += tuned(at_k, decisions, named(own))
+            chosen += rivals.untuned(at_k, baselines)
+            chosen += rivals.tuned(at_k, decisions, dict.fromkeys(methods) | named(own))
         runs = self.evaluate(chosen, pictures)
         return {(one.name, one.config.shots): runs[one.label] for one in chosen}
 
@@ -311,7 +292,7 @@ class TransferStudy(Study):
             A row for each run.
         """
         at_k = {name: run for (name, k), run in runs.items() if k == config.shots}
-        to = tuned_name("BTL", config)
+        to = rivals.tuned_name("BTL", config)
         if to not in at_k:
             to = next(iter(at_k), "")
         return readable(methods_table(at_k, to))
@@ -325,14 +306,13 @@ class TransferStudy(Study):
             fold: which one.
         """
         config = tested.config
-        if tested.kind == _TUNED:
+        if tested.kind == rivals.TUNED:
             # both decisions come from one fine-tuning
             key = id(tested.own), dataclasses.replace(config, decision=DECISIONS[0])
             both = self.held(fold, key, lambda: self._decided(learner, config, fold, tested.own))
             return both[config.decision]
         data = self.data(config)
-        draws = data.draws(config, fold)
-        numbers = data.numbers(fold, "test")
+        draws, numbers = data.draws(config, fold), data.numbers(fold, "test")
         if tested.kind == "source only":
             logits = data.through(learner.module, numbers)[0]
             return torch.softmax(logits, dim=-1).expand(len(draws), *logits.shape)
@@ -378,12 +358,7 @@ class TransferStudy(Study):
         numbers = data.numbers(fold, *TRAINING_ROLES)
         key = config.normalising, numbers.tobytes()
         if key not in self._sources:
-            self._sources[key] = rivals.Source(
-                data.scale(numbers),
-                data.vectors(numbers),
-                data.y[numbers].cpu().numpy(),
-                len(self.labels),
-            )
+            self._sources[key] = rivals.Source(data, numbers)
         return self._sources[key]
 
     # --- the three stages on these features -------------------------------------------------------
@@ -419,19 +394,3 @@ class TransferStudy(Study):
         metric = self.metric(config, fold)
         parameters = emofsl.fine_tune(learner.module, support, y, config, metric)
         return forward(parameters, data.vectors(numbers), config.activation)[1][0]
-
-
-def tuned_name(method: str, config: EmofslConfig) -> str:
-    """What the runs of a fine-tuned method are called: "EMOFSL, head"."""
-    return f"{method}, {config.decision}"
-
-
-def tuned(
-    config: EmofslConfig, decisions: Sequence[str], losses: Mapping[str, Metric | None]
-) -> Iterator[Tested]:
-    """Fine-tuned methods at one number of shots: {name: a loss of one's own, or None}."""
-    for name, own in losses.items():
-        one = config.of_method(name if own is None else config.method)
-        for decision in decisions:
-            one = dataclasses.replace(one, decision=decision)
-            yield Tested(tuned_name(name, one), one, own, _TUNED, f"{config.shots}-shot")

@@ -151,16 +151,16 @@ class Source:
         self.y, self.classes = clips.y.cpu().numpy(), len(clips.labels)
 
     @functools.cached_property
-    def head(self) -> heads.LinearHead:
-        """The head of all of them."""
-        return heads.source_head(self.x, self.y, self.classes)
+    def heads(self) -> heads.SourceHeads:
+        """The heads of all of them."""
+        return heads.SourceHeads.of(self.x, self.y, self.classes)
 
 
 def linear_answer(kind: str, source: Source) -> Method:
     """How one of LINEAR answers test episodes; as `answer_of`."""
     if kind == JOINT:
         return lambda tasks: heads.source_and_support(tasks, source.x, source.y)
-    return lambda tasks: heads.source_as_prior(tasks, source.head)
+    return lambda tasks: heads.source_as_prior(tasks, source.heads)
 
 
 def answer_of(tested: Tested, learner: Any, valid: Callable[[], Tasks], n_labels: int) -> Method:

@@ -130,8 +130,8 @@ class MamlStudy(Study):
         if self.store.pooled and not config.pooled:
             raise SettingError(
                 f"{config.network} needs frames, and {self.store.spec['name']} gives one vector "
-                "an utterance: leave FEATURES empty for those of the preset, choose frame features "
-                '(logmel, paper-logmel, paper-mfcc), or network = "mlp"'
+                'an utterance: leave FEATURES at "auto" for those of the preset, choose frame '
+                'features (logmel, paper-logmel, paper-mfcc), or network = "mlp"'
             )
         if tested.kind == "maml" and tested.test is not None:
             reason = needs_retraining(config, tested.test)

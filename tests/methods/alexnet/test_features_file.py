@@ -103,7 +103,7 @@ def test_a_training_from_the_file_predicts_what_it_predicts_from_audio(tmp_path)
     """In whatever order the utterances of a corpus come: batches are drawn by it."""
     mingled = corpus(4, 2).sample(frac=1, random_state=0, ignore_index=True)
     study = toy_study(tmp_path, mingled, folds=2)
-    config = changed(num_epochs=1, test_hop=150, mixup=True)
+    config = changed(num_epochs=1, test_hop=150, mixup=True, normalisation="speaker")
     from_audio = study.run(config, pictures=False)["alexnet_gap, clean"].predictions
     path = study.export(config)
     assert path == tmp_path / "exports" / "toy-logspec.npz"

@@ -13,8 +13,9 @@ from colab_utils.display import captions, certainty, matrices, style
 from colab_utils.display.curves import COLOURS, DASHES, LEVEL_DASHES, MARKERS, finish, name_ends
 from colab_utils.display.speakers import support_speakers_figure
 from colab_utils.learning.recipe import RECOMMENDED
-from colab_utils.methods.emofsl.settings import METHODS, EmofslConfig
-from colab_utils.methods.emofsl.study import BASELINES, Runs, TransferStudy, tuned_name
+from colab_utils.methods.emofsl.rivals import tuned_name
+from colab_utils.methods.emofsl.settings import BASELINES, METHODS, EmofslConfig
+from colab_utils.methods.emofsl.study import Runs, TransferStudy
 from colab_utils.results.predictions import PredictionError, check_one_rule, validate
 from colab_utils.results.rates import confusion, uar
 from colab_utils.results.runs import Run

@@ -63,8 +63,10 @@ class FrameData(TransferData):
         """What the encoder gives as it comes, of the stored frames below its last layers."""
 
         def pooled(values: torch.Tensor, mask: torch.Tensor) -> Output:
-            return (over_time(self.upper(values, mask), mask, self.pooling),)
+            frames = self.upper(values, mask)
+            return (over_time(frames, mask, self.pooling),)
 
         (vectors,) = self.through(pooled, numbers)
-        held = Held(self.store, self._ids(numbers), vectors.cpu().numpy())
-        return Clips(held, self.rows.iloc[numbers], self.labels, device=self.device)
+        ids, rows = self._ids(numbers), self.rows.iloc[numbers]
+        held = Held(self.store, ids, vectors.cpu().numpy())
+        return Clips(held, rows, self.labels, device=self.device)
