@@ -118,7 +118,11 @@ def test_the_recipe_is_the_source_as_prior_of_each_support(k, absent):
         own_x = tasks.support.inputs[0][task].numpy()
         own_y = np.searchsorted(there, tasks.support.y[task].numpy())
         head = linear_head(
-            own_x, own_y, len(there), recipe.SUPPORT_PRECISION / len(own_y), source.of(there)
+            own_x,
+            own_y,
+            len(there),
+            recipe.SUPPORT_PRECISION / len(own_y),
+            source.prior.of(np.array(there)),
         )
         query, columns = tasks.query.inputs[0][task].numpy(), np.array(there)
         share = 1 / (1 + np.sqrt(k))

@@ -20,8 +20,8 @@ from colab_utils.learning.heads import (
     source_and_support,
     source_as_prior,
 )
-from colab_utils.learning.tasks import Batch, Tasks
 from colab_utils.learning.recipe import RECOMMENDED, features_note
+from colab_utils.learning.tasks import Batch, Tasks
 from colab_utils.methods.emofsl.data import TransferData
 from colab_utils.methods.emofsl.network import EmofslNet
 from colab_utils.methods.emofsl.settings import JOINT, PRIOR, EmofslConfig
@@ -114,10 +114,12 @@ class Source:
     """
 
     def __init__(self, data: TransferData, numbers: np.ndarray):
+        vectors, y = data.vectors(numbers), data.y[numbers]
         self.classes = len(data.labels)
         self.scale = data.scale(numbers)
-        self.x = self.scale.applied(data.vectors(numbers)).cpu().double().numpy()
-        self.y = data.y[numbers].cpu().numpy()
+        scaled = self.scale.applied(vectors)
+        self.x = scaled.cpu().double().numpy()
+        self.y = y.cpu().numpy()
 
     @functools.cached_property
     def heads(self) -> SourceHeads:

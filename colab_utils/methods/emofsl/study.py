@@ -115,12 +115,14 @@ class TransferStudy(Study):
 
     def predict(self, learner: SourceLearner | None, tested: Tested, fold: str) -> pd.DataFrame:
         """Predictions of the fold's tested utterances in all draws."""
-        numbers = self.data(tested.config).numbers(fold, "test")
-        scores = self.scores(learner, tested, fold).cpu().double().numpy()
-        draws = len(scores)
+        data = self.data(tested.config)
+        numbers = data.numbers(fold, "test")
+        scores = self.scores(learner, tested, fold).flatten(0, 1)
+        draws = tested.config.n_draws
         rows = self.rows.iloc[np.tile(numbers, draws)]
         draw = np.repeat(np.arange(draws), len(numbers))
-        return self.predictions(tested, fold, rows, scores.reshape(len(rows), -1), draw)
+        values = scores.cpu().double().numpy()
+        return self.predictions(tested, fold, rows, values, draw)
 
     def check(self, tested: Tested) -> None:
         """Raise SettingError for layers that could not learn here."""

@@ -66,7 +66,8 @@ class FrameData(TransferData):
             frames = self.upper(values, mask)
             return (over_time(frames, mask, self.pooling),)
 
+        rows = self.rows.iloc[numbers]
+        ids = self._ids(numbers)
         (vectors,) = self.through(pooled, numbers)
-        ids, rows = self._ids(numbers), self.rows.iloc[numbers]
         held = Held(self.store, ids, vectors.cpu().numpy())
         return Clips(held, rows, self.labels, device=self.device)
