@@ -38,7 +38,7 @@ from colab_utils.results.runs import Run  # noqa: E402
 from colab_utils.results.tables import with_holm  # noqa: E402
 
 CORPORA = ("emodb", "emovo", "ravdess", "savee")
-DRY = "banglaser"
+DRY, DRY_EMOTIONS = "banglaser", ("anger", "happiness", "neutral", "sadness")
 UNITS = ("speaker", "none", "corpus")
 PARTS = (*UNITS, "variants", "enrolment", "within")
 ERM = "ERM (Deep-All)"
@@ -264,13 +264,14 @@ def read_arguments() -> argparse.Namespace:
 def open_studies(wanted: argparse.Namespace) -> DomainStudies:
     """The targets that are asked for."""
     names, targets, own = list(CORPORA), wanted.targets, {}
+    others = {"progress": sys.stderr.isatty()}
     if wanted.dry_run:
         columns = {"wav": "file", "emotion": "emotion", "speaker": "speaker"}
         own[DRY] = {"audio": str(wanted.audio / DRY / "labels.csv"), **columns}
         names, targets = [*CORPORA, DRY], [DRY]
+        others["emotions"] = DRY_EMOTIONS
     manifest = corpora.open_corpora(names, wanted.audio, wanted.out, own=own)
-    quiet = {"progress": sys.stderr.isatty()}
-    return DomainStudies(manifest, wanted.out, wanted.features, targets, **quiet)
+    return DomainStudies(manifest, wanted.out, wanted.features, targets, **others)
 
 
 def main() -> None:

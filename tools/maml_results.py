@@ -108,7 +108,7 @@ def glance(long: pd.DataFrame, features: str) -> pd.DataFrame:
     language = shown["target"].str.rpartition("-")[2].map(lambda name: LANGUAGES.get(name, name))
     colour = shown["method"].map(dict.fromkeys(SIMPLE, "simple")).fillna("published")
     return shown.assign(
-        title=f"A new language, {features}, normalised by speaker: UAR in 5-way episodes",
+        title=f"A new language, {features}, normalised by speaker: UAR in few-shot episodes",
         panel=language + ", " + shown["shots"].astype(str) + "-shot",
         colour=colour.mask(shown["method"] == RECOMMENDED, "recommended"),
         note="Bars: 95 % interval over the speakers of the language. Dotted: guessing.",

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -57,6 +58,7 @@ class Trial:
     source: float = recipe.SOURCE_STRENGTH
     prior: float = recipe.PRIOR_STRENGTH
     support: float = recipe.SUPPORT_PRECISION
+    alone_votes: bool = True
 
 
 def trials() -> Iterator[Trial]:
@@ -76,6 +78,7 @@ def trials() -> Iterator[Trial]:
         yield Trial("strength of the prior", prior=prior)
     for support in (0.02, 0.04, 0.08, 0.16, 0.32):
         yield Trial("precision of the prior", support=support)
+    yield Trial("the source alone votes", alone_votes=False)
 
 
 def in_state(rows: pd.DataFrame, state: str, rng: np.random.Generator) -> pd.DataFrame:
@@ -110,15 +113,25 @@ def vectors(store: Features, rows: pd.DataFrame, trial: Trial) -> Clips:
     return Clips(store, rows, LABELS)
 
 
+class Source:
+    """The source side of a trial: scale and heads, which no draw of the target changes."""
+
+    def __init__(self, store: Features, rows: pd.DataFrame, trial: Trial):
+        known = vectors(store, rows, trial)
+        self.scale = known.fit_scale()
+        x, y = known.scaled(self.scale).values.double().numpy(), known.y.numpy()
+        self.alone = heads.linear_head(x, y, len(LABELS), trial.source)
+        self.prior = heads.linear_head(x, y, len(LABELS), trial.prior)
+
+
 def repetition(
-    store: Features, sources: pd.DataFrame, target: pd.DataFrame, trial: Trial, seed: int
+    store: Features, source: Source, target: pd.DataFrame, trial: Trial, seed: int
 ) -> dict[int, float]:
     """UAR by number of shots, for one draw of speakers and support."""
     rng = np.random.default_rng(seed)
-    known, asked = vectors(store, sources, trial), vectors(store, target, trial)
-    scale = known.fit_scale()
-    x, y = known.scaled(scale).values.double().numpy(), known.y.numpy()
-    target_x, target_y = asked.scaled(scale).values.double().numpy(), asked.y.numpy()
+    asked = vectors(store, target, trial)
+    target_x = asked.scaled(source.scale).values.double().numpy()
+    target_y = asked.y.numpy()
     speakers = speaker_keys(asked.rows).to_numpy()
     names = rng.permutation(np.unique(speakers))
     gives = np.isin(speakers, names[: len(names) // 2])
@@ -126,10 +139,10 @@ def repetition(
     if trial.enrolment:
         enrolled = enrolment_clips(asked.rows, trial.unit, trial.enrolment)
         tested &= ~asked.rows["utt_id"].isin(enrolled).to_numpy()
-    prior = heads.linear_head(x, y, len(LABELS), trial.prior)
+    of_source = source.alone.logits(target_x[tested])
     found = {}
     for k in SHOTS:
-        head = heads.linear_head(x, y, len(LABELS), trial.source)
+        logits = of_source
         if k:
             chosen = []
             for label in range(len(LABELS)):
@@ -137,8 +150,11 @@ def repetition(
                 chosen += rng.permutation(of_label)[:k].tolist()
             own = target_x[chosen], target_y[chosen]
             strength = trial.support / len(chosen)
-            head = heads.linear_head(*own, len(LABELS), strength, prior)
-        decided = head.logits(target_x[tested]).argmax(axis=1)
+            head = heads.linear_head(*own, len(LABELS), strength, source.prior)
+            share = 1 / (1 + np.sqrt(k)) if trial.alone_votes else 0.0
+            of_support = head.logits(target_x[tested]) / (1 + 1 / k)
+            logits = share * of_source / recipe.SOURCE_TEMPERATURE + (1 - share) * of_support
+        decided = logits.argmax(axis=1)
         counts = confusion(target_y[tested], decided, range(len(LABELS)))
         found[k] = float(uar(counts))
     return found
@@ -165,17 +181,17 @@ def main() -> None:
         stores[name] = features.open_store(manifest, name, arguments.out)
     table = []
     for trial in trials():
-        for state in STATES:
-            for sources in (SOURCES, *[(name,) for name in SOURCES]):
-                for seed in range(arguments.repetitions):
-                    rng = np.random.default_rng((seed, STATES.index(state)))
-                    target = in_state(rows[rows["corpus"] == TARGET], state, rng)
-                    known = rows[rows["corpus"].isin(sources)]
-                    rates = repetition(stores[trial.front_end], known, target, trial, seed)
-                    what = {**dataclasses.asdict(trial), "state": state, "seed": seed}
-                    what["sources"] = "all four" if len(sources) > 1 else "each alone"
-                    table += [{**what, "k": k, "uar": rate} for k, rate in rates.items()]
-        print(trial, f"{np.mean([row['uar'] for row in table[-240:]]):.3f}", flush=True)
+        for sources in (SOURCES, *[(name,) for name in SOURCES]):
+            store = stores[trial.front_end]
+            source = Source(store, rows[rows["corpus"].isin(sources)], trial)
+            for state, seed in itertools.product(STATES, range(arguments.repetitions)):
+                rng = np.random.default_rng((seed, STATES.index(state)))
+                target = in_state(rows[rows["corpus"] == TARGET], state, rng)
+                rates = repetition(store, source, target, trial, seed)
+                what = {**dataclasses.asdict(trial), "state": state, "seed": seed}
+                what["sources"] = "all four" if len(sources) > 1 else "each alone"
+                table += [{**what, "k": k, "uar": rate} for k, rate in rates.items()]
+        print(trial, flush=True)
     frame = pd.DataFrame(table)
     settings = [field.name for field in dataclasses.fields(Trial)]
     mean = frame.groupby([*settings, "sources", "state", "k"], sort=False)["uar"].mean()

@@ -48,7 +48,7 @@ PLACES = {
     ),
     "the source of 03": (
         "03_emofsl_finetuning",
-        ["SOURCE=bangla", "TARGET=emovo", *FEW],
+        ["SOURCE=bangla+savee", "TARGET=emovo", *FEW],
         False,
     ),
     "the target of 03": ("03_emofsl_finetuning", ["SOURCE=savee", "TARGET=bangla", *FEW], True),

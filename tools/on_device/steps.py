@@ -124,7 +124,9 @@ def emofsl(
 
     small = {"shots": 2, "n_draws": 2, "epochs": 3, "source_epochs": 1, "width": 8}
     method = kind if kind in METHODS else "EMOFSL"
-    tuned = {"method": method, "source_batch": 16, "tune_layers": 2 if encoder else 0}
+    tuned = {"method": method, "source_batch": 16}
+    if encoder:
+        tuned |= {"tune_layers": 2, "normalisation": "none"}
     config = EmofslConfig(**small | tuned | changes)
     tested = Tested(kind, config, own, "tuned" if kind in METHODS else kind)
     if not encoder:
@@ -259,6 +261,9 @@ STEPS: dict[str, Step] = {
     "emofsl/EMOFSL: layers of wav2vec2": partial(emofsl, kind="EMOFSL", encoder="wav2vec2"),
     "emofsl/EMOFSL: layers of wavlm": partial(emofsl, kind="EMOFSL", encoder="wavlm", centre=0.5),
     "emofsl/equation 2": equation_2,
+    "emofsl/recommended": partial(emofsl, kind="recommended"),
+    "emofsl/source prior": partial(emofsl, kind="source prior", normalisation="none"),
+    "emofsl/source + support": partial(emofsl, kind="source + support"),
     "emofsl/source only": partial(emofsl, kind="source only"),
     "emofsl/nearest prototype": partial(emofsl, kind="nearest prototype"),
     "emofsl/logistic regression": partial(emofsl, kind="logistic regression"),

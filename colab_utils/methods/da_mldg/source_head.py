@@ -11,9 +11,10 @@ from scipy.special import softmax
 from colab_utils.corpora.manifest import speaker_keys
 from colab_utils.learning import recipe
 from colab_utils.learning.clips import Clips
-from colab_utils.learning.heads import LinearHead, balanced, linear_head, source_temperature
+from colab_utils.learning.heads import source_temperature
 from colab_utils.methods.da_mldg.batches import predict_table
 from colab_utils.methods.da_mldg.learner import DomainLearner
+from colab_utils.models.linear import LinearHead, balanced, linear_head
 from colab_utils.results.calibration import temperature
 
 
@@ -29,7 +30,7 @@ class SourceHead(NamedTuple):
 
 
 def fitted(source: Clips) -> SourceHead:
-    """Fit the head to all utterances of the sources; see `learning.heads`.
+    """Fit the head to all utterances of the sources; see `models.linear`.
 
     Its temperature is found on speakers that are left out in turn. Of one corpus it is SHIFT times
     that: another corpus is further away than other speakers.
@@ -38,12 +39,12 @@ def fitted(source: Clips) -> SourceHead:
         source: their vectors, standardised.
     """
     x, y = _vectors(source), source.y.cpu().numpy()
-    classes, strength = len(source.labels), recipe.SOURCE_STRENGTH
+    classes = len(source.labels)
     speakers = speaker_keys(source.rows).to_numpy()
-    t = source_temperature(x, y, speakers, classes, strength)
+    t = source_temperature(x, y, speakers, classes)
     if len(source.corpora) == 1:
         t *= recipe.SHIFT
-    return SourceHead(source_head(x, y, classes, strength), t)
+    return SourceHead(linear_head(x, y, classes, recipe.SOURCE_STRENGTH), t)
 
 
 def held_out_temperature(learner: DomainLearner, window_frames: int = 0) -> float:

@@ -29,7 +29,7 @@ from colab_utils.methods.emofsl.source import Metric
 from colab_utils.settings import SettingError
 
 TUNED = "tuned"  # the `Tested.kind` of a fine-tuned method; that of others is their name
-_HELD = "a linear head on the support, held by that of the source, which votes beside it"
+_HELD = "two linear heads vote: that of the source, and that of the support, which it holds"
 _JOINT = "one linear head on source and support, which counts half"
 
 Scaled = Callable[[torch.Tensor], torch.Tensor]  # features (..., dim), standardised

@@ -40,7 +40,7 @@ from colab_utils.methods.maml.published import other_features
 from colab_utils.methods.maml.settings import MamlConfig, other_episodes, used_by
 
 PRIOR, JOINT = "source prior", "source + support"
-_PRIOR_TOLD = "a linear head on the support, held by that of the source"
+_PRIOR_TOLD = "a linear head on the support, held by that of the source, which votes, too"
 # Linear heads that know the source, on one vector an utterance, and what they are.
 LINEAR = {
     RECOMMENDED: f"{_PRIOR_TOLD}, on features normalised as we recommend, whatever was set",
@@ -130,6 +130,8 @@ def settings_of(kind: str, config: MamlConfig) -> MamlConfig:
         kind: which one.
         config: all settings.
     """
+    if kind == "chance":
+        config = dataclasses.replace(config, normalisation="none")
     if kind not in LINEAR:
         return used_by(TRAINED_AS.get(kind, ""), config)
     on_vectors = used_by("", dataclasses.replace(config, network="mlp"))

@@ -268,7 +268,7 @@ def test_one_source_is_less_sure_than_its_left_out_speakers_say(rows, tmp_path):
     source = study.clips(one, "cc", "train")
     x, y = source.values.double().numpy(), source.y.numpy()
     speakers = source.rows["speaker"].to_numpy()
-    t = source_temperature(x, y, speakers, len(LABELS), recipe.SOURCE_STRENGTH)
+    t = source_temperature(x, y, speakers, len(LABELS))
     found = pd.read_csv(run.path / "temperature.csv")["temperature"].iloc[0]
     assert found == pytest.approx(1.5 * t)
 

@@ -20,7 +20,8 @@ from colab_utils.methods.emofsl.study import TransferStudy
 
 RECOMMENDED = recipe.RECOMMENDED
 COLUMNS = [f"p_{label}" for label in LABELS]
-SPEAKER = dataclasses.replace(CONFIG, normalisation="speaker")
+THREE = dataclasses.replace(CONFIG, shots=3)
+SPEAKER = dataclasses.replace(THREE, normalisation="speaker")
 FEW = {"methods": [], "pictures": False}
 
 
@@ -75,9 +76,9 @@ def test_the_target_is_not_heard_while_the_source_is_trained(tmp_path):
 
 
 def test_enrolled_clips_are_not_tested_and_no_others_are_heard(tmp_path):
-    config = dataclasses.replace(SPEAKER, enrolment=3)
+    config = dataclasses.replace(SPEAKER, enrolment=3, shots=1)
     study = make_study(tmp_path)
-    runs = study.compare(config, **FEW, baselines=[*LINEAR, "LDA"], shots=[1])
+    runs = study.compare(config, **FEW, baselines=[RECOMMENDED, "LDA"])
     enrolled = study.enrolled(Tested("", config))
     target = study.rows[study.rows["corpus"] == "bb"]
     assert target["utt_id"].isin(enrolled).groupby(target["speaker"]).sum().eq(3).all()
@@ -91,7 +92,7 @@ def test_enrolled_clips_are_not_tested_and_no_others_are_heard(tmp_path):
     for utt_id in set(target["utt_id"]) - enrolled - asked:
         other.store.values[utt_id] = other.store.values[utt_id] + 50
         moved.append(utt_id)
-    again = other.compare(dataclasses.replace(config, shots=1), **FEW, baselines=[RECOMMENDED])
+    again = other.compare(config, **FEW, baselines=[RECOMMENDED])
     kept = []
     for one in (runs, again):
         table = one[RECOMMENDED, 1].predictions
@@ -101,9 +102,9 @@ def test_enrolled_clips_are_not_tested_and_no_others_are_heard(tmp_path):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A study without normalisation in the form, and its linear heads at one and three shots."""
+    """A study without normalisation in the form, and its linear heads at three shots."""
     study = make_study(tmp_path_factory.mktemp("linear"))
-    return study, study.compare(CONFIG, shots=[1, 3], baselines=LINEAR, **FEW)
+    return study, study.compare(THREE, baselines=LINEAR, **FEW)
 
 
 def heads_by_scikit_learn(study, run, x, fold, draw):
@@ -131,16 +132,20 @@ def test_the_joint_head_is_that_of_scikit_learn(runs):
     assert np.allclose(mine, model.predict_proba(x[tested]), atol=2e-3)
 
 
-def test_the_source_holds_the_support_at_the_temperature_of_its_shots(runs):
-    """Gradient descent in float64 on the penalised loss."""
+def test_the_source_votes_and_holds_the_support(runs):
+    """The source by scikit-learn, the support by gradient descent on the penalised loss."""
     study, found = runs
     run, fold = found[PRIOR, 3], study.folds[1]
     x, y, source, support, tested = heads_by_scikit_learn(study, run, stored(study), fold, 1)
-    model = LogisticRegression(C=1 / recipe.PRIOR_STRENGTH, tol=1e-9, max_iter=10_000)
-    model.fit(x[source], y[source], sample_weight=np.full(source.sum(), 1 / source.sum()))
-    prior = torch.as_tensor(model.coef_.T).contiguous()
+    heads = []
+    for strength in (recipe.SOURCE_STRENGTH, recipe.PRIOR_STRENGTH):
+        model = LogisticRegression(C=1 / strength, tol=1e-9, max_iter=10_000)
+        mass = np.full(source.sum(), 1 / source.sum())
+        heads.append(model.fit(x[source], y[source], sample_weight=mass))
+    alone, start = heads
+    prior = torch.as_tensor(start.coef_.T).contiguous()
     weight = prior.clone().requires_grad_()
-    bias = torch.as_tensor(model.intercept_).requires_grad_()
+    bias = torch.as_tensor(start.intercept_).requires_grad_()
     known, truth = torch.as_tensor(x[support]), torch.as_tensor(y[support])
     optimiser = torch.optim.LBFGS([weight, bias], max_iter=500, tolerance_grad=1e-10)
 
@@ -153,14 +158,18 @@ def test_the_source_holds_the_support_at_the_temperature_of_its_shots(runs):
         return value
 
     optimiser.step(loss)
-    logits = x[tested] @ weight.detach().numpy() + bias.detach().numpy()
+    of_support = x[tested] @ weight.detach().numpy() + bias.detach().numpy()
+    of_source = alone.decision_function(x[tested])
+    share = 1 / (1 + np.sqrt(3))
+    logits = share * of_source / recipe.SOURCE_TEMPERATURE
+    logits = logits + (1 - share) * of_support / (1 + 1 / 3)
     mine = run.predictions.query("fold == @fold and draw == 1")[COLUMNS]
-    assert np.allclose(mine, softmax(logits / (1 + 1 / 3), axis=1), atol=2e-3)
+    assert np.allclose(mine, softmax(logits, axis=1), atol=2e-3)
 
 
 def test_recommended_is_normalised_whatever_the_form_says_and_says_what_it_is(runs):
     study, found = runs
-    speaker = study.compare(SPEAKER, shots=[1, 3], baselines=LINEAR, **FEW)
+    speaker = study.compare(SPEAKER, baselines=LINEAR, **FEW)
     assert (PRIOR, 3) in found and (PRIOR, 3) not in speaker, "it would be what recommended is"
     assert speaker[RECOMMENDED, 3].path == found[RECOMMENDED, 3].path
     metrics = found[RECOMMENDED, 3].metrics
@@ -171,7 +180,7 @@ def test_recommended_is_normalised_whatever_the_form_says_and_says_what_it_is(ru
     plain = found[PRIOR, 3].metrics
     assert plain["rule"] == ["inductive"] and "recommend" not in " ".join(plain["notes"])
     assert not list((study.root / "trained").glob("*/*")), "no network is trained"
-    assert list(study.table(found, dataclasses.replace(CONFIG, shots=3)).index) == list(LINEAR)
+    assert list(study.table(found, THREE).index) == list(LINEAR)
 
 
 @pytest.mark.slow
@@ -190,8 +199,7 @@ def test_labels_of_tested_speakers_do_not_reach_it(runs, tmp_path):
         there, split = task_of(MANIFEST)  # folds are dealt by counts of emotions
         store = Features(there, LABELS, spread=1.5)
         other = TransferStudy("aa-bb", used, split, store, LABELS, tmp_path / fold, progress=False)
-        at_three = dataclasses.replace(CONFIG, shots=3)
-        after = other.compare(at_three, **FEW, baselines=[RECOMMENDED])[RECOMMENDED, 3].predictions
+        after = other.compare(THREE, **FEW, baselines=[RECOMMENDED])[RECOMMENDED, 3].predictions
         mine = before.query("fold == @fold").reset_index(drop=True)
         theirs = after.query("fold == @fold").reset_index(drop=True)
         asked = ["draw", "utt_id", "pred", *COLUMNS]

@@ -162,13 +162,16 @@ def test_recommended_is_the_source_s_head_moved_by_the_support(tmp_path):
     config = with_how(normalisation="none")
     runs = study.compare(config, FEW, {}, LINEAR)
     x, y, support_y = episode_of(study, config)
-    source = linear_head(x["train"], y, 4, recipe.PRIOR_STRENGTH)
+    alone = linear_head(x["train"], y, 4, recipe.SOURCE_STRENGTH)
+    prior = linear_head(x["train"], y, 4, recipe.PRIOR_STRENGTH)
     strength = recipe.SUPPORT_PRECISION / len(support_y)
-    head = linear_head(x["support"], support_y, 4, strength, source)
+    moved = linear_head(x["support"], support_y, 4, strength, prior)
     table = runs[RECOMMENDED].predictions
     found = table.loc[table["task"] == 0, [f"p_{label}" for label in LABELS]]
-    cooled = head.logits(x["query"]) / (1 + 1 / EPISODES.shots)
-    assert np.allclose(softmax(cooled, axis=1), found, atol=1e-4)
+    share = 1 / (1 + np.sqrt(EPISODES.shots))
+    votes = share * alone.logits(x["query"]) / recipe.SOURCE_TEMPERATURE
+    votes += (1 - share) * moved.logits(x["query"]) / (1 + 1 / EPISODES.shots)
+    assert np.allclose(softmax(votes, axis=1), found, atol=1e-4)
     assert runs[RECOMMENDED].predictions["pred"].ne(runs[PRIOR].predictions["pred"]).any()
 
 
@@ -197,7 +200,7 @@ def test_no_label_of_a_tested_speaker_but_those_of_the_support_reaches_the_recom
 def test_a_slider_moves_without_the_source_being_learnt_again(tmp_path, monkeypatch):
     study = make_study(tmp_path)
     study.compare(CONFIG, FEW, {}, [RECOMMENDED])
-    monkeypatch.setattr("colab_utils.learning.heads.source_head", None)
+    monkeypatch.setattr("colab_utils.learning.heads.SourceHeads.of", None)
     moved = dataclasses.replace(FEW, shots=3)
     study.compare(CONFIG, moved, {}, [RECOMMENDED, JOINT])
     (source,) = study._sources.values()
