@@ -130,7 +130,7 @@ def main() -> None:
     )
     print(markdown(wide.reset_index()))
     print()
-    print(markdown(pd.DataFrame(contrasts).round(3)))
+    print(markdown(pd.DataFrame(contrasts).round({"p": 3}).round(1)))
     print(f"\ncommit {session.commit()}, {(time.monotonic() - started) / 60:.0f} minutes")
 
 

@@ -291,7 +291,7 @@ def test_scores_of_a_trained_algorithm_have_the_temperature_of_held_out_source_s
     rows, tmp_path
 ):
     study = make_study(rows, tmp_path)
-    one = Tested("erm", dataclasses.replace(CONFIG, algorithm="erm", steps=100))
+    one = Tested("erm", dataclasses.replace(CONFIG, algorithm="erm", steps=20))
     run = study.evaluate([one], pictures=False)["erm"]
     learner, _ = study.trained(one, "cc")
     valid, test = learner.valid, study.clips(one, "cc", "test")
