@@ -150,10 +150,15 @@ def enrolment_clips(rows: pd.DataFrame, unit: str, number: int) -> set[str]:
 
 def _lowest(rows: pd.DataFrame, group: pd.Series, number: int) -> set[str]:
     """The `number` utterances of each group with the lowest checksums, at most half of them."""
+
+    def checksum(utt_id: str) -> tuple[int, str]:
+        return zlib.crc32(utt_id.encode()), utt_id
+
     chosen = set()
     for _, ids in rows.groupby(group)["utt_id"]:
-        ordered = sorted(ids, key=lambda utt_id: (zlib.crc32(utt_id.encode()), utt_id))
-        chosen.update(ordered[: min(number, len(ordered) // 2)])
+        ordered = sorted(ids, key=checksum)
+        most = min(number, len(ordered) // 2)
+        chosen.update(ordered[:most])
     return chosen
 
 

@@ -128,17 +128,21 @@ class Joined(View):
         name = "+".join(part.spec["name"] for part in self.parts)
         specs = [part.spec for part in self.parts]
         self.spec = {"name": name, "version": 1, "settings": {}, "parts": specs}
-        self.key = short_hash([part.key for part in self.parts])
+        keys = [part.key for part in self.parts]
+        self.key = short_hash(keys)
         self.pooled = True
-        sizes = [part.dim for part in self.parts]
+        dim = sum(part.dim for part in self.parts)
         self.feature_names, weights = [], []
-        for part, size in zip(self.parts, sizes, strict=True):
-            self.feature_names += [f"{part.spec['name']}: {one}" for one in part.feature_names]
-            weights += [np.sqrt(sum(sizes) / (len(sizes) * size))] * size
-        self.weights = np.array(weights)
+        for part in self.parts:
+            front_end = part.spec["name"]
+            self.feature_names += [f"{front_end}: {one}" for one in part.feature_names]
+            weight = np.sqrt(dim / (len(self.parts) * part.dim))
+            weights.append(np.full(part.dim, weight))
+        self.weights = np.concatenate(weights)
         skipped = pd.concat([part.skipped for part in self.parts])
         self.skipped = skipped.drop_duplicates("utt_id", ignore_index=True)
-        self.note = "; ".join(dict.fromkeys(part.note for part in self.parts if part.note))
+        notes = [part.note for part in self.parts]
+        self.note = "; ".join(note for note in dict.fromkeys(notes) if note)
 
     @property
     def ids(self) -> list[str]:
@@ -237,14 +241,16 @@ class Normalised(View):
         if unit == "speaker":
             speaker = speaker_keys(rows).to_numpy(dtype=object)
             group = np.where(speaker == "", corpus, speaker)
-        ids = rows["utt_id"].to_list()
+        ids = rows["utt_id"]
         self._group = dict(zip(ids, group, strict=True))
         self._corpus = dict(zip(group, corpus, strict=True))
+        if heard is not None:
+            ids = ids[ids.isin(set(heard))]
         self._heard: dict[str, list[str]] = {}  # of each speaker and of each corpus
-        for utt_id, names in zip(ids, zip(group, corpus, strict=True), strict=True):
-            if heard is None or utt_id in heard:
-                for name in sorted(set(names)):
-                    self._heard.setdefault(name, []).append(utt_id)
+        for utt_id in ids:
+            name = self._group[utt_id]
+            for whose in {name, self._corpus[name]}:
+                self._heard.setdefault(whose, []).append(utt_id)
         self._statistics: dict[str, Statistics] = {}
         self._scales: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 

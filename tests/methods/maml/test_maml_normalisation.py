@@ -80,9 +80,11 @@ def test_a_network_gets_what_loops_over_speakers_give(tmp_path, how, frames):
 def test_who_is_enrolled_is_asked_by_no_method_and_nobody_else_is_heard(tmp_path, how):
     config = with_how(normalisation=how, enrolment=5, iterations=2)
     study = make_study(tmp_path)
+    before = study._drawn(study._tested("", "chance", CONFIG, FEW), "cc")
     kinds = ["chance", "nearest prototype", *LINEAR]
     runs = study.compare(config, FEW, {"MAML": config}, kinds)
     assert (PRIOR in runs) == (how != "speaker")
+    assert study._drawn(study._tested("", "chance", config, FEW), "cc") is not before
     rows = study.rows
     enrolled = enrolment_clips(rows, "speaker", 5) | enrolment_clips(rows, "corpus", 5)
     asked = [run.predictions[["task", "utt_id", "true"]] for run in runs.values()]
