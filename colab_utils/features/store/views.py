@@ -30,9 +30,12 @@ class View(Features):
 
     def __init__(self, base: Features):
         self.base = base
-        self.spec, self.key, self.pooled = base.spec, base.key, base.pooled
-        self.feature_names, self.weights = base.feature_names, base.weights
-        self.skipped, self.report, self.note = base.skipped, base.report, base.note
+        self.spec, self.key = base.spec, base.key
+        self.pooled, self.note = base.pooled, base.note
+        self.feature_names = base.feature_names
+        self.weights = base.weights
+        self.skipped = base.skipped
+        self.report = base.report
 
     @property
     def ids(self) -> list[str]:

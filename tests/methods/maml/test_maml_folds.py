@@ -76,7 +76,7 @@ def test_what_a_fold_needed_is_let_go(tmp_path):
         return clips
 
     study._read = watched
-    study.compare(CONFIG, EPISODES, {}, ["nearest prototype", "chance"])
+    study.compare(CONFIG, EPISODES, {}, ["nearest prototype", "logistic regression"])
     assert len(seen) == 6 and max(held) == 0, "three folds: for the scale, and to be tested"
 
 
