@@ -57,16 +57,17 @@ class Held(View):
         base: what they were made of, for name and key.
         ids: the utterances.
         vectors: float (n, dim) in their order.
-        note: how they were made.
     """
 
-    def __init__(self, base: Features, ids: Sequence[str], vectors: np.ndarray, note: str = ""):
+    def __init__(self, base: Features, ids: Sequence[str], vectors: np.ndarray):
         super().__init__(base)
-        self.pooled, self.weights = True, None
-        self.feature_names = [f"{number}" for number in range(vectors.shape[1])]
-        self.note = note or base.note
+        self.pooled = True
+        self.weights = None
+        columns = range(vectors.shape[1])
+        self.feature_names = [f"{number}" for number in columns]
         self._vectors = np.asarray(vectors, dtype=np.float32)
-        self._row = {utt_id: number for number, utt_id in enumerate(ids)}
+        rows = range(len(vectors))
+        self._row = dict(zip(ids, rows, strict=True))
 
     @property
     def ids(self) -> list[str]:
@@ -267,10 +268,11 @@ class Normalised(View):
 
     def matrix(self, ids: Sequence[str]) -> np.ndarray:
         """As of `Features`."""
-        names, group = np.unique([self._group_of(utt_id) for utt_id in ids], return_inverse=True)
-        scales = [self._scale(name) for name in names]
-        mean, factor = (np.stack(part) for part in zip(*scales, strict=True))
-        return ((self.base.matrix(ids) - mean[group]) * factor[group]).astype(np.float32)
+        values = self.base.matrix(ids)
+        for row, utt_id in enumerate(ids):
+            mean, factor = self._scale(self._group_of(utt_id))
+            values[row] = (values[row] - mean) * factor
+        return values
 
     def _group_of(self, utt_id: str) -> int:
         """Whose statistics it is normalised by. Raises KeyError."""
