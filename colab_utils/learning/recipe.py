@@ -1,6 +1,6 @@
 """What we recommend, in numbers, and the settings of it that every study has.
 
-Chosen on banglaser as target and on the embedded corpus alone (docs/recommended.md).
+Chosen on BanglaSER as target alone (docs/recommended.md, tools/recipe_search.py).
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ PRIOR_CLIPS = 10.0
 SOURCE_STRENGTH = 0.05  # of the source alone
 PRIOR_STRENGTH = 0.001  # of the source, as prior of the support's
 SUPPORT_PRECISION = 0.08  # of the support, over the number of its utterances
-SOURCE_TEMPERATURE = (
-    0.2  # of the source alone beside the support's head: its penalty makes it timid
-)
+SOURCE_TEMPERATURE = 0.2  # of the source alone beside a support's head
 SHIFT = 1.5  # of a temperature of left-out speakers: another corpus is further than they are
 SUPPORT_MASS = 0.5  # of the support beside the source in one regression
 RECOMMENDED = "recommended"  # what tables call the whole
@@ -115,7 +113,7 @@ def features_note(name: str, corpora: Iterable[str]) -> list[str]:
     Returns:
         A sentence, or none.
     """
-    meant = automatic_features(all(name.startswith("synthetic") for name in corpora))
+    meant = automatic_features(all(one.startswith("synthetic") for one in corpora))
     if name == meant:
         return []
     return [f"{RECOMMENDED} is on {meant}; these are {name}"]
