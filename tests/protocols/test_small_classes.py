@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from toy_store import InMemory
 
 from colab_utils.corpora.manifest import COLUMNS, ManifestError
 from colab_utils.corpora.opening import open_corpora
@@ -17,21 +18,10 @@ CLASSIFIERS = ("majority", "nearest-mean", "logistic", "linear-svm", "mlp")
 FOLDS = ("auto", "grouped", "leave-one-speaker-out")
 
 
-class Store:
+def features(ids):
     """Features drawn by chance."""
-
-    key, spec, pooled = "0123456789ab", {"name": "toy"}, True
-
-    def __init__(self, ids):
-        rng = np.random.default_rng(0)
-        self.ids = list(ids)
-        self.values = {one: rng.normal(size=(1, 5)).astype(np.float32) for one in ids}
-
-    def __getitem__(self, utt_id):
-        return self.values[utt_id]
-
-    def matrix(self, ids):
-        return np.concatenate([self.values[one] for one in ids])
+    rng = np.random.default_rng(0)
+    return InMemory({one: rng.normal(size=(1, 5)).astype(np.float32) for one in ids})
 
 
 def corpus(**speakers):
@@ -54,7 +44,7 @@ def corpus(**speakers):
 
 def run(rows, root, labels=None, **settings):
     study = baselines.BaselineStudy(
-        rows, Store(rows["utt_id"]), labels or sorted(set(rows["emotion"])), root, progress=False
+        rows, features(rows["utt_id"]), labels or sorted(set(rows["emotion"])), root, progress=False
     )
     return study.run(baselines.BaselineConfig(epochs=2, **settings), pictures=False)
 
