@@ -2,17 +2,16 @@
 
 import os
 import pathlib
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from colab_utils.features.store.features import Features
+from colab_utils.features.store.features import Held
 from colab_utils.files import file_sha256
 from colab_utils.utterance_tables import TableError, finite_numbers, read_utterance_table
 
 
-class VectorsFile(Features):
+class VectorsFile(Held):
     """One vector an utterance from a CSV, npz or Parquet file.
 
     Args:
@@ -29,33 +28,30 @@ class VectorsFile(Features):
         >>> VectorsFile("emotion2vec.npz", manifest).matrix(manifest["utt_id"])
     """
 
-    pooled = True
-
     def __init__(self, path: str | os.PathLike, manifest: pd.DataFrame):
         path = pathlib.Path(path).expanduser()
         table = read_utterance_table(path)
         columns = list(table.columns[1:])
         if not columns:
             raise TableError(f"{path} has no column beside utt_id: write one for each number")
-        self._vectors = finite_numbers(table, columns, path, np.float32)
-        self.feature_names = [str(name) for name in columns]
-        sha256 = file_sha256(path)
-        self.key = sha256[:12]
-        settings = {"sha256": sha256, "dim": self.dim}
-        self.spec = {"name": path.name, "version": 1, "settings": settings, "parts": []}
-        self.note = (
-            f"features of {path.name} (sha256 {self.key}) were made elsewhere: how, and whether on"
-            " these speakers, is not known here"
-        )
+        vectors = finite_numbers(table, columns, path, np.float32)
         known = set(manifest["utt_id"])
-        rows = enumerate(table["utt_id"])
-        self._row = {utt_id: row for row, utt_id in rows if utt_id in known}
-        if not self._row:
+        wanted = table["utt_id"].isin(known).to_numpy()
+        if not wanted.any():
             raise TableError(
                 f"{path} has no vector for any of the {len(known)} utterances: its utt_id are"
                 f" {_some(table['utt_id'])}, those of the manifest {_some(manifest['utt_id'])}:"
                 " write them alike"
             )
+        sha256 = file_sha256(path)
+        settings = {"sha256": sha256, "dim": len(columns)}
+        spec = {"name": path.name, "version": 1, "settings": settings, "parts": []}
+        ids = table["utt_id"][wanted]
+        super().__init__(ids, vectors[wanted], spec, sha256[:12], [str(name) for name in columns])
+        self.note = (
+            f"features of {path.name} (sha256 {self.key}) were made elsewhere: how, and whether on"
+            " these speakers, is not known here"
+        )
         missing = manifest.loc[~manifest["utt_id"].isin(self._row), "utt_id"]
         self.skipped = pd.DataFrame({"utt_id": missing, "reason": f"no vector in {path.name}"})
         told = f"{path.name}: {self.dim} numbers each for {len(self)} of {len(known)} utterances"
@@ -64,28 +60,6 @@ class VectorsFile(Features):
         if len(missing):
             told += f"\n  skipped, for they have no vector: {len(missing)} ({_some(missing)})"
         self.report = told
-
-    @property
-    def ids(self) -> list[str]:
-        """The utterances that have a vector, in the order of the file."""
-        return list(self._row)
-
-    def __contains__(self, utt_id: object) -> bool:
-        return utt_id in self._row
-
-    def __getitem__(self, utt_id: str) -> np.ndarray:
-        return self.matrix([utt_id])
-
-    def matrix(self, ids: Sequence[str]) -> np.ndarray:
-        """As of `Features`."""
-        for utt_id in ids:
-            if utt_id not in self._row:
-                raise self.why_missing(utt_id)
-        return self._vectors[[self._row[utt_id] for utt_id in ids]]
-
-    def lengths(self, ids: Sequence[str]) -> np.ndarray:
-        """One each."""
-        return np.ones(len(ids), dtype=np.int64)
 
 
 def _some(ids: pd.Series) -> str:

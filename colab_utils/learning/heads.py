@@ -153,12 +153,7 @@ class SourceHeads(NamedTuple):
         return cls(*(linear_head(x, y, classes, strength) for strength in strengths))
 
 
-def source_temperature(
-    x: np.ndarray,
-    y: np.ndarray,
-    speakers: np.ndarray,
-    classes: int,
-) -> float:
+def source_temperature(x: np.ndarray, y: np.ndarray, speakers: np.ndarray, classes: int) -> float:
     """The temperature of the source's head alone, from speakers that it has not heard.
 
     Args:
@@ -175,9 +170,8 @@ def source_temperature(
         return 1.0
     logits = np.zeros((len(y), classes))
     for train, test in GroupKFold(groups).split(x, y, speakers):
-        logits[test] = linear_head(x[train], y[train], classes, recipe.SOURCE_STRENGTH).logits(
-            x[test]
-        )
+        head = linear_head(x[train], y[train], classes, recipe.SOURCE_STRENGTH)
+        logits[test] = head.logits(x[test])
     return temperature(logits, y, balanced(y, classes))
 
 

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from toy_store import InMemory, toy_corpus
 
+from colab_utils.features.store.features import Held
 from colab_utils.features.store.shards import StoreError
-from colab_utils.features.store.views import Held, Joined, Normalised, Pooled
+from colab_utils.features.store.views import Joined, Normalised, Pooled
 from colab_utils.learning.clips import Clips
 from colab_utils.protocols.draws import enrolment_clips, without_enrolled
 
@@ -192,6 +193,6 @@ def test_frames_become_their_mean_and_deviation_and_vectors_stay():
     assert view.dim == 8 and view.pooled and "pooled" in view.note
     _, vectors = toy()
     assert Pooled(vectors).note == "" and Pooled(vectors).dim == 4
-    held = Held(store, rows["utt_id"], view.matrix(rows["utt_id"]))
+    held = Held(rows["utt_id"], view.matrix(rows["utt_id"]), store.spec, store.key)
     assert np.array_equal(held.matrix(rows["utt_id"][::-1]), view.matrix(rows["utt_id"])[::-1])
     assert held.pooled and held.dim == 8 and len(held) == len(rows)

@@ -51,9 +51,9 @@ class Features(abc.ABC):
             KeyError: it has none; with the reason where it was skipped.
         """
 
-    @abc.abstractmethod
     def lengths(self, ids: Sequence[str]) -> np.ndarray:
-        """Frames of each of `ids`, int64 (n,); nothing is read. Raises KeyError."""
+        """Frames of each of `ids`, int64 (n,), one each where `pooled`; nothing is read."""
+        return np.ones(len(ids), dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -112,3 +112,51 @@ class Features(abc.ABC):
         for row, utt_id in enumerate(ids):
             values[row][mask[row]] = self[utt_id]
         return values, mask
+
+
+class Held(Features):
+    """Vectors of some utterances in memory.
+
+    Args:
+        ids: the utterances.
+        vectors: float32 (n, dim) in their order.
+        spec: what they were made by.
+        key: names spec and content.
+        feature_names: the columns; default: their numbers.
+    """
+
+    pooled = True
+
+    def __init__(
+        self,
+        ids: Sequence[str],
+        vectors: np.ndarray,
+        spec: dict[str, Any],
+        key: str,
+        feature_names: Sequence[str] = (),
+    ):
+        self.spec, self.key = spec, key
+        columns = range(vectors.shape[1])
+        self.feature_names = list(feature_names) or [str(number) for number in columns]
+        self.skipped = pd.DataFrame(columns=["utt_id", "reason"])
+        self._vectors = vectors
+        rows = range(len(vectors))
+        self._row = dict(zip(ids, rows, strict=True))
+
+    @property
+    def ids(self) -> list[str]:
+        """The utterances that have a vector, in their order."""
+        return list(self._row)
+
+    def __contains__(self, utt_id: object) -> bool:
+        return utt_id in self._row
+
+    def __getitem__(self, utt_id: str) -> np.ndarray:
+        return self.matrix([utt_id])
+
+    def matrix(self, ids: Sequence[str]) -> np.ndarray:
+        """As of `Features`."""
+        for utt_id in ids:
+            if utt_id not in self._row:
+                raise self.why_missing(utt_id)
+        return self._vectors[[self._row[utt_id] for utt_id in ids]]

@@ -46,46 +46,8 @@ class View(Features):
         return utt_id in self.base
 
     def lengths(self, ids: Sequence[str]) -> np.ndarray:
-        """As of `base`."""
-        return self.base.lengths(ids)
-
-
-class Held(View):
-    """Vectors of some utterances in memory.
-
-    Args:
-        base: what they were made of, for name and key.
-        ids: the utterances.
-        vectors: float (n, dim) in their order.
-    """
-
-    def __init__(self, base: Features, ids: Sequence[str], vectors: np.ndarray):
-        super().__init__(base)
-        self.pooled = True
-        self.weights = None
-        columns = range(vectors.shape[1])
-        self.feature_names = [f"{number}" for number in columns]
-        self._vectors = np.asarray(vectors, dtype=np.float32)
-        rows = range(len(vectors))
-        self._row = dict(zip(ids, rows, strict=True))
-
-    @property
-    def ids(self) -> list[str]:
-        """The utterances."""
-        return list(self._row)
-
-    def __contains__(self, utt_id: object) -> bool:
-        return utt_id in self._row
-
-    def __getitem__(self, utt_id: str) -> np.ndarray:
-        if utt_id not in self._row:
-            raise self.why_missing(utt_id)
-        row = self._row[utt_id]
-        return self._vectors[row : row + 1].copy()
-
-    def lengths(self, ids: Sequence[str]) -> np.ndarray:
-        """One each."""
-        return np.ones(len(ids), dtype=np.int64)
+        """As of `Features`."""
+        return super().lengths(ids) if self.pooled else self.base.lengths(ids)
 
 
 class Pooled(View):
@@ -109,10 +71,6 @@ class Pooled(View):
         if self.base.pooled:
             return frames
         return np.concatenate([frames.mean(axis=0), frames.std(axis=0)])[None]
-
-    def lengths(self, ids: Sequence[str]) -> np.ndarray:
-        """One each."""
-        return np.ones(len(ids), dtype=np.int64)
 
 
 class Joined(View):
@@ -162,10 +120,6 @@ class Joined(View):
     def matrix(self, ids: Sequence[str]) -> np.ndarray:
         """As of `Features`."""
         return np.concatenate([part.matrix(ids) for part in self.parts], axis=1)
-
-    def lengths(self, ids: Sequence[str]) -> np.ndarray:
-        """One each."""
-        return np.ones(len(ids), dtype=np.int64)
 
 
 class Statistics(NamedTuple):

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from colab_utils.features.encoders.embeddings import SpeechEncoder, load_upper_layers
-from colab_utils.features.store.views import Held
+from colab_utils.features.store.features import Held
 from colab_utils.learning.clips import Clips
 from colab_utils.methods.emofsl.data import Output, TransferData
 from colab_utils.methods.emofsl.layers.network import over_time
@@ -69,5 +69,5 @@ class FrameData(TransferData):
         rows = self.rows.iloc[numbers]
         ids = self._ids(numbers)
         (vectors,) = self.through(pooled, numbers)
-        held = Held(self.store, ids, vectors.cpu().numpy())
+        held = Held(ids, vectors.cpu().numpy(), self.store.spec, self.store.key)
         return Clips(held, rows, self.labels, device=self.device)

@@ -13,7 +13,7 @@ import torch
 
 from colab_utils.features.encoders.embeddings import SpeechEncoder, load_upper_layers, save_encoder
 from colab_utils.features.front_end import identity
-from colab_utils.features.store.views import Held
+from colab_utils.features.store.features import Held
 from colab_utils.files import short_hash
 from colab_utils.learning.study import Tested
 from colab_utils.methods.emofsl import emofsl
@@ -114,7 +114,8 @@ class LayersStudy(TransferStudy):
         if tested.config.normalisation != "none":
             plain = dataclasses.replace(tested.config, normalisation="none")
             vectors = self.data(plain).read(np.arange(len(self.rows))).values
-            held = Held(self.store, self.rows["utt_id"], vectors.cpu().numpy())
+            values, store = vectors.cpu().numpy(), self.store
+            held = Held(self.rows["utt_id"], values, store.spec, store.key)
             found = self.normalised(held, tested)
             return TransferData(self.rows, self.sides(tested), found, self.labels, self.device)
         return FrameData(
