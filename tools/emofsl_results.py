@@ -38,9 +38,10 @@ from run_notebook import read_value  # noqa: E402
 
 from colab_utils import corpora, session  # noqa: E402
 from colab_utils.csv_files import read_csv, write_csv  # noqa: E402
+from colab_utils.learning.heads import PRIOR  # noqa: E402
 from colab_utils.learning.recipe import RECOMMENDED  # noqa: E402
 from colab_utils.methods.emofsl.figures.runs import uar_by_draw  # noqa: E402
-from colab_utils.methods.emofsl.settings import PRIOR, EmofslConfig  # noqa: E402
+from colab_utils.methods.emofsl.settings import EmofslConfig  # noqa: E402
 from colab_utils.methods.emofsl.study import TransferStudy  # noqa: E402
 from colab_utils.methods.emofsl.transfers import Transfers  # noqa: E402
 from colab_utils.protocols.published import load_protocol  # noqa: E402

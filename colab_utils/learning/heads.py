@@ -5,6 +5,8 @@ The same support, the same queries.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -128,6 +130,35 @@ def logistic_regression(tasks: Tasks, c: float = 0.1) -> torch.Tensor:
 
 # --- linear heads that know the source ------------------------------------------------------------
 
+PRIOR, JOINT = "source prior", "source + support"
+_VOTE = "two linear heads vote: that of the source, and that of the support, which it holds"
+# the rows of a few-shot table, and what they are
+LINEAR = {
+    recipe.RECOMMENDED: f"what we recommend, whatever was set: {_VOTE}",
+    PRIOR: f"{_VOTE}, on features normalised as was set",
+    JOINT: "one linear head on source and support, which counts half",
+}
+
+
+def without_twin(names: Iterable[str], config: recipe.StudySettings) -> list[str]:
+    """`names` without PRIOR where features are normalised as we recommend: it is the same then."""
+    same = config.normalising == config.recommended().normalising
+    return [name for name in names if name != PRIOR or not same]
+
+
+def linear_notes(kind: str, features: str, corpora: Iterable[str]) -> list[str]:
+    """What one of LINEAR is, a sentence each.
+
+    Args:
+        kind: which one.
+        features: the name of the front end.
+        corpora: of all utterances.
+    """
+    told = [LINEAR[kind]]
+    if kind == recipe.RECOMMENDED:
+        told += recipe.features_note(features, corpora)
+    return told
+
 
 class SourceHeads(NamedTuple):
     """What linear heads know of a source.
@@ -151,6 +182,31 @@ class SourceHeads(NamedTuple):
         """
         strengths = recipe.SOURCE_STRENGTH, recipe.PRIOR_STRENGTH
         return cls(*(linear_head(x, y, classes, strength) for strength in strengths))
+
+
+class Source:
+    """The utterances of a source as linear heads know them.
+
+    Args:
+        x: standardised features, float (n, dim).
+        y: class ids, int64 (n,).
+        classes: how many there are.
+    """
+
+    def __init__(self, x: torch.Tensor, y: torch.Tensor, classes: int):
+        self.x, self.y = x.cpu().double().numpy(), y.cpu().numpy()
+        self.classes = classes
+
+    @functools.cached_property
+    def heads(self) -> SourceHeads:
+        """The heads of all of them, fitted once."""
+        return SourceHeads.of(self.x, self.y, self.classes)
+
+    def answer(self, kind: str, tasks: Tasks) -> torch.Tensor:
+        """Probabilities by one of LINEAR, float64 (tasks, n_query, classes)."""
+        if kind == JOINT:
+            return source_and_support(tasks, self.x, self.y)
+        return source_as_prior(tasks, self.heads)
 
 
 def source_temperature(x: np.ndarray, y: np.ndarray, speakers: np.ndarray, classes: int) -> float:

@@ -17,7 +17,8 @@ from notebook_runs import embedded_parts, only, run
 from tiny_encoders import TWENTY_MS, save
 
 from colab_utils.files import read_json
-from colab_utils.methods.emofsl.settings import BASELINES, LINEAR
+from colab_utils.learning.heads import LINEAR
+from colab_utils.methods.emofsl.settings import BASELINES
 
 pytestmark = pytest.mark.slow
 

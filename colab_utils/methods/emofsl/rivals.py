@@ -4,7 +4,6 @@ The heads of `learning.heads`, and linear discriminant analysis, on the same sup
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -14,34 +13,25 @@ from torch.nn import functional
 
 from colab_utils.learning.contract import Tested
 from colab_utils.learning.heads import (
-    SourceHeads,
     logistic_regression,
     nearest_prototype,
-    source_and_support,
-    source_as_prior,
+    without_twin,
 )
-from colab_utils.learning.recipe import RECOMMENDED, features_note
 from colab_utils.learning.tasks import Batch, Tasks
-from colab_utils.methods.emofsl.data import TransferData
 from colab_utils.methods.emofsl.network import EmofslNet
-from colab_utils.methods.emofsl.settings import JOINT, PRIOR, EmofslConfig
+from colab_utils.methods.emofsl.settings import EmofslConfig
 from colab_utils.methods.emofsl.source import Metric
 from colab_utils.settings import SettingError
 
 TUNED = "tuned"  # the `Tested.kind` of a fine-tuned method; that of others is their name
-_HELD = "two linear heads vote: that of the source, and that of the support, which it holds"
-_JOINT = "one linear head on source and support, which counts half"
 
 Scaled = Callable[[torch.Tensor], torch.Tensor]  # features (..., dim), standardised
 
 
 def untuned(config: EmofslConfig, names: Iterable[str]) -> Iterator[Tested]:
-    """Rows of `settings.BASELINES`; `PRIOR` is left out where it is what `recommended` is."""
-    same = config.normalising == config.recommended().normalising
-    for name in names:
-        if name != PRIOR or not same:
-            one = config.of_baseline(name)
-            yield Tested(name, one, None, name, f"{config.shots}-shot")
+    """Rows of `settings.BASELINES`; "source prior" only where it is not what we recommend."""
+    for name in without_twin(names, config):
+        yield Tested(name, config.of_baseline(name), None, name, f"{config.shots}-shot")
 
 
 def tuned_name(method: str, config: EmofslConfig) -> str:
@@ -58,20 +48,6 @@ def tuned(
         for decision in decisions:
             one = dataclasses.replace(one, decision=decision)
             yield Tested(tuned_name(name, one), one, own, TUNED, f"{config.shots}-shot")
-
-
-def linear_notes(kind: str, features: str, corpora: Iterable[str]) -> list[str]:
-    """What a linear head that knows the source is, a sentence each.
-
-    Args:
-        kind: one of `settings.LINEAR`.
-        features: the name of the front end.
-        corpora: of all utterances.
-    """
-    told = _JOINT if kind == JOINT else _HELD
-    if kind != RECOMMENDED:
-        return [told]
-    return [f"what we recommend, whatever was set: {told}", *features_note(features, corpora)]
 
 
 @torch.no_grad()
@@ -96,48 +72,6 @@ def as_tasks(
     active = torch.nn.functional.one_hot(known, classes).any(dim=1)
     query = scaled(query).expand(draws, -1, -1)
     return Tasks(Batch((scaled(support),), known, active), Batch((query,), unknown, active))
-
-
-class Source:
-    """The utterances of the source as linear heads know them.
-
-    Nothing is selected by them, so those that validate a network are among them.
-
-    Args:
-        data: features as the heads want them.
-        numbers: their row numbers (n,).
-
-    Attributes:
-        scale: mean and 1 / deviation of them.
-        x: standardised features, float64 (n, dim).
-        y: class ids, int (n,).
-    """
-
-    def __init__(self, data: TransferData, numbers: np.ndarray):
-        vectors, y = data.vectors(numbers), data.y[numbers]
-        self.classes = len(data.labels)
-        self.scale = data.scale(numbers)
-        scaled = self.scale.applied(vectors)
-        self.x = scaled.cpu().double().numpy()
-        self.y = y.cpu().numpy()
-
-    @functools.cached_property
-    def heads(self) -> SourceHeads:
-        """The heads of all of them."""
-        return SourceHeads.of(self.x, self.y, self.classes)
-
-
-def linear(kind: str, tasks: Tasks, source: Source) -> torch.Tensor:
-    """Probabilities of a linear head that knows the source, float64 (draws, n_query, classes).
-
-    Args:
-        kind: one of `settings.LINEAR`.
-        tasks: of `as_tasks`, by the source's scale.
-        source: the source.
-    """
-    if kind == JOINT:
-        return source_and_support(tasks, source.x, source.y)
-    return source_as_prior(tasks, source.heads)
 
 
 def baseline(

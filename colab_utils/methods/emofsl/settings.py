@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from colab_utils.learning.heads import LINEAR
 from colab_utils.learning.recipe import RECOMMENDED, StudySettings
 from colab_utils.methods.emofsl import circumplex
 from colab_utils.methods.emofsl.pair_losses import REDUCTIONS
@@ -27,8 +28,6 @@ from colab_utils.settings import (
 
 METHODS = ("BTL", "FSTL", "EMOFSL")
 DECISIONS = ("prototype", "head")
-PRIOR, JOINT = "source prior", "source + support"
-LINEAR = (RECOMMENDED, PRIOR, JOINT)  # heads that know the source, on features of no network
 BASELINES = (*LINEAR, "source only", "nearest prototype", "logistic regression", "LDA")
 NEAREST = ("plain", "length 1", "centred")
 TUNING = "tuning"  # a scope: decides what is made of the source model, not the model

@@ -13,6 +13,8 @@ import pandas as pd
 import torch
 
 from colab_utils.features.store.features import Features
+from colab_utils.learning import heads
+from colab_utils.learning.clips import Scale
 from colab_utils.learning.own import named
 from colab_utils.learning.study import TRAINING_ROLES, Study, Tested, Training
 from colab_utils.learning.training import History
@@ -22,7 +24,6 @@ from colab_utils.methods.emofsl.network import EmofslNet, forward
 from colab_utils.methods.emofsl.settings import (
     BASELINES,
     DECISIONS,
-    LINEAR,
     METHODS,
     EmofslConfig,
 )
@@ -88,7 +89,7 @@ class TransferStudy(Study):
                 "or draws.pair_task)"
             )
         self._data: dict[Any, TransferData] = {}
-        self._sources: dict[Any, rivals.Source] = {}
+        self._sources: dict[Any, tuple[Scale, heads.Source]] = {}
         self.front = store.spec["name"]
         self.features = features or self.front
         self.published = published
@@ -135,7 +136,7 @@ class TransferStudy(Study):
 
     def training_of(self, tested: Tested) -> Tested | None:
         """The source model, which also gives baselines their standardisation, but linear heads."""
-        if tested.kind in LINEAR:
+        if tested.kind in heads.LINEAR:
             return None
         return Tested(_SOURCE, tested.config.of_source(), kind=_SOURCE)
 
@@ -177,8 +178,8 @@ class TransferStudy(Study):
         ]
         if made := self.data(config).store.note:
             notes.append(made)
-        if tested.kind in LINEAR:
-            return notes + rivals.linear_notes(tested.kind, self.features, self.rows["corpus"])
+        if tested.kind in heads.LINEAR:
+            return notes + heads.linear_notes(tested.kind, self.features, self.rows["corpus"])
         if tested.kind == "source only":
             notes.append("looks at no support: the source's model as it is")
         if config.source_loss_weight:
@@ -203,12 +204,10 @@ class TransferStudy(Study):
     @property
     def pair(self) -> tuple[str, str]:
         """The source and the target, names of corpora."""
+        corpus = self.split["utt_id"].map(self.rows.set_index("utt_id")["corpus"])
         training = self.split["role"].isin(TRAINING_ROLES)
-        sides = []
-        for chosen in (training, ~training):
-            of_side = self.rows["utt_id"].isin(self.split.loc[chosen, "utt_id"])
-            sides.append("+".join(sorted(set(self.rows.loc[of_side, "corpus"]))))
-        return sides[0], sides[1]
+        source, target = sorted(set(corpus[training])), sorted(set(corpus[~training]))
+        return "+".join(source), "+".join(target)
 
     @property
     def guessing(self) -> float:
@@ -319,10 +318,10 @@ class TransferStudy(Study):
             logits = data.through(learner.module, numbers)[0]
             return torch.softmax(logits, dim=-1).expand(len(draws), *logits.shape)
         clips = *data.support(draws), data.vectors(numbers)
-        if tested.kind in LINEAR:
-            known = self._known_source(config, fold)
-            tasks = rivals.as_tasks(known.scale.applied, len(self.labels), *clips)
-            return rivals.linear(tested.kind, tasks, known)
+        if tested.kind in heads.LINEAR:
+            scale, source = self._known_source(config, fold)
+            tasks = rivals.as_tasks(scale.applied, len(self.labels), *clips)
+            return source.answer(tested.kind, tasks)
         net = learner.module.net
         tasks = rivals.as_tasks(net.scaled, len(self.labels), *clips)
         train = data.numbers(fold, "train")
@@ -354,13 +353,15 @@ class TransferStudy(Study):
             self._data[key] = self._data_of(Tested("", config))
         return self._data[key]
 
-    def _known_source(self, config: EmofslConfig, fold: str) -> rivals.Source:
-        """The source as linear heads know it, once for all folds that have the same."""
+    def _known_source(self, config: EmofslConfig, fold: str) -> tuple[Scale, heads.Source]:
+        """Scale and utterances of the source for linear heads, those that validate among them."""
         data = self.data(config)
         numbers = data.numbers(fold, *TRAINING_ROLES)
         key = config.normalising, numbers.tobytes()
         if key not in self._sources:
-            self._sources[key] = rivals.Source(data, numbers)
+            scale = data.scale(numbers)
+            x = scale.applied(data.vectors(numbers))
+            self._sources[key] = scale, heads.Source(x, data.y[numbers], len(self.labels))
         return self._sources[key]
 
     # --- the three stages on these features -------------------------------------------------------

@@ -8,7 +8,6 @@ called in results): supervised pre-training, as it is or fine-tuned on the suppo
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,10 +16,9 @@ from torch import nn
 from torch.nn import functional
 
 from colab_utils.learning import heads, supervised
-from colab_utils.learning.clips import Clips
 from colab_utils.learning.contract import Tested
 from colab_utils.learning.own import checked, in_one_sentence
-from colab_utils.learning.recipe import RECOMMENDED, features_note
+from colab_utils.learning.recipe import RECOMMENDED
 from colab_utils.learning.tasks import Batch, Tasks, accuracy, masked_cross_entropy, probabilities
 from colab_utils.learning.training import ModuleLearner
 from colab_utils.methods.maml.episode_tasks import TrainingSide
@@ -39,21 +37,13 @@ from colab_utils.methods.maml.maml import (
 from colab_utils.methods.maml.published import other_features
 from colab_utils.methods.maml.settings import MamlConfig, other_episodes, used_by
 
-PRIOR, JOINT = "source prior", "source + support"
-_PRIOR_TOLD = "a linear head on the support, held by that of the source, which votes, too"
-# Linear heads that know the source, on one vector an utterance, and what they are.
-LINEAR = {
-    RECOMMENDED: f"{_PRIOR_TOLD}, on features normalised as we recommend, whatever was set",
-    PRIOR: f"{_PRIOR_TOLD}, on features normalised as was set",
-    JOINT: "one linear head on source and support, which counts half",
-}
 BASELINES = (
     RECOMMENDED,
     "chance",
     "nearest prototype",
     "logistic regression",
-    PRIOR,
-    JOINT,
+    heads.PRIOR,
+    heads.JOINT,
     "ProtoNet",
     "pooled, zero-shot",
     "pooled, fine-tuned",
@@ -97,12 +87,6 @@ def make_learner(kind: str, side: TrainingSide, n_labels: int, device: str) -> M
     )
 
 
-def without_twin(baselines: Sequence[str], config: MamlConfig) -> list[str]:
-    """`baselines`, without the source prior where that is what we recommend in all but name."""
-    as_recommended = config.normalising == config.recommended().normalising
-    return [kind for kind in baselines if kind != PRIOR or not as_recommended]
-
-
 def notes_of(tested: Tested, spec: Mapping[str, Any], corpora: Sequence[str]) -> list[str]:
     """What a reader has to know of a method, a sentence each.
 
@@ -116,10 +100,8 @@ def notes_of(tested: Tested, spec: Mapping[str, Any], corpora: Sequence[str]) ->
     if kind == "maml":
         notes += [f"class ids {config.regime}", *other_episodes(config, tested.test)]
         notes += other_features(config.preset, spec)
-    if kind in LINEAR:
-        notes.append(LINEAR[kind])
-    if kind == RECOMMENDED:
-        notes += features_note(spec["name"], corpora)
+    if kind in heads.LINEAR:
+        notes += heads.linear_notes(kind, spec["name"], corpora)
     return notes
 
 
@@ -132,37 +114,13 @@ def settings_of(kind: str, config: MamlConfig) -> MamlConfig:
     """
     if kind == "chance":
         config = dataclasses.replace(config, normalisation="none")
-    if kind not in LINEAR:
+    if kind not in heads.LINEAR:
         return used_by(TRAINED_AS.get(kind, ""), config)
     on_vectors = used_by("", dataclasses.replace(config, network="mlp"))
     return on_vectors.recommended() if kind == RECOMMENDED else on_vectors
 
 
 # --- answers --------------------------------------------------------------------------------------
-
-
-class Source:
-    """The training utterances as linear heads know them: of all labels.
-
-    Args:
-        clips: vectors, standardised.
-    """
-
-    def __init__(self, clips: Clips):
-        self.x = clips.values.cpu().double().numpy()
-        self.y, self.classes = clips.y.cpu().numpy(), len(clips.labels)
-
-    @functools.cached_property
-    def heads(self) -> heads.SourceHeads:
-        """The heads of all of them."""
-        return heads.SourceHeads.of(self.x, self.y, self.classes)
-
-
-def linear_answer(kind: str, source: Source) -> Method:
-    """How one of LINEAR answers test episodes; as `answer_of`."""
-    if kind == JOINT:
-        return lambda tasks: heads.source_and_support(tasks, source.x, source.y)
-    return lambda tasks: heads.source_as_prior(tasks, source.heads)
 
 
 def answer_of(tested: Tested, learner: Any, valid: Callable[[], Tasks], n_labels: int) -> Method:

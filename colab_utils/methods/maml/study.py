@@ -4,6 +4,7 @@ Training sees the source alone; the target, a corpus or language never heard, is
 """
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ import pandas as pd
 import torch
 
 from colab_utils.features.store.features import Features
+from colab_utils.learning import heads
 from colab_utils.learning.clips import Clips, Scale
 from colab_utils.learning.own import named
 from colab_utils.learning.study import TRAINING_ROLES, Study, Tested, Training
@@ -82,7 +84,7 @@ class MamlStudy(Study):
         self.apart = apart
         self.film_overlap = film_overlap
         self._episodes: dict[Any, tuple[EpisodePlan, list[Episode]]] = {}
-        self._sources: dict[Any, rivals.Source] = {}
+        self._sources: dict[Any, heads.Source] = {}
         super().__init__(name, rows, split, store, labels, root, **others)
 
     # --- the contract -----------------------------------------------------------------------------
@@ -107,8 +109,8 @@ class MamlStudy(Study):
             return self.side(tested, fold).valid_tasks("fixed", len(self.labels))
 
         answer = rivals.answer_of(tested, learner, valid, len(self.labels))
-        if tested.kind in rivals.LINEAR:
-            answer = rivals.linear_answer(tested.kind, self.source(tested, fold))
+        if tested.kind in heads.LINEAR:
+            answer = functools.partial(self.source(tested, fold).answer, tested.kind)
 
         def ask(clips: Clips, episodes: Sequence[Episode]) -> np.ndarray:
             return query_scores(answer, clips, episodes, regime, outputs, config.max_frames)
@@ -218,13 +220,13 @@ class MamlStudy(Study):
         valid = self._clips(tested, fold, "valid")
         return TrainingSide(train, valid, tested.config, self.apart)
 
-    def source(self, tested: Tested, fold: str) -> rivals.Source:
+    def source(self, tested: Tested, fold: str) -> heads.Source:
         """The utterances that train in a fold as linear heads know them, kept for other calls."""
         side = self.part(tested, fold, "train")
         key = tested.config.normalising, tuple(side["utt_id"])
         if key not in self._sources:
             clips = self._clips(tested, fold, "train")
-            self._sources[key] = rivals.Source(clips)
+            self._sources[key] = heads.Source(clips.values, clips.y, len(self.labels))
         return self._sources[key]
 
     def _clips(self, tested: Tested, fold: str, role: str) -> Clips:
@@ -346,7 +348,7 @@ class MamlStudy(Study):
             SettingError, EpisodeError, TrainingError, Interrupted: as `train`.
         """
         models = both_regimes(config) if models is None else models
-        kinds = rivals.without_twin(baselines, config)
+        kinds = heads.without_twin(baselines, config)
         chosen = [self._tested(kind, kind, config, episodes) for kind in kinds]
         chosen += [self._tested(name, "maml", model, episodes) for name, model in models.items()]
         for name, method in named(own).items():

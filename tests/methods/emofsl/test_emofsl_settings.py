@@ -5,9 +5,10 @@ import dataclasses
 import pytest
 from emofsl_toys import FOUR, config_with, draws, net, source_learner
 
+from colab_utils.learning.heads import LINEAR
 from colab_utils.learning.recipe import RECOMMENDED
 from colab_utils.methods.emofsl.emofsl import fine_tune, metric_loss
-from colab_utils.methods.emofsl.settings import BASELINES, LINEAR, METHODS, TUNING, EmofslConfig
+from colab_utils.methods.emofsl.settings import BASELINES, METHODS, TUNING, EmofslConfig
 from colab_utils.settings import INPUT, RESULT, TRAINING, SettingError, check, fields_of
 
 

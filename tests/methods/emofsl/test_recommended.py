@@ -14,8 +14,8 @@ from test_emofsl_study import CONFIG, LABELS, MANIFEST, make_study, support_of, 
 from toy_store import Features
 
 from colab_utils.learning import recipe
+from colab_utils.learning.heads import JOINT, LINEAR, PRIOR
 from colab_utils.learning.study import Tested
-from colab_utils.methods.emofsl.settings import JOINT, LINEAR, PRIOR
 from colab_utils.methods.emofsl.study import TransferStudy
 
 RECOMMENDED = recipe.RECOMMENDED

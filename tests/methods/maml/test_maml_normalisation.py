@@ -9,9 +9,8 @@ from scipy.special import softmax
 from toy_store import Features, cross_corpus_split
 
 from colab_utils.learning import recipe
-from colab_utils.learning.heads import linear_head
+from colab_utils.learning.heads import JOINT, LINEAR, PRIOR, linear_head
 from colab_utils.methods.maml import RECOMMENDED
-from colab_utils.methods.maml.rivals import JOINT, LINEAR, PRIOR
 from colab_utils.methods.maml.study import MamlStudy
 from colab_utils.protocols.draws import enrolment_clips
 
@@ -120,7 +119,7 @@ def test_rules_and_notes_say_how_features_are_normalised(tmp_path):
         assert "clips of each corpus, tested ones included" in runs[name].metrics["notes"][0]
     notes = " ".join(runs[RECOMMENDED].metrics["notes"])
     assert set(runs[RECOMMENDED].predictions["rule"]) == {"transductive: normalised by speaker"}
-    assert "held by that of the source" in notes and "each speaker" in notes
+    assert "the support, which it holds" in notes and "each speaker" in notes
     assert "recommended is on acoustic+moonshine; these are toy" in notes
     plain = meta_trained(study, with_how(normalisation="none", iterations=2), FEW)
     assert set(plain.predictions["rule"]) == {"inductive"}

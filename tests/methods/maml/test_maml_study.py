@@ -25,9 +25,10 @@ from toy_store import cross_corpus_split
 
 from colab_utils import settings
 from colab_utils.learning import training
+from colab_utils.learning.heads import PRIOR
 from colab_utils.learning.training import TrainingError
 from colab_utils.methods.maml.maml import MamlLearner
-from colab_utils.methods.maml.rivals import BASELINES, PRIOR, TRAINED_AS
+from colab_utils.methods.maml.rivals import BASELINES, TRAINED_AS
 from colab_utils.methods.maml.settings import (
     EpisodeConfig,
     MamlConfig,

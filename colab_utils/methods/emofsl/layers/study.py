@@ -15,13 +15,14 @@ from colab_utils.features.encoders.embeddings import SpeechEncoder, load_upper_l
 from colab_utils.features.front_end import identity
 from colab_utils.features.store.features import Held
 from colab_utils.files import short_hash
+from colab_utils.learning.heads import LINEAR
 from colab_utils.learning.study import Tested
 from colab_utils.methods.emofsl import emofsl
 from colab_utils.methods.emofsl.data import TransferData
 from colab_utils.methods.emofsl.layers.data import FrameData
 from colab_utils.methods.emofsl.layers.network import EncoderNet
 from colab_utils.methods.emofsl.layers.tuning import fine_tune_layers
-from colab_utils.methods.emofsl.settings import LINEAR, EmofslConfig
+from colab_utils.methods.emofsl.settings import EmofslConfig
 from colab_utils.methods.emofsl.source import Metric, SourceLearner
 from colab_utils.methods.emofsl.study import BASELINES, TransferStudy
 from colab_utils.progress import bar as progress_bar

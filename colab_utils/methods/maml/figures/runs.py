@@ -11,9 +11,9 @@ import pandas as pd
 from colab_utils.display import captions, curves, style
 from colab_utils.display.figures import confusion_matrix_figure
 from colab_utils.display.speakers import per_speaker_figure, support_speakers_figure
+from colab_utils.learning.heads import PRIOR
 from colab_utils.learning.recipe import RECOMMENDED
 from colab_utils.methods.maml.figures.steps import accuracy_by_step_figure
-from colab_utils.methods.maml.rivals import PRIOR
 from colab_utils.methods.maml.steps import read_seen, read_steps
 from colab_utils.results.runs import Run
 from colab_utils.results.support import support_speakers
