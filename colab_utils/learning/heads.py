@@ -131,7 +131,7 @@ def logistic_regression(tasks: Tasks, c: float = 0.1) -> torch.Tensor:
 # --- linear heads that know the source ------------------------------------------------------------
 
 PRIOR, JOINT = "source prior", "source + support"
-_VOTE = "two linear heads vote: that of the source, and that of the support, which it holds"
+_VOTE = "two linear heads vote: the source's own, and one of the support, held by the source's"
 # the rows of a few-shot table, and what they are
 LINEAR = {
     recipe.RECOMMENDED: f"what we recommend, whatever was set: {_VOTE}",

@@ -204,9 +204,11 @@ class TransferStudy(Study):
     @property
     def pair(self) -> tuple[str, str]:
         """The source and the target, names of corpora."""
-        corpus = self.split["utt_id"].map(self.rows.set_index("utt_id")["corpus"])
+        corpus_of = self.rows.set_index("utt_id")["corpus"]
+        corpus = self.split["utt_id"].map(corpus_of)
         training = self.split["role"].isin(TRAINING_ROLES)
-        source, target = sorted(set(corpus[training])), sorted(set(corpus[~training]))
+        source = sorted(set(corpus[training]))
+        target = sorted(set(corpus[~training]))
         return "+".join(source), "+".join(target)
 
     @property
