@@ -204,12 +204,11 @@ class TransferStudy(Study):
     @property
     def pair(self) -> tuple[str, str]:
         """The source and the target, names of corpora."""
-        corpus_of = self.rows.set_index("utt_id")["corpus"]
-        corpus = self.split["utt_id"].map(corpus_of)
+        corpus = self.split["utt_id"].map(self.rows.set_index("utt_id")["corpus"])
         training = self.split["role"].isin(TRAINING_ROLES)
-        source = sorted(set(corpus[training]))
-        target = sorted(set(corpus[~training]))
-        return "+".join(source), "+".join(target)
+        sides = corpus[training], corpus[~training]
+        source, target = ("+".join(sorted(set(side))) for side in sides)
+        return source, target
 
     @property
     def guessing(self) -> float:
