@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -160,28 +160,38 @@ def linear_notes(kind: str, features: str, corpora: Iterable[str]) -> list[str]:
     return told
 
 
+def linear_facts() -> dict[str, Any]:
+    """The numbers that decide what a row of LINEAR predicts, for the identity of its run."""
+    names = "SOURCE_STRENGTH", "PRIOR_STRENGTH", "SUPPORT_PRECISION", "SOURCE_TEMPERATURE"
+    return {name.lower(): getattr(recipe, name) for name in (*names, "SURER", "SUPPORT_MASS")}
+
+
 class SourceHeads(NamedTuple):
     """What linear heads know of a source.
 
     Attributes:
         alone: strongly held to 0, the best where no label of the target is known.
         prior: weakly held, the best as prior of the head of a support.
+        corpora: how many the source has.
     """
 
     alone: LinearHead
     prior: LinearHead
+    corpora: int = 1
 
     @classmethod
-    def of(cls, x: np.ndarray, y: np.ndarray, classes: int) -> SourceHeads:
+    def of(cls, x: np.ndarray, y: np.ndarray, classes: int, corpora: int = 1) -> SourceHeads:
         """Both heads of all training utterances of the source.
 
         Args:
             x: standardised features, float (n, dim).
             y: class ids, int (n,).
             classes: how many there are.
+            corpora: how many these utterances are from.
         """
         strengths = recipe.SOURCE_STRENGTH, recipe.PRIOR_STRENGTH
-        return cls(*(linear_head(x, y, classes, strength) for strength in strengths))
+        alone, prior = (linear_head(x, y, classes, strength) for strength in strengths)
+        return cls(alone, prior, corpora)
 
 
 class Source:
@@ -191,16 +201,18 @@ class Source:
         x: standardised features, float (n, dim).
         y: class ids, int64 (n,).
         classes: how many there are.
+        corpora: that of each utterance.
     """
 
-    def __init__(self, x: torch.Tensor, y: torch.Tensor, classes: int):
+    def __init__(self, x: torch.Tensor, y: torch.Tensor, classes: int, corpora: Iterable[str]):
         self.x, self.y = x.cpu().double().numpy(), y.cpu().numpy()
         self.classes = classes
+        self.corpora = len(set(corpora))
 
     @functools.cached_property
     def heads(self) -> SourceHeads:
         """The heads of all of them, fitted once."""
-        return SourceHeads.of(self.x, self.y, self.classes)
+        return SourceHeads.of(self.x, self.y, self.classes, self.corpora)
 
     def answer(self, kind: str, tasks: Tasks) -> torch.Tensor:
         """Probabilities by one of LINEAR, float64 (tasks, n_query, classes)."""
@@ -273,9 +285,9 @@ def source_as_prior(tasks: Tasks, source: SourceHeads) -> torch.Tensor:
     SUPPORT_PRECISION over the number of support utterances, a normal distribution of weights that
     is the same for any number of shots. The source alone has a share of 1 / (1 + sqrt(shots)): all
     of it without a label, a fifth with sixteen. Logits are divided by temperatures before they are
-    added, the support's by 1 + 1 / shots: the fewer clips are known, the less certain it is. (A
-    temperature from support utterances left out in turn was further off wherever few speakers
-    support: docs/recommended.md.)
+    added, the support's by 1 + 1 / shots: the fewer clips are known, the less certain it is; the
+    sum is multiplied by corpora ** SURER. (A temperature from support utterances or speakers that
+    are left out in turn was no better: docs/recommended.md.)
 
     Args:
         tasks: what is learnt and asked, as vectors; as many classes compete in each.
@@ -294,7 +306,8 @@ def source_as_prior(tasks: Tasks, source: SourceHeads) -> torch.Tensor:
     of_support = head.logits(support.query) / (1 + 1 / shots)
     of_source = source.alone.of(support.there).logits(support.query) / recipe.SOURCE_TEMPERATURE
     share = 1 / (1 + np.sqrt(shots))
-    return support.answers(share * of_source + (1 - share) * of_support)
+    voted = share * of_source + (1 - share) * of_support
+    return support.answers(voted * source.corpora**recipe.SURER)
 
 
 def source_and_support(tasks: Tasks, x: np.ndarray, y: np.ndarray) -> torch.Tensor:

@@ -103,9 +103,10 @@ def tasks_of(k, dim=8, classes=4, absent=None, n_tasks=2):
 
 @pytest.mark.parametrize("k", [1, 4])
 @pytest.mark.parametrize("absent", [None, 1])
-def test_the_recipe_is_the_source_as_prior_of_each_support(k, absent):
+@pytest.mark.parametrize("corpora", [1, 3])
+def test_the_recipe_is_the_source_as_prior_of_each_support(k, absent, corpora):
     x, y = blobs(120, 8, 4)
-    source = heads.SourceHeads.of(x, y, 4)
+    source = heads.SourceHeads.of(x, y, 4, corpora)
     tasks = tasks_of(k, absent=absent)
     scores = heads.source_as_prior(tasks, source).numpy()
     there = [label for label in range(4) if label != absent]
@@ -128,6 +129,7 @@ def test_the_recipe_is_the_source_as_prior_of_each_support(k, absent):
         share = 1 / (1 + np.sqrt(k))
         logits = share * source.alone.of(columns).logits(query) / recipe.SOURCE_TEMPERATURE
         logits += (1 - share) * head.logits(query) / (1 + 1 / k)
+        logits *= corpora**0.15
         assert np.allclose(scores[task][:, there], softmax(logits, axis=1), atol=1e-5)
 
 

@@ -8,6 +8,7 @@ import torch
 
 from colab_utils.features.store.features import Features
 from colab_utils.learning.clips import Clips, Scale
+from colab_utils.learning.heads import Source
 from colab_utils.learning.study import TRAINING_ROLES
 from colab_utils.methods.emofsl.settings import EmofslConfig
 from colab_utils.protocols.draws import support_draws
@@ -54,6 +55,7 @@ class TransferData:
             self._side[members] = side
             self._place[members] = np.arange(len(members))
         self._clips: dict[str, Clips] = {}
+        self._sources: dict[bytes, tuple[Scale, Source]] = {}
 
     def numbers(self, fold: str, *roles: str) -> np.ndarray:
         """Row numbers of some roles in one fold, int64 (n,)."""
@@ -90,6 +92,17 @@ class TransferData:
     def scale(self, numbers: np.ndarray) -> Scale:
         """Mean and 1 / deviation of rows of the source."""
         return self.clips("source").fit_scale(self._place[numbers])
+
+    def known_source(self, fold: str) -> tuple[Scale, Source]:
+        """Scale and utterances of the source for linear heads, those that validate among them."""
+        numbers = self.numbers(fold, *TRAINING_ROLES)
+        key = numbers.tobytes()
+        if key not in self._sources:
+            scale = self.scale(numbers)
+            x, y = scale.applied(self.vectors(numbers)), self.y[numbers]
+            corpora = self.rows["corpus"].iloc[numbers]
+            self._sources[key] = scale, Source(x, y, len(self.labels), corpora)
+        return self._sources[key]
 
     def inputs(self, numbers: np.ndarray) -> Output:
         """What a network is called with for rows of one side."""

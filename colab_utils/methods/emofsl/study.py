@@ -14,7 +14,6 @@ import torch
 
 from colab_utils.features.store.features import Features
 from colab_utils.learning import heads
-from colab_utils.learning.clips import Scale
 from colab_utils.learning.own import named
 from colab_utils.learning.study import TRAINING_ROLES, Study, Tested, Training
 from colab_utils.learning.training import History
@@ -89,7 +88,6 @@ class TransferStudy(Study):
                 "or draws.pair_task)"
             )
         self._data: dict[Any, TransferData] = {}
-        self._sources: dict[Any, tuple[Scale, heads.Source]] = {}
         self.front = store.spec["name"]
         self.features = features or self.front
         self.published = published
@@ -149,7 +147,9 @@ class TransferStudy(Study):
         return tested.config if tested.own is not None else tested.config.only()
 
     def facts(self, tested: Tested) -> dict[str, Any]:
-        """The source model's settings, where its training has more than the method's own."""
+        """Numbers of linear heads; the source model's settings, where it has more than its own."""
+        if tested.kind in heads.LINEAR:
+            return heads.linear_facts()
         if not tested.config.source_loss_weight:
             return {}
         return {"source": as_dict(tested.config.of_source())}
@@ -320,7 +320,7 @@ class TransferStudy(Study):
             return torch.softmax(logits, dim=-1).expand(len(draws), *logits.shape)
         clips = *data.support(draws), data.vectors(numbers)
         if tested.kind in heads.LINEAR:
-            scale, source = self._known_source(config, fold)
+            scale, source = data.known_source(fold)
             tasks = rivals.as_tasks(scale.applied, len(self.labels), *clips)
             return source.answer(tested.kind, tasks)
         net = learner.module.net
@@ -353,17 +353,6 @@ class TransferStudy(Study):
         if key not in self._data:
             self._data[key] = self._data_of(Tested("", config))
         return self._data[key]
-
-    def _known_source(self, config: EmofslConfig, fold: str) -> tuple[Scale, heads.Source]:
-        """Scale and utterances of the source for linear heads, those that validate among them."""
-        data = self.data(config)
-        numbers = data.numbers(fold, *TRAINING_ROLES)
-        key = config.normalising, numbers.tobytes()
-        if key not in self._sources:
-            scale = data.scale(numbers)
-            x = scale.applied(data.vectors(numbers))
-            self._sources[key] = scale, heads.Source(x, data.y[numbers], len(self.labels))
-        return self._sources[key]
 
     # --- the three stages on these features -------------------------------------------------------
 

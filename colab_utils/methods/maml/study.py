@@ -152,8 +152,9 @@ class MamlStudy(Study):
         return {"apart": list(self.apart)}
 
     def facts(self, tested: Tested) -> dict[str, Any]:
-        """Which method it is."""
-        return {"kind": tested.kind}
+        """Which method it is, and the numbers of linear heads."""
+        numbers = heads.linear_facts() if tested.kind in heads.LINEAR else {}
+        return {"kind": tested.kind, **numbers}
 
     def folds_of(self, tested: Tested) -> list[str]:
         """The folds that have an episode; all of them in training."""
@@ -226,7 +227,9 @@ class MamlStudy(Study):
         key = tested.config.normalising, tuple(side["utt_id"])
         if key not in self._sources:
             clips = self._clips(tested, fold, "train")
-            self._sources[key] = heads.Source(clips.values, clips.y, len(self.labels))
+            self._sources[key] = heads.Source(
+                clips.values, clips.y, len(self.labels), clips.rows["corpus"]
+            )
         return self._sources[key]
 
     def _clips(self, tested: Tested, fold: str, role: str) -> Clips:
