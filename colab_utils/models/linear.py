@@ -10,6 +10,7 @@ import torch
 
 _FLAT = 1e-7  # largest slope at the optimum
 _MOST_STEPS = 2000
+_NOTHING = 1e-13  # of the largest square: less is what rounding leaves of dependent utterances
 
 
 class LinearHead(NamedTuple):
@@ -165,13 +166,28 @@ def linear_heads(
         As many heads.
     """
     scaled = x / np.sqrt(x.shape[2])
-    basis = None
+    back = None
     if x.shape[2] > x.shape[1]:
         # the weights differ from the prior's in the span of the utterances alone
-        basis = np.linalg.qr(scaled.swapaxes(1, 2)).Q
-        scaled = scaled @ basis
-    change = least([Known.of(scaled, truth, mass, prior.logits(x))], strength).numpy()
+        within, back = _span(scaled)
+    else:
+        within = scaled
+    change = least([Known.of(within, truth, mass, prior.logits(x))], strength).numpy()
     weight, bias = change[:, :-1], change[:, -1]
-    if basis is not None:
-        weight = basis @ weight
+    if back is not None:
+        weight = scaled.swapaxes(1, 2) @ (back @ weight)
     return LinearHead(prior.weight + weight, prior.bias + bias)
+
+
+def _span(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates of utterances (problems, n, dim) in an orthonormal basis of their span.
+
+    Returns:
+        The coordinates, float64 (problems, n, n), and what makes the basis of the utterances:
+        basis = x.T @ back, (problems, n, n). Where utterances depend on others its last are 0.
+    """
+    squares, vectors = np.linalg.eigh(x @ x.swapaxes(1, 2))
+    squares = squares[:, None]
+    there = squares > _NOTHING * squares.max(axis=2, keepdims=True)
+    lengths = np.sqrt(np.where(there, squares, 1.0))
+    return vectors * (lengths * there), vectors / lengths * there

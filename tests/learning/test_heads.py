@@ -45,8 +45,12 @@ def naive_loss(values, x, y, strength, prior, mass):
 
 
 @pytest.mark.parametrize(("n", "dim"), [(30, 5), (6, 20)])
-def test_with_a_prior_no_other_weights_are_better(n, dim):
+@pytest.mark.parametrize("twice", [False, True])
+def test_with_a_prior_no_other_weights_are_better(n, dim, twice):
     x, y = blobs(n, dim)
+    if twice:  # utterances that depend on each other
+        x[1] = x[0]
+        x[3] = x[0] + x[2]
     rng = np.random.default_rng(3)
     prior = LinearHead(rng.normal(size=(dim, 3)), rng.normal(size=3))
     mass = rng.uniform(0.5, 1, n) / n
