@@ -166,6 +166,21 @@ def of_enrolment(few: Runs, whole: Runs) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def of_normalising(runs: Runs) -> pd.DataFrame:
+    """What normalising brings ERM, in points on the same clips."""
+    rows = []
+    for target, of_target in runs.items():
+        for unit, other in ((NORMALISATION, "none"), (NORMALISATION, "corpus"), ("corpus", "none")):
+            more, less = (of_target[named(ERM, how)] for how in (unit, other))
+            found = compare(more.predictions, less.predictions, more.metrics["labels"])
+            low, high = found["difference_ci95"] or (float("nan"),) * 2
+            row = {"target": target, "contrast": f"{unit} less {other}"}
+            for name, value in (("points", found["difference"]), ("low", low), ("high", high)):
+                row[name] = f"{100 * value:+.1f}"
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def by_target(table: pd.DataFrame, column: str) -> pd.DataFrame:
     """A rate in per cent, a row for each method and a column for each target, and their mean."""
     wide = table.pivot(index="algorithm", columns="target", values=column)
@@ -217,6 +232,8 @@ def write_page(runs: Mapping[str, Runs], folder: pathlib.Path) -> None:
         show("UAR", by_target(table, "uar"))
         show("Less `recommended` (* Holm < 0.05)", spans(table, ""))
         show("Less ERM on the same features", spans(table, "_erm"))
+        if {"none", "corpus"} <= set(runs):
+            show("What normalising brings ERM", of_normalising(left_out))
         show("Expected calibration error", by_target(table, "ece"))
         show("WA", by_target(table, "wa"))
         write_glance(glance(table), folder / "da_mldg-glance")
