@@ -279,6 +279,20 @@ class _Supports(NamedTuple):
 
 
 def source_as_prior(tasks: Tasks, source: SourceHeads) -> torch.Tensor:
+    """The recipe, see `voted`.
+
+    Args:
+        tasks: what is learnt and asked, as vectors; as many classes compete in each.
+        source: the heads of the source, a column for each class.
+
+    Returns:
+        Probabilities, float64 (tasks, n_query, classes).
+    """
+    support = _Supports.of(tasks)
+    return support.answers(voted(support, source).logits(support.query))
+
+
+def voted(support: _Supports, source: SourceHeads) -> LinearHead:
     """The recipe: two linear heads vote, that of the source alone and that of the support.
 
     The head of the support is `linear_head` with the source's as prior: of strength
@@ -289,25 +303,21 @@ def source_as_prior(tasks: Tasks, source: SourceHeads) -> torch.Tensor:
     sum is multiplied by corpora ** SURER. (A temperature from support utterances or speakers that
     are left out in turn was no better: docs/recommended.md.)
 
-    Args:
-        tasks: what is learnt and asked, as vectors; as many classes compete in each.
-        source: the heads of the source, a column for each class.
-
     Returns:
-        Probabilities, float64 (tasks, n_query, classes).
+        The sum of both, a linear head again, one for each task.
     """
-    support = _Supports.of(tasks)
     number, ways = support.truth.shape[1:]
     shots = number / ways
     mass = balanced_masses(support.truth)
     strength = recipe.SUPPORT_PRECISION / number
     prior = source.prior.of(support.there)
     head = linear_heads(support.x, support.truth, mass, prior, strength)
-    of_support = head.logits(support.query) / (1 + 1 / shots)
-    of_source = source.alone.of(support.there).logits(support.query) / recipe.SOURCE_TEMPERATURE
     share = 1 / (1 + np.sqrt(shots))
-    voted = share * of_source + (1 - share) * of_support
-    return support.answers(voted * source.corpora**recipe.SURER)
+    of_source = share / recipe.SOURCE_TEMPERATURE
+    of_support = (1 - share) / (1 + 1 / shots)
+    surer = source.corpora**recipe.SURER
+    both = zip(source.alone.of(support.there), head, strict=True)
+    return LinearHead(*(surer * (of_source * one + of_support * other) for one, other in both))
 
 
 def source_and_support(tasks: Tasks, x: np.ndarray, y: np.ndarray) -> torch.Tensor:
