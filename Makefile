@@ -16,7 +16,7 @@ export $(GIVEN)
 export MPLBACKEND = Agg
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
-.PHONY: run check test long setup run-embedded clean
+.PHONY: run check test long setup run-embedded colab clean
 
 setup: $(VENV)/.ready
 
@@ -46,13 +46,24 @@ check: setup
 test: check run-embedded
 	$(PYTEST) -m "slow and not long"
 
+# JupyterLab 4 with ipywidgets 8, beside Colab's ipywidgets 7; everything else is that of .venv.
+.venv-lab/.ready: $(VENV)/.ready
+	$(BIN)/python -m venv .venv-lab
+	.venv-lab/bin/pip install --quiet "jupyterlab>=4,<5" "ipywidgets>=8,<9"
+	cd .venv-lab/lib/python3*/site-packages && echo ../../../../$(VENV)/lib/*/site-packages > suite.pth
+	touch $@
+
 # What takes long: each study killed twelve times, two and three at once, notebooks whose runtime is lost.
-long: setup
+long: setup .venv-lab/.ready
 	$(PYTEST) -m long
 
 # The tests leave the same page as `make run` does: the main job on the embedded corpus.
 run-embedded: setup
 	$(BIN)/python tools/run_notebook.py notebooks/01_feature_extraction.ipynb CORPUS=synthetic
 
+# One zip for Colab: the first cell of a notebook that is opened alone asks for it.
+colab:
+	$(PYTHON) tools/colab_zip.py
+
 clean:
-	rm -rf $(VENV) out build dist *.egg-info
+	rm -rf $(VENV) .venv-lab out build dist *.egg-info

@@ -80,7 +80,9 @@ setup(
         "colab_utils.data_manifests",
     ],
     package_dir={"colab_utils.data_manifests": "data_manifests"},
-    package_data={"colab_utils.data_manifests": ["*.csv", "*.yaml", "folds/*.csv", "protocols/*"]},
+    package_data={
+        "colab_utils.data_manifests": ["*.csv", "*.yaml", "*.bib", "folds/*.csv", "protocols/*"]
+    },
     install_requires=REQUIRES,
     extras_require=EXTRAS,
 )

@@ -14,6 +14,7 @@ import platform
 import random
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,8 @@ PACKAGES = (
     "pyworld",
     "ipywidgets",
 )
+# The figures that were shown, by name, each as it was shown last: `display.style` fills it.
+shown: dict[str, Any] = {}
 # Other names under which one may be installed; the first one found counts.
 INSTALLED_AS = {"faiss": ("faiss-gpu", "faiss-cpu"), "pyworld": ("pyworld-prebuilt", "pyworld")}
 
@@ -142,11 +145,10 @@ def versions() -> dict[str, str]:
 def print_versions() -> None:
     """Print one line: version of the package, of Python and of torch, and the device."""
     found = versions()
-    where = _device_name() if found["torch"] != NOT_INSTALLED else "no device"
-    print(
-        f"colab_utils {found['colab_utils']} | Python {found['python']} | "
-        f"torch {found['torch']} | {where}"
-    )
+    shown = f"colab_utils {found['colab_utils']} | Python {found['python']}"
+    print(shown, f"torch {found['torch']}", sep=" | ", end=" | ", flush=True)
+    # torch is imported for the device: seconds, after what is known without it
+    print(_device_name() if found["torch"] != NOT_INSTALLED else "no device")
 
 
 def _device_name() -> str:
@@ -177,14 +179,16 @@ def environment() -> dict:
 
 
 def commit() -> str:
-    """The commit that the package comes from: of its checkout, or the one that pip recorded.
+    """The commit that the package comes from: of its checkout, its zip, or as pip recorded it.
 
-    "-dirty" is added where tracked files were changed. "unknown" where neither can be read, such
+    "-dirty" is added where tracked files were changed. "unknown" where none can be read, such
     as in a copied folder.
     """
     root = pathlib.Path(__file__).resolve().parent.parent
     if (root / ".git").exists():
         return _git_commit(root)
+    if (root / "COMMIT").is_file():  # of `make colab`
+        return (root / "COMMIT").read_text(encoding="utf-8")
     try:
         record = importlib.metadata.distribution("colab_utils").read_text("direct_url.json")
     except importlib.metadata.PackageNotFoundError:

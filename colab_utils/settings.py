@@ -372,19 +372,14 @@ def plain(value: Any) -> Any:
     return value
 
 
-def as_code(config: Any) -> str:
-    """The settings as one line of Python that makes an equal object.
+def as_form(config: Any) -> str:
+    """The settings as lines of a parameter cell, from which `Settings.from_form` makes them again.
 
     What is as in the preset (of a plain dataclass: as in the defaults) is left out.
     """
     preset = getattr(config, "preset", "default")
-    name, given = type(config).__name__, []
-    if preset != "default":
-        name, given = f"{name}.from_preset", [repr(preset)]
-    start = type(config)() if preset == "default" else type(config).from_preset(preset)
-    for key, value in _differences(config, start).items():
-        given.append(f"{key}={value!r}")
-    return f"{name}({', '.join(given)})"
+    start = type(config).from_preset(preset) if preset != "default" else type(config)()
+    return f"PRESET = {preset!r}\nSETTINGS = {plain(_differences(config, start))!r}"
 
 
 def _differences(config: Any, other: Any) -> dict[str, Any]:

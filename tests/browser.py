@@ -13,6 +13,7 @@ or Notebook the test is skipped with the reason; with REQUIRE_BROWSER=1 it fails
 import contextlib
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -21,6 +22,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import zipfile
 
 import nbformat
 import pytest
@@ -74,10 +76,7 @@ def make_notebook(*cells: str) -> nbformat.NotebookNode:
 
 @contextlib.contextmanager
 def notebook_server(folder: pathlib.Path, environment: dict[str, str] | None = None):
-    """A Notebook 6 server on 127.0.0.1 with `folder` as its root; yields its URL.
-
-    Its log is `folder`/.server.log.
-    """
+    """A Notebook 6 server with `folder` as its root; yields its URL."""
     try:
         import notebook
     except ImportError:
@@ -87,6 +86,17 @@ def notebook_server(folder: pathlib.Path, environment: dict[str, str] | None = N
             f"Notebook {notebook.__version__} is installed: the widgets of Colab's ipywidgets 7.7"
             " need notebook==6.5.7"
         )
+    options = ["--NotebookApp.token=", "--NotebookApp.password=", f"--notebook-dir={folder}"]
+    with served([sys.executable, "-m", "notebook", *options], folder, environment) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def served(command: list[str], folder: pathlib.Path, environment: dict[str, str] | None = None):
+    """A Jupyter server, started by `command`, on a free port of 127.0.0.1; yields its URL.
+
+    Its log is `folder`/.server.log.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -99,19 +109,8 @@ def notebook_server(folder: pathlib.Path, environment: dict[str, str] | None = N
     }
     # the kernel's own inline figures, as on Colab
     settings.pop("MPLBACKEND", None)
-    command = [
-        sys.executable,
-        "-m",
-        "notebook",
-        "--no-browser",
-        "--allow-root",
-        "--ip=127.0.0.1",
-        f"--port={port}",
-        "--port-retries=0",
-        "--NotebookApp.token=",
-        "--NotebookApp.password=",
-        f"--notebook-dir={folder}",
-    ]
+    alone = ["--no-browser", "--allow-root", "--ip=127.0.0.1", "--port-retries=0"]
+    command = [*command, *alone, f"--port={port}"]
     with open(folder / ".server.log", "wb") as log:
         server = subprocess.Popen(
             command,
@@ -258,12 +257,29 @@ def run_panel(page, before: str | None = None, seconds: float = 120) -> str:
         "another picture, alone",
         seconds,
     )
-    wait_until(
-        lambda: page.locator(".suite-panel [role=status]").first.inner_text().startswith("Done"),
-        "the panel says that it is done",
-    )
+    told = page.locator(".suite-panel [role=status]").filter(has_text="Done").first
+    told.wait_for(timeout=1000 * seconds)
     print(f"answered in {time.monotonic() - begin:.1f} s")
     return picture.first.get_attribute("src")
+
+
+def take_home(page, seconds: float = 120) -> set[str]:
+    """Press the Download below the first matrix and follow its link: every picture of the page is
+    in the zip that the reader gets, in three formats; returns the names in it without its folder.
+    """
+    page.locator(".suite-download button").click()
+    link = page.locator(".suite-download a[download]")
+    link.wait_for(timeout=1000 * seconds)
+    with page.expect_download() as taken:
+        link.click()
+    with zipfile.ZipFile(taken.value.path()) as opened:
+        assert opened.testzip() is None
+        names = {name.partition("/")[2] for name in opened.namelist()}
+    shown = page.locator("img[src^='data:image/png']").count()
+    for kind in ("png", "pdf", "svg"):
+        found = [name for name in names if re.fullmatch(rf"figures/.*\.{kind}", name)]
+        assert len(found) == shown > 0, f"{shown} pictures on the page, {sorted(names)} in the zip"
+    return names
 
 
 def press(handle, key: str, times: int) -> None:

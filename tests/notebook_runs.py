@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,12 @@ def run(notebook: str, workspace: pathlib.Path, *parameters: str) -> subprocess.
         capture_output=True,
         text=True,
     )
+
+
+def loaded(printed: str) -> int:
+    """How many runs were finished before, as the lines say that a study prints."""
+    found = re.findall(r"(?:(\d+) runs|\S+): done before, loaded; nothing is computed", printed)
+    return sum(int(number or 1) for number in found)
 
 
 def only(folder: pathlib.Path, pattern: str) -> pathlib.Path:

@@ -13,8 +13,8 @@ from colab_utils.settings import (
     RESULT,
     SettingError,
     Settings,
-    as_code,
     as_dict,
+    as_form,
     as_list,
     setting,
     with_settings,
@@ -180,11 +180,14 @@ def test_the_same_settings_from_two_presets_are_the_same_training():
     assert by_hand.only() == Config.from_preset("paper").only()
 
 
-def test_settings_as_json_and_as_code():
+def test_settings_as_json_and_as_lines_of_a_form():
     config = Config.from_preset("paper", parts=("body",), shots=1)
     assert as_dict(config)["parts"] == ["body"] and "preset" not in as_dict(config)
-    assert as_code(config) == "Config.from_preset('paper', shots=1, parts=('body',))"
-    assert eval(as_code(config)) == config and eval(as_code(Config(shots=2))) == Config(shots=2)
+    lines = as_form(config)
+    assert lines == "PRESET = 'paper'\nSETTINGS = {'shots': 1, 'parts': ['body']}"
+    pasted = {}
+    exec(lines, pasted)
+    assert Config.from_form(pasted["PRESET"], pasted["SETTINGS"]) == config
 
 
 # --- what `help` says -----------------------------------------------------------------------------

@@ -17,10 +17,14 @@ import pandas as pd
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from colab_utils.csv_files import read_csv, write_csv  # noqa: E402
-from colab_utils.display import style  # noqa: E402
+from colab_utils.display import captions, style  # noqa: E402
 
 COLUMNS = ("title", "panel", "method", "uar", "low", "high", "chance", "colour", "note")
-_COLOURS = {"recommended": "#c44500", "published": "#1f5fa8", "simple": "#5f5f5f"}
+_COLOURS = {
+    "recommended": style.COLOURS[1],
+    "published": style.COLOURS[0],
+    "simple": style.QUIET,
+}
 
 
 def glance_figure(table: pd.DataFrame) -> style.SuiteFigure:
@@ -34,7 +38,7 @@ def glance_figure(table: pd.DataFrame) -> style.SuiteFigure:
     methods = list(dict.fromkeys(table["method"]))
     first = table.iloc[0]
     with style.suite_style():
-        height = 0.9 + 0.17 * len(methods)
+        height = 0.75 + 0.17 * len(methods)
         figure = style.new_figure(style.TWO_COLUMNS, height)
         rows = figure.subplots(1, len(panels), sharey=True, sharex=True, squeeze=False)[0]
         for axes, panel in zip(rows, panels, strict=True):
@@ -50,18 +54,17 @@ def glance_figure(table: pd.DataFrame) -> style.SuiteFigure:
                     xytext=(0, 3),
                     textcoords="offset points",
                     ha="center",
-                    fontsize=5.6,
+                    fontsize=style.SMALLEST,
                     color=colour,
                 )
             style.guess(axes, part["chance"].iloc[0])
             axes.set_xlabel("UAR (%)")
-            axes.set_title(str(panel), fontsize=7, pad=9)
+            axes.set_title(captions.corpus(str(panel)), fontsize=7, pad=9)
             axes.grid(axis="x", color="#e3e3e3", lw=0.5)
             axes.tick_params(left=False)
             axes.set_ylim(-len(methods) + 0.3, 0.8)
         rows[0].set_yticks(-np.arange(len(methods)), methods)
-        style.above(figure, first["title"])
-        style.caption_below(figure, [first["note"]])
+        style.tell(figure, "UAR", first["title"], sentences=[first["note"]])
     return figure
 
 

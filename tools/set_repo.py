@@ -3,7 +3,7 @@
     python tools/set_repo.py OWNER/NAME
 
 Any address stamped before is replaced; a second run changes nothing. `OWNER/NAME` itself,
-literally, takes the address out again.
+literally, takes the address out again; a badge then opens Colab's dialogue for uploading.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import argparse
 import pathlib
 import re
 
+import setup_cell
+
 REPO = pathlib.Path(__file__).resolve().parent.parent
 SLUG = r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}"
-# The constant (with \" inside a notebook's JSON) and the badges hold our address whatever it is.
-PLACES = (
-    re.compile(rf'(?P<before>REPOSITORY = \\?")(?P<slug>{SLUG})(?=\\?")'),
-    re.compile(rf"(?P<before>colab\.research\.google\.com/github/)(?P<slug>{SLUG})(?=/blob/)"),
-)
+# The constant (with \" inside a notebook's JSON) and the badges are ours whatever they hold.
+CONSTANT = re.compile(rf'(?P<before>REPOSITORY = \\?")(?P<slug>{SLUG})(?=\\?")')
+BADGE = re.compile(re.escape(setup_cell.BADGE) + r"\([^)\s]*\)")
+NOTEBOOK = re.compile(r"\b\d\d_[a-z_]+")
 
 
 def stamped_files(root: pathlib.Path = REPO) -> list[pathlib.Path]:
@@ -37,12 +38,22 @@ def stamped_files(root: pathlib.Path = REPO) -> list[pathlib.Path]:
 
 def current_slug(root: pathlib.Path = REPO) -> str:
     """The address in colab_utils/__init__.py. Raises ValueError when the constant is missing."""
-    found = PLACES[0].search((root / "colab_utils/__init__.py").read_text(encoding="utf-8"))
+    found = CONSTANT.search((root / "colab_utils/__init__.py").read_text(encoding="utf-8"))
     if found is None:
         raise ValueError(
             f'{root / "colab_utils/__init__.py"} has no line REPOSITORY = "OWNER/NAME": put it back'
         )
     return found["slug"]
+
+
+def with_badges(text: str, slug: str, stem: str) -> str:
+    """`text` with every badge for `slug`: of the notebook named in its line, else of `stem`."""
+    lines = []
+    for line in text.splitlines(keepends=True):
+        named = NOTEBOOK.search(line)
+        badge = setup_cell.badge(f"{named[0] if named else stem}.ipynb", slug)
+        lines.append(BADGE.sub(lambda _, badge=badge: badge, line))
+    return "".join(lines)
 
 
 def stamp(slug: str, root: pathlib.Path = REPO) -> list[pathlib.Path]:
@@ -62,8 +73,8 @@ def stamp(slug: str, root: pathlib.Path = REPO) -> list[pathlib.Path]:
     changed = []
     for path in stamped_files(root):
         text = path.read_bytes().decode("utf-8")
-        new = text
-        for place in (*PLACES, link):
+        new = with_badges(text, slug, path.stem)
+        for place in (CONSTANT, link):
             new = place.sub(lambda match: match["before"] + slug, new)
         if new != text:
             path.write_bytes(new.encode("utf-8"))

@@ -1,5 +1,7 @@
 """What stands above and below every result: headline, size of the data, what must not be missed."""
 
+import functools
+import re
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -7,10 +9,51 @@ from typing import Any
 
 import pandas as pd
 
+from colab_utils.corpora.cards import corpus_names, load_card
 from colab_utils.corpora.manifest import speaker_keys
 
 CHARACTER = 0.58  # mean width of a character of DejaVu Sans, in font sizes
 Results = Mapping[str, tuple[pd.DataFrame, Mapping[str, Any]]]
+
+
+@functools.cache
+def corpus(name: str) -> str:
+    """A corpus as people write it: `emodb` -> `EmoDB`, `synthetic-phone` -> `phone`."""
+    if name in corpus_names():
+        return re.split(r"[,(]", load_card(name).title)[0].strip()
+    return name.removeprefix("synthetic-")
+
+
+def corpora(names: str) -> str:
+    """Several, with + between: `emodb+synthetic-phone` -> `EmoDB + phone`."""
+    return " + ".join(map(corpus, names.split("+")))
+
+
+def transfer(source: str, target: str) -> str:
+    """From corpora to others: `EmoDB + SAVEE → EMOVO`."""
+    return f"{corpora(source)} → {corpora(target)}"
+
+
+def task(name: str) -> str:
+    """A task named by its two sides, such as `de+en-it`: `de + en → it`; others as they are."""
+    source, _, target = name.replace("synthetic-", "").rpartition("-")
+    return transfer(source, target) if source and target else corpora(name)
+
+
+def corpora_of(rows: pd.DataFrame) -> str:
+    """The corpora of rows that have a `corpus`: `EmoDB + phone`."""
+    return corpora("+".join(sorted(set(rows["corpus"]))))
+
+
+def run(name: str) -> str:
+    """The name of a run in words: `source-+-support-5shot` -> `source + support, 5-shot`."""
+    plain = name.replace("synthetic-", "").replace("-+-", " + ")
+    return re.sub(r"-(\d+)shot", r", \1-shot", plain)
+
+
+def subject(predictions: pd.DataFrame) -> str:
+    """What was tested, and by which method: `EmoDB, logistic`."""
+    return f"{corpora_of(predictions)}, {predictions['method'].iloc[0]}"
 
 
 def stamps(predictions: pd.DataFrame, metrics: Mapping[str, Any]) -> list[str]:
@@ -23,11 +66,7 @@ def stamps(predictions: pd.DataFrame, metrics: Mapping[str, Any]) -> list[str]:
     Returns:
         A short sentence each; none for a speaker-independent, inductive run on real speech.
     """
-    found = []
-    synthetic = predictions["corpus"].str.startswith("synthetic")
-    if synthetic.any():
-        what = "Synthetic" if synthetic.all() else "Partly synthetic"
-        found.append(f"{what} corpus: not a result on speech.")
+    found = stamps_of_rows(predictions)
     independence = metrics.get("speaker_independence", "unknown")
     if independence == "overlap allowed":
         found.append("Speaker overlap allowed: the same speakers may be in training and test.")
@@ -45,6 +84,15 @@ def stamps(predictions: pd.DataFrame, metrics: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def stamps_of_rows(rows: pd.DataFrame) -> list[str]:
+    """The stamp of rows that have a `corpus`: whether they are synthetic."""
+    synthetic = rows["corpus"].str.startswith("synthetic")
+    if not synthetic.any():
+        return []
+    what = "Synthetic" if synthetic.all() else "Partly synthetic"
+    return [f"{what} corpus: not a result on speech."]
+
+
 def stamps_of_all(shown: Results) -> list[str]:
     """The stamps of several runs.
 
@@ -58,15 +106,21 @@ def stamps_of_all(shown: Results) -> list[str]:
 
 
 def shared(sentences: Mapping[str, list[str]]) -> list[str]:
-    """Sentences of several runs: those of all as they are, others with the names of their runs."""
+    """Sentences of several runs: those of all as they are, others with the names of their runs.
+
+    Where most have one, the others are named: `all but chance`.
+    """
     names_of: dict[str, list[str]] = {}
     for name, told in sentences.items():
         for sentence in told:
             names_of.setdefault(sentence, []).append(name)
     found = []
     for sentence, names in names_of.items():
-        of_all = len(names) == len(sentences)
-        found.append(sentence if of_all else f"{', '.join(names)}: {sentence}")
+        others = [name for name in sentences if name not in names]
+        whose = ", ".join(names)
+        if len(others) < len(names) / 2:
+            whose = f"all but {', '.join(others)}"
+        found.append(f"{whose}: {sentence}" if others else sentence)
     return found
 
 
@@ -144,7 +198,8 @@ def _is_transductive(note: str) -> bool:
 
 
 def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+    plain = text.replace("synthetic-", "")
+    return f"{plain[:1].upper()}{plain[1:].rstrip('.')}."
 
 
 def characters(text: str) -> int:

@@ -1,6 +1,5 @@
 """How far scores can be trusted, and what is left of a run without its least certain answers."""
 
-import base64
 import html
 from collections.abc import Mapping
 from typing import Any
@@ -12,8 +11,8 @@ from IPython.display import display
 from matplotlib.axes import Axes
 
 from colab_utils.display import captions, style
-from colab_utils.display.curves import COLOURS, DASHES, MARKERS
 from colab_utils.display.figures import confusion_matrix_figure
+from colab_utils.display.style import COLOURS, DASHES, MARKERS
 from colab_utils.results import calibration
 from colab_utils.results.metrics import summarise_again
 from colab_utils.results.predictions import PredictionError, check_one_rule, probability_columns
@@ -79,7 +78,46 @@ def certainty_figure(runs: Runs, title: str = "") -> style.SuiteFigure:
     Example:
         >>> certainty_figure({"logistic": run, "mlp": other})
     """
-    runs = _by_name(runs)
+    shown = _with_scores(_by_name(runs))
+    with style.suite_style():
+        figure = style.new_figure(style.WIDE_COLUMN, 2.3)
+        left, right = figure.subplots(1, 2)
+        left.axline((0, 0), slope=1, color=style.QUIET, lw=0.8, ls=":")
+        luck, told = [], []
+        for number, (name, (predictions, metrics)) in enumerate(shown.items()):
+            bins = calibration.reliability(predictions)
+            luck.append(calibration.error_by_luck(bins))
+            look = {"color": COLOURS[number], "lw": 1.2, "ls": (0, DASHES[number])}
+            label = _label(name, calibration.calibration_error(bins))
+            _reliability(left, bins, label=label, marker=MARKERS[number], ms=3, **look)
+            sure = calibration.certainty(predictions)
+            half = _kept(right, predictions, metrics, sure, **look)
+            of_all = captions.per_cent(metrics["uar"])
+            told.append(f"{label}, UAR {of_all}, of the most certain half {half}.")
+        if len(shown) == 1:
+            _errors_and_luck(right, predictions, metrics)
+        of_what = captions.subject if len(shown) == 1 else captions.corpora_of
+        below = _below(shown, luck)
+        for chance in {metrics["chance"] for _, metrics in shown.values()}:
+            below += style.guess_level(right, chance)
+        left.set(xlabel="Top probability (%)", ylabel="Right (%)")
+        left.set(xlim=(0, 100), ylim=(0, 100))
+        right.set(xlabel="Kept, the most certain (%)", ylabel="UAR of what is kept (%)")
+        right.set(xlim=(0, 100))
+        _legend(figure, left, right)
+        style.tell(
+            figure,
+            "certainty",
+            title or of_what(predictions),
+            sentences=below,
+            stamps=captions.stamps_of_all(shown),
+            numbers=" ".join(told),
+        )
+    return figure
+
+
+def _with_scores(runs: Mapping[str, Run]) -> captions.Results:
+    """What is drawn of the runs; raises what `certainty_figure` raises."""
     if not 0 < len(runs) <= MOST:
         raise ValueError(f"{len(runs)} runs: 1 to {MOST} can be told apart; pass so many")
     shown = {name: (run.predictions, run.metrics) for name, run in runs.items()}
@@ -89,52 +127,23 @@ def certainty_figure(runs: Runs, title: str = "") -> style.SuiteFigure:
             raise PredictionError(
                 f"{name or 'the run'} has no scores: columns p_<emotion> say how certain it is"
             )
-    with style.suite_style():
-        figure = style.new_figure(style.WIDE_COLUMN, 2.5)
-        left, right = figure.subplots(1, 2)
-        left.axline((0, 0), slope=1, color=style.QUIET, lw=0.8, ls=":")
-        luck = []
-        for number, (name, (predictions, metrics)) in enumerate(shown.items()):
-            bins = calibration.reliability(predictions)
-            luck.append(calibration.error_by_luck(bins))
-            look = {"color": COLOURS[number], "lw": 1.2, "ls": (0, DASHES[number])}
-            label = _label(name, calibration.calibration_error(bins))
-            _reliability(left, bins, label=label, marker=MARKERS[number], ms=3, **look)
-            sure = calibration.certainty(predictions)
-            _kept(right, predictions, metrics, sure, **look)
-        if len(shown) == 1:
-            _errors_and_luck(right, predictions, metrics)
-        for chance in {metrics["chance"] for _, metrics in shown.values()}:
-            style.guess(right, chance, upright=True)
-        left.set(xlabel="Top probability (%)", ylabel="Right (%)", box_aspect=1)
-        right.set(xlabel="Kept, the most certain (%)", ylabel="UAR of what is kept (%)")
-        for axes in (left, right):
-            axes.set(xlim=(0, 100), ylim=(0, 100))
-            axes.spines[["top", "right"]].set_visible(False)
-        _names(figure, left, title)
-        style.caption_below(figure, _below(shown, luck), captions.stamps_of_all(shown))
-    return figure
+    return shown
 
 
 def _label(name: str, error: float) -> str:
     """A run in the legend: its name, if it has one, and its calibration error."""
     told = f"ECE {captions.per_cent(error)}"
-    return style.legend_label(f"{name}: {told}") if name else told
+    return style.legend_label(f"{captions.run(name)}: {told}") if name else told
 
 
-def _names(figure: style.SuiteFigure, axes: Axes, title: str) -> None:
-    """The title, and below it the names of the lines in as many columns as they need."""
-    handles, labels = axes.get_legend_handles_labels()
-    columns = _LETTERS // (9 + captions.longest(labels))
-    above = captions.wrap(title, style.WIDE_COLUMN, 8)
-    figure.legend(
-        handles,
-        labels,
-        loc="outside upper center",
-        ncols=np.clip(columns, 1, 3),
-        title="\n".join(above) or None,
-        title_fontsize=8,
-    )
+def _legend(figure: style.SuiteFigure, left: Axes, right: Axes) -> None:
+    """The names of the lines above, in as many columns as they need."""
+    handles, labels = left.get_legend_handles_labels()
+    more_handles, more_labels = right.get_legend_handles_labels()
+    handles += more_handles
+    labels += more_labels
+    columns = np.clip(_LETTERS // (9 + captions.longest(labels)), 1, 3)
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns)
 
 
 def _reliability(axes: Axes, bins: pd.DataFrame, **look: Any) -> None:
@@ -145,10 +154,12 @@ def _reliability(axes: Axes, bins: pd.DataFrame, **look: Any) -> None:
 
 def _kept(
     axes: Axes, predictions: pd.DataFrame, metrics: Mapping[str, Any], sure: pd.Series, **look: Any
-) -> None:
-    """UAR over the share that is kept."""
+) -> str:
+    """UAR over the share that is kept; gives that of half of them in words."""
     rates = calibration.uar_by_share(predictions, metrics["labels"], sure)
     axes.plot(100 * calibration.SHARES, 100 * rates, clip_on=False, **look)
+    half = rates[len(rates) // 2 - 1]
+    return "not known" if np.isnan(half) else captions.per_cent(half)
 
 
 def _errors_and_luck(axes: Axes, predictions: pd.DataFrame, metrics: Mapping[str, Any]) -> None:
@@ -159,7 +170,6 @@ def _errors_and_luck(axes: Axes, predictions: pd.DataFrame, metrics: Mapping[str
     _kept(axes, predictions, metrics, right, **best)
     luck = look | {"ls": "--", "label": "left out by luck"}
     axes.axhline(100 * metrics["uar"], **luck)
-    axes.legend(loc="best", handlelength=2.2)
 
 
 def _below(shown: captions.Results, luck: list[float]) -> list[str]:
@@ -240,11 +250,8 @@ def kept_html(run: Run, per_cent: int, name: str = "") -> str:
     if len(without):
         parts = [f"{without[one]:,} of {number[one]:,} {one}" for one in without.index]
         told += f" Left out: {', '.join(parts)}."
-    title = f"{name}: " * bool(name) + f"the least certain {per_cent} % left out"
+    name = name or captions.subject(predictions)
+    title = f"{name}: the least certain {per_cent} % left out"
     picture = confusion_matrix_figure(kept, of_kept, title if per_cent else name)
-    png = base64.b64encode(picture._repr_png_()).decode()
-    return (
-        f'<p style="line-height:1.4;max-width:50em">{html.escape(told)}</p>'
-        f'<img style="max-width:100%" alt="Confusion matrix. {html.escape(told)}"'
-        f' src="data:image/png;base64,{png}">'
-    )
+    picture.name = f"confusion matrix without the least certain, {name}"  # one for all stops
+    return f'<p style="line-height:1.4;max-width:50em">{html.escape(told)}</p>{picture.html()}'

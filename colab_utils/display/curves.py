@@ -7,40 +7,27 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from colab_utils.display import captions, style
-
-# Blue, vermilion, green, purple, ochre (after Okabe and Ito 2008, "Color universal design"),
-# darkened until words in them read on white (contrast 4.5). Each has a marker and a dash of its own
-# besides, for colour-blind readers and grey print.
-COLOURS = ("#0b4f8a", "#b84a00", "#00735a", "#8d2f6b", "#7a5c00", style.INK)
-MARKERS = "osD^vP"
-DASHES = ((), (4, 1.2), (1.2, 1.2), (6, 1.2, 1.2, 1.2), (2.5, 1.2), (8, 2))
-# Of lines that stand back; dots are kept for chance.
-LEVEL_DASHES = ((6, 2), (9, 1.5, 2, 1.5), (3, 1.5), (6, 1.5, 2, 1.5, 2, 1.5), (12, 2), (2, 3))
-
-
-def finish(
-    figure: style.SuiteFigure, axes: Axes, title: str, below: Sequence[str], marks: Sequence[str]
-) -> None:
-    """Title above, caption below, no frame on top and on the right."""
-    axes.spines[["top", "right"]].set_visible(False)
-    style.above(figure, title)
-    style.caption_below(figure, below, marks)
+from colab_utils.display import style
+from colab_utils.display.style import COLOURS
 
 
 def name_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
     """Name lines at their right ends, with the last value, moved apart where names would touch.
 
+    A leader goes level to the edge of the axes and from there to the name: so no two cross.
+
     Args:
-        axes: finished but for the names.
+        axes: finished but for the names and the caption.
         ends: (x, y, name, colour) of each line.
     """
     names = []
+    edge = axes.get_xlim()[1]
     for x, y, name, colour in ends:
-        leader = {"arrowstyle": "-", "lw": 0.4, "color": colour, "shrinkA": 1, "shrinkB": 2}
+        leader = {"arrowstyle": "-", "lw": 0.4, "color": colour, "shrinkA": 1, "shrinkB": 0}
+        axes.hlines(y, x, edge, color=colour, lw=0.4, clip_on=False)
         label = axes.annotate(
             f"{name} {y:.1f}",
-            (x, y),
+            (edge, y),
             (1.05, y),
             textcoords=axes.get_yaxis_transform(),
             color=colour,
@@ -94,7 +81,7 @@ def learning_curve_figure(
             fraction, higher is better: the first highest is chosen). A value whose name ends in
             "accuracy" is drawn beside it.
         chance: the rate of guessing, a fraction.
-        title: above the loss.
+        title: above.
 
     Returns:
         The figure.
@@ -114,28 +101,29 @@ def learning_curve_figure(
         left, right = figure.subplots(1, 2, sharex=True)
         running_line(left, table["step"], table[losses[0]], style.ACCENT)
         left.set(xlabel="Training step", ylabel=f"Training {losses[0].replace('_', ' ')}")
-        lines = captions.wrap(title, 0.45 * style.WIDE_COLUMN, 7.5)
-        left.set_title("\n".join(lines), loc="left", fontsize=7.5)
-        left.spines[["top", "right"]].set_visible(False)
         right.set(xlabel="Training step", ylabel="Validation score (%)")
         if accuracies:
             right.set_ylabel("Accuracy (%)")
             accuracy = 100 * table[accuracies[0]]
             running_line(right, table["step"], accuracy, COLOURS[1], "training tasks")
+        told = f"{len(table)} steps; loss {table[losses[0]].iloc[-1]:.3g} at the end."
         if "validation" in table and table["validation"].notna().any():
-            _validation(left, right, table.dropna(subset="validation"))
-        if chance is not None:
-            label = f"chance {100 * chance:.1f} %"
-            right.axhline(100 * chance, color=style.QUIET, lw=0.8, ls=":", label=label)
+            told += _validation(left, right, table.dropna(subset="validation"))
+        below = ["Thin: each step; thick: running mean."]
+        if chance is not None and right.lines:
+            below += style.guess_level(right, chance)
         if right.get_legend_handles_labels()[0]:
             above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": 2}
             right.legend(**above, handlelength=1.6, columnspacing=1)
-        finish(figure, right, "", [], [])
+        style.tell(figure, "learning curve", title, sentences=below, numbers=told)
     return figure
 
 
-def _validation(left: Axes, right: Axes, measured: pd.DataFrame) -> None:
-    """The validation scores, and a ring around the first highest, whose step is marked in both."""
+def _validation(left: Axes, right: Axes, measured: pd.DataFrame) -> str:
+    """The validation scores, and a ring around the first highest, whose step is marked in both.
+
+    Returns it in words.
+    """
     scores = 100 * measured["validation"]
     look = {"color": COLOURS[0], "ms": 2.6, "lw": 1.2}
     right.plot(measured["step"], scores, "o-", label="validation", **look)
@@ -143,16 +131,10 @@ def _validation(left: Axes, right: Axes, measured: pd.DataFrame) -> None:
     step = measured.loc[best, "step"]
     for axes in (left, right):
         axes.axvline(step, color=style.QUIET, lw=0.7, ls=":")
-    right.plot(
-        step,
-        scores[best],
-        "o",
-        ms=7,
-        mfc="none",
-        mec=style.INK,
-        ls="none",
-        label=f"kept: step {step:.0f}, {scores[best]:.1f} %",
-    )
+    kept = f"kept: step {step:.0f}, {scores[best]:.1f} %"
+    ring = {"ms": 7, "mfc": "none", "mec": style.INK, "ls": "none"}
+    right.plot(step, scores[best], "o", label=kept, **ring)
+    return f" Validation: {scores.iloc[0]:.1f} % first, {kept}."
 
 
 def running_line(
@@ -176,7 +158,7 @@ class LiveCurve:
 
     Args:
         chance: the rate of guessing, a fraction; None: not drawn.
-        title: above the loss.
+        title: above.
 
     Example:
         >>> live = live_curve(chance=0.2)
@@ -211,9 +193,9 @@ class LiveCurve:
         begin = time.monotonic()
         figure = learning_curve_figure(records, self.chance, self.title)
         if self._handle is None:
-            self._handle = display(figure, display_id=True)
+            self._handle = display(figure.bundle(), raw=True, display_id=True)
         else:
-            self._handle.update(figure)
+            self._handle.update(figure.bundle(), raw=True)
         end = time.monotonic()
         self._next = end + max(self.SECONDS, 9 * (end - begin))
 
@@ -256,22 +238,29 @@ def methods_figure(
         )
     rows = np.arange(len(table))[::-1]
     with style.suite_style():
-        figure = style.new_figure(style.WIDE_COLUMN, 0.2 * len(table) + 0.6)
+        figure = style.new_figure(style.WIDE_COLUMN, 0.2 * len(table) + 0.5)
         axes = figure.subplots()
         style.guess(axes, chance)
+        told = []
         for row, one in zip(rows, table.itertuples(), strict=True):
-            _method(axes, row, one, one.method in highlight)
+            told.append(f"{one.method} {_method(axes, row, one, one.method in highlight)}")
         axes.set_yticks(rows, table["method"])
         axes.set(ylim=(-0.6, len(table) - 0.4), xlabel="UAR (%)")
         axes.grid(axis="x", color="#e3e3e3", lw=0.5)
         axes.set_axisbelow(True)
-        below = [f"Point: unweighted average recall; bar: 95 % interval over {unit}."]
-        finish(figure, axes, title, below, marks)
+        style.tell(
+            figure,
+            "UAR",
+            title,
+            sentences=[f"Point: unweighted average recall; bar: 95 % interval over {unit}."],
+            stamps=marks,
+            numbers=f"In %: {'; '.join(told)}; chance {100 * chance:.1f}.",
+        )
     return figure
 
 
-def _method(axes: Axes, row: int, one: tuple, chosen: bool) -> None:
-    """A row of `methods_figure`: point, bar and numbers."""
+def _method(axes: Axes, row: int, one: tuple, chosen: bool) -> str:
+    """A row of `methods_figure`: point, bar and numbers, which it gives."""
     look = {"color": style.INK, "lw": 0.9, "marker": "o"}
     if chosen:
         look = {"color": style.ACCENT, "lw": 1.6, "marker": "D"}
@@ -279,12 +268,7 @@ def _method(axes: Axes, row: int, one: tuple, chosen: bool) -> None:
     span = f"{100 * one.low:.1f} to {100 * one.high:.1f}"
     if np.isnan(one.low):
         span = getattr(one, "counts", "no interval")
-    axes.text(
-        1.02,
-        row,
-        f"{100 * one.uar:.1f} ({span})",
-        transform=axes.get_yaxis_transform(),
-        va="center",
-        fontsize=style.LABEL,
-        color=look["color"],
-    )
+    told = f"{100 * one.uar:.1f} ({span})"
+    beside = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": style.LABEL}
+    axes.text(1.02, row, told, color=look["color"], **beside)
+    return told

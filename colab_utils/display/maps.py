@@ -8,7 +8,7 @@ import seaborn
 from matplotlib.axes import Axes
 
 from colab_utils.display import captions, style
-from colab_utils.display.curves import COLOURS, MARKERS
+from colab_utils.display.style import COLOURS, MARKERS
 
 # t-SNE takes about 5 s for so many on one core, and more would cover each other.
 MOST_POINTS = 1500
@@ -18,6 +18,9 @@ PERPLEXITY = 30
 _DIMENSIONS = 50
 # A colour serves two values, with a marker of its own for each.
 _COLOURS, _MARKERS = COLOURS * 2, MARKERS + MARKERS[3:] + MARKERS[:3]
+# Of the values of another column, so that no look means two things in a figure.
+_LIGHT = ("#56b4e9", "#e69f00", "#f4a6c6", "#8fce7e", "#b5b5b5", "#c9b6f2") * 2
+_OTHERS = "<ph8X*" + "*X8hp<"
 _WIDTHS = (style.ONE_COLUMN, style.TWO_COLUMNS, style.TWO_COLUMNS)
 
 
@@ -107,13 +110,20 @@ def embedding_maps_figure(
     values = {column: _values(list(maps.values()), column) for column in columns}
     width = _WIDTHS[len(maps) - 1]
     with style.suite_style():
-        figure = style.new_figure(width, 0.92 * width / len(maps) + 0.6)
+        figure = style.new_figure(width, 0.92 * width / len(maps) + 0.4)
         panels = figure.subplots(1, len(maps), squeeze=False)[0]
         for axes, (name, table), column in zip(panels, maps.items(), columns, strict=True):
-            _draw(axes, table, column, values[column])
+            first = column == columns[0]
+            _draw(axes, table, column, values[column], first)
             axes.set_title(name, fontsize=7.5)
-        style.above(figure, title)
-        style.caption_below(figure, _below(list(maps.values())), marks)
+        style.tell(
+            figure,
+            "map",
+            title,
+            sentences=_below(list(maps.values())),
+            stamps=marks,
+            numbers=_in_words(maps, columns),
+        )
     return figure
 
 
@@ -126,7 +136,7 @@ def _values(tables: Sequence[pd.DataFrame], column: str) -> list[str]:
                 f"the map has no column {lacking[0]}: its columns are"
                 f" {', '.join(map(str, table.columns))}"
             )
-        values |= set(table[column].astype(str))
+        values |= set(_written(table, column))
     if len(values) > len(_COLOURS):
         raise ValueError(
             f"{len(values)} values of {column}: at most {len(_COLOURS)} can be told apart; leave"
@@ -135,28 +145,43 @@ def _values(tables: Sequence[pd.DataFrame], column: str) -> list[str]:
     return sorted(values)
 
 
-def _draw(axes: Axes, table: pd.DataFrame, column: str, values: list[str]) -> None:
+def _written(table: pd.DataFrame, column: str) -> pd.Series:
+    """The values of `column` as people write them."""
+    values = table[column].astype(str)
+    return values.map(captions.corpus) if column == "corpus" else values
+
+
+def _draw(axes: Axes, table: pd.DataFrame, column: str, values: list[str], first: bool) -> None:
     """The points, all values mixed, and their legend below."""
+    colours, markers, edge = (
+        (_COLOURS, _MARKERS, "white") if first else (_LIGHT, _OTHERS, style.INK)
+    )
     # Drawn one value after the other, the last would cover all.
     mixed = table.sample(frac=1, random_state=0)
-    kind = mixed[column].astype(str).map(style.legend_label)
+    kind = _written(mixed, column).map(style.legend_label)
     values = [style.legend_label(value) for value in values]
+    size = 1.7 * np.clip(46 / np.sqrt(len(table)), 2.0, 4.2) ** 2
+    if "role" in table:
+        support = table[table["role"] == "support"]
+        ring = {"facecolors": "none", "edgecolors": style.INK, "linewidths": 0.9, "zorder": 3}
+        axes.scatter(support["x"], support["y"], s=3.2 * size, gid="support", **ring)
     seaborn.scatterplot(
         x=mixed["x"],
         y=mixed["y"],
         hue=kind,
         hue_order=values,
-        palette=dict(zip(values, _COLOURS, strict=False)),
+        palette=dict(zip(values, colours, strict=False)),
         style=kind,
-        markers=dict(zip(values, _MARKERS, strict=False)),
-        s=1.7 * np.clip(46 / np.sqrt(len(table)), 2.0, 4.2) ** 2,
+        markers=dict(zip(values, markers, strict=False)),
+        edgecolor=edge,
+        s=size,
         alpha=0.85,
         linewidth=0.3,
         ax=axes,
     )
     axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
     axes.set_aspect("equal", adjustable="datalim")
-    axes.spines[:].set_color("#c0c0c0")
+    axes.spines[:].set(color="#c0c0c0", visible=True)
     inches = axes.figure.get_figwidth() / axes.get_subplotspec().get_gridspec().ncols
     columns = int(inches / (0.32 + captions.longest(values) * captions.CHARACTER * 6.5 / 72))
     seaborn.move_legend(
@@ -171,6 +196,15 @@ def _draw(axes: Axes, table: pd.DataFrame, column: str, values: list[str]) -> No
     )
 
 
+def _in_words(maps: Mapping[str, pd.DataFrame], columns: Sequence[str]) -> str:
+    """How many points of each value each map has."""
+    told = []
+    for (name, table), column in zip(maps.items(), columns, strict=True):
+        number = _written(table, column).value_counts()
+        told.append(f"{name}: " + ", ".join(f"{count} {value}" for value, count in number.items()))
+    return f"{'; '.join(told)}."
+
+
 def _below(tables: Sequence[pd.DataFrame]) -> list[str]:
     """What the map is, and what must not be read out of it."""
     sizes, perplexities = [], set()
@@ -179,8 +213,12 @@ def _below(tables: Sequence[pd.DataFrame]) -> list[str]:
         sizes.append(f"{len(table):,}{of_all} utterances")
         perplexities.add(f"{table.attrs['perplexity']:.3g}")
     told = " and ".join(dict.fromkeys(sizes))
+    ringed = ""
+    if any("role" in table and table["role"].eq("support").any() for table in tables):
+        ringed = " Ringed: the support, whose labels the method has seen."
     own = " Each map was made on its own." if len({id(table) for table in tables}) > 1 else ""
     return [
-        f"{told}, t-SNE (perplexity {' and '.join(sorted(perplexities))}).{own} Near neighbours"
-        " resemble each other; distances between groups, their sizes, and the axes mean nothing."
+        f"{told}, t-SNE (perplexity {' and '.join(sorted(perplexities))}).{ringed}{own}",
+        "Near neighbours resemble each other; distances between groups, their sizes, and the axes"
+        " mean nothing.",
     ]

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from colab_utils.display import captions, style
-from colab_utils.display.figures import draw_matrix
+from colab_utils.display.figures import draw_matrix, in_words, matrix_height
 from colab_utils.results.predictions import check_one_rule
 
 IN_A_ROW, MOST = 4, 12  # matrices
@@ -47,24 +47,34 @@ def confusion_matrices_figure(
         check_one_rule(predictions, name)
         found += metrics["labels"]
     with style.suite_style():
-        figure = _drawn(results, list(labels or dict.fromkeys(found)))
-        style.above(figure, title)
-        style.caption_below(figure, _below(results), captions.stamps_of_all(results))
+        labels = list(labels or dict.fromkeys(found))
+        figure, cells = _drawn(results, labels)
+        style.tell(
+            figure,
+            "confusion matrices",
+            title,
+            sentences=_below(results, cells),
+            stamps=captions.stamps_of_all(results),
+            numbers=_in_words(results, labels),
+        )
     return figure
 
 
-def _drawn(shown: captions.Results, labels: list[str]) -> style.SuiteFigure:
-    """The matrices, each under what it is."""
+def _drawn(shown: captions.Results, labels: list[str]) -> tuple[style.SuiteFigure, str]:
+    """The matrices, each under what it is; and what their cells hold."""
     rows = -(-len(shown) // IN_A_ROW)
     columns = -(-len(shown) // rows)
     width = _WIDTHS[columns - 1]
-    height = 0.32 * len(labels) + 0.045 * captions.longest(labels) + 0.65
-    figure = style.new_figure(width, rows * height + 0.4)
+    room = (width - 1) / columns
+    above = [_above(name, *result, room=room) for name, result in shown.items()]
+    heads = 0.125 * max(map(len, above))  # inches
+    height = matrix_height(labels, width / columns, 0.32) + heads
+    figure = style.new_figure(width, rows * height)
     panels = figure.subplots(rows, columns, squeeze=False)
-    for number, (axes, (name, result)) in enumerate(zip(panels.flat, shown.items(), strict=False)):
-        draw_matrix(axes, result[0], labels)
-        above = _above(name, *result, room=(width - 1) / columns)
-        axes.set_title("\n".join(above), fontsize=_TITLE, linespacing=1.3)
+    every = zip(panels.flat, above, shown.values(), strict=False)
+    for number, (axes, lines, result) in enumerate(every):
+        cells = draw_matrix(axes, result[0], labels)
+        axes.set_title("\n".join(lines), fontsize=_TITLE, linespacing=1.3)
         if number + columns >= len(shown):
             axes.set_xlabel("Predicted emotion")
         if number % columns == 0:
@@ -73,7 +83,15 @@ def _drawn(shown: captions.Results, labels: list[str]) -> style.SuiteFigure:
             axes.tick_params(labelleft=False)
     for axes in panels.flat[len(shown) :]:
         axes.set_visible(False)
-    return figure
+    return figure, cells
+
+
+def _in_words(shown: captions.Results, labels: Sequence[str]) -> str:
+    """The matrices one after the other."""
+    told = []
+    for name, (predictions, metrics) in shown.items():
+        told.append(f"{name}: {captions.headline(metrics)}. {in_words(predictions, labels)}")
+    return " ".join(told)
 
 
 def _above(
@@ -91,12 +109,12 @@ def _above(
     return lines
 
 
-def _below(shown: captions.Results) -> list[str]:
+def _below(shown: captions.Results, cells: str) -> list[str]:
     """What cells and brackets mean, how counts were pooled where all are alike, and the notes."""
     known = [metrics for _, metrics in shown.values() if captions.span(metrics)]
     units = sorted({captions.interval_unit(metrics) for metrics in known})
     pooled = {captions.repetitions(predictions) for predictions, _ in shown.values()}
-    lines = ["Cells: per cent of the true emotion, and count; one scale of shades, 0 to 100 %."]
+    lines = [f"{cells} One scale of shades, 0 to 100 %."]
     if known:
         lines[0] += f" In brackets: 95 % interval over {' or '.join(units)}."
     if len(pooled) == 1 and any(pooled):

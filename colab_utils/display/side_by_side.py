@@ -14,6 +14,7 @@ from colab_utils.results.runs import Run
 from colab_utils.results.tables import readable
 
 MATRICES = 4  # side by side at most
+QUESTIONS, RUNS = 12, 40  # listed at most
 
 
 def show_runs(table: pd.DataFrame) -> None:
@@ -25,6 +26,9 @@ def show_runs(table: pd.DataFrame) -> None:
     done = table["done"].astype(bool)
     if done.any():
         finished = table[done].drop(columns=["done", "problem", "folder"])
+        if len(finished) > RUNS:
+            print(f"{len(finished)} finished runs; the first {RUNS} by name:")
+            finished = finished.head(RUNS)
         display(finished.style.format(precision=3, escape="html").hide())
     others = table.loc[~done, ["method", "run", "problem"]]
     if len(others):
@@ -33,14 +37,27 @@ def show_runs(table: pd.DataFrame) -> None:
         display(others.style.format(escape="html").set_properties(**left).hide())
 
 
-def show_side_by_side(
-    questions: Mapping[str, Mapping[str, Run]], question: str = "", **chosen: Any
-) -> dict[str, Run]:
-    """Display table, intervals and confusion matrices of runs that answer one question.
+def show_questions(questions: Mapping[str, Mapping[str, Run]]) -> None:
+    """Print the questions and how many runs answered each: those with most runs.
 
     Args:
         questions: of `groups.comparable_runs`.
-        question: which one; default: the first.
+    """
+    for title, runs in list(questions.items())[:QUESTIONS]:
+        print(f"{len(runs):3d} runs: {title}")
+    more = len(questions) - QUESTIONS
+    if more > 0:
+        print(f"... and {more} more: the panel below has all")
+
+
+def show_side_by_side(
+    questions: Mapping[str, Mapping[str, Run]], question: str = "", **chosen: Any
+) -> dict[str, Run]:
+    """Say the question; display table, intervals and confusion matrices of runs that answer it.
+
+    Args:
+        questions: of `groups.comparable_runs`.
+        question: which one; default: `groups.first_question`.
         **chosen: `words`, `most` and `against`, see `groups.compared`.
 
     Returns:
@@ -49,22 +66,23 @@ def show_side_by_side(
     Raises:
         ValueError: no question, or no run is left.
     """
-    if not questions:
-        raise ValueError("no finished run could be compared: run a method to its end first")
-    question = question or next(iter(questions))
+    words, against = chosen.get("words", ""), chosen.get("against", "")
+    question = question or groups.first_question(questions, words, against)
     runs, table = groups.compared(questions, question, **chosen)
-    results = {name: (run.predictions, run.metrics) for name, run in runs.items()}
+    print(f"{len(runs)} of {len(questions[question])} runs, the best first. Question: {question}.")
+    results = {captions.run(name): (run.predictions, run.metrics) for name, run in runs.items()}
+    title = captions.run(question)
     metrics = next(iter(runs.values())).metrics
     display(readable(table))
     display(
         methods_figure(
-            table,
+            table.assign(method=table["method"].map(captions.run)),
             chance=metrics["chance"],
-            title=question,
+            title=title,
             marks=captions.stamps_of_all(results),
             unit=captions.interval_unit(metrics),
         )
     )
     drawn = dict(list(results.items())[:MATRICES])
-    display(confusion_matrices_figure(drawn, title=question, labels=metrics["labels"]))
+    display(confusion_matrices_figure(drawn, title, metrics["labels"]))
     return runs

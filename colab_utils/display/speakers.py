@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from colab_utils.corpora.manifest import speaker_keys
 from colab_utils.display import captions, style
+from colab_utils.display.figures import heat
 from colab_utils.results.intervals import STEP_INTERVAL
 from colab_utils.results.metrics import cell_counts
 from colab_utils.results.rates import uar
@@ -55,7 +56,7 @@ def per_speaker_figure(
     Args:
         predictions: a table of `results.predictions`.
         metrics: its metrics.json.
-        title: above the figure.
+        title: above the figure; default: the tested corpora and the method.
 
     Returns:
         The figure.
@@ -67,9 +68,8 @@ def per_speaker_figure(
     number = table["speaker"].nunique()
     many = number > MANY
     width = style.TWO_COLUMNS if many else style.ONE_COLUMN
-    below = [_about_points(predictions), *captions.notes(metrics)]
     with style.suite_style():
-        figure = style.new_figure(width, (3 if many else 0.17 * number) + 1.1)
+        figure = style.new_figure(width, (3 if many else 0.17 * number) + 0.5)
         axes = figure.subplots()
         _overall(axes, metrics)
         seaborn.pointplot(
@@ -84,14 +84,29 @@ def per_speaker_figure(
             legend=False,
             ax=axes,
         )
-        axes.set(xlim=(0, 100), ylim=(-0.7, number - 0.3), ylabel="Test speaker", title=title)
-        axes.set_xlabel("UAR of the speaker's utterances (%)")
+        axes.set(xlim=(0, 100), ylim=(-0.7, number - 0.3), ylabel="Test speaker")
+        axes.set_xlabel("UAR of the speaker (%)")
         if many:
             axes.set_yticks([])
-        axes.spines[["top", "right"]].set_visible(False)
         figure.legend(loc="outside upper center", ncols=3 if many else 1)
-        style.caption_below(figure, below, captions.stamps(predictions, metrics))
+        style.tell(
+            figure,
+            "UAR by speaker",
+            title or captions.subject(predictions),
+            sentences=[_about_points(predictions), *captions.notes(metrics)],
+            stamps=captions.stamps(predictions, metrics),
+            numbers=f"{captions.headline(metrics)}; {_extremes(table)}",
+        )
     return figure
+
+
+def _extremes(table: pd.DataFrame) -> str:
+    """The speakers recognised best and worst, in words."""
+    mean = 100 * table.groupby(_named(table["speaker"], ""))["uar"].mean()
+    return (
+        f"best {mean.idxmax()} with {mean.max():.1f} %, worst {mean.idxmin()} with"
+        f" {mean.min():.1f} %."
+    )
 
 
 def _about_points(predictions: pd.DataFrame) -> str:
@@ -116,12 +131,12 @@ def _overall(axes: Axes, metrics: Mapping[str, Any]) -> None:
     axes.axvline(chance, color=style.QUIET, lw=1, ls=":", label=f"chance: {chance:.1f} %")
 
 
-def _named(speakers: pd.Series, told: pd.Series) -> pd.Series:
-    """Names to show, `03 (n = 49)`, without the corpus where all are of one."""
+def _named(speakers: pd.Series, told: pd.Series | str) -> pd.Series:
+    """Names to show, `03 (n = 49)`, behind the corpus where there are several."""
     parts = speakers.str.rpartition("/")
-    corpora = set(parts[0]) - {""}
-    if len(corpora) <= 1:
-        speakers = parts[2]
+    speakers = parts[2]
+    if len(set(parts[0]) - {""}) > 1:
+        speakers = (parts[0].map(captions.corpus) + " " + speakers).str.strip()
     names = speakers + " (" + told + ")"
     return names.str.replace(" ()", "")
 
@@ -169,13 +184,20 @@ def speakers_by_emotion(manifest: pd.DataFrame, title: str = "") -> style.SuiteF
         table.loc[others], shade.loc[others] = summed, 0.0
     width = style.ONE_COLUMN if table.shape[1] <= 7 else style.WIDE_COLUMN
     with style.suite_style():
-        figure = style.new_figure(width, 0.17 * len(table) + 1.1)
+        figure = style.new_figure(width, 0.17 * len(table) + 0.8)
         axes = figure.subplots()
         texts = table.map("{:,}".format).to_numpy()
-        style.heat(axes, shade.to_numpy(), list(table.index), list(table.columns), texts)
+        heat(axes, shade.to_numpy(), list(table.index), list(table.columns), [texts])
         axes.set(xlabel="Emotion (number of utterances)", ylabel="Speaker")
-        above = captions.wrap(f"{title}: {size}" if title else size, width, 7)
-        figure.suptitle("\n".join(above), fontsize=7)
+        number = manifest["emotion"].value_counts()
+        style.tell(
+            figure,
+            "utterances by speaker and emotion",
+            title,
+            facts=[size],
+            stamps=captions.stamps_of_rows(manifest),
+            numbers=", ".join(f"{name} {count:,}" for name, count in number.items()),
+        )
     return figure
 
 
@@ -213,19 +235,36 @@ def support_speakers_figure(
         table = pd.concat([told.head(MANY // 2), told.tail(MANY // 2)], ignore_index=True)
     rows = np.arange(len(table))[::-1]
     with style.suite_style():
-        figure = style.new_figure(style.WIDE_COLUMN, 0.17 * len(table) + 0.85)
+        figure = style.new_figure(style.WIDE_COLUMN, 0.17 * len(table) + 0.8)
         left, right = figure.subplots(1, 2, sharey=True)
         _with_and_without(left, table, rows)
         right.axvline(0, color=style.QUIET, lw=0.8, ls=":")
         style.points(right, rows, table["difference"], table["low"], table["high"], ms=3.4)
+        below += _keep_in_sight(right, table)
         right.set_xlabel("With minus without (points)")
         right.tick_params(left=False)
-        for axes in (left, right):
-            axes.spines[["top", "right"]].set_visible(False)
         right.spines["left"].set_visible(False)
-        style.above(figure, title)
-        style.caption_below(figure, below, marks)
+        names = _named(table["speaker"], "")
+        told = (names + (100 * table["difference"]).map(" {:+.1f}".format)).dropna()
+        style.tell(
+            figure,
+            "support speakers",
+            title,
+            sentences=below,
+            stamps=marks,
+            numbers=f"With minus without, in points: {'; '.join(told)}.",
+        )
     return figure
+
+
+def _keep_in_sight(axes: Axes, table: pd.DataFrame) -> list[str]:
+    """Give a few very long bars no room that all others need; what the caption says of it."""
+    half = 100 * (table["high"] - table["low"]) / 2
+    reach = max(1.3 * 100 * table["difference"].abs().max(), 3 * half.median())
+    if not half.max() > reach:  # NaN: no bars
+        return []
+    axes.set_xlim(-reach, reach)
+    return ["Bars that go to the frame are longer."]
 
 
 def _with_and_without(axes: Axes, table: pd.DataFrame, rows: np.ndarray) -> None:

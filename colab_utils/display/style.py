@@ -3,7 +3,9 @@
 Sizes fit the columns of a paper; colours survive colour blindness and grey print.
 """
 
+import base64
 import contextlib
+import html
 import io
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -11,24 +13,33 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-import seaborn
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
-from colab_utils import files
-from colab_utils.display.captions import CHARACTER, longest, wrap
+from colab_utils import files, session
+from colab_utils.display.captions import wrap
 from colab_utils.display.scripts import FONT, readable
 
 # Inches: one, one and a half and two columns of an IEEE or ISCA page.
 ONE_COLUMN, WIDE_COLUMN, TWO_COLUMNS = 3.5, 5.0, 7.16
 HEAT = "Blues"  # light to dark: the order stays when printed in grey
-_DARKEST = 0.62  # of HEAT: darker blues swallow ink in print
 INK, QUIET, ACCENT, WARN = "#1a1a1a", "#595959", "#0b4f8a", "#9c3d00"
-_SMALL = 5.6  # points, of the caption below a figure
+# Blue, vermilion, green, purple, ochre (after Okabe and Ito 2008, "Color universal design"),
+# darkened until words in them read on white (contrast 4.5). Each has a marker and a dash of its own
+# besides, for colour-blind readers and grey print.
+COLOURS = (ACCENT, "#b84a00", "#00735a", "#8d2f6b", "#7a5c00", INK)
+MARKERS = "osD^vP"
+DASHES = ((), (4, 1.2), (1.2, 1.2), (6, 1.2, 1.2, 1.2), (2.5, 1.2), (8, 2))
+# Of lines that stand back; dots are kept for chance.
+LEVEL_DASHES = ((6, 2), (9, 1.5, 2, 1.5), (3, 1.5), (6, 1.5, 2, 1.5, 2, 1.5), (12, 2), (2, 3))
+TITLE = 7  # points
+SMALLEST = 6  # points: of the caption, and of nothing less
 LABEL = 6.3  # points, of the words at a line
+_LINE = 1.35 / 72  # inches that a line of letters takes for each of their points
 STYLE = {
     "font.family": FONT,
     "font.size": 7,
@@ -46,6 +57,8 @@ STYLE = {
     "xtick.color": INK,
     "ytick.color": INK,
     "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "figure.facecolor": "white",
@@ -62,19 +75,66 @@ BOXES = "Comment"  # what the PNG calls its letters without a font
 class SuiteFigure(Figure):
     """A figure outside pyplot's registry, which a notebook shows whatever the backend.
 
-    Names in any script are drawn in a font that has their letters, where one is installed.
+    Names in any script are drawn in a font that has their letters, where one is installed. Every
+    figure that is shown is remembered in `session.shown`, and so is in the zip of *Download*.
+
+    Attributes:
+        name: what it is called as a file, such as "confusion matrix, EMOFSL, 5 shots"; one that
+            is shown later under the same name takes its place in the zip.
+        alt: its numbers in words, for who cannot see it.
+        caption: what stands above and below it, in words.
+        trim: inches that its caption takes below, and its title above.
     """
+
+    name = ""
+    alt = ""
+    caption = ""
+    trim = (0.0, 0.0)
 
     def draw(self, renderer: RendererBase) -> None:
         """Draw it, as matplotlib asks for it."""
         with readable(self):
             super().draw(renderer)
 
-    def _repr_png_(self) -> bytes:
+    @contextlib.contextmanager
+    def for_print(self) -> Iterator[Bbox]:
+        """Without title and caption inside of this; gives the box (inches) that is left."""
+        aside = [text for text in (self._suptitle, self._supxlabel) if text is not None]
+        for text in aside:
+            text.set_visible(False)
+        low, top = self.trim
+        yield Bbox.from_extents(0, low, self.get_figwidth(), self.get_figheight() - top)
+        for text in aside:
+            text.set_visible(True)
+
+    def png(self) -> bytes:
+        """The picture, as it is shown."""
         buffer = io.BytesIO()
         with suite_style():
             self.savefig(buffer, format="png", dpi=self.dpi)
         return buffer.getvalue()
+
+    def html(self) -> str:
+        """The picture and its alt text as `<img>`, which is then on the page."""
+        session.shown[self.name or f"figure {len(session.shown) + 1}"] = self
+        data = base64.b64encode(self.png()).decode()
+        return (
+            f'<img style="max-width:100%" alt="{html.escape(self.alt or self.name)}"'
+            f' src="data:image/png;base64,{data}">'
+        )
+
+    def bundle(self) -> dict[str, str]:
+        """What a notebook shows of it: by MIME type, for `display(..., raw=True)`.
+
+        HTML, since no front end gives a bare picture its alt text.
+        """
+        return {"text/html": self.html(), "text/plain": self.alt or self.name}
+
+    def _ipython_display_(self) -> None:
+        # a method of another name would have the inline backend send a second picture
+        from IPython.display import display
+
+        display(self.bundle(), raw=True)
 
 
 @contextlib.contextmanager
@@ -117,17 +177,18 @@ def legend_label(name: str) -> str:
     return f"\u200a{name}" if name.startswith("_") else name
 
 
-def save_figure(figure: Figure, path: str | pathlib.Path) -> list[pathlib.Path]:
-    """Save as PNG (300 dpi), PDF and SVG, each atomically and at the figure's exact size.
+def save_figure(figure: SuiteFigure, path: str | pathlib.Path) -> list[pathlib.Path]:
+    """Save the form for a paper as PNG (300 dpi), PDF and SVG, each atomically; its caption apart.
 
-    Letters without an installed font are named in the PNG, as BOXES.
+    Title and caption are cut off and stand in the text file; the stamps stay. Letters without an
+    installed font are named in the PNG, as BOXES.
 
     Args:
-        figure: any.
+        figure: of `new_figure`.
         path: without a suffix; a dot in its name is kept.
 
     Returns:
-        The three paths.
+        The paths of .png, .pdf, .svg and .txt.
 
     Raises:
         DiskFullError: no room on the disk (`files`).
@@ -138,66 +199,11 @@ def save_figure(figure: Figure, path: str | pathlib.Path) -> list[pathlib.Path]:
         with suite_style(), readable(figure) as lacking, files.replacing(target) as temporary:
             if lacking and kind == "png":
                 metadata = {BOXES: f"letters without a font: {lacking}"}
-            figure.savefig(temporary, format=kind, dpi=300, metadata=metadata)
+            with figure.for_print() as box:
+                look = {"dpi": 300, "bbox_inches": box, "metadata": metadata}
+                figure.savefig(temporary, format=kind, **look)
         saved.append(target)
-    return saved
-
-
-def heat(
-    axes: Axes,
-    shade: np.ndarray,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    upper: np.ndarray,
-    lower: np.ndarray | None = None,
-) -> None:
-    """Draw a heat map with text in its cells.
-
-    Letters are as large as the cells allow where the axes share the width of the figure with
-    others of their row; column names are tilted where they would touch.
-
-    Args:
-        axes: of a figure of `new_figure`.
-        shade: (rows, columns), 0 (white) to 1.
-        rows: names of the rows.
-        columns: names of the columns.
-        upper: text of each cell.
-        lower: text beneath it, in smaller letters.
-    """
-    inches = axes.figure.get_figwidth() - 0.45 - longest(rows) * CHARACTER * 7 / 72
-    beside = axes.get_subplotspec().get_gridspec().ncols
-    cell = 72 * (inches / beside - 0.1 * (beside > 1)) / len(columns)
-    seaborn.heatmap(
-        shade,
-        vmin=0,
-        vmax=1 / _DARKEST,
-        cmap=HEAT,
-        cbar=False,
-        linewidths=0.8,
-        annot=upper,
-        fmt="",
-        annot_kws={
-            "color": "black",
-            "fontsize": _fitting(upper, cell, 7),
-            "va": "center" if lower is None else "bottom",
-        },
-        ax=axes,
-    )
-    if lower is not None:
-        size = _fitting(lower, cell, 5.5)
-        for (row, column), text in np.ndenumerate(lower):
-            axes.text(column + 0.5, row + 0.58, text, ha="center", va="top", fontsize=size)
-    tilted = longest(columns) * CHARACTER * 7 > 0.95 * cell
-    look = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if tilted else {"rotation": 0}
-    axes.set_xticks(np.arange(len(columns)) + 0.5, columns, **look)
-    axes.set_yticks(np.arange(len(rows)) + 0.5, rows, rotation=0)
-    axes.tick_params(length=0)
-
-
-def _fitting(texts: np.ndarray, cell: float, most: float) -> float:
-    """The size, up to `most` points, at which the longest text fits a cell `cell` points wide."""
-    longest = max(map(len, np.ravel(texts)))
-    return min(most, 0.9 * cell / (0.66 * longest))
+    return [*saved, files.write_text(pathlib.Path(f"{path}.txt"), f"{figure.caption}\n")]
 
 
 def points(
@@ -232,52 +238,106 @@ def points(
     axes.plot(x, y, color=color, **({"marker": "o", "ms": 4, "ls": "none"} | look))
 
 
-def guess(axes: Axes, chance: float, upright: bool = False) -> None:
-    """A dotted line at the rate of guessing, with its words.
+def guess(axes: Axes, chance: float) -> None:
+    """A dotted line upwards at the rate of guessing, with its words.
 
     Args:
-        axes: to draw on, in per cent.
+        axes: to draw on, with per cent to the right.
         chance: a fraction.
-        upright: whether rates go up instead of to the right.
     """
     rate = 100 * chance
+    axes.axvline(rate, color=QUIET, lw=0.8, ls=":", zorder=0)
     look = {"color": QUIET, "fontsize": LABEL, "textcoords": "offset points"}
-    if upright:
-        axes.axhline(rate, color=QUIET, lw=0.8, ls=":", zorder=0)
-        place, side = (1, rate), axes.get_yaxis_transform()
-        axes.annotate(f"chance {rate:.1f}", place, (0, 1.5), xycoords=side, ha="right", **look)
-    else:
-        axes.axvline(rate, color=QUIET, lw=0.8, ls=":", zorder=0)
-        place, side = (rate, 1), axes.get_xaxis_transform()
-        axes.annotate(f"chance {rate:.1f}", place, (2, 1), xycoords=side, **look)
+    side = axes.get_xaxis_transform()
+    axes.annotate(f"chance {rate:.1f}", (rate, 1), (2, 1), xycoords=side, **look)
 
 
-def above(figure: Figure, title: str) -> None:
-    """Write `title` above a figure, broken to its width."""
-    if title:
-        figure.suptitle("\n".join(wrap(title, figure.get_figwidth(), 8)), fontsize=8)
-
-
-def caption_below(figure: Figure, sentences: Sequence[str], marks: Sequence[str] = ()) -> None:
-    """Write a caption in small print below a figure, which becomes higher by what it needs.
+def guess_level(axes: Axes, chance: float) -> list[str]:
+    """A dotted line to the right at the rate of guessing, where it leaves the rest its room.
 
     Args:
-        figure: of `new_figure`.
-        sentences: what a reader has to know; broken to the width of the figure.
-        marks: stamps that stand after them (`captions.stamps`); with them the whole caption stands
-            in a warning colour.
+        axes: to draw on, with per cent upwards; all else is drawn already.
+        chance: a fraction.
+
+    Returns:
+        What the caption has to say: nothing, or that chance is below the axis, where the line would
+        take more than a third of the height.
     """
+    rate = 100 * chance
+    low, high = axes.dataLim.intervaly
+    if low - rate > (high - low) / 2:
+        return [f"Chance, {rate:.1f}\u00a0%, is below the axis."]
+    axes.axhline(rate, color=QUIET, lw=0.8, ls=":", zorder=0)
+    look = {"color": QUIET, "fontsize": LABEL, "textcoords": "offset points", "ha": "right"}
+    side = axes.get_yaxis_transform()
+    axes.annotate(f"chance {rate:.1f}", (1, rate), (0, 1.5), xycoords=side, **look)
+    return []
+
+
+def tell(
+    figure: SuiteFigure,
+    kind: str,
+    title: str = "",
+    facts: Sequence[str] = (),
+    sentences: Sequence[str] = (),
+    stamps: Sequence[str] = (),
+    numbers: str = "",
+) -> None:
+    """Say what a figure is: above and below it, as the name of its file, and in words.
+
+    Call it last. Title and facts stand above; below stand the stamps, in a warning colour, and the
+    caption in small print. The figure becomes higher by what they and its legend need.
+
+    Args:
+        figure: of `new_figure`; a legend of its own is "outside upper center".
+        kind: such as "confusion matrix".
+        title: of what.
+        facts: further lines above.
+        sentences: the caption.
+        stamps: `captions.stamps`.
+        numbers: what the picture shows, in words, for the alt text.
+    """
+    figure.name = ", ".join(filter(None, (kind, title)))
+    figure.alt = _text(figure.name, *facts, numbers, *stamps)
+    figure.caption = _text(figure.name, *facts, *sentences, *stamps)
+    width = figure.get_figwidth() - 0.1
+    above = _lines((title, *facts), width, TITLE)
+    warned, told = _lines(stamps, width, SMALLEST), _lines(sentences, width, SMALLEST)
+    top, low = _LINE * TITLE * len(above), _LINE * SMALLEST * len(told)
+    stamped = low + _LINE * SMALLEST * len(warned)
+    legend = 0.0
+    for one in figure.legends:
+        legend += one.get_window_extent().height / figure.dpi + 0.08
+    height = figure.get_figheight() + top + stamped + legend
+    figure.set_figheight(height)
+    body = 1 - (top + stamped + legend) / height
+    figure.get_layout_engine().set(rect=(0, stamped / height, 1, body))
+    figure.trim = low, top
+    for one in figure.legends:
+        one.set_bbox_to_anchor((0, 0, 1, 1 - top / height), figure.transFigure)
+    edge = 0.05 / figure.get_figwidth()
+    look = {"va": "top", "linespacing": 1.3}
+    small = look | {"ha": "left", "fontsize": SMALLEST}
+    if above:
+        figure.suptitle("\n".join(above), x=0.5, y=1 - 0.03 / height, fontsize=TITLE, **look)
+        figure._suptitle.set_in_layout(False)
+    if warned:
+        figure.text(edge, stamped / height, "\n".join(warned), color=WARN, **small)
+    if told:
+        figure.supxlabel("\n".join(told), x=edge, y=low / height, color=QUIET, **small)
+        figure._supxlabel.set_in_layout(False)
+
+
+def _lines(sentences: Sequence[str], width: float, size: float) -> list[str]:
+    """Sentences broken to `width` inches, each on a line of its own."""
     lines = []
-    for sentence in (*sentences, *marks):
-        lines += wrap(sentence, figure.get_figwidth() - 0.15, _SMALL)
-    if not lines:
-        return
-    figure.set_figheight(figure.get_figheight() + 1.35 * _SMALL / 72 * len(lines))
-    figure.supxlabel(
-        "\n".join(lines),
-        fontsize=_SMALL,
-        x=0.02,
-        ha="left",
-        color=WARN if marks else QUIET,
-        linespacing=1.3,
-    )
+    for sentence in sentences:
+        lines += wrap(sentence, width, size)
+    return lines
+
+
+def _text(*parts: str) -> str:
+    """Parts as sentences behind each other, the first letter a capital."""
+    ended = [part if part.endswith(".") else f"{part}." for part in parts if part]
+    text = " ".join(ended).replace("\n", " ")
+    return text[:1].upper() + text[1:]

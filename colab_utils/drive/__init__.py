@@ -10,12 +10,11 @@ from colab_utils.drive.downloading import download
 from colab_utils.drive.mounting import mount_drive
 from colab_utils.drive.publishing import publish
 from colab_utils.drive.staging import stage
-from colab_utils.drive.workspace import keep_results, open_workspace, results_folder
+from colab_utils.drive.workspace import open_workspace, results_folder
 
 __all__ = [
     "ArchiveError",
     "download",
-    "keep_results",
     "make_zip",
     "mount_drive",
     "open_workspace",

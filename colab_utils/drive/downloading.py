@@ -1,11 +1,14 @@
 """One zip to the reader's own computer, whatever the browser does."""
 
+import html
 import os
 import pathlib
+import shutil
 import sys
+import urllib.parse
 from collections.abc import Iterable
 
-from colab_utils import session
+from colab_utils import files, session
 from colab_utils.drive.archives import make_zip
 from colab_utils.drive.copying import reason
 from colab_utils.files import AnyPath
@@ -51,9 +54,9 @@ def _start_in_colab(archive: pathlib.Path) -> None:
     """
     problem = ""
     try:
-        from google.colab import files
+        from google.colab import files as browser
 
-        files.download(str(archive))
+        browser.download(str(archive))
     except Exception as error:
         # without a front end anything may come back: AttributeError, MessageError... The zip is
         # saved anyway
@@ -68,11 +71,32 @@ def _start_in_colab(archive: pathlib.Path) -> None:
 def _show_link(archive: pathlib.Path) -> None:
     """Show a link to the zip where a Jupyter front end may display it.
 
-    In a terminal the printed path is enough.
+    A server serves what lies below the folder that it was started in, and nothing hidden: a zip
+    elsewhere is copied beside the notebook. In a terminal the printed path is enough.
     """
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
-    if getattr(shell, "kernel", None) is not None:
-        from IPython.display import FileLink, display
+    if getattr(shell, "kernel", None) is None:
+        return
+    from IPython.display import HTML, display
 
-        display(FileLink(os.path.relpath(archive)))
+    if not _is_served(archive):
+        archive = shutil.copy(archive, archive.name)
+        print("The Jupyter server cannot reach it there: a copy lies beside the notebook.")
+    address = urllib.parse.quote(os.path.relpath(archive).replace(os.sep, "/"))
+    name = html.escape(os.path.basename(archive))
+    # without `download` JupyterLab would try to open it
+    display(HTML(f'<a download="{name}" href="{address}">Download {name}</a>'))
+
+
+def _is_served(archive: pathlib.Path) -> bool:
+    """Whether the Jupyter server that started this kernel serves a file; True where none did."""
+    from jupyter_core.paths import jupyter_runtime_dir
+
+    for file, key in (("jpserver", "root_dir"), ("nbserver", "notebook_dir")):
+        about = pathlib.Path(jupyter_runtime_dir()) / f"{file}-{os.getppid()}.json"
+        if about.exists():
+            root = os.path.realpath(files.read_json(about)[key])
+            below = os.path.relpath(archive.resolve(), root)
+            return not any(part.startswith(".") for part in pathlib.Path(below).parts)
+    return True

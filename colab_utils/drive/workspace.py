@@ -1,13 +1,12 @@
-"""How a notebook begins and ends: where it works, and what it keeps."""
+"""How a notebook begins: where it works, and where its results are looked for."""
 
 import pathlib
-from collections.abc import Iterable
+
+import pandas as pd
 
 from colab_utils import files, session
-from colab_utils.drive.downloading import download
 from colab_utils.drive.memory import RESULTS, Memory
 from colab_utils.drive.mounting import mount_drive
-from colab_utils.files import AnyPath
 
 DAY = 86400.0  # seconds; no copy to Drive takes longer
 
@@ -17,7 +16,8 @@ def open_workspace(
 ) -> tuple[pathlib.Path, pathlib.Path | None]:
     """Seed all generators, say where to work, and what earlier sessions left on Drive.
 
-    What killed writers left half-written is removed.
+    What killed writers left half-written is removed; figures shown before belong to other
+    settings, and are in no later zip. From now on tables show long texts whole.
 
     Args:
         seed: for all of them.
@@ -31,6 +31,8 @@ def open_workspace(
         >>> workspace, drive_folder = open_workspace(SEED, USE_DRIVE)
     """
     session.seed_everything(seed)
+    session.shown.clear()
+    pd.set_option("display.max_colwidth", None)  # tables show all of a sentence
     workspace = session.workspace()
     files.sweep(workspace)
     drive_folder = mount_drive() if use_drive else None
@@ -39,30 +41,6 @@ def open_workspace(
         files.sweep(memory.there / "memory", seconds=DAY)
         print(memory.found())
     return workspace, drive_folder
-
-
-def keep_results(
-    paths: Iterable[AnyPath],
-    name: str,
-    drive_folder: pathlib.Path | None = None,
-    save: bool = False,
-) -> None:
-    """Say where results lie, send what Drive lacks where there is one, make a zip on request.
-
-    Args:
-        paths: folders of runs, such as `[run.path for run in runs.values()]`.
-        name: of the zip, without suffix.
-        drive_folder: MyDrive, of `open_workspace`, or None.
-        save: make the zip and start its download.
-
-    Example:
-        >>> keep_results([run.path for run in runs.values()], "baselines", drive_folder, save=True)
-    """
-    paths = list(paths)
-    print("\n".join(map(str, paths)))
-    Memory(session.workspace(), drive_folder).keep_all()
-    if save:
-        download(paths, name)
 
 
 def results_folder(wanted: str = "", drive_folder: pathlib.Path | None = None) -> pathlib.Path:

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -27,7 +27,15 @@ from colab_utils.progress import bar as progress_bar
 from colab_utils.protocols.copies import check_copies, copies_notes, persons
 from colab_utils.protocols.folds import TRAINING_ROLES, speaker_independence
 from colab_utils.results.predictions import with_films
-from colab_utils.results.runs import Part, Run, RunError, metrics_table, open_run, split_hash
+from colab_utils.results.runs import (
+    Part,
+    Run,
+    RunError,
+    metrics_table,
+    open_run,
+    say_loaded,
+    split_hash,
+)
 
 __all__ = ["CONTRACT", "TRAINING_ROLES", "Study", "Tested", "Training"]
 CONTRACT = 2  # raised when this file or contract.py would give other results: part of every hash
@@ -172,8 +180,9 @@ class Study(Contract):
     def evaluate(self, tested: Iterable[Tested], pictures: bool = True) -> dict[str, Run]:
         """Test every method: finished runs by label, in the given order.
 
-        What was finished before is loaded; parts (a seed and a fold) finished before a kill are
-        kept. Methods that share a training go fold by fold together, so that it is held once.
+        All that is not there yet is made under one bar. What was finished before is loaded; parts
+        (a seed and a fold) finished before a kill are kept. Methods that share a training go fold
+        by fold together, so that it is held once.
 
         Args:
             tested: the methods; each label once.
@@ -194,17 +203,25 @@ class Study(Contract):
                     f"{one.label} stands twice: give each method its own name"
                 )
         runs = {one.label: self._open(one) for one in chosen}
+        say_loaded(runs.values())
         waiting = [one for one in chosen if not runs[one.label].done]
-        try:
-            self._run(waiting, runs)
-        finally:  # nor is what the user's own code made of use to another call
-            self._held.clear()
-            self._learners = {key: one for key, one in self._learners.items() if not key[-1]}
-        if pictures:
-            for run in runs.values():
-                if not is_drawn(run):
-                    save_confusion_matrix(run)
-                    self.memory.keep(run.path, finished=True)
+        drawn = [label for label in labels if pictures and not is_drawn(runs[label])]
+        total = len(drawn)
+        for one in waiting:
+            total += sum(not part.finished for part in self._parts(one, runs[one.label]))
+        hidden = not self.progress or not total
+        with progress_bar(total=total, unit="part", disable=hidden, leave=False) as bar:
+            try:
+                for group in self._groups(waiting):
+                    self._run_group(group, runs, bar)
+            finally:  # nor is what the user's own code made of use to another call
+                self._held.clear()
+                self._learners = {key: one for key, one in self._learners.items() if not key[-1]}
+            for label in drawn:
+                bar.set_description(f"figure of {label}")
+                save_confusion_matrix(runs[label])
+                self.memory.keep(runs[label].path, finished=True)
+                bar.update()
         return runs
 
     def table(self, runs: Mapping[str, Run]) -> pd.DataFrame:
@@ -215,17 +232,6 @@ class Study(Contract):
         """Who trains and who is tested: utterances and speakers of each role and corpus."""
         there = self.split.merge(self.rows[["utt_id", "corpus"]]).groupby(["role", "corpus"])
         return there.agg(utterances=("utt_id", "nunique"), speakers=("speaker", "nunique"))
-
-    def _run(self, waiting: Sequence[Tested], runs: Mapping[str, Run]) -> None:
-        """All that is not there yet, under one bar with an estimate."""
-        total = 0
-        for one in waiting:
-            for part in self._parts(one, runs[one.label]):
-                total += not part.finished
-        hidden = not self.progress or not total
-        with progress_bar(total=total, unit="part", disable=hidden, leave=False) as bar:
-            for group in self._groups(waiting):
-                self._run_group(group, runs, bar)
 
     def _groups(self, tested: Iterable[Tested]) -> list[list[Tested]]:
         """Methods that share training, folds and seeds, in the order of their first."""

@@ -186,8 +186,11 @@ def _span(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         The coordinates, float64 (problems, n, n), and what makes the basis of the utterances:
         basis = x.T @ back, (problems, n, n). Where utterances depend on others its last are 0.
     """
-    squares, vectors = np.linalg.eigh(x @ x.swapaxes(1, 2))
+    products = x @ x.swapaxes(1, 2)
+    squares, vectors = np.linalg.eigh(products)
     squares = squares[:, None]
-    there = squares > _NOTHING * squares.max(axis=2, keepdims=True)
+    least = _NOTHING * squares.max(axis=2, keepdims=True)
+    there = squares > least
     lengths = np.sqrt(np.where(there, squares, 1.0))
-    return vectors * (lengths * there), vectors / lengths * there
+    vectors = np.where(there, vectors, 0.0)
+    return vectors * lengths, vectors / lengths

@@ -12,7 +12,7 @@ from colab_utils.settings import SettingError
 # A positive float range this many times wide gets a logarithmic slider.
 LOG_FROM = 100
 WRAPPED = {"flex_flow": "row wrap", "align_items": "center"}
-_QUIET = "font-size:85%;opacity:.75;line-height:1.25"
+QUIET = "font-size:85%;opacity:.75;line-height:1.25"
 
 
 class FieldWidget:
@@ -57,7 +57,7 @@ class FieldWidget:
             trait = "tooltip" if part.has_trait("tooltip") else "description_tooltip"
             part.set_trait(trait, meta["help"])
         note = ipywidgets.HTML(
-            f'<div style="{_QUIET}">{html.escape(meta["help"])}</div>',
+            f'<div style="{QUIET}">{html.escape(meta["help"])}</div>',
             layout={"flex": "1 1 14em"},
         )
         self.box = ipywidgets.HBox([shown, note], layout=WRAPPED)

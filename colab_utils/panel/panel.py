@@ -1,19 +1,19 @@
 """The panel of a notebook: sliders and choices made from settings, with Run, Reset and Download."""
 
-import contextlib
 import dataclasses
 import html
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ipywidgets
 from IPython.display import HTML, display
 
-from colab_utils import progress
-from colab_utils.panel.fields import WRAPPED, FieldWidget
-from colab_utils.settings import as_code, check, fields_of, with_settings
+from colab_utils import session
+from colab_utils.panel.busy import Busy
+from colab_utils.panel.fields import QUIET, WRAPPED, FieldWidget
+from colab_utils.settings import SettingError, as_form, check, fields_of, plain, with_settings
 
 _RED = (
     "background:#fdecea;color:#7a1410;border-left:4px solid #b3261e;padding:.4em .8em;margin:.3em 0"
@@ -58,8 +58,10 @@ class Panel:
             buttons, after clearing what was there. What it returns is kept in `.result`.
         choices: {name: field of `settings.setting`} shown before the settings, such as a
             drop-down of corpora.
-        download: called by the Download button with the last `.result`; without it there is no
-            such button.
+        download: called by the Download button with the last `.result` and the figures that its
+            run showed, by name; without it there is no such button.
+        form: {name of a choice or setting: parameter of the notebook that reads it}; these stand
+            in the panel to be pasted, with PRESET and SETTINGS. None: the notebook reads none.
         title: words above the panel.
 
     Raises:
@@ -75,14 +77,17 @@ class Panel:
         run: Callable[..., Any],
         *,
         choices: Mapping[str, Any] | None = None,
-        download: Callable[[Any], Any] | None = None,
+        download: Callable[[Any, dict], Any] | None = None,
+        form: Mapping[str, str] | None = None,
         title: str = "",
     ):
         self._config = config() if isinstance(config, type) else config
         self._choices = dict(choices or {})
         self._run = run
         self._download = download
+        self._form = form
         self.result = None
+        self.figures: dict[str, Any] = {}
         self.start = self._all_in_one()
         check(self.start)
         self._build(title)
@@ -107,6 +112,9 @@ class Panel:
         check(values)
         settings = dict(vars(values))
         chosen = {name: settings.pop(name) for name in self._choices}
+        for name, value in chosen.items():
+            if value == ():
+                raise SettingError(f"{name}: choose one or more")
         config = None if self._config is None else with_settings(self._config, **settings)
         return config, chosen
 
@@ -176,7 +184,7 @@ class Panel:
         self.output.add_class("suite-output")
         self._messages = ipywidgets.Output()
         self._messages.add_class("suite-messages")
-        self._status = ipywidgets.HTML()
+        self._busy = Busy()
         self._code = ipywidgets.HTML(layout={"width": "99%"})
         self.run_button = _button("Run", "play", "Run with these settings", self._on_run)
         self.run_button.button_style = "primary"
@@ -185,7 +193,7 @@ class Panel:
         if self._download:
             told = "One zip of the last result"
             self._buttons.append(_button("Download", "download", told, self._on_download))
-        actions = ipywidgets.HBox([*self._buttons, self._status], layout=WRAPPED)
+        actions = ipywidgets.HBox([*self._buttons, self._busy.line], layout=WRAPPED)
         parts = [*self._rows(), self._code, actions, self._messages, self.output]
         if title:
             parts.insert(0, ipywidgets.HTML(f"<b>{html.escape(title)}</b>"))
@@ -202,10 +210,22 @@ class Panel:
             group = folded if field.metadata.get("more") else rows
             group.append(self._fields[field.name].box)
         if folded:
-            section = ipywidgets.Accordion(children=[ipywidgets.VBox(folded)], selected_index=None)
-            section.set_title(0, "More settings")
-            rows.append(section)
+            rows += self._folded(folded)
         return rows
+
+    def _folded(self, rows: list) -> list:
+        """A button that shows and hides rows: the keyboard reaches it, as no Accordion's head."""
+        section = ipywidgets.VBox(rows)
+        button = ipywidgets.Button(layout={"width": "auto", "align_self": "flex-start"})
+
+        def show(unfolded: bool) -> None:
+            section.layout.display = "flex" if unfolded else "none"
+            button.description = f"{'Hide' if unfolded else 'Show'} {len(rows)} more settings"
+            button.icon = "caret-down" if unfolded else "caret-right"
+
+        button.on_click(lambda _button: show(section.layout.display == "none"))
+        show(False)
+        return [button, section]
 
     def _show(self, values: Any) -> None:
         for name, field in self._fields.items():
@@ -214,17 +234,29 @@ class Panel:
     def _on_change(self, _change: Any = None) -> None:
         """Show the settings as code to paste, or what is wrong with them (Run is then off)."""
         try:
-            config, chosen = self._taken_apart(self.values)
+            config, _ = self._taken_apart(self.values)
         except (ValueError, TypeError) as error:
             self._code.value = f'<div role="alert" style="{_RED}">{html.escape(str(error))}</div>'
             self.run_button.disabled = True
             return
-        lines = [f"{name} = {value!r}" for name, value in chosen.items()]
-        if config is not None:
-            lines.append(f"CONFIG = {as_code(config)}")
-        code = html.escape("\n".join(lines))
-        self._code.value = f'<pre style="{_CODE}">{code}</pre>'
+        self._code.value = self._pasted(config)
         self.run_button.disabled = False
+
+    def _pasted(self, config: Any) -> str:
+        """The lines of the parameter cell that begin with these settings, as HTML."""
+        if self._form is None:
+            return ""
+        values = self.values
+        lines = []
+        for name, parameter in self._form.items():
+            lines.append(f"{parameter} = {plain(getattr(values, name))!r}")
+        if config is not None:
+            lines.append(as_form(config))
+        code = html.escape("\n".join(lines))
+        return (
+            f'<div style="{QUIET}">To begin with these, paste into the settings at the top:</div>'
+            f'<pre style="{_CODE}">{code}</pre>'
+        )
 
     def _on_run(self, _button: Any = None) -> BaseException | None:
         self._messages.clear_output()
@@ -239,52 +271,43 @@ class Panel:
 
     def _run_now(self) -> None:
         config, chosen = self._taken_apart(self.values)
+        before = dict(session.shown)
         self.result = self._run(**chosen) if config is None else self._run(config, **chosen)
+        now = session.shown.items()
+        self.figures = {name: figure for name, figure in now if figure is not before.get(name)}
 
     def _download_now(self) -> None:
         if self.result is None:
             print("Nothing to download yet: press Run first.")
         else:
-            self._download(self.result)
+            self._download(self.result, self.figures)
 
     def _act(self, action: Callable[[], None], output: Any, doing: str) -> BaseException | None:
         """Do `action` with its output in `output`, cleared first; shows and returns the error."""
         found = None
-        with self._busy(f"{doing}…"):
-            begin = time.perf_counter()
-            output.clear_output()
+        begin = time.perf_counter()
+        self._disable(True)
+        output.clear_output()
+        try:
             # Errors are caught inside: Output would print a bare traceback and swallow them.
-            with output, progress.plain():
+            with self._busy.during(doing), output:
                 try:
                     action()
                 except (Exception, KeyboardInterrupt) as error:
                     found = error
                     display(HTML(error_html(error)))
-        done = f"Done in {time.perf_counter() - begin:.1f} s."
-        self._say("Stopped by an error." if found else done)
-        return found
-
-    @contextlib.contextmanager
-    def _busy(self, words: str) -> Iterator[None]:
-        """Everything greyed out for the time of a `with` block."""
-        self._say(words)
-        self._disable(True)
-        self.run_button.icon, self.run_button.description = "hourglass", "Running…"
-        try:
-            yield
         finally:
             self._disable(False)
-            self.run_button.icon, self.run_button.description = "play", "Run"
             self._on_change()
+        done = f"Done in {time.perf_counter() - begin:.1f} s."
+        self._busy.say("Stopped by an error." if found else done)
+        return found
 
     def _disable(self, disabled: bool) -> None:
         for button in self._buttons:
             button.disabled = disabled
         for field in self._fields.values():
             field.disable(disabled)
-
-    def _say(self, words: str) -> None:
-        self._status.value = f'<span role="status" style="padding-left:.6em">{words}</span>'
 
     def _ipython_display_(self) -> None:
         """Show the panel as a cell's last value."""

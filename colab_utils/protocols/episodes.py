@@ -211,19 +211,18 @@ class _Part:
             if len(set(keys)) < 2:
                 raise EpisodeError(
                     f"one {column} only{self.where} ({keys[0]}), and support and query need "
-                    f"different ones: add {column}s, or pass apart=() and say so with the result"
+                    f"different ones: choose corpora with more {column}s"
                 )
         needed = plan.shots + plan.queries
         of_two = "".join(f" of two {column}s or more" for column in self.keys)
-        way_out = " or pass apart=()" if self.keys else ""
         for c in self.classes:
             mine = self.label == c
             alone = any(len(set(keys[mine])) < 2 for keys in self.keys.values())
             if mine.sum() < needed or alone:
                 raise EpisodeError(
                     f"{self._told(c)}{self.where}, and {plan.shots} shots with {plan.queries} "
-                    f"queries need {needed} clips{of_two}: choose fewer shots or queries, leave "
-                    f"{self.labels[c]} out{way_out}"
+                    f"queries need {needed} clips{of_two}: choose fewer shots or queries, or leave "
+                    f"{self.labels[c]} out"
                 )
 
     def _told(self, c: int) -> str:
@@ -285,11 +284,10 @@ class _Part:
                 first = (np.cumsum(count) - count)[supported]
                 support = order[first[:, None] + np.arange(plan.shots)]
                 return Episode(task, classes, self.places[support], self.places[query])
-        way_out = ", or pass apart=()" if self.keys else ""
         raise EpisodeError(
             f"no division into {plan.shots} support and {plan.queries} query clips a class "
             f"with other {' and '.join(self.apart)}s found in {_TRIES} tries{self.where}: "
-            f"{', '.join(map(self._told, classes))}; choose fewer shots, queries or ways{way_out}"
+            f"{', '.join(map(self._told, classes))}; choose fewer shots, queries or ways"
         )
 
 
@@ -316,15 +314,9 @@ def _check_rows(rows: pd.DataFrame, labels: list[str], plan: EpisodePlan) -> Non
     for column in columns:
         unknown = rows.loc[rows[column] == "", "utt_id"]
         if len(unknown):
-            way_out = 'pass within="" or another column'
-            if column in plan.apart:
-                way_out = (
-                    f"without it {column}s cannot be kept apart, so pass apart=() and say so with "
-                    "the result"
-                )
             raise EpisodeError(
                 f"{len(unknown)} of {len(rows)} utterances have no {column}, the first is "
-                f"{unknown.iloc[0]}: {way_out}"
+                f"{unknown.iloc[0]}: name the {column} of each, or leave these utterances out"
             )
 
 

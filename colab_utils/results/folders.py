@@ -3,6 +3,8 @@
 import dataclasses
 import os
 import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -37,6 +39,21 @@ RUN_COLUMNS = (
     "folder",
 )
 _LONGEST = 300  # characters of a problem: what a foreign file makes its reader say may have no end
+_TESTED = ["utt_id", "corpus", "speaker", "true"]
+
+
+class Question(NamedTuple):
+    """What a run was asked: like is compared with like where these are equal.
+
+    Attributes:
+        key: the same for the same emotions and tested utterances.
+        tested: these in words, such as "emodb, 7 emotions, 535 utterances".
+        condition: shots, ways or noise, such as "5-shot"; "": none.
+    """
+
+    key: str
+    tested: str
+    condition: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,11 +64,13 @@ class Found:
         folder: its path.
         run: None where it cannot be opened.
         problem: why it has no numbers that could be shown, in words; "": a finished run.
+        question: of a finished run.
     """
 
     folder: pathlib.Path
     run: Run | None
     problem: str
+    question: Question | None = None
 
 
 def find_runs(root: str | os.PathLike) -> list[Found]:
@@ -73,12 +92,13 @@ def find_runs(root: str | os.PathLike) -> list[Found]:
     # The shorter name first: who copies a folder adds to its name.
     folders = sorted(_folders(pathlib.Path(root)), key=lambda one: (len(one.name), str(one)))
     for folder in progress_bar(folders, desc="runs", leave=False):
-        run, problem = _judged(folder)
-        if not problem:
+        one = _judged(folder)
+        if not one.problem:
             original = originals.setdefault(folder.name[-12:], folder.name)
             if original != folder.name:
                 problem = f"a copy: {original} has the same settings; delete one of the two"
-        found.append(Found(folder, run, problem))
+                one = Found(folder, one.run, problem)
+        found.append(one)
     return sorted(found, key=lambda one: str(one.folder))
 
 
@@ -102,15 +122,15 @@ def _inside(folder: pathlib.Path) -> list[pathlib.Path]:
     return [folder / name for name in names if not name.startswith(".")]
 
 
-def _judged(folder: pathlib.Path) -> tuple[Run | None, str]:
-    """The run of a folder, where it can be opened, and its problem."""
-    run = None
+def _judged(folder: pathlib.Path) -> Found:
+    """A folder with its run, where it can be opened, and its problem or question."""
+    run = question = None
     try:
         run = load_run(folder)
         _check_origin(run)
         problem = unvouched(folder)
         if not problem:
-            _check_results(run)
+            question = _question(run)
         elif problem != UNFINISHED:
             problem += "; run its notebook again"
     except (RunError, PredictionError) as error:
@@ -120,7 +140,7 @@ def _judged(folder: pathlib.Path) -> tuple[Run | None, str]:
         problem = f"cannot be read: {type(error).__name__}: {error}"
     # The folder stands beside it wherever a problem is shown.
     problem = problem.replace(f"{folder}{os.sep}", "").replace(f"{folder} ", "")
-    return run, problem[:_LONGEST]
+    return Found(folder, run, problem[:_LONGEST], question)
 
 
 def _check_origin(run: Run) -> None:
@@ -138,8 +158,8 @@ def _check_origin(run: Run) -> None:
         )
 
 
-def _check_results(run: Run) -> None:
-    """Raise PredictionError for results that are none, whoever vouches for them."""
+def _question(run: Run) -> Question:
+    """What a run was asked. Raises PredictionError for results that are none."""
     try:
         predictions, metrics = run.predictions, run.metrics
     except PredictionError as error:
@@ -153,6 +173,31 @@ def _check_results(run: Run) -> None:
             "metrics.json does not follow from predictions.csv: it has other labels or counts;"
             " delete the folder and run again"
         )
+    tested = predictions[_TESTED].drop_duplicates().sort_values("utt_id")
+    key = files.short_hash([labels, tested.to_numpy().tolist()])
+    corpora, utterances = _corpora(tested["corpus"]), tested["utt_id"].nunique()
+    words = f"{corpora}, {len(labels)} emotions, {utterances} utterances"
+    return Question(key, words, condition_of(run.config))
+
+
+def _corpora(names: Iterable[str]) -> str:
+    """Corpora in one word, as domains of one (synthetic-phone, ...) where there are several."""
+    names = sorted(set(names))
+    if len(names) > 2:
+        names = sorted({name.split("-")[0] for name in names})
+    return "+".join(names)
+
+
+def condition_of(config: Mapping[str, Any]) -> str:
+    """What a run had of the target, or heard over it: "5-shot", "4-way 1-shot", "pink@10", "".
+
+    Args:
+        config: the content of its config.json.
+    """
+    episodes = config.get("test")
+    if isinstance(episodes, dict) and {"ways", "shots"} <= episodes.keys():
+        return f"{episodes['ways']}-way {episodes['shots']}-shot"
+    return str(config.get("condition", "")).replace("clean", "")
 
 
 def runs_table(root: str | os.PathLike) -> pd.DataFrame:

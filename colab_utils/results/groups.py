@@ -1,5 +1,6 @@
 """Which finished runs can be compared: those that answered the same question, whoever made them."""
 
+import dataclasses
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -7,30 +8,61 @@ from typing import Any
 
 import pandas as pd
 
-from colab_utils import files
 from colab_utils.results import made_elsewhere
-from colab_utils.results.folders import find_runs
-from colab_utils.results.predictions import PredictionError, check_one_rule
+from colab_utils.results.folders import Found, Question, find_runs
 from colab_utils.results.runs import Run
 from colab_utils.results.tables import methods_table
 from colab_utils.settings import setting
 
-_TESTED = ["utt_id", "corpus", "speaker", "true"]  # what makes the question of a run
+ANY = "whatever the shots, ways and noise"
+
+
+def by_question(found: Iterable[Found]) -> dict[str, list[Found]]:
+    """Finished runs that were asked the same: the same utterances, emotions, shots and noise.
+
+    Args:
+        found: finished runs of `folders.find_runs`.
+
+    Returns:
+        {question in words: runs}, those with most runs first. A number tells questions of other
+        utterances, or other emotions, apart where their words are the same.
+    """
+    of_question: dict[Question, list[Found]] = {}
+    for one in found:
+        of_question.setdefault(one.question, []).append(one)
+
+    def place(question: Question) -> tuple:
+        return question.condition == ANY, -len(of_question[question]), question[1:]
+
+    ordered = sorted(of_question, key=place)
+    keys: dict[str, list[str]] = {}  # of the same words
+    for question in ordered:
+        same = keys.setdefault(question.tested, [])
+        if question.key not in same:
+            same.append(question.key)
+    titled = {}
+    for question in ordered:
+        same = keys[question.tested]
+        number = f" ({same.index(question.key) + 1})" if len(same) > 1 else ""
+        condition = f", {question.condition}" if question.condition else ""
+        titled[f"{question.tested}{number}{condition}"] = of_question[question]
+    return titled
 
 
 def comparable_runs(root: str | os.PathLike) -> dict[str, dict[str, Run]]:
-    """Finished runs that tested the same utterances with the same emotions.
+    """Finished runs that answered the same question.
 
-    Shots, settings, features and seeds may differ: that is what is compared.
+    Methods, settings, features, sources and seeds may differ: that is what is compared.
 
     Args:
         root: the workspace, which holds runs/.
 
     Returns:
-        {question: {name: run}}. A question is named by its corpora, emotions and number of
-        utterances; those with most runs come first. A run is named by its folder, with as many
-        digits of its hash as tell it from others of the same name. What is left out is printed:
-        how many hold no finished run (`folders.find_runs`), and runs of several methods in one.
+        {question: {name: run}}: like with like (`by_question`); then, where the same utterances
+        were tested with several numbers of shots or in several noises, all of these together, for
+        who asks what shots or noise do. A run is named by its folder, with as many digits of its
+        hash as tell it from others of the same name. What is left out is printed: how many hold no
+        finished run (`folders.find_runs`), and runs of several methods in one.
 
     Example:
         >>> questions = comparable_runs("out")
@@ -42,40 +74,26 @@ def comparable_runs(root: str | os.PathLike) -> dict[str, dict[str, Run]]:
             f"{len(found) - len(finished)} of {len(found)} folders below runs/ hold no finished run"
             " and are left out: runs_table says why"
         )
-    runs_of: dict[str, list[Run]] = {}
-    title_of: dict[str, str] = {}
-    for one in finished:
-        predictions, labels = one.run.predictions, one.run.metrics["labels"]
-        try:
-            check_one_rule(predictions, one.folder.name)
-        except PredictionError as error:
-            print(f"left out: {error}")
-            continue
-        tested = predictions[_TESTED].drop_duplicates().sort_values("utt_id")
-        key = files.short_hash([labels, tested.to_numpy().tolist()])
-        title_of[key] = (
-            f"{_corpora(tested['corpus'])}, {len(labels)} emotions, {tested['utt_id'].nunique()}"
-            " utterances"
-        )
-        runs_of.setdefault(key, []).append(one.run)
-    questions = sorted(runs_of, key=lambda key: (-len(runs_of[key]), title_of[key]))
-    titles = [title_of[key] for key in questions]
-    by_title = {}
-    for place, key in enumerate(questions):
-        title = titles[place]
-        # Other emotions, or other clips, of the same corpora.
-        if titles.count(title) > 1:
-            title = f"{title} ({titles[:place].count(title) + 1})"
-        by_title[title] = _named(runs_of[key])
-    return by_title
+    usable = [one for one in finished if _has_one_rule(one.run)]
+    conditions: dict[str, set[str]] = {}
+    for one in usable:
+        conditions.setdefault(one.question.key, set()).add(one.question.condition)
+    together = []
+    for one in usable:
+        if len(conditions[one.question.key]) > 1:
+            question = one.question._replace(condition=ANY)
+            together.append(dataclasses.replace(one, question=question))
+    questions = by_question([*usable, *together])
+    return {title: _named([one.run for one in same]) for title, same in questions.items()}
 
 
-def _corpora(names: Iterable[str]) -> str:
-    """Corpora in one word, as domains of one (synthetic-phone, ...) where there are several."""
-    names = sorted(set(names))
-    if len(names) > 2:
-        names = sorted({name.split("-")[0] for name in names})
-    return "+".join(names)
+def _has_one_rule(run: Run) -> bool:
+    """Whether a run is of one method and rule; says so where it is not."""
+    kinds = run.metrics["method"], run.metrics["rule"]
+    several = [name for names in kinds if len(names) > 1 for name in names]
+    if several:
+        print(f"left out: {run.path.name} holds several methods or rules ({', '.join(several)})")
+    return not several
 
 
 def _named(runs: list[Run]) -> dict[str, Run]:
@@ -129,8 +147,30 @@ def _holds(name: str, words: str) -> bool:
     return True
 
 
+def first_question(
+    questions: Mapping[str, Mapping[str, Run]], words: str = "", against: str = ""
+) -> str:
+    """The question to begin with: the first that has a run of these words, and the run `against`.
+
+    Args:
+        questions: of `comparable_runs`.
+        words: see `chosen_runs`.
+        against: name of a run; "": any.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not questions:
+        raise ValueError("no finished run could be compared: run a method to its end first")
+    for question, runs in questions.items():
+        has_words = any(_holds(name, words) for name in runs)
+        if has_words and (not against or against in runs):
+            return question
+    return next(iter(questions))  # `chosen_runs` says what is wrong
+
+
 def choices(
-    questions: Iterable[str], words: str = "", most: int = 6, against: str = ""
+    questions: Mapping[str, Mapping[str, Run]], words: str = "", most: int = 6, against: str = ""
 ) -> dict[str, Any]:
     """What a panel lets choose: the question, the runs, and against which one of them.
 
@@ -143,10 +183,10 @@ def choices(
     Returns:
         {name: field} for `panel.Panel`.
     """
-    titles = tuple(questions)
+    first = first_question(questions, words, against)
     told = "words that the names hold, such as head 5shot; with a - before it: do not hold"
     return {
-        "question": setting(titles[0], "what was tested", options=titles),
+        "question": setting(first, "what was tested", options=tuple(questions)),
         "words": setting(words, told),
         "most": setting(most, "runs at most, the best first", low=2, high=20, step=1),
         "against": setting(against, "name of the run that differences are to; empty: the best"),

@@ -9,8 +9,9 @@ import pandas as pd
 
 from colab_utils.drive.memory import Memory
 from colab_utils.files import AnyPath, file_sha256, short_hash
+from colab_utils.results.folders import condition_of
 from colab_utils.results.predictions import probability_columns
-from colab_utils.results.runs import Run, open_run
+from colab_utils.results.runs import Run, open_run, say_loaded
 from colab_utils.utterance_tables import TableError, finite_numbers, read_utterance_table
 
 METHOD = RULE = "made elsewhere"
@@ -59,7 +60,7 @@ def add_answers(
         drive_folder: MyDrive, where the run is sent to, or None.
 
     Returns:
-        The questions, this one first, with the new run.
+        The questions, this one first, with the new run in each that holds the run it was asked as.
 
     Raises:
         TableError: a file without answers, an utterance without one, another emotion.
@@ -72,12 +73,15 @@ def add_answers(
     question, model = _question(questions, like, table, path)
     run = _run_of(table, path, model, dict(merge or {}), Memory(root, drive_folder))
     print(f"{path.name}: answers to {question}, as {model.path.name} was asked; kept as {run.path}")
-    others = dict(questions)
-    runs = others.pop(question)
-    runs = {name: one for name, one in runs.items() if one.path != run.path}
     short = run.path.name.rpartition("-")[0]
-    name = run.path.name if short in runs else short
-    return {question: {name: run, **runs}, **others}
+    found = {question: {}}  # the first
+    for title, runs in questions.items():
+        found[title] = dict(runs)
+        if any(one.path == model.path for one in runs.values()):
+            others = {name: one for name, one in runs.items() if one.path != run.path}
+            name = run.path.name if short in others else short
+            found[title] = {name: run, **others}
+    return found
 
 
 def _question(
@@ -123,10 +127,12 @@ def _run_of(table: pd.DataFrame, path: pathlib.Path, like: Run, merge: dict, mem
     config = Answers(path.name, sha256, merge)
     task = like.config.get("task", "")
     facts = {"version": 1, "preset": "", "labels": labels, "task": task, "model": path.stem}
+    facts["condition"] = condition_of(like.config)
     facts["asked"] = short_hash(asked[_ASKED].to_numpy().tolist())
     # who trained is not known here; an episode is left out with whoever supported it
     split = like.split[like.split["role"].isin(["support", "query", "test"])]
     run = open_run(memory.root, METHOD, f"{task}-{path.stem}", config, facts, split, memory)
+    say_loaded([run])
     if run.done:
         return run
     of_each = table.index.get_indexer(asked["utt_id"])

@@ -7,7 +7,7 @@ kill; DONE is written last.
 import os
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -283,11 +283,17 @@ def open_run(
         )
     run = Run(folder, content, splits)
     finished = len(list(folder.glob("parts/*.json")))
-    if run.done:
-        print(f"{folder.name}: done before, loaded; nothing is computed again")
-    elif finished:
+    if finished and not run.done:
         print(f"{folder.name}: resumed, {finished} finished part(s) are kept")
     return run
+
+
+def say_loaded(runs: Iterable[Run]) -> None:
+    """Print one line that says which were finished before, if any were."""
+    done = [run.path.name for run in runs if run.done]
+    if done:
+        which = done[0] if len(done) == 1 else f"{len(done)} runs"
+        print(f"{which}: done before, loaded; nothing is computed again")
 
 
 def _begin(

@@ -1,11 +1,15 @@
 """All methods of a study side by side: rates, intervals, and paired differences to one of them."""
 
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from colab_utils import files
+from colab_utils.csv_files import write_csv
+from colab_utils.files import AnyPath
 from colab_utils.results.comparison import UnpairedError, compare_runs, holm
 from colab_utils.results.predictions import PredictionError
 from colab_utils.results.runs import Run
@@ -33,6 +37,10 @@ METHOD_COLUMNS = (
     "n_contrasts",
     "test",
     "notes",
+)
+# what LaTeX's own fonts would print as another letter, or not at all
+_LATEX = str.maketrans(
+    {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "→": r"$\rightarrow$"}
 )
 PUBLISHED_COLUMNS = ("task", "method", "k", "rate")
 
@@ -141,6 +149,49 @@ def _p(value: float) -> str:
 def _span(low: float, high: float, sign: str = "") -> str:
     """An interval in per cent, or "none"."""
     return "none" if np.isnan(low) else f"{100 * low:{sign}.1f} to {100 * high:{sign}.1f}"
+
+
+def recalls_table(runs: Mapping[str, Run]) -> pd.DataFrame:
+    """The recall of each emotion, in per cent, as text for a page.
+
+    Args:
+        runs: finished, by the name to show.
+
+    Returns:
+        A row a run, a column an emotion; empty where it does not occur in truth.
+    """
+    rows = {}
+    for name, run in runs.items():
+        recalls = run.metrics["per_class_recall"]
+        rows[name] = {
+            label: "" if recall is None else f"{100 * recall:.1f}"
+            for label, recall in recalls.items()
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").fillna("")
+
+
+def save_table(table: pd.DataFrame, path: AnyPath) -> list[pathlib.Path]:
+    """Write a table as CSV and, for a paper, as LaTeX (booktabs; without the column `notes`).
+
+    Args:
+        table: such as of `readable`; what its index says becomes columns.
+        path: without a suffix; a dot in its name is kept.
+
+    Returns:
+        The paths of `path`.csv and `path`.tex.
+
+    Raises:
+        DiskFullError: no room on the disk.
+    """
+    if not isinstance(table.index, pd.RangeIndex):
+        names = [name or "" for name in table.index.names]
+        table = table.rename_axis(names).reset_index(allow_duplicates=True)
+    written = write_csv(pathlib.Path(f"{path}.csv"), table)
+    lines = table.drop(columns="notes", errors="ignore").to_latex(
+        index=False, escape=True, float_format="{:g}".format
+    )
+    lines = f"% needs \\usepackage{{booktabs}}\n{lines.translate(_LATEX)}"
+    return [written, files.write_text(pathlib.Path(f"{path}.tex"), lines)]
 
 
 def published_table(published: Mapping[str, Any], task: str | None = None) -> pd.DataFrame:

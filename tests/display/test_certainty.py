@@ -118,7 +118,7 @@ def test_several_runs_in_one_figure_have_names_colours_and_no_lines_of_luck(runs
     assert len(curves) == 2 and right.get_legend() is None
     assert len({one.get_color() for one in curves}) == 2
     assert len({one.get_marker() for one in left.lines[1:]}) == 2
-    assert "chance 25.0" in words(figure)
+    assert "Chance, 25.0 %, is below the axis." in words(figure)
     long = {f"{name}-{'of a long name ' * 4}": run for name, run in runs.items()}
     assert_nothing_is_cut_off(certainty.certainty_figure(long, "a title " * 15))
 
@@ -191,7 +191,7 @@ def test_the_interval_of_what_is_kept_is_that_of_its_predictions_alone(runs, mon
     assert number == 216 and title == "two: the least certain 40 % left out"
     assert "216 of 360 predictions are kept" in page
     certainty.kept_html(run, 0)
-    assert drawn[1][1] == run.metrics and drawn[1][2] == ""
+    assert drawn[1][1] == run.metrics and drawn[1][2] == "EmoDB, logistic"
 
 
 def test_a_drop_down_chooses_the_run(runs):

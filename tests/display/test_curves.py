@@ -11,20 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
+from colab_utils import session
 from colab_utils.display import curves, style
 
 
 def test_colours_of_lines_read_as_words_and_styles_differ():
-    assert all(contrast(colour, "white") >= 4.5 for colour in curves.COLOURS)
+    assert all(contrast(colour, "white") >= 4.5 for colour in style.COLOURS)
     assert (
-        len(set(curves.COLOURS))
-        == len(set(curves.MARKERS))
-        == len(set(curves.DASHES))
-        == len(set(curves.LEVEL_DASHES))
+        len(set(style.COLOURS))
+        == len(set(style.MARKERS))
+        == len(set(style.DASHES))
+        == len(set(style.LEVEL_DASHES))
         == 6
     )
     grey = sorted(
-        np.dot(matplotlib.colors.to_rgb(colour), [0.299, 0.587, 0.114]) for colour in curves.COLOURS
+        np.dot(matplotlib.colors.to_rgb(colour), [0.299, 0.587, 0.114]) for colour in style.COLOURS
     )
     assert grey[-1] < 0.5, "dark enough for a thin line in grey print"
 
@@ -75,9 +76,11 @@ def test_learning_curve_marks_the_first_best_validation():
         np.stack([np.arange(10, 61, 10), [30, 45, 50, 50, 48, 40]], axis=1),
     )
     ring = line(right, "kept: step 30, 50.0 %")
-    assert ring.get_xydata().tolist() == [[30, 50]] and list(
-        line(right, "chance 20.0 %").get_ydata()
-    ) == [20, 20]
+    assert ring.get_xydata().tolist() == [[30, 50]]
+    assert [20, 20] in [list(one.get_ydata()) for one in right.lines]
+    assert "chance 20.0" in words(figure)
+    assert figure.name == "learning curve, MAML"
+    assert "60 steps; loss 1 at the end. Validation: 30.0 % first, kept: step 30" in figure.alt
     assert 30 in {float(one.get_xdata()[0]) for one in left.lines}, (
         "the step is marked in the loss, too"
     )
@@ -111,6 +114,11 @@ def test_learning_curve_of_other_records():
             curves.learning_curve_figure(nothing)
 
 
+def last_shown():
+    """The figure that was shown last."""
+    return list(session.shown.values())[-1]
+
+
 class Page:
     """A notebook page and a clock that tests can turn."""
 
@@ -120,13 +128,14 @@ class Page:
         monkeypatch.setattr(IPython.display, "display", self.display)
         monkeypatch.setattr(curves.time, "monotonic", lambda: self.now)
 
-    def display(self, figure, display_id):
-        assert display_id is True
-        self.shown.append(figure)
+    def display(self, bundle, raw, display_id):
+        assert raw and display_id is True and bundle["text/html"].startswith("<img")
+        self.shown.append(last_shown())
         return self
 
-    def update(self, figure):
-        self.updated.append(figure)
+    def update(self, bundle, raw):
+        assert raw and bundle["text/html"].startswith("<img")
+        self.updated.append(last_shown())
 
 
 def test_live_curve_redraws_one_picture_and_not_too_often(monkeypatch):
@@ -153,7 +162,7 @@ def test_live_curve_takes_a_tenth_of_the_time_at_most(monkeypatch):
 
     def slow(*_):
         page.now += 3.0  # a picture that takes 3 s
-        return "picture"
+        return style.SuiteFigure(figsize=(0.1, 0.1))
 
     monkeypatch.setattr(curves, "learning_curve_figure", slow)
     live(records()[:10])

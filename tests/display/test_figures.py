@@ -1,5 +1,6 @@
 """The confusion matrix: cells against naive counts, what title and stamps say, nothing overlaps."""
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -146,11 +147,17 @@ def test_unusable_tables_are_refused():
         figures.confusion_matrix_figure(both, metrics)
 
 
+def smallest(figure):
+    """The size of its smallest letters, in points."""
+    found = figure.findobj(matplotlib.text.Text)
+    return min(text.get_fontsize() for text in found if text.get_text() and text.get_visible())
+
+
 def boxes(texts):
     return [text.get_window_extent() for text in texts if text.get_text() and text.get_visible()]
 
 
-@pytest.mark.parametrize("n_labels", [2, 6, 7, 10])
+@pytest.mark.parametrize("n_labels", [2, 6, 8, 10])
 def test_nothing_overlaps_or_is_cut_off(n_labels):
     labels = TEN[:n_labels]
     data = predictions(labels, n=20_000, corpus="synthetic-studio", rule="transductive")
@@ -160,17 +167,59 @@ def test_nothing_overlaps_or_is_cut_off(n_labels):
     axes = figure.axes[0]
     cell = axes.get_window_extent().width / n_labels
     assert max(box.width for box in boxes(axes.texts)) < 0.95 * cell
-    half = len(axes.texts) // 2
-    for upper, lower in zip(boxes(axes.texts[:half]), boxes(axes.texts[half:]), strict=True):
+    half = n_labels**2
+    assert len(axes.texts) == half * (1 + (n_labels <= 6)), "the counts go first"
+    told = "per cent of the true emotion" + (", and count" if n_labels <= 6 else "; the counts")
+    assert told in words(figure)
+    for upper, lower in zip(boxes(axes.texts[:half]), boxes(axes.texts[half:]), strict=False):
         assert upper.y0 >= lower.y1
     names = axes.get_xticklabels()
     if names[0].get_rotation() == 0:
         for one, other in zip(boxes(names), boxes(names)[1:], strict=False):
             assert one.x1 < other.x0
-    assert figure.get_figwidth() == (style.ONE_COLUMN if n_labels <= 6 else style.WIDE_COLUMN)
+    assert figure.get_figwidth() == style.ONE_COLUMN
+    assert smallest(figure) >= 6
     (title,), (caption,) = boxes([figure._suptitle]), boxes([figure._supxlabel])
+    stamps = [text for text in figure.texts if text.get_color() == style.WARN]
+    (stamp,) = boxes(stamps)
     assert title.y0 >= axes.get_window_extent().y1
-    assert caption.y1 <= axes.get_tightbbox().y0 + 0.5
+    assert stamp.y1 <= axes.get_tightbbox().y0 + 0.5 and caption.y1 <= stamp.y0 + 0.5
+
+
+def test_sixty_emotions_fit_a_page_and_a_scale_of_shades_stands_for_their_numbers():
+    labels = [f"feeling {number:02d}" for number in range(60)]
+    data = predictions(labels, n=600)
+    figure = figures.confusion_matrix_figure(data, summarise(data, labels))
+    axes, scale = figure.axes
+    assert not axes.texts and [t.get_text() for t in scale.get_yticklabels()] == ["0 %", "100 %"]
+    assert figure.get_figwidth() == style.TWO_COLUMNS and figure.get_figheight() < 9.5
+    figure.canvas.draw()
+    rows = boxes(axes.get_yticklabels())
+    assert len(rows) == 60 and smallest(figure) >= 6
+    assert all(above.y0 >= below.y0 + 6 for above, below in zip(rows, rows[1:], strict=False))
+    assert_nothing_is_cut_off(figure)
+
+
+def test_a_matrix_in_words_has_its_recalls_and_what_was_taken_for_what():
+    true, pred = list("aaaabb"), list("aaabbb")
+    told = figures.in_words(pd.DataFrame({"true": true, "pred": pred}), ["a", "b", "c"])
+    assert told == "Recognised: a 75 % (else mostly b, 25 %), b 100 %, c 0 %."
+
+
+def test_what_most_runs_have_names_the_others():
+    told = {"a": ["x."], "b": ["x.", "y."], "c": ["x."], "chance": ["y."]}
+    assert captions.shared(told) == ["all but chance: x.", "b, chance: y."]
+    assert captions.shared({"a": ["x."], "b": ["x."]}) == ["x."]
+
+
+def test_names_are_written_as_people_write_them():
+    assert captions.transfer("emodb+crema_d", "synthetic-phone") == "EmoDB + CREMA-D → phone"
+    assert captions.task("phone+room-studio") == "phone + room → studio"
+    assert captions.task("mine") == "mine" and captions.corpus("my-own") == "my-own"
+    assert captions.run("source-+-support-5shot") == "source + support, 5-shot"
+    data = predictions(corpus="emodb")
+    figure = figures.confusion_matrix_figure(data, summarise(data, LABELS))
+    assert figure.name == "confusion matrix, EmoDB, logistic"
 
 
 def test_save_confusion_matrix_writes_raw_counts(tmp_path):
@@ -180,7 +229,7 @@ def test_save_confusion_matrix_writes_raw_counts(tmp_path):
     files.write_json(folder / "metrics.json", summarise(data, LABELS))
     saved = figures.save_confusion_matrix(Run(folder, {}, pd.DataFrame()))
     kinds = [path.name.removeprefix("confusion_matrix.") for path in saved]
-    assert kinds == ["png", "pdf", "svg", "csv"]
+    assert kinds == ["png", "pdf", "svg", "txt", "csv"]
     table = pd.read_csv(folder / "confusion_matrix.csv", index_col="true")
     assert list(table.index) == list(table.columns) == LABELS
     np.testing.assert_array_equal(

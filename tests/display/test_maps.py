@@ -7,7 +7,7 @@ from drawn import assert_nothing_is_cut_off, assert_saved_exactly, words
 from matplotlib.colors import to_hex
 from sklearn.manifold import trustworthiness
 
-from colab_utils.display import maps, style
+from colab_utils.display import captions, maps, style
 
 EMOTIONS, CORPORA = ["anger", "fear", "joy"], ["emodb", "emovo"]
 
@@ -107,7 +107,7 @@ def assert_drawn_once(axes, table, column):
     assert all(len(found) == 1 for found in looks.values())
     assert len(set.union(*looks.values())) == len(looks)
     names = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert names == sorted(looks)
+    assert names == sorted(map(captions.corpus, looks))
     return looks
 
 
@@ -119,8 +119,10 @@ def test_every_point_is_drawn_once_in_the_look_of_its_value(embedded):
         "EMOFSL",
         ["Synthetic corpus: x."],
     )
+    looks = []
     for axes, column in zip(figure.axes, ("emotion", "corpus"), strict=True):
-        assert_drawn_once(axes, table, column)
+        looks += assert_drawn_once(axes, table, column).values()
+    assert len(set.union(*looks)) == len(looks), "no look means an emotion and a corpus"
     said = words(figure)
     assert "by emotion" in said and "EMOFSL" in said and "Synthetic corpus: x." in said
     assert "60 utterances, t-SNE (perplexity 19.7)" in said
@@ -140,6 +142,16 @@ def test_a_value_looks_the_same_in_two_maps(embedded):
         assert {points[row.x, row.y]} == before[row.emotion]
     assert "Each map was made on its own." in words(figure) and "One" in words(figure)
     assert_nothing_is_cut_off(figure)
+
+
+def test_the_support_is_ringed_where_there_is_one(embedded):
+    _, _, table = embedded
+    known = table.assign(role=["support"] * 5 + ["test"] * 55)
+    figure = maps.embedding_maps_figure({"before": known})
+    (rings,) = [one for one in figure.axes[0].collections if one.get_gid() == "support"]
+    np.testing.assert_allclose(rings.get_offsets(), known[["x", "y"]].head(5))
+    assert "Ringed: the support" in words(figure)
+    assert "Ringed" not in words(maps.embedding_maps_figure({"before": table}))
 
 
 def test_twelve_values_can_be_told_apart_and_thirteen_are_refused(embedded):
@@ -173,7 +185,7 @@ def test_maps_are_saved_exactly_and_leave_no_trace_in_pyplot(embedded, tmp_path)
 def test_the_legend_names_every_value(embedded):
     table = embedded[2].replace({"emotion": {"fear": "_fear", "joy": r"$\frac{joy$"}})
     figure = maps.embedding_maps_figure({"map": table})
-    figure._repr_png_()
+    figure.png()
     (legend,) = [axes.get_legend() for axes in figure.axes]
     names = [text.get_text().strip() for text in legend.get_texts()]
     assert names == [r"$\frac{joy$", "_fear", "anger"]

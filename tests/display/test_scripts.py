@@ -69,7 +69,7 @@ def test_letters_are_drawn_in_a_font_that_has_them(installed, chinese_font, caps
     figure = matrix(CHINESE)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "Glyph")
-        png, pdf, svg = style.save_figure(figure, tmp_path / "matrix")
+        png, pdf, svg, _ = style.save_figure(figure, tmp_path / "matrix")
     for label in (*figure.axes[0].get_xticklabels(), *figure.axes[0].get_yticklabels()):
         assert label.get_fontfamily() == [scripts.FONT, "Squares of a test"]
     assert figure.axes[0].xaxis.label.get_fontfamily() == [scripts.FONT], "it needs no other"

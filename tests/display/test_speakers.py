@@ -103,8 +103,8 @@ def test_speakers_by_emotion_counts_every_utterance_once(n_speakers, corpora):
         rest = axes.collections[0].get_array()[-1]
         assert rest.max() == 0, "a sum is not shaded"
     else:
-        assert names[0] == ("000 (f)" if len(corpora) == 1 else "emodb/000 (f)")
-    assert "My corpora: 300 utterances" in words(figure)
+        assert names[0] == ("000 (f)" if len(corpora) == 1 else "EmoDB 000 (f)")
+    assert "My corpora 300 utterances" in words(figure)
     assert_nothing_is_cut_off(figure)
 
 
@@ -160,6 +160,16 @@ def test_support_figure_shows_the_numbers_of_its_table():
     assert right.get_xlabel() == "With minus without (points)"
     assert figure.get_figwidth() == style.WIDE_COLUMN
     assert_nothing_is_cut_off(figure)
+
+
+def test_a_very_long_bar_does_not_squeeze_the_others():
+    table = support_table()
+    table.loc[2, ["low", "high"]] = -0.9, 0.9
+    figure = speakers.support_speakers_figure(table)
+    low, high = figure.axes[1].get_xlim()
+    assert -50 < low < 100 * table["difference"].min() and 100 * table["difference"].max() < high
+    assert "Bars that go to the frame are longer." in words(figure)
+    assert "longer" not in words(speakers.support_speakers_figure(support_table()))
 
 
 def test_support_figure_of_many_speakers_keeps_the_extremes():

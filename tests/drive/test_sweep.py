@@ -3,6 +3,7 @@
 import os
 import time
 
+import pandas as pd
 import pytest
 from at_once import CONTEXT
 from packed import contents, pack
@@ -52,6 +53,14 @@ def test_a_workspace_is_swept_when_a_notebook_begins(workspace, capsys):
     assert not list(workspace.glob(".emodb*"))
     drive.open_workspace()
     assert "unfinished" not in capsys.readouterr().out
+
+
+def test_tables_of_a_notebook_show_long_texts_whole(workspace):
+    sentence = "a reason with all its words" * 4
+    with pd.option_context("display.max_colwidth", 50):
+        assert sentence not in pd.DataFrame([sentence])._repr_html_()
+        drive.open_workspace()
+        assert sentence in pd.DataFrame([sentence])._repr_html_()
 
 
 def test_what_another_process_is_writing_stays_and_is_finished(tmp_path):

@@ -1,10 +1,14 @@
 """One zip to take away, whatever the browser does."""
 
 import errno
+import os
 import re
 import types
+import urllib.parse
 import zipfile
 
+import IPython
+import IPython.display
 import pytest
 from fake_colab import DOWNLOADS, FakeColab
 from packed import contents
@@ -92,16 +96,61 @@ def test_download_in_a_terminal_prints_the_path_only(run, capsys):
     assert path.name == "results.zip"
 
 
-def test_download_in_jupyter_shows_a_link(monkeypatch, run, tmp_path):
-    import IPython
-    import IPython.display
-
+@pytest.fixture
+def page(monkeypatch, tmp_path):
+    """What a notebook in the folder `notebooks` shows, behind a server that notes its root."""
     shown = []
     monkeypatch.setattr(IPython, "get_ipython", lambda: types.SimpleNamespace(kernel=object()))
-    monkeypatch.setattr(IPython.display, "display", shown.append)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(IPython.display, "display", lambda one: shown.append(one.data))
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    return shown
+
+
+def serve(tmp_path, kind, root):
+    """The note of a running server, as Notebook 6 (nb) and JupyterLab 4 (jp) write it."""
+    key = {"nb": "notebook_dir", "jp": "root_dir"}[kind]
+    note = tmp_path / "runtime" / f"{kind}server-{os.getppid()}.json"
+    files.write_json(note, {"pid": os.getppid(), key: str(root)})
+
+
+def link(page):
+    """The name and the address of the one link."""
+    (found,) = page
+    return re.fullmatch(r'<a download="(.*)" href="(.*)">Download (.*)</a>', found).groups()
+
+
+@pytest.mark.parametrize("kind", ["nb", "jp"])
+def test_a_link_leads_to_a_zip_that_the_server_serves(page, run, tmp_path, workspace, kind):
+    serve(tmp_path, kind, tmp_path)
+    drive.download(run, "my results")
+    name, address, text = link(page)
+    assert name == text == "my results.zip" and address == "../work/downloads/my%20results.zip"
+    place = tmp_path / "notebooks" / urllib.parse.unquote(address)
+    assert place.resolve() == workspace / "downloads" / "my results.zip"
+    assert list((tmp_path / "notebooks").iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["nb", "jp"])
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_zip_that_the_server_does_not_serve_is_copied_beside_the_notebook(
+    page, run, tmp_path, capsys, monkeypatch, kind, hidden
+):
+    """The server was started in the folder of the notebook, or the workspace is hidden from it."""
+    if hidden:
+        monkeypatch.setenv("SER_WORKSPACE", str(tmp_path / ".work"))
+    serve(tmp_path, kind, tmp_path if hidden else tmp_path / "notebooks")
+    made = drive.download(run, "results")
+    assert link(page)[1] == "results.zip"
+    assert (tmp_path / "notebooks" / "results.zip").read_bytes() == made.read_bytes()
+    assert "beside the notebook" in capsys.readouterr().out
+
+
+def test_without_a_server_nothing_is_copied(page, run, tmp_path):
     drive.download(run, "results")
-    assert re.search(r"href='work/downloads/results\.zip'", shown[0]._repr_html_())
+    assert link(page)[1] == "../work/downloads/results.zip"
+    assert list((tmp_path / "notebooks").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "../x", "..", "a\\b", "/x"])

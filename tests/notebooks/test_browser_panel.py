@@ -24,12 +24,13 @@ class DemoConfig:
     )
     rule: str = setting("nearest", "How a query is labelled.", options=("nearest", "linear"))
     first_order: bool = setting(False, "Leave out second derivatives.")
+    seed: int = setting(0, "Of the draws.", low=0, high=9, more=True)
 """
 PANEL = """
-import pathlib
+import time
 from IPython.display import display
-from colab_utils import drive, session
 from colab_utils.display import style
+from colab_utils.panel.download import Download
 from colab_utils.panel.panel import Panel
 
 def run(config):
@@ -41,10 +42,15 @@ def run(config):
         axes.plot(range(config.n_shot + 1))
         axes.set_title(f"n_shot = {config.n_shot}, rule = {config.rule}")
     print(f"drawn with n_shot={config.n_shot}")
+    time.sleep(1.5 * (config.n_shot == 5))
+    figure.name, figure.alt = "demo", f"a line of {config.n_shot + 1} points"
     display(figure)
-    return style.save_figure(figure, session.workspace() / "demo")
+    return {}
 
-panel = Panel(DemoConfig, run, download=lambda paths: drive.download(paths, "demo"), title="Demo")
+def save(result, figures):
+    return Download("demo", result, figures=figures).save()
+
+panel = Panel(DemoConfig, run, download=save, form={}, title="Demo")
 panel
 """
 
@@ -70,14 +76,29 @@ def move_the_slider(page):
     handle.focus()
     for _ in range(3):
         page.keyboard.press("ArrowRight")
-    wait_until(lambda: "n_shot=5" in text_of(page, CODE), "the code shows the slider's new value")
+    wait_until(
+        lambda: "'n_shot': 5" in text_of(page, CODE), "the code shows the slider's new value"
+    )
     assert picture(page) == before, "nothing runs before Run is pressed"
+
+
+def unfold_by_keyboard(page):
+    """Tab leads to the button that hides a setting, Enter shows it, Tab leads to its slider."""
+    page.locator(".suite-panel input[type=checkbox]").last.focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    seed = page.locator(".ui-slider-handle:visible, .noUi-handle:visible").nth(2)
+    seed.wait_for()
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
+    wait_until(lambda: "'seed': 1" in text_of(page, CODE), "the hidden slider has moved")
 
 
 def run_by_mouse(page, out):
     """A new picture takes the place of the old one."""
     before = picture(page)
     page.locator(".suite-panel button", has_text="Run").click()
+    page.locator(".suite-panel [role=timer] progress").wait_for()
     wait_until(lambda: "drawn with n_shot=5" in out.inner_text(), "the output names the setting")
     wait_until(
         lambda: page.locator(".suite-output img").count() == 1 and picture(page) != before,
@@ -100,7 +121,7 @@ def make_an_error(page):
 def reset_and_run_by_keyboard(page, out, first):
     """Every setting is back, and so is the first picture."""
     page.locator(".suite-panel button", has_text="Reset").click()
-    wait_until(lambda: "DemoConfig()" in text_of(page, CODE), "Reset puts every setting back")
+    wait_until(lambda: "SETTINGS = {}" in text_of(page, CODE), "Reset puts every setting back")
     page.locator(".suite-panel button", has_text="Run").focus()
     page.keyboard.press("Enter")
     wait_until(
@@ -110,23 +131,32 @@ def reset_and_run_by_keyboard(page, out, first):
 
 
 def download(page, archive):
-    """The zip lies in the workspace, and a line says where."""
+    """The zip lies in the workspace, a line says where, and its link gives it to the reader."""
     page.locator(".suite-panel button", has_text="Download").click()
-    wait_until(archive.is_file, "the zip in the workspace")
     wait_until(lambda: "Saved" in text_of(page, ".suite-messages"), "the line that says where")
+    assert str(archive) in text_of(page, ".suite-messages")
+    with page.expect_download() as taken:
+        page.locator(".suite-messages a[download]").click()
+    assert pathlib.Path(taken.value.path()).read_bytes() == archive.read_bytes()
 
 
 def test_panel_runs_redraws_explains_errors_and_downloads(tmp_path):
+    """The workspace lies where the server does not serve it."""
     notebook = make_notebook(SETTINGS, PANEL, "panel.run_once(); print('ALL RUN')")
     work, shots = tmp_path / "out", shots_folder(tmp_path)
     archive = work / "downloads" / "demo.zip"
-    with notebook_page(tmp_path, notebook, {"SER_WORKSPACE": str(work)}) as page:
+    root = tmp_path / "notebooks"
+    root.mkdir()
+    with notebook_page(root, notebook, {"SER_WORKSPACE": str(work)}) as page:
         run_all(page)
         page.wait_for_selector(".suite-output img")
         out = page.locator(".suite-output").last
         assert "drawn with n_shot=2" in out.inner_text()
+        shown = page.locator(".suite-output img").first
+        assert shown.get_attribute("alt") == "a line of 3 points"
         first = picture(page)
         move_the_slider(page)
+        unfold_by_keyboard(page)
         run_by_mouse(page, out)
         make_an_error(page)
         page.screenshot(path=shots / "panel-error.png", full_page=True)
@@ -137,4 +167,4 @@ def test_panel_runs_redraws_explains_errors_and_downloads(tmp_path):
     with zipfile.ZipFile(archive) as opened:
         assert opened.testzip() is None
         names = {pathlib.PurePosixPath(name).name for name in opened.namelist()}
-    assert names == {"demo.png", "demo.pdf", "demo.svg"}
+    assert names >= {"demo.png", "demo.pdf", "demo.svg", "README.txt", "methods.txt", "cite.bib"}

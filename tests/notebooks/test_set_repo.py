@@ -1,6 +1,7 @@
 """The address of the repository, stamped in every place and in nothing else."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -14,7 +15,9 @@ import colab_utils
 
 def slugs_in(text):
     """Every address that stands in a badge or a REPOSITORY constant of `text`."""
-    return {match["slug"] for place in set_repo.PLACES for match in place.finditer(text)}
+    badges = " ".join(set_repo.BADGE.findall(text))
+    in_badges = re.findall(r"/github/([^/]+/[^/]+)/blob/", badges)
+    return {match["slug"] for match in set_repo.CONSTANT.finditer(text)} | set(in_badges)
 
 
 @pytest.fixture
@@ -33,7 +36,8 @@ def small_repo(tmp_path):
     texts = {
         "colab_utils/__init__.py": '__version__ = "1"\nREPOSITORY = "OWNER/NAME"\n',
         "README.md": (
-            f"{badge}\r\ngit clone https://github.com/OWNER/NAME.git, see"
+            f"| `01_feature_extraction` | does this | {badge} |\r\n"
+            "git clone https://github.com/OWNER/NAME.git, see"
             " https://github.com/OWNER/NAME.\npeer:"
             " https://github.com/sicara/easy-few-shot-learning, fork: github.com/OWNER/NAMESAKE,"
             " tools/set_repo.py OWNER/NAME\n"
@@ -59,9 +63,17 @@ def test_stamping_changes_every_place_and_nothing_else(small_repo):
     before = all_text(small_repo)
     assert len(set_repo.stamp("ada/speech.emotion-2", small_repo)) == 4
     after = all_text(small_repo)
+    upload, link = (
+        setup_cell.badge("01_feature_extraction.ipynb", slug)
+        for slug in ("OWNER/NAME", "ada/speech.emotion-2")
+    )
+    assert link.endswith(
+        "/github/ada/speech.emotion-2/blob/main/notebooks/01_feature_extraction.ipynb)"
+    )
     expected = {
         name: (
-            text.replace("OWNER/NAME", "ada/speech.emotion-2")
+            text.replace(upload, link)
+            .replace("OWNER/NAME", "ada/speech.emotion-2")
             .replace("ada/speech.emotion-2SAKE", "OWNER/NAMESAKE")
             .replace("set_repo.py ada/speech.emotion-2", "set_repo.py OWNER/NAME")
         )
@@ -84,7 +96,8 @@ def test_stamping_twice_again_and_back(small_repo):
 
 def test_places_that_disagree_are_brought_together(small_repo):
     readme = small_repo / "README.md"
-    readme.write_bytes(readme.read_bytes().replace(b"github/OWNER/NAME", b"github/old/other"))
+    set_repo.stamp("ada/one", small_repo)
+    readme.write_bytes(readme.read_bytes().replace(b"github/ada/one", b"github/old/other"))
     set_repo.stamp("ada/one", small_repo)
     assert slugs_in(readme.read_text()) == {"ada/one"}
 
@@ -127,9 +140,8 @@ def test_all_places_of_this_repository_agree():
 
 def test_command_line(small_repo):
     (small_repo / "tools").mkdir()
-    (small_repo / "tools" / "set_repo.py").write_bytes(
-        (REPO / "tools" / "set_repo.py").read_bytes()
-    )
+    for name in ("set_repo.py", "setup_cell.py"):
+        (small_repo / "tools" / name).write_bytes((REPO / "tools" / name).read_bytes())
     commands = [
         [sys.executable, "tools/set_repo.py", slug] for slug in ("ada/one", "ada/one", "nonsense")
     ]

@@ -1,4 +1,4 @@
-"""The first cell of all notebooks finds the package: checkout, installed, Drive, pip, or not."""
+"""The first cell of all notebooks finds the package: installed, checkout, zip, pip, upload."""
 
 import json
 import os
@@ -6,7 +6,9 @@ import pathlib
 import re
 import subprocess
 import sys
+import zipfile
 
+import colab_zip
 import pytest
 import setup_cell
 from repo import REPO
@@ -40,14 +42,38 @@ for package in arguments[2:]:
 """
 
 
+# Colab's file dialogue: what is named in UPLOADS is copied into the current folder.
+DIALOGUE = """
+import os, pathlib, shutil
+def upload():
+    print("[file dialogue]")
+    chosen = [path for path in os.environ.get("UPLOADS", "").split(os.pathsep) if path]
+    return {pathlib.Path(shutil.copy(path, ".")).name: b"" for path in chosen}
+"""
+
+
+def says_where(origin: str) -> str:
+    """The text of a session.py whose print_versions says where it comes from."""
+    return f"def print_versions(): print('colab_utils from {origin}')"
+
+
 def package_in(folder: pathlib.Path, says: str) -> pathlib.Path:
-    """A stand-in for colab_utils below `folder` whose print_versions says where it comes from."""
+    """A stand-in for colab_utils below `folder`."""
     (folder / "colab_utils").mkdir(parents=True)
     (folder / "colab_utils" / "__init__.py").touch()
-    (folder / "colab_utils" / "session.py").write_text(
-        f"def print_versions(): print('colab_utils from {says}')"
-    )
+    (folder / "colab_utils" / "session.py").write_text(says_where(says))
     return folder
+
+
+def zipped(path: pathlib.Path, says: str, top: str = "ser_suite/", age: int = 0) -> pathlib.Path:
+    """A stand-in for the suite's zip, `age` seconds old."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as suite:
+        suite.writestr(f"{top}colab_utils/__init__.py", "")
+        suite.writestr(f"{top}colab_utils/session.py", says_where(says))
+        suite.writestr(f"{top}colab_utils/methods/__init__.py", "")
+    os.utime(path, (1.7e9 - age, 1.7e9 - age))
+    return path
 
 
 class Machine:
@@ -68,6 +94,9 @@ class Machine:
             (self.site / name).mkdir(parents=True)
             (self.site / name / "__init__.py").touch()
         (self.site / "pip" / "__main__.py").write_text(PIP)
+        (self.site / "google" / "colab").mkdir(parents=True)
+        (self.site / "google" / "colab" / "__init__.py").touch()
+        (self.site / "google" / "colab" / "files.py").write_text(DIALOGUE)
         self.cwd.mkdir()
         self.environment = {
             "PATH": os.environ["PATH"],
@@ -130,8 +159,8 @@ def test_the_cell_asks_for_exactly_the_colab_requirements():
 
 def test_the_cell_is_short_and_sets_cublas_before_any_import_of_torch():
     lines = setup_cell.SETUP_CELL.splitlines()
-    assert len(lines) <= 50
-    assert max(map(len, lines)) <= 100
+    assert len(lines) <= 60
+    assert max(map(len, lines)) <= 88
     names = [
         next((i for i, line in enumerate(lines) if word in line), None)
         for word in ("CUBLAS_WORKSPACE_CONFIG", "from colab_utils import")
@@ -159,7 +188,7 @@ def test_importable_package_wins(tmp_path):
 def test_checkout_around_the_notebook(tmp_path):
     machine = Machine(tmp_path, has=ALL)
     package_in(machine.cwd, "checkout")
-    package_in(machine.mydrive / "NAME", "Drive")
+    zipped(machine.mydrive / "ser_suite.zip", "Drive")
     (machine.cwd / "notebooks").mkdir()
     machine.cwd = machine.cwd / "notebooks"
     done = machine.run(times=2)
@@ -167,12 +196,59 @@ def test_checkout_around_the_notebook(tmp_path):
     assert machine.pip_calls() == []
 
 
-def test_copy_on_drive(tmp_path):
-    machine = Machine(tmp_path, has=ALL, colab=True)
-    package_in(machine.mydrive / "speech-emotion", "Drive")
-    done = machine.run("ada/speech-emotion")
-    assert (done.returncode, done.stdout) == (0, "colab_utils from Drive\n"), done.stderr
+@pytest.mark.parametrize("colab", [True, False])
+def test_zip_beside_the_notebook_or_in_drive(tmp_path, colab):
+    """The newest is taken, one that was cut off is not, and nothing is asked or fetched."""
+    machine = Machine(tmp_path, has=ALL, colab=colab)
+    zipped(machine.mydrive / "ser_suite.zip", "Drive", age=20)
+    taken = zipped(machine.cwd / "ser_suite (1).zip", "newest", age=10)
+    cut = machine.cwd / "ser_suite (2).zip"
+    cut.write_bytes(taken.read_bytes()[:-30])
+    zipped(machine.cwd / "another.zip", "another")
+    done = machine.run("ada/speech-emotion", times=2)
+    expected = f"unpacking {taken.name}\n" + "colab_utils from newest\n" * 2
+    assert (done.returncode, done.stdout) == (0, expected), done.stderr
     assert machine.pip_calls() == []
+    taken.unlink()
+    assert f"unpacking {machine.mydrive / 'ser_suite.zip'}\n" in machine.run().stdout
+
+
+@pytest.mark.parametrize("top", ["ser_suite/", "speech-emotion-main/", ""])
+def test_upload_on_colab_is_the_last_way(tmp_path, top):
+    """Whatever the zip is called, and whatever folder stands in it; kept for the next time."""
+    machine = Machine(tmp_path, has=ALL, colab=True, pip_fails=True)
+    chosen = zipped(tmp_path / "mine" / "ser_suite.zip", "upload", top)
+    machine.environment["UPLOADS"] = str(chosen)
+    done = machine.run("ada/speech-emotion", times=2)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("[file dialogue]") == 1
+    assert done.stdout.index("Choose ser_suite.zip") < done.stdout.index("[file dialogue]")
+    assert done.stdout.endswith("colab_utils from upload\n" * 2)
+    assert machine.pip_calls() == [
+        ["install", "--quiet", "git+https://github.com/ada/speech-emotion"]
+    ]
+    again = machine.run()  # another process, as after "Restart runtime"
+    # a package without a folder around it lies in the current folder now
+    unpacked = "unpacking ser_suite.zip\n" if top else ""
+    assert again.stdout == f"{unpacked}colab_utils from upload\n"
+
+
+def test_a_zip_without_the_package_is_refused(tmp_path):
+    machine = Machine(tmp_path, has=ALL, colab=True)
+    wrong = tmp_path / "holiday.zip"
+    with zipfile.ZipFile(wrong, "w") as archive:
+        archive.writestr("beach.txt", "")
+    machine.environment["UPLOADS"] = str(wrong)
+    assert "upload ser_suite.zip" in machine.run().stderr
+
+
+def test_what_make_colab_packs_is_the_suite(tmp_path):
+    """All but the tests: what a notebook needs, and what the README names."""
+    names = {path.relative_to(REPO).as_posix() for path in colab_zip.packed()}
+    tracked = subprocess.check_output(["git", "ls-files"], cwd=REPO, text=True).splitlines()
+    kept = [name for name in tracked if not name.startswith(("tests/", ".", "Makefile"))]
+    assert set(kept) <= names
+    assert not any("__pycache__" in name for name in names)
 
 
 def test_pip_from_the_repository_only_on_colab(tmp_path):
@@ -197,7 +273,8 @@ def test_colab_installs_only_what_is_missing_and_only_once(tmp_path):
         and calls[0][:2] == ["install", "--quiet"]
         and sorted(calls[0][2:]) == sorted(expected)
     )
-    assert done.stdout.count("installed:") == 1
+    assert done.stdout.count("installing, about a minute:") == 1
+    assert all(package in done.stdout.splitlines()[0] for package in expected)
     assert done.stdout.count("colab_utils from checkout") == 2
 
 
@@ -216,35 +293,25 @@ def test_a_failing_pip_is_said_and_the_rest_goes_on(tmp_path):
     package_in(machine.cwd, "checkout")
     done = machine.run()
     assert done.returncode == 0, done.stderr
-    assert "pip failed (ERROR: no network) for: higher==0.2.1" in done.stdout
+    assert re.search(r"higher==0.2.1 .*pip failed \(ERROR: no network\)\n", done.stdout)
     assert done.stdout.endswith("colab_utils from checkout\n")
 
 
-@pytest.mark.parametrize(
-    ("repository", "colab", "pip_fails", "way"),
-    [
-        ("OWNER/NAME", True, False, "python tools/set_repo.py"),
-        ("OWNER/NAME", False, False, "python tools/set_repo.py"),
-        (
-            "ada/speech-emotion",
-            False,
-            False,
-            "pip install git+https://github.com/ada/speech-emotion",
-        ),
-        ("ada/speech-emotion", True, True, "pip install git+https://github.com/ada/speech-emotion"),
-    ],
-)
-def test_found_nowhere_says_exactly_what_to_do(tmp_path, repository, colab, pip_fails, way):
-    machine = Machine(tmp_path, has=ALL, colab=colab, pip_fails=pip_fails)
+@pytest.mark.parametrize("repository", ["OWNER/NAME", "ada/speech-emotion"])
+@pytest.mark.parametrize("colab", [True, False])
+def test_found_nowhere_says_exactly_what_to_do(tmp_path, repository, colab):
+    """On Colab after a dialogue in which nothing was chosen."""
+    machine = Machine(tmp_path, has=ALL, colab=colab, pip_fails=True)
     done = machine.run(repository)
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 1
-    assert last.startswith("ModuleNotFoundError: colab_utils was not found.")
-    assert way in last
-    assert str(machine.mydrive / repository.split("/")[1]) in last
-    assert "start Jupyter inside the repository" in last
+    assert last.startswith("ModuleNotFoundError: colab_utils was not found")
+    for way in ("upload ser_suite.zip", "`make colab`", "start Jupyter inside the repository"):
+        assert way in last
+    assert ("[file dialogue]" in done.stdout) == colab
+    asked = colab and repository != "OWNER/NAME"
     assert [call[-1] for call in machine.pip_calls()] == (
-        ["git+https://github.com/ada/speech-emotion"] if pip_fails else []
+        ["git+https://github.com/ada/speech-emotion"] if asked else []
     )
 
 

@@ -4,18 +4,17 @@ import dataclasses
 import html
 
 import ipywidgets
-import nbclient
 import pytest
-from browser import make_notebook
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from colab_utils import session
 from colab_utils.panel.panel import Panel, error_html
 from colab_utils.settings import SettingError, Settings, setting
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     n_shot: int = setting(5, "Support utterances per emotion.", low=1, high=20)
     patience: int = setting(3, "Checks without a gain before stopping.", low=1)
     learning_rate: float = setting(3e-4, "Step size.", low=1e-5, high=1e-1)
@@ -65,9 +64,21 @@ def test_each_setting_has_its_widget_with_label_and_help():
             assert tooltip == field.metadata["help"]
             assert field.metadata["help"] in row.box.children[-1].value
     assert widget_of(panel, "learning_rate").description == "learning rate"
-    folded = next(one for one in panel.box.children if isinstance(one, ipywidgets.Accordion))
-    assert panel._fields["rare"].box in folded.children[0].children
     assert panel._fields["name"].box in panel.box.children
+    assert panel._fields["rare"].box not in panel.box.children
+
+
+def test_seldom_changed_settings_are_folded_behind_a_button():
+    panel = Panel(Config, run=print)
+    rows = panel.box.children
+    (button,) = [one for one in rows if isinstance(one, ipywidgets.Button)]
+    section = rows[rows.index(button) + 1]
+    assert section.children == (panel._fields["rare"].box,)
+    assert section.layout.display == "none" and button.description == "Show 1 more settings"
+    button.click()
+    assert section.layout.display == "flex" and button.description == "Hide 1 more settings"
+    button.click()
+    assert section.layout.display == "none"
 
 
 def test_ranges_reach_the_sliders():
@@ -118,11 +129,11 @@ VALID = st.builds(
     dropout=st.floats(0, 0.9).map(lambda x: round(x, 6)),
     second_order=st.booleans(),
     emotions=st.sampled_from(
-        [(), ("anger",), ("anger", "fear"), ("sadness", "anger"), ("anger", "fear", "sadness")]
+        [("anger",), ("anger", "fear"), ("sadness", "anger"), ("anger", "fear", "sadness")]
     ),
     name=st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=8),
 )
-SHARED = Panel(Config, run=print)
+SHARED = Panel(Config, run=print, form={"n_shot": "SHOTS", "emotions": "EMOTIONS"})
 
 
 @settings(deadline=None, max_examples=30)
@@ -130,8 +141,11 @@ SHARED = Panel(Config, run=print)
 def test_any_valid_settings_pass_through_the_widgets_unchanged(config):
     SHARED.set(**{name: getattr(config, name) for name in WIDGETS})
     assert SHARED.config == config
-    code = SHARED._code.value.partition("CONFIG = ")[2].removesuffix("</pre>")
-    assert eval(html.unescape(code), {"Config": Config}) == config
+    lines = html.unescape(text_of(SHARED).partition("<pre")[2].partition(">")[2])
+    pasted = {}
+    exec(lines.removesuffix("</pre>"), pasted)
+    assert (pasted["SHOTS"], pasted["EMOTIONS"]) == (config.n_shot, list(config.emotions))
+    assert Config.from_form(pasted["PRESET"], pasted["SETTINGS"]) == config
 
 
 def test_slider_arithmetic_leaves_no_dust_and_stays_in_range():
@@ -156,16 +170,18 @@ def test_the_ends_of_a_logarithmic_slider_are_the_range(end, value):
 
 
 def test_code_follows_the_widgets_and_errors_stand_in_its_place():
-    panel = Panel(Config, run=print)
+    panel = Panel(Config, run=print, form={})
     widget_of(panel, "n_shot").value = 9
-    assert "CONFIG = Config(n_shot=9)" in text_of(panel)
+    assert "SETTINGS = {&#x27;n_shot&#x27;: 9}" in text_of(panel)
     widget_of(panel, "patience").value = 0
     assert "patience = 0: must be at least 1" in text_of(panel) and panel.run_button.disabled
     with pytest.raises(SettingError, match="patience = 0"):
         _ = panel.config
     panel.reset()
     assert (
-        panel.config == Config() and not panel.run_button.disabled and "Config()" in text_of(panel)
+        panel.config == Config()
+        and not panel.run_button.disabled
+        and "SETTINGS = {}" in text_of(panel)
     )
 
 
@@ -187,7 +203,7 @@ def test_run_gets_the_settings_and_everything_is_greyed_out_meanwhile():
         seen.update(
             config=config,
             busy=[button.disabled for button in panel._buttons],
-            name=panel.run_button.description,
+            line=panel._busy.line.value,
             slider=widget_of(panel, "n_shot").disabled,
         )
         return "result"
@@ -195,18 +211,14 @@ def test_run_gets_the_settings_and_everything_is_greyed_out_meanwhile():
     panel = Panel(Config, run, download=print)
     panel.set(n_shot=3)
     panel.run_button.click()
-    assert seen == {
-        "config": Config(n_shot=3),
-        "busy": [True] * 3,
-        "name": "Running…",
-        "slider": True,
-    }
-    assert panel.result == "result" and panel.run_button.description == "Run"
+    assert "Running" in seen.pop("line")
+    assert seen == {"config": Config(n_shot=3), "busy": [True] * 3, "slider": True}
+    assert panel.result == "result"
     assert (
         not any(button.disabled for button in panel._buttons)
         and not widget_of(panel, "n_shot").disabled
     )
-    assert "Done in" in panel._status.value
+    assert "Done in" in panel._busy.line.value
 
 
 @pytest.mark.parametrize("error", [ValueError("emotions = (): choose <one>"), KeyboardInterrupt()])
@@ -217,7 +229,9 @@ def test_an_error_is_shown_by_the_button_and_raised_by_run_once(error, capsys):
     panel = Panel(Config, run)
     panel.run_button.click()
     assert (
-        not panel.run_button.disabled and "Stopped" in panel._status.value and panel.result is None
+        not panel.run_button.disabled
+        and "Stopped" in panel._busy.line.value
+        and panel.result is None
     )
     assert "HTML object" in capsys.readouterr().out, "the error was displayed"
     with pytest.raises(type(error)):
@@ -234,14 +248,23 @@ def test_error_html_is_one_sentence_with_the_details_folded():
     assert "Traceback" in details and "<b> &" not in page
 
 
-def test_download_gets_the_last_result(capsys):
-    given_out = []
-    panel = Panel(Config, run=lambda config: config.n_shot, download=given_out.append)
+def test_download_gets_the_last_result_and_the_figures_that_its_run_showed(capsys, monkeypatch):
+    given_out, shown = [], {"of the notebook": 1, "matrix": 2}
+    monkeypatch.setattr(session, "shown", shown)
+
+    def run(config):
+        shown["matrix"] = config.n_shot
+        shown[f"curve {config.n_shot}"] = "curve"
+        return config.n_shot
+
+    panel = Panel(Config, run=run, download=lambda *given: given_out.append(given))
     panel._buttons[-1].click()
     assert given_out == [] and "press Run first" in capsys.readouterr().out
     panel.run_once()
+    panel.set(n_shot=3)
+    panel.run_once()
     panel._buttons[-1].click()
-    assert given_out == [5]
+    assert given_out == [(3, {"matrix": 3, "curve 3": "curve"})]
     assert len(Panel(Config, run=print)._buttons) == 2, (
         "no Download button without something to download"
     )
@@ -257,6 +280,7 @@ def test_choices_stand_before_the_settings_and_reach_the_run_by_name():
         Config(n_shot=3, hidden=9),
         run=lambda config, **chosen: seen.append((config, chosen)),
         choices=choices,
+        form={"target": "TARGET"},
     )
     panel.set(target="emovo", n_shot=4)
     panel.run_once()
@@ -269,8 +293,15 @@ def test_choices_stand_before_the_settings_and_reach_the_run_by_name():
         panel.set(target="savee")
     with pytest.raises(SettingError, match="n_shot = 2.5: a whole number is needed"):
         panel.set(n_shot=2.5)
-    assert "target = &#x27;emovo&#x27;" in text_of(panel)
-    assert "CONFIG = Config(n_shot=4, hidden=9)" in text_of(panel)
+    assert "TARGET = &#x27;emovo&#x27;\nPRESET" in text_of(panel)
+    assert "{&#x27;n_shot&#x27;: 4, &#x27;hidden&#x27;: 9}" in text_of(panel)
+
+
+def test_a_choice_of_several_needs_one():
+    """Where none is left, Run is off and the panel says which choice."""
+    panel = Panel(None, run=print, choices={"methods": setting(("a",), "m", options=("a", "b"))})
+    widget_of(panel, "methods").value = False
+    assert panel.run_button.disabled and "methods: choose one or more" in text_of(panel)
 
 
 def test_presets_and_hidden_fields_stay_out_of_the_panel():
@@ -303,41 +334,3 @@ def test_every_widget_is_wide_enough_for_its_label():
     style = widget_of(Panel(Config, run=print), "n_shot").style
     width = float(style.description_width.removesuffix("em"))
     assert width >= 0.55 * max(map(len, WIDGETS)), "an em is about twice the width of a letter"
-
-
-CELLS = (
-    """
-import dataclasses
-from colab_utils.settings import setting
-from colab_utils.panel.panel import Panel
-@dataclasses.dataclass(frozen=True)
-class C:
-    n: int = setting(2, "a number", low=1, high=5)
-def run(config):
-    print("ran with", config.n)
-    if config.n == 4:
-        raise ValueError("four is refused")
-panel = Panel(C, run)
-panel""",
-    "panel.run_once()",
-    "panel.set(n=3); panel.run_once()",
-    "panel.set(n=4); panel.run_once()",
-)
-
-
-@pytest.mark.slow
-def test_headless_a_run_replaces_its_output_and_a_failing_one_fails_the_notebook(tmp_path):
-    notebook = make_notebook(*CELLS)
-    where = {"metadata": {"path": str(tmp_path)}}
-    nbclient.NotebookClient(notebook, timeout=60, resources=where, allow_errors=True).execute()
-    once, again, failing = notebook.cells[1:]
-    assert once.outputs == again.outputs == [], "what a run prints goes into the panel"
-    (error,) = failing.outputs
-    assert error["output_type"] == "error" and "four is refused" in error["evalue"]
-    states = notebook.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
-    outputs = []
-    for model in states.values():
-        outputs += model["state"].get("outputs", [])
-    printed, shown = outputs
-    assert printed["text"] == "ran with 4\n", "of the last run alone"
-    assert "four is refused" in shown["data"]["text/html"]

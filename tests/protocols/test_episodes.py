@@ -172,10 +172,10 @@ REFUSED = {
     "unknown speakers": (
         USUAL.assign(speaker=""),
         SPARE,
-        ("90 of 90 utterances have no speaker", "apart=()"),
+        ("90 of 90 utterances have no speaker", "name the speaker of each"),
     ),
     "one unknown": (fewer_films(), EpisodePlan(3, 1, 1, ("film",)), ("40 of 90", "no film")),
-    "one speaker": (table([30] * 3, 1), SPARE, ("one speaker only", "c/s0", "apart=()")),
+    "one speaker": (table([30] * 3, 1), SPARE, ("one speaker only", "c/s0", "with more speakers")),
     "one speaker of a corpus": (
         one_speaker_in_d(),
         EpisodePlan(3, 1, 1, within="corpus"),
@@ -198,7 +198,7 @@ REFUSED = {
     "no language": (
         USUAL,
         EpisodePlan(3, 1, 1, within="language"),
-        ("90 of 90 utterances have no language", "another column"),
+        ("90 of 90 utterances have no language", "name the language"),
     ),
 }
 

@@ -9,7 +9,7 @@ from colab_utils import session
 from colab_utils.display import captions
 from colab_utils.results.comparison import compare_runs
 from colab_utils.results.folders import find_runs
-from colab_utils.results.groups import chosen_runs, comparable_runs
+from colab_utils.results.groups import ANY, chosen_runs, comparable_runs
 from colab_utils.results.made_elsewhere import add_answers
 from colab_utils.results.runs import open_run
 from colab_utils.results.tables import methods_table
@@ -22,7 +22,7 @@ def environment(monkeypatch):
     monkeypatch.setattr(session, "environment", dict)
 
 
-def asked(root, name="logistic", **chosen):
+def asked(root, name="logistic", condition="", **chosen):
     """A finished run of 120 utterances by 12 speakers (more columns: see toy_predictions)."""
     table = predictions(**chosen)
     for label in LABELS:
@@ -30,7 +30,7 @@ def asked(root, name="logistic", **chosen):
     columns = ["seed", "fold", "draw", "task", "utt_id", "speaker"]
     split = table[columns].assign(role="test")
     trained = split[:1].assign(utt_id="emodb/other", speaker=name, role="train")
-    facts = {"task": "toy", "model": name}
+    facts = {"task": "toy", "model": name, "condition": condition}
     run = open_run(root, "m", name, Settings(), facts, pd.concat([trained, split]))
     run.finish(table, LABELS, speaker_independence="independent")
     run.mark_done()
@@ -182,3 +182,16 @@ def test_answers_are_shown_however_good_they_are(tmp_path):
     (runs,) = add_answers(comparable_runs(tmp_path), path, tmp_path).values()
     shown = chosen_runs(runs, most=2)
     assert [run.config["model"] for run in shown.values()] == ["right 0.9", "a"]
+
+
+def test_answers_stand_with_the_shots_of_the_run_that_they_were_asked_as(tmp_path):
+    """In its question, where all shots are together, and there again when runs are read anew."""
+    for shots in (1, 5):
+        asked(tmp_path, f"{shots} shots", condition=f"{shots}-shot")
+    path = written(tmp_path / "llm.csv", answers())
+    given = add_answers(comparable_runs(tmp_path), path, tmp_path, like="5-shots")
+    anew = comparable_runs(tmp_path)
+    for questions in (given, anew):
+        with_them = [title for title, runs in questions.items() if "toy-llm" in runs]
+        base = "emodb, 4 emotions, 120 utterances"
+        assert sorted(with_them) == [f"{base}, 5-shot", f"{base}, {ANY}"]

@@ -3,7 +3,6 @@
 import os
 import shutil
 
-import pandas as pd
 import pytest
 from tampered import KINDS, make_runs, tamper
 
@@ -86,18 +85,6 @@ def test_a_folder_that_nobody_may_read_is_named(tmp_path):
             folder.chmod(0o755)
     assert len(table) == 2 and not table["done"].any()
     assert table["problem"].str.contains("Permission denied").all()
-
-
-def test_a_run_of_several_methods_is_not_compared(workspace, monkeypatch, capsys):
-    """Its figures would mix what shares no rate."""
-    monkeypatch.setattr(
-        "colab_utils.results.runs.read_predictions",
-        lambda path, read=pd.read_csv: read(path).assign(
-            method=lambda table: ["one"] + ["two"] * (len(table) - 1), fold="0"
-        ),
-    )
-    assert groups.comparable_runs(workspace[0]) == {}
-    assert "several methods" in capsys.readouterr().out
 
 
 def test_load_run_says_what_is_no_config(workspace):

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from colab_utils import session
+from colab_utils.display import side_by_side
 from colab_utils.panel.panel import Panel
 from colab_utils.results import groups
 from colab_utils.results.predictions import PredictionError
@@ -37,7 +38,7 @@ def table(right, corpus="aa", speakers=4, each=6, flip=False):
     return frame.assign(pred=pred, method="m", rule="inductive", seed=0, fold="0", draw=0, task=0)
 
 
-def make(root, method, name, rate, predictions, done=True):
+def make(root, method, name, rate, predictions, done=True, **facts):
     split = pd.DataFrame(
         {
             "utt_id": ["x/1"],
@@ -49,7 +50,7 @@ def make(root, method, name, rate, predictions, done=True):
             "role": "train",
         }
     )
-    run = open_run(root, method, name, Config(rate), {"task": name}, split)
+    run = open_run(root, method, name, Config(rate), {"task": name, **facts}, split)
     run.finish(predictions, LABELS)
     if done:
         run.mark_done()
@@ -99,6 +100,63 @@ def test_runs_of_the_same_utterances_are_found_whoever_made_them(root, capsys):
         0.2,
     }
     assert groups.comparable_runs(root / "nowhere") == {}
+
+
+@pytest.fixture(scope="module")
+def like_and_unlike(tmp_path_factory):
+    """Runs on the same 48 utterances: 5-shot thrice, 1-shot, clean and in noise, in episodes."""
+    root = tmp_path_factory.mktemp("like")
+    for name, condition, right in (
+        ("aa-x-5shot", "5-shot", 0.9),
+        ("aa-y-5shot", "5-shot", 0.8),
+        ("aa-z-5shot", "5-shot", 0.7),
+        ("aa-x-1shot", "1-shot", 0.6),
+        ("aa-linear", "", 0.6),
+        ("aa-net", "clean", 0.7),
+        ("aa-net-pink", "pink@10", 0.5),
+    ):
+        make(root, "m", name, 0.1, table(right), condition=condition)
+    make(root, "maml", "aa-episodes", 0.1, table(0.6), test={"ways": 2, "shots": 5, "steps": 1})
+    mixed = table(0.6).assign(method=["one", "two"] * 24)
+    make(root, "m", "aa-mixed", 0.1, mixed)
+    return root
+
+
+def test_like_is_compared_with_like_and_the_rest_together_at_the_end(like_and_unlike, capsys):
+    questions = groups.comparable_runs(like_and_unlike)
+    assert "aa-mixed" in capsys.readouterr().out, "several methods in one are left out and named"
+    base = "aa, 2 emotions, 48 utterances"
+    names = {title: sorted(runs) for title, runs in questions.items()}
+    assert names == {
+        f"{base}, 5-shot": ["aa-x-5shot", "aa-y-5shot", "aa-z-5shot"],
+        base: ["aa-linear", "aa-net"],
+        f"{base}, 1-shot": ["aa-x-1shot"],
+        f"{base}, 2-way 5-shot": ["aa-episodes"],
+        f"{base}, pink@10": ["aa-net-pink"],
+        f"{base}, {groups.ANY}": sorted(set().union(*names.values())),
+    }
+    assert list(questions)[0] == f"{base}, 5-shot" and list(questions)[-1].endswith(groups.ANY)
+    assert groups.first_question(questions) == f"{base}, 5-shot"
+    assert groups.first_question(questions, "1shot") == f"{base}, 1-shot"
+    assert groups.first_question(questions, "linear") == base
+    assert groups.first_question(questions, "net", against="aa-net") == base
+    assert groups.first_question(questions, "5shot", "aa-linear") == f"{base}, {groups.ANY}"
+    start = groups.choices(questions, "1shot")["question"].default
+    assert start == f"{base}, 1-shot"
+
+
+def test_what_is_shown_says_its_question(like_and_unlike, capsys):
+    questions = groups.comparable_runs(like_and_unlike)
+    capsys.readouterr()
+    runs = side_by_side.show_side_by_side(questions, words="1shot")
+    assert len(runs) == 1
+    assert "1 of 1 runs, the best first. Question: aa, 2 emotions, 48 utterances, 1-shot." in (
+        capsys.readouterr().out
+    )
+    many = {f"q{number:02d}": {"a": None} for number in range(15)}
+    side_by_side.show_questions(many)
+    printed = capsys.readouterr().out
+    assert "1 runs: q11" in printed and "q12" not in printed and "... and 3 more" in printed
 
 
 def test_words_begin_a_part_of_a_name(root):

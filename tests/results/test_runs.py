@@ -135,7 +135,15 @@ def test_a_finished_run_is_loaded_and_said(tmp_path, capsys):
     run = finished(tmp_path)
     capsys.readouterr()
     again = opened(tmp_path)
-    assert again.done and "done before" in capsys.readouterr().out
+    assert again.done and capsys.readouterr().out == ""
+    unfinished = opened(tmp_path, facts={**FACTS, "task": "other"})
+    runs.say_loaded([unfinished])
+    assert capsys.readouterr().out == "", "nothing is said of a run that is not finished"
+    runs.say_loaded([again, unfinished])
+    said = ": done before, loaded; nothing is computed again\n"
+    assert capsys.readouterr().out == f"{again.path.name}{said}"
+    runs.say_loaded([again] * 20)
+    assert capsys.readouterr().out == f"20 runs{said}"
     pd.testing.assert_frame_equal(again.predictions, predictions())
     assert (
         again.metrics == run.metrics

@@ -1,6 +1,5 @@
 """One self-contained page of all that is in an output folder: runs and executed notebooks."""
 
-import base64
 import datetime
 import json
 import os
@@ -13,13 +12,15 @@ import pandas as pd
 
 from colab_utils import files
 from colab_utils.display import captions
-from colab_utils.display.figures import confusion_matrix_figure
 from colab_utils.display.page.template import NOTEBOOK, PAGE
+from colab_utils.progress import bar as progress_bar
 from colab_utils.results.folders import Found, find_runs
+from colab_utils.results.groups import by_question
 from colab_utils.results.runs import Run
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _STATES = "application/vnd.jupyter.widget-state+json"
+_WIDEST = 16  # emotions of a matrix that is shown: a page holds thousands of runs
 _NOTE = {
     "output_type": "stream",
     "name": "stdout",
@@ -28,15 +29,16 @@ _NOTE = {
 
 
 def build_page(out: str | os.PathLike) -> pathlib.Path:
-    """Write index.html: each run with its figure, tables and settings, and the executed notebooks.
+    """Write index.html: each run with its matrix, numbers and settings, and executed notebooks.
 
-    Pictures and notebooks are inside the page; files are linked relative to it. Numbers are shown
-    of finished runs alone (`results.folders.find_runs`), and drawn from their predictions. Other
-    folders below runs/ stand in a list at the end, and a notebook that cannot be rendered in its
-    place, with the reason.
+    Runs stand folded under their question (`results.groups.by_question`), the newest question
+    first, its best run first; open is the newest run. Matrices and notebooks are inside the page;
+    files are linked relative to it. Numbers are shown of finished runs alone
+    (`results.folders.find_runs`). Other folders below runs/ stand in a list at the end, and a
+    notebook that cannot be rendered in its place, with the reason.
 
     Args:
-        out: holds runs/<method>/<name>-<12 hex>/ (shown newest first) and notebooks/*.ipynb.
+        out: holds runs/<method>/<name>-<12 hex>/ and notebooks/*.ipynb.
 
     Returns:
         The path of the page.
@@ -49,26 +51,57 @@ def build_page(out: str | os.PathLike) -> pathlib.Path:
         raise FileNotFoundError(
             f"{out}: no such folder; run a notebook first, or pass the folder that holds runs/"
         )
-    runs, left_out = [], []
-    found = find_runs(out)
-    found.sort(key=lambda one: (_time(one.folder), one.folder.name), reverse=True)
-    for one in found:
-        about = _about(one, out)
-        if not about["problem"]:
-            about.update(_result(one.run, out))
-        shown = left_out if about["problem"] else runs
-        shown.append(about)
+    finished, left_out = [], []
+    for one in find_runs(out):
+        if one.problem:
+            left_out.append(_about(one, out))
+        else:
+            finished.append(one)
+    questions = []
+    with progress_bar(total=len(finished), desc="page", leave=False) as shown:
+        for title, same in by_question(finished).items():
+            runs = []
+            for one in same:
+                about = _about(one, out) | _result(one.run, out)
+                (left_out if about["problem"] else runs).append(about)
+                shown.update()
+            if runs:
+                questions.append(_question(title, runs))
+    questions.sort(key=lambda question: question["newest"]["time"], reverse=True)
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     page = environment.from_string(PAGE).render(
         made=f"{datetime.date.today():%d %B %Y}",
-        runs=runs,
-        left_out=left_out,
+        questions=questions,
+        left_out=sorted(left_out, key=lambda one: one["time"], reverse=True),
         notebooks=[_notebook(path, out) for path in sorted(out.glob("notebooks/*.ipynb"))],
     )
     # Half a character, such as in a folder's name that is no UTF-8, cannot be written.
     return files.write_text(out / "index.html", page.encode("utf-8", "replace").decode())
+
+
+def _question(title: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """A question with its runs, the best first, and what all runs of one method have in common."""
+    runs.sort(key=lambda one: (-one["rank"], one["folder"]))
+    of_method: dict[str, list[dict[str, Any]]] = {}
+    for one in runs:
+        of_method.setdefault(one["method"], []).append(one)
+    common = {}
+    for method, same in of_method.items():
+        if len(same) > 1:
+            common[method] = dict(_shared([one["settings"] for one in same]))
+            for one in same:
+                others = one["settings"].items() - common[method].items()
+                one["settings"] = dict(sorted(others))
+    newest = max(runs, key=lambda one: one["time"])
+    return {"title": title, "runs": runs, "common": common, "newest": newest}
+
+
+def _shared(settings: list[dict[str, str]]) -> list[tuple[str, str]]:
+    """The settings that all of several runs have, in their order."""
+    of_all = set.intersection(*(set(one.items()) for one in settings))
+    return [item for item in settings[0].items() if item in of_all]
 
 
 def _time(folder: pathlib.Path) -> float:
@@ -88,6 +121,7 @@ def _about(found: Found, out: pathlib.Path) -> dict[str, Any]:
         "name": name,
         "hash": hexadecimal,
         "link": _link(folder, out),
+        "time": (_time(folder), folder.name),
         "when": f"{datetime.datetime.fromtimestamp(_time(folder)):%d %B %Y, %H:%M}",
         "problem": found.problem,
     }
@@ -98,7 +132,7 @@ def _link(path: pathlib.Path, out: pathlib.Path) -> str:
 
 
 def _result(run: Run, out: pathlib.Path) -> dict[str, Any]:
-    """What it shows of a finished run besides: numbers, picture, settings and files."""
+    """What it shows of a finished run besides: numbers, matrix, settings and files."""
     there = [path for path in sorted(run.path.glob("[!.]*.*")) if path.is_file()]
     try:
         return _numbers(run) | {
@@ -111,40 +145,38 @@ def _result(run: Run, out: pathlib.Path) -> dict[str, Any]:
 
 
 def _numbers(run: Run) -> dict[str, Any]:
-    """The numbers and the picture of a finished run."""
+    """The numbers and the confusion matrix of a finished run."""
     metrics, predictions = run.metrics, run.predictions
-    inside = captions.span(metrics)
-    recalls = {}
-    for label, recall in metrics["per_class_recall"].items():
-        told = "no utterance" if recall is None else captions.per_cent(recall)
-        recalls[label] = told, round(100 * (recall or 0))
     return {
+        "rank": metrics["uar"],
         "uar": captions.per_cent(metrics["uar"]),
-        "wa": captions.per_cent(metrics["wa"]),
-        "chance": captions.per_cent(metrics["chance"]),
-        "interval": f"{inside} (over {captions.interval_unit(metrics)})" if inside else "none",
-        "utterances": f"{predictions['utt_id'].nunique():,}",
-        "speakers": f"{metrics['n_speakers']:,}" if metrics["n_speakers"] else "unknown",
+        "interval": captions.span(metrics) or "no interval",
         "headline": captions.headline(metrics),
         "rates": captions.rates(metrics),
         "sample": captions.sample(predictions),
         "pooling": captions.pooling(predictions),
         "notes": captions.notes(metrics),
         "stamps": captions.stamps(predictions, metrics),
-        "recalls": recalls,
-        "picture": _picture(predictions, metrics),
+        "labels": metrics["labels"],
+        "rows": _rows(metrics),
     }
 
 
-def _picture(predictions: pd.DataFrame, metrics: dict) -> str:
-    """The confusion matrix as base64 PNG; empty for several methods or rules.
+def _rows(metrics: dict) -> list[dict[str, Any]]:
+    """The confusion matrix: emotion, recall, and (per cent of the row, count) of each cell.
 
-    Nothing vouches for the file that lies in the folder: it is drawn from the predictions.
+    No cells for several methods or rules in one, and for more than _WIDEST emotions.
     """
-    if len(metrics["method"]) > 1 or len(metrics["rule"]) > 1:
-        return ""
-    png = confusion_matrix_figure(predictions, metrics)._repr_png_()
-    return base64.b64encode(png).decode()
+    mixed = len(metrics["method"]) > 1 or len(metrics["rule"]) > 1
+    rows = []
+    for label, counts in zip(metrics["labels"], metrics["confusion"], strict=True):
+        recall = metrics["per_class_recall"][label]
+        told = "no utterance" if recall is None else captions.per_cent(recall)
+        total = sum(counts) or 1
+        cells = [(round(100 * count / total), count) for count in counts]
+        shown = [] if mixed or len(counts) > _WIDEST else cells
+        rows.append({"label": label, "recall": told, "cells": shown})
+    return rows
 
 
 def _flat(config: dict) -> dict[str, str]:

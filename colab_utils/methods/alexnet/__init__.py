@@ -12,9 +12,11 @@ from colab_utils.methods.alexnet.notebook import AlexnetStudy, open_study
 from colab_utils.methods.alexnet.panel import panel
 from colab_utils.methods.alexnet.settings import AlexnetConfig
 from colab_utils.methods.alexnet.training import AlexnetLearner, divergence, mixed
+from colab_utils.panel.download import Download
 from colab_utils.panel.source import show_source
 
 __all__ = [
+    "Download",
     "AlexnetConfig",
     "AlexnetLearner",
     "AlexnetStudy",

@@ -6,16 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
 
 from colab_utils.display import captions, style
-from colab_utils.display.curves import (
-    COLOURS,
-    DASHES,
-    MARKERS,
-    finish,
-    methods_figure,
-    name_ends,
-)
+from colab_utils.display.curves import methods_figure, name_ends
+from colab_utils.display.style import COLOURS, DASHES, MARKERS
 from colab_utils.features.published.alexnet import HOP, MELS, RATE, SEGMENT, AlexNetSpectrogram
 from colab_utils.methods.alexnet.network import valid_columns
 from colab_utils.methods.alexnet.pictures import Images
@@ -29,12 +24,14 @@ from colab_utils.results.tables import published_table
 MOST = 4  # pictures side by side
 SECONDS = SEGMENT * HOP / RATE
 _SMALL = 6.5  # points
+_SHADES = {"Scaled level": "Greys", "For the prediction": "YlOrRd"}  # dark is much
 _SEEN = (
-    "Upper row: the picture the network gets, each band scaled by the training utterances. "
-    "Dashed: where the speech ends and padding begins."
+    "Upper row: the picture the network gets, each band scaled by the training utterances; white: "
+    "no speech any more, the network gets padding."
 )
 _LOOKED_AT = (
-    "Lower row: bright where a place speaks for the predicted emotion (class activation map)."
+    "Lower row: how much a place speaks for the predicted emotion (class activation map: {} x {} "
+    "places in a picture of {:.3g} s), over the picture."
 )
 
 
@@ -137,7 +134,7 @@ def folds_figure(runs: Mapping[str, Run]) -> style.SuiteFigure:
     """
     run = _clean(runs)
     table = folds_table(run)
-    title = f"Speakers of each fold: {run.config['task']}, {run.config['model']}"
+    title = f"{_title_of(run)}: speakers of each fold"
     return methods_figure(
         table,
         run.metrics["chance"],
@@ -193,15 +190,34 @@ def noise_figure(runs: Mapping[str, Run], noise: str = "pink") -> style.SuiteFig
                 dashes=DASHES[number],
             )
             ends.append((place.iloc[-1], 100 * part["uar"].iloc[-1], model, colour))
-        style.guess(axes, run.metrics["chance"], upright=True)
-        names = [f"{level:g}" for level in levels]
-        axes.set_xticks([*levels, clean_at], [*names, "clean"])
+        below = ["Bars: 95 % interval over speakers. This noise was not heard in training."]
+        below += style.guess_level(axes, run.metrics["chance"])
+        axes.set_xticks([*levels, clean_at], [*map("{:g}".format, levels), "clean"])
         axes.set(xlabel=f"Signal-to-noise ratio, {noise} noise (dB)", ylabel="UAR (%)")
-        title = f"{run.config['task']}, {run.config['settings']['features']}"
-        told = "Bars: 95 % interval over speakers. This noise was not heard in training."
-        finish(figure, axes, title, [told], captions.stamps(run.predictions, run.metrics))
         name_ends(axes, ends)
+        style.tell(
+            figure,
+            f"UAR in {noise} noise",
+            f"{captions.corpora_of(run.predictions)}, {run.config['settings']['features']}",
+            sentences=below,
+            stamps=captions.stamps(run.predictions, run.metrics),
+            numbers=_in_words(shown),
+        )
     return figure
+
+
+def _in_words(shown: pd.DataFrame) -> str:
+    """A table of `conditions_table` in words."""
+    told = []
+    for one in shown.sort_values(["model", "place"]).itertuples():
+        told.append(f"{one.model} {one.condition} {100 * one.uar:.1f}")
+    return f"In %: {'; '.join(told)}."
+
+
+def _title_of(run: Run) -> str:
+    """Corpus, model and features."""
+    features = run.config["settings"]["features"]
+    return f"{captions.corpora_of(run.predictions)}, {run.config['model']}, {features}"
 
 
 @torch.no_grad()
@@ -209,6 +225,9 @@ def views_figure(
     learner: AlexnetLearner, images: Images, rows: pd.DataFrame, labels: Sequence[str]
 ) -> style.SuiteFigure:
     """The first segment of each utterance, and below it what speaks for the predicted emotion.
+
+    Padding is left white, and cut off beyond the longest of them; a row has one scale. (Of a
+    network that pools over all, padding counts, but is not shown either.)
 
     Args:
         learner: trained.
@@ -219,43 +238,63 @@ def views_figure(
     module, config = learner.module, learner.config
     firsts = np.unique(images.utterance.cpu(), return_index=True)[1]
     values, valid = images.values[firsts].float(), images.valid[firsts]
-    best = probabilities(module, images)[firsts].argmax(dim=1).tolist()
-    looked = hasattr(module, "activation_map")
-    if looked:
-        maps = module.activation_map(values)
-        if config.pooling == "speech":
-            speech = valid_columns(valid, maps.shape[3])
-            maps = maps.masked_fill(~speech[:, None, None], torch.nan)
-        maps = maps.cpu()
-    pictures = values[:, 0].cpu()
+    predicted = probabilities(module, images)[firsts].argmax(dim=1).tolist()
+    shown, below = {"Scaled level": _without_padding(values[:, 0], valid)}, [_SEEN]
+    if hasattr(module, "activation_map"):
+        maps = module.activation_map(values)[range(len(values)), predicted]
+        shown["For the prediction"] = _without_padding(maps, valid)
+        below.append(_LOOKED_AT.format(*maps.shape[1:], SECONDS))
     spec = AlexNetSpectrogram(feature_set=config.features)
     of_mel = spec.bins == MELS
     highest = 8 if of_mel else 4  # kHz
-    look = {"extent": (0, SECONDS, 0, highest), "aspect": "auto"}
     with style.suite_style():
         width = style.TWO_COLUMNS if len(rows) > 2 else style.WIDE_COLUMN
-        figure = style.new_figure(width, 3.2 if looked else 1.8)
-        panels = figure.subplots(1 + looked, len(rows), squeeze=False, sharex="col")
+        figure = style.new_figure(width, 0.9 + 1.25 * len(shown))
+        panels = figure.subplots(len(shown), len(rows), squeeze=False, sharex=True, sharey=True)
+        for line, name in zip(panels, shown, strict=True):
+            _pictures(line, name, shown, highest)
+            line[0].set_ylabel("Mel band (kHz at the edges)" if of_mel else "Frequency (kHz)")
+        panels[0, 0].set(xlim=(0, SECONDS * float(valid.max())), ylim=(0, highest))
+        if of_mel:
+            panels[0, 0].set_yticks([0, highest])
+        told = []
         for number, row in enumerate(rows.itertuples()):
-            column = panels[:, number]
-            column[0].imshow(pictures[number], cmap="magma", **look)
-            if looked:
-                column[1].imshow(pictures[number], cmap="gray", **look)
-                column[1].imshow(maps[number, best[number]], cmap="viridis", alpha=0.55, **look)
-            predicted = labels[best[number]]
-            right = "" if predicted == row.emotion else " (wrong)"
-            name = captions.wrap(row.utt_id, width / len(rows) - 0.3, _SMALL)
-            above = [*name, row.emotion, f"taken for {predicted}{right}"]
-            column[0].set_title("\n".join(above), fontsize=_SMALL)
-            column[-1].set_xlabel("Time (s)")
-            for axes in column:
-                axes.axvline(SECONDS * float(valid[number]), color="white", lw=0.8, ls="--")
-                if of_mel:
-                    axes.set_yticks([0, highest])
-        for axes in panels[:, 0]:
-            axes.set_ylabel("Mel band (kHz at the edges)" if of_mel else "Frequency (kHz)")
-        style.above(figure, f"What {config.ser_model} sees, and where it looks")
-        synthetic = rows["corpus"].str.startswith("synthetic").any()
-        marks = ["Synthetic corpus: not a result on speech."] if synthetic else []
-        style.caption_below(figure, [_SEEN, _LOOKED_AT][: 1 + looked], marks)
+            taken = labels[predicted[number]]
+            right = "" if taken == row.emotion else " (wrong)"
+            told.append(f"{row.emotion}, taken for {taken}{right}")
+            name = captions.wrap(row.utt_id.partition("/")[2], width / len(rows) - 0.3, _SMALL)
+            above = [*name, row.emotion, f"taken for {taken}{right}"]
+            panels[0, number].set_title("\n".join(above), fontsize=_SMALL)
+            panels[-1, number].set_xlabel("Time (s)")
+        style.tell(
+            figure,
+            "what the network sees",
+            f"{captions.corpora_of(rows)}, {config.ser_model}, {config.features}",
+            sentences=below,
+            stamps=captions.stamps_of_rows(rows),
+            numbers=f"First segments of {len(rows)} utterances: {'; '.join(told)}.",
+        )
     return figure
+
+
+def _without_padding(pictures: torch.Tensor, valid: torch.Tensor) -> np.ndarray:
+    """Pictures (n, bands, frames) with NaN from where the speech, a share `valid`, has ended."""
+    speech = valid_columns(valid, pictures.shape[2])
+    return pictures.masked_fill(~speech[:, None], torch.nan).cpu().numpy()
+
+
+def _pictures(
+    line: Sequence[Axes], name: str, shown: Mapping[str, np.ndarray], highest: float
+) -> None:
+    """A row of pictures, and the scale that they share; what lies on the levels is transparent."""
+    first = next(iter(shown))
+    for layer in dict.fromkeys((first, name)):
+        low, high = np.nanpercentile(shown[layer], [2, 99.8])
+        look = {"vmin": low, "vmax": high, "aspect": "auto", "cmap": _SHADES[layer]}
+        look["extent"] = (0, SECONDS, 0, highest)
+        look["alpha"] = 1 if layer == first else 0.6
+        for axes, picture in zip(line, shown[layer], strict=True):
+            drawn = axes.imshow(picture, **look)
+    figure = line[0].figure
+    scale = figure.colorbar(drawn, ax=list(line), label=name, pad=0.01, aspect=12)
+    scale.outline.set_visible(False)

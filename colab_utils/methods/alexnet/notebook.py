@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from colab_utils import corpora, session
-from colab_utils.display import style
+from colab_utils.display import captions, style
 from colab_utils.display.matrices import confusion_matrices_figure
 from colab_utils.learning.own import name_of
 from colab_utils.learning.study import Tested
@@ -212,18 +212,19 @@ class AlexnetStudy(SpectrogramStudy):
         images = self.images(rows, config, learner.limits)
         return views_figure(learner, images, rows, self.labels)
 
-    def matrices_figure(self, runs: Mapping[str, Run], title: str = "") -> style.SuiteFigure:
+    def matrices_figure(self, runs: Mapping[str, Run], more: str = "") -> style.SuiteFigure:
         """The confusion matrices of these runs, side by side.
 
         Args:
             runs: finished ones by name.
-            title: above them; default: the task.
+            more: what stands behind the corpus, above them.
 
         Returns:
             The figure.
         """
         shown = {name: (run.predictions, run.metrics) for name, run in runs.items()}
-        return confusion_matrices_figure(shown, title or self.name, self.labels)
+        title = ", ".join(filter(None, (captions.corpora_of(self.rows), more)))
+        return confusion_matrices_figure(shown, title, self.labels)
 
     # --- what is kept -----------------------------------------------------------------------------
 

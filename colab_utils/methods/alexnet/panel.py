@@ -2,9 +2,9 @@
 
 from IPython.display import display
 
-from colab_utils import drive
 from colab_utils.methods.alexnet.notebook import AlexnetStudy
 from colab_utils.methods.alexnet.settings import AlexnetConfig
+from colab_utils.panel.download import Download
 from colab_utils.panel.panel import Panel
 from colab_utils.results.runs import Run
 from colab_utils.settings import setting
@@ -34,9 +34,10 @@ def panel(study: AlexnetStudy, config: AlexnetConfig) -> Panel:
         display(study.matrices_figure(runs, title))
         return runs
 
-    def save(runs: dict[str, Run]) -> None:
-        drive.download([run.path for run in runs.values()], "05_alexnet")
+    def save(runs: dict[str, Run], figures: dict) -> None:
+        Download("05_alexnet", runs, figures=figures).save()
 
     folds = tuple(study.folds)
     fold = setting(folds[0], "which fold's speakers are tested", options=folds)
-    return Panel(config, run=run_and_draw, choices={"fold": fold}, download=save, title="A network")
+    shown = {"choices": {"fold": fold}, "form": {}, "title": "A network"}
+    return Panel(config, run=run_and_draw, download=save, **shown)

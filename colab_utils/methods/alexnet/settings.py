@@ -86,15 +86,19 @@ class AlexnetConfig(StudySettings):
         "all layers are trained, or linear: the last one of alexnet_gap alone, by logistic "
         "regression on frozen convolutions",
         options=("all", "linear"),
+        more=True,
     )
     num_epochs: int = setting(
         20, "passes over the training segments", low=1, high=1000, step=1, used=_STEPS
     )
-    batch_size: int = setting(64, "segments in a batch", low=2, high=1024, step=1, used=_STEPS)
-    lr: float = setting(1e-4, "learning rate of AdamW", low=1e-7, high=1.0, used=_STEPS)
+    batch_size: int = setting(
+        64, "segments in a batch", low=2, high=1024, step=1, used=_STEPS, more=True
+    )
+    lr: float = setting(1e-4, "learning rate of AdamW", low=1e-7, high=1.0, used=_STEPS, more=True)
     pretrained: str = setting(
         "imagenet",
         "scratch (or False), imagenet (or True; fetched by torchvision), or a file of weights",
+        more=True,
     )
     image_height: int = setting(
         256,
@@ -104,7 +108,7 @@ class AlexnetConfig(StudySettings):
         step=1,
         more=True,
     )
-    seed: int = setting(0, "first seed", low=0, high=100000, step=1, task=True)
+    seed: int = setting(0, "first seed", low=0, high=100000, step=1, task=True, more=True)
     n_seeds: int = setting(
         1,
         "how many seeds, counted up from the first",
@@ -113,6 +117,7 @@ class AlexnetConfig(StudySettings):
         step=1,
         scope=RESULT,
         task=True,
+        more=True,
     )
     balanced: bool = setting(True, "draw every class equally often", more=True)
     spec_augment: bool = setting(

@@ -8,8 +8,10 @@ from colab_utils.methods.baselines.gallery import show_gallery
 from colab_utils.methods.baselines.panel import panel
 from colab_utils.methods.baselines.settings import BaselineConfig
 from colab_utils.methods.baselines.study import BaselineStudy, make_example_runs
+from colab_utils.panel.download import Download
 
 __all__ = [
+    "Download",
     "BaselineConfig",
     "BaselineStudy",
     "confusion_matrix_figure",

@@ -3,7 +3,6 @@
 Spectrogram and pitch, and a player.
 """
 
-import base64
 import html
 from collections.abc import Sequence
 from typing import Any
@@ -12,10 +11,11 @@ import matplotlib.patheffects
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from colab_utils.corpora.audio import load_audio
 from colab_utils.corpora.manifest import speaker_keys
-from colab_utils.display import style
+from colab_utils.display import captions, style
 from colab_utils.display.hear import player_html
 
 # Hz; 25 ms windows every 10 ms; mel bands and their range in Hz: what the methods are fed, too
@@ -78,14 +78,31 @@ def pitch(samples: np.ndarray) -> np.ndarray:
     return np.where(f0 > 0, f0, np.nan)
 
 
-def draw_utterance(axes: Axes, samples: np.ndarray, title: str) -> None:
-    """Draw a log-mel spectrogram (dark is loud), and F0 on it.
+def utterance_figure(
+    samples: np.ndarray, title: str, stamps: Sequence[str] = ()
+) -> style.SuiteFigure:
+    """A log-mel spectrogram (dark is loud), and F0 on it.
 
     Args:
-        axes: to draw on.
         samples: float, 16 kHz.
         title: above.
+        stamps: of its corpus.
+
+    Returns:
+        The figure.
     """
+    with style.suite_style():
+        figure = style.new_figure(2.9, 1.75)
+        voiced = draw_utterance(figure.subplots(), samples)
+        told = f"{len(samples) / RATE:.1f} s"
+        if len(voiced):
+            told += f", median of F0 {np.median(voiced):.0f} Hz"
+        style.tell(figure, "spectrogram and pitch", title, stamps=stamps, numbers=told)
+    return figure
+
+
+def draw_utterance(axes: Axes, samples: np.ndarray) -> np.ndarray:
+    """Draw both; the F0 of voiced frames, in Hz."""
     import librosa
     from librosa.display import specshow
 
@@ -98,11 +115,14 @@ def draw_utterance(axes: Axes, samples: np.ndarray, title: str) -> None:
     outline = matplotlib.patheffects.withStroke(linewidth=2.4, foreground="white")
     seconds = np.arange(len(f0)) * HOP / RATE
     axes.plot(seconds, f0, color="#c44500", lw=1.2, path_effects=[outline])
-    axes.set(xlabel="Time (s)", ylabel="Frequency (Hz)", title=title)
+    axes.set(xlabel="Time (s)", ylabel="Frequency (Hz)")
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set(yscale="log", ylim=(LOWEST, HIGHEST))
     ticks = [100, 300, 1000, 3000]
     axes.set_yticks(ticks, ticks)
     axes.minorticks_off()
+    return f0[np.isfinite(f0)]
 
 
 def show_gallery(manifest: pd.DataFrame, emotions: Sequence[str]) -> Any:
@@ -128,20 +148,13 @@ def show_gallery(manifest: pd.DataFrame, emotions: Sequence[str]) -> Any:
     cards = []
     for clip in choose_clips(manifest, emotions).itertuples():
         samples, title = load_audio(clip.file, RATE), _title(clip)
-        with style.suite_style():
-            figure = style.new_figure(2.9, 1.9)
-            draw_utterance(figure.subplots(), samples, title)
-        picture = base64.b64encode(figure._repr_png_()).decode()
+        figure = utterance_figure(samples, title, captions.stamps_of_rows(manifest))
         cards.append(
-            f'<figure style="margin:0;width:21em"><img alt="Spectrogram and pitch of '
-            f'{html.escape(title)}" style="width:100%" src="data:image/png;base64,{picture}">'
+            f'<figure style="margin:0;width:21em">{figure.html()}'
             f"{player_html(samples, RATE, title)}"
             f"<figcaption><small>{html.escape(clip.utt_id)}</small></figcaption></figure>"
         )
-    stamp = ""
-    if manifest["corpus"].str.startswith("synthetic").any():
-        stamp = "<p><b>Synthetic corpus: not human speech.</b></p>"
-    return HTML(f'{stamp}<div style="display:flex;flex-wrap:wrap;gap:1em">{"".join(cards)}</div>')
+    return HTML(f'<div style="display:flex;flex-wrap:wrap;gap:1em">{"".join(cards)}</div>')
 
 
 def _title(clip: Any) -> str:

@@ -2,10 +2,10 @@
 
 from IPython.display import display
 
-from colab_utils import drive
 from colab_utils.display.figures import confusion_matrix_figure
 from colab_utils.methods.baselines.settings import BaselineConfig
 from colab_utils.methods.baselines.study import BaselineStudy
+from colab_utils.panel.download import Download
 from colab_utils.panel.panel import Panel
 from colab_utils.results.runs import Run
 
@@ -30,7 +30,7 @@ def panel(study: BaselineStudy, config: BaselineConfig) -> Panel:
         display(confusion_matrix_figure(run.predictions, run.metrics, title=title))
         return run
 
-    def save(run: Run) -> None:
-        drive.download([run.path], run.path.name)
+    def save(run: Run, figures: dict) -> None:
+        Download(f"01_{study.name}", {run.config["model"]: run}, figures=figures).save()
 
-    return Panel(config, run=run_and_draw, download=save, title="A classifier")
+    return Panel(config, run=run_and_draw, download=save, form={}, title="A classifier")

@@ -49,8 +49,9 @@ class BaselineConfig(StudySettings):
         step=1,
         task=True,
         used={"folds": ("auto", "grouped")},
+        more=True,
     )
-    seed: int = setting(0, "first seed", low=0, high=100000, step=1, task=True)
+    seed: int = setting(0, "first seed", low=0, high=100000, step=1, task=True, more=True)
     n_seeds: int = setting(
         1,
         "how many seeds, counted up from the first (grouped folds and mlp depend on it)",
@@ -59,6 +60,7 @@ class BaselineConfig(StudySettings):
         step=1,
         scope=RESULT,
         task=True,
+        more=True,
     )
     hidden: int = _of_mlp(64, "units of the hidden layer (mlp)", low=4, high=1024, step=4)
     dropout: float = _of_mlp(0.3, "dropout of the hidden layer (mlp)", low=0.0, high=0.9, step=0.1)

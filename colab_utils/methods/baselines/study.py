@@ -292,9 +292,10 @@ def make_example_runs(root: str | pathlib.Path) -> None:
     rows = corpora.open_corpora(["synthetic-studio"], "", root)
     store = open_store(rows, "logmel", root)
     emotions = sorted(set(rows["emotion"]))
-    study = BaselineStudy(rows, store, emotions, root, progress=False)
-    for name in ("majority", "nearest-mean", "logistic", "linear-svm"):
-        study.run(BaselineConfig(classifier=name, folds="grouped"))
+    study = BaselineStudy(rows, store, emotions, root)
+    names = ("majority", "nearest-mean", "logistic", "linear-svm")
+    configs = [BaselineConfig(classifier=name, folds="grouped") for name in names]
+    study.evaluate(Tested(config.classifier, config) for config in configs)
 
 
 def _with_features(rows: pd.DataFrame, store: Features) -> pd.DataFrame:

@@ -14,17 +14,19 @@ from colab_utils.methods.da_mldg.panel import panel
 from colab_utils.methods.da_mldg.settings import DomainConfig
 from colab_utils.methods.da_mldg.study import DomainStudy, main_algorithm
 from colab_utils.methods.da_mldg.tables import (
-    folders_of,
     means_table,
     published_rates,
     readable_means,
     readable_targets,
+    runs_by_name,
     targets_table,
 )
 from colab_utils.methods.da_mldg.targets import DomainStudies, open_studies
+from colab_utils.panel.download import Download
 from colab_utils.panel.source import show_source
 
 __all__ = [
+    "Download",
     "Algorithm",
     "DomainConfig",
     "DomainStudies",
@@ -33,7 +35,6 @@ __all__ = [
     "domain_shift",
     "domains_figure",
     "energy",
-    "folders_of",
     "gamma_figure",
     "main_algorithm",
     "marks_of",
@@ -44,6 +45,7 @@ __all__ = [
     "published_rates",
     "readable_means",
     "readable_targets",
+    "runs_by_name",
     "show_certainty",
     "show_source",
     "targets_table",

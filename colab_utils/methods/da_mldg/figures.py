@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from colab_utils.display import captions, certainty, style
-from colab_utils.display.curves import COLOURS, MARKERS, finish, running_line
+from colab_utils.display.curves import running_line
 from colab_utils.display.matrices import confusion_matrices_figure
+from colab_utils.display.style import COLOURS, MARKERS
 from colab_utils.learning.recipe import RECOMMENDED
-from colab_utils.methods.da_mldg.settings import LINEAR
+from colab_utils.methods.da_mldg.settings import LINEAR, NAMES
 from colab_utils.methods.da_mldg.tables import Runs
 
 _OF_HEADS = {
@@ -41,8 +42,7 @@ def domains_figure(
         A figure, for a notebook to show.
 
     Raises:
-        ValueError: for an empty table, an algorithm that stands twice for a target, and more
-            algorithms than there are colours.
+        ValueError: an empty table, an algorithm twice for a target, more of them than colours.
 
     Example:
         >>> da_mldg.domains_figure(table, "Each corpus left out", da_mldg.marks_of(runs))
@@ -52,37 +52,49 @@ def domains_figure(
     algorithms = list(table["algorithm"].unique())
     tops = -(len(algorithms) + _GAP) * np.arange(len(targets))  # the first row of each target
     bottoms = tops - len(algorithms) + 1
-    by_target = table.groupby("target", sort=False)
     with style.suite_style():
-        figure = style.new_figure(style.TWO_COLUMNS, 0.85 - 0.115 * (bottoms[-1] - 1 - _GAP))
+        figure = style.new_figure(style.TWO_COLUMNS, 0.45 - 0.115 * (bottoms[-1] - 1 - _GAP))
         left, right = figure.subplots(1, 2, sharey=True)
         for number, name in enumerate(algorithms):
             part = table[table["algorithm"] == name]
             rows = tops[part["target"].map(targets.index)] - number
             look = looks[name]
             right.plot(100 * part["wa"], rows, ls="", **look)
-            look["label"] = style.legend_label(name)
+            look["label"] = style.legend_label(NAMES.get(name, name))
             style.points(left, rows, part["uar"], part["low"], part["high"], **look)
         lines = {"ymin": bottoms - 0.5, "ymax": tops + 0.5, "lw": 1.1, "color": style.QUIET}
-        chance = 100 * by_target["chance"].first()
-        left.vlines(chance, ls=":", label="chance", **lines)
-        commonest = 100 * by_target["majority"].first()
-        right.vlines(commonest, ls="--", label="always the commonest class", **lines)
+        rates = 100 * table.groupby("target", sort=False)[["chance", "majority"]].first()
+        left.vlines(rates["chance"], ls=":", label="chance", **lines)
+        right.vlines(rates["majority"], ls="--", label="always the commonest class", **lines)
         left.set(xlabel="UAR (%)", ylabel="Target corpus", ylim=(bottoms[-1] - 0.7, 0.7))
-        left.set_yticks((tops + bottoms) / 2, targets)
+        left.set_yticks((tops + bottoms) / 2, [captions.corpus(target) for target in targets])
         right.set(xlabel="WA (%)")
         for axes in (left, right):
             axes.grid(axis="x", color="#e3e3e3", lw=0.5)
             axes.tick_params(left=False)
-            axes.spines[["top", "right"]].set_visible(False)
-        above = "\n".join(captions.wrap(title, style.TWO_COLUMNS, 8))
         names = len(algorithms) + 2
         columns = math.ceil(names / math.ceil(names / _BESIDE))
-        look = {"title": above, "title_fontsize": 8, "frameon": False, "columnspacing": 1.2}
-        figure.legend(loc="outside upper center", ncols=columns, **look)
-        below = f"Bars: 95 % interval of the UAR over {table['ci_unit'].iloc[0]}s."
-        finish(figure, right, "", [below], marks)
+        figure.legend(loc="outside upper center", ncols=columns, columnspacing=1.2)
+        style.tell(
+            figure,
+            "UAR and WA by target",
+            title,
+            sentences=[f"Bars: 95 % interval of the UAR over {table['ci_unit'].iloc[0]}s."],
+            stamps=marks,
+            numbers=_in_words(table),
+        )
     return figure
+
+
+def _in_words(table: pd.DataFrame) -> str:
+    """The UAR of each algorithm on each target."""
+    told = []
+    for target, part in table.groupby("target", sort=False):
+        rates = []
+        for one in part.itertuples():
+            rates.append(f"{NAMES.get(one.algorithm, one.algorithm)} {100 * one.uar:.1f}")
+        told.append(f"{captions.corpus(target)}: {', '.join(rates)}")
+    return f"UAR in %. {'; '.join(told)}."
 
 
 def _looks(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -146,14 +158,12 @@ def gamma_figure(
         running_line(axes, table["step"], gamma, COLOURS[0], "gamma")
         if not np.allclose(weight, gamma):
             running_line(axes, table["step"], weight, COLOURS[1], "weight of the meta-test loss")
-            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
+            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
             axes.set(ylabel="Value")
         axes.set(ylim=(0, None))
-        said = (
-            f"Gamma: mean {gamma.mean():.3g}, largest {gamma.max():.3g}. "
-            "Thin: each step; thick: running mean."
-        )
-        finish(figure, axes, title, [said], marks)
+        said = f"Gamma: mean {gamma.mean():.3g}, largest {gamma.max():.3g}."
+        below = [f"{said} Thin: each step; thick: running mean."]
+        style.tell(figure, "gamma", title, sentences=below, stamps=marks, numbers=said)
     return figure
 
 
@@ -171,8 +181,8 @@ def matrices_figure(runs: Runs, algorithm: str = "") -> style.SuiteFigure:
     shown = {}
     for target in list(runs)[:_MOST_MATRICES]:
         run = runs[target][algorithm]
-        shown[target] = run.predictions, run.metrics
-    title = f"{algorithm}, by the corpus left out"
+        shown[captions.corpus(target)] = run.predictions, run.metrics
+    title = f"{NAMES.get(algorithm, algorithm)}, by the corpus left out"
     return confusion_matrices_figure(shown, title=title)
 
 
@@ -188,8 +198,9 @@ def show_certainty(runs: Runs) -> Any:
     shown = {}
     for target, of_target in runs.items():
         algorithm = next(iter(of_target))
-        shown[target] = of_target[algorithm]
-    return certainty.show_certainty(shown, f"{algorithm}, by the corpus left out")
+        shown[captions.corpus(target)] = of_target[algorithm]
+    title = f"{NAMES.get(algorithm, algorithm)}, by the corpus left out"
+    return certainty.show_certainty(shown, title)
 
 
 def marks_of(runs: Runs) -> list[str]:

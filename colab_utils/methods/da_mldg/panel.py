@@ -4,12 +4,13 @@ from collections.abc import Mapping
 
 from IPython.display import display
 
-from colab_utils import drive
+from colab_utils.display import captions
 from colab_utils.display.matrices import confusion_matrices_figure
 from colab_utils.learning.recipe import RECOMMENDED
-from colab_utils.methods.da_mldg.settings import ALGORITHM_NAMES, DomainConfig
+from colab_utils.methods.da_mldg.settings import ALGORITHM_NAMES, NAMES, DomainConfig
 from colab_utils.methods.da_mldg.tables import readable_targets, targets_table
 from colab_utils.methods.da_mldg.targets import DomainStudies
+from colab_utils.panel.download import Download
 from colab_utils.panel.panel import Panel
 from colab_utils.results.runs import Run
 from colab_utils.settings import setting
@@ -37,12 +38,15 @@ def panel(studies: DomainStudies, config: DomainConfig) -> Panel:
         study = studies.study(task)
         runs = study.compare(chosen, algorithms)
         display(readable_targets(targets_table({task: runs})))
-        shown = {name: (run.predictions, run.metrics) for name, run in runs.items()}
-        display(confusion_matrices_figure(shown, title=study.name, labels=study.labels))
+        shown = {
+            NAMES.get(name, name): (run.predictions, run.metrics) for name, run in runs.items()
+        }
+        title = f"{captions.corpus(study.name)} left out, {captions.corpora(studies.features)}"
+        display(confusion_matrices_figure(shown, title, study.labels))
         return runs
 
-    def save(runs: Mapping[str, Run]) -> None:
-        drive.download([run.path for run in runs.values()], "04_da_mldg")
+    def save(runs: Mapping[str, Run], figures: dict) -> None:
+        Download("04_da_mldg", runs, figures=figures).save()
 
     tasks = dict.fromkeys([*studies.available, *studies.names])
     choices = {
@@ -55,4 +59,6 @@ def panel(studies: DomainStudies, config: DomainConfig) -> Panel:
             (RECOMMENDED, "erm", "da-mldg"), "which are tested", options=ALGORITHM_NAMES
         ),
     }
-    return Panel(config, run=run_and_draw, choices=choices, download=save, title="A target")
+    form = {"task": "TASKS", "algorithms": "ALGORITHMS"}
+    shown = {"choices": choices, "form": form, "title": "A target"}
+    return Panel(config, run=run_and_draw, download=save, **shown)

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 from colab_utils.learning.recipe import RECOMMENDED, StudySettings
 from colab_utils.settings import RESULT, SettingError, fields_of, setting
 
+# as people write them
+NAMES = {"erm": "Deep-All", "mldg": "MLDG", "da-mldg": "DA-MLDG", "rsc": "RSC", "coral": "CORAL"}
 LINEAR = "linear"
 HEADS = (RECOMMENDED, LINEAR)  # one linear head on all sources
 TRAINED = ("erm", "mldg", "da-mldg", "rsc", "coral")
@@ -91,6 +93,7 @@ class DomainConfig(StudySettings):
         "mldg, da-mldg: whether the outer gradient passes through the inner step",
         options=("first", "second"),
         used=_META,
+        more=True,
     )
     gamma_rule: str = setting(
         "gamma",
@@ -98,6 +101,7 @@ class DomainConfig(StudySettings):
         "its logits lies from that of the other domains",
         options=("gamma", "1+gamma", "normalised"),
         used=_DA_MLDG,
+        more=True,
     )
     gamma_statistics: str = _aside(
         "batch",
@@ -107,7 +111,12 @@ class DomainConfig(StudySettings):
         used=_DA_MLDG | {"norm": ("batch",)},
     )
     inner_rate: float = setting(
-        0.1, "mldg, da-mldg: learning rate of the inner step", low=0.0, high=10.0, used=_META
+        0.1,
+        "mldg, da-mldg: learning rate of the inner step",
+        low=0.0,
+        high=10.0,
+        used=_META,
+        more=True,
     )
     coral_weight: float = setting(
         1.0,
@@ -115,6 +124,7 @@ class DomainConfig(StudySettings):
         low=0.0,
         high=1000.0,
         used={"algorithm": ("coral",)},
+        more=True,
     )
     rsc_period: int = _aside(
         50,
@@ -156,6 +166,7 @@ class DomainConfig(StudySettings):
         low=0,
         high=1000,
         step=1,
+        more=True,
     )
     steps: int = setting(
         600,
@@ -171,9 +182,15 @@ class DomainConfig(StudySettings):
     per_domain: int = _aside(
         32, "utterances of each source in a batch", low=2, high=1024, used={"batch": (0,)}
     )
-    learning_rate: float = setting(3e-3, "learning rate", low=1e-6, high=1.0)
+    learning_rate: float = setting(3e-3, "learning rate", low=1e-6, high=1.0, more=True)
     seed: int = setting(
-        0, "seed of weights, batches and held-out domains", low=0, high=100000, step=1, task=True
+        0,
+        "seed of weights, batches and held-out domains",
+        low=0,
+        high=100000,
+        step=1,
+        task=True,
+        more=True,
     )
     n_seeds: int = setting(
         3,
@@ -183,6 +200,7 @@ class DomainConfig(StudySettings):
         step=1,
         scope=RESULT,
         task=True,
+        more=True,
     )
     optimiser: str = _aside("adam", "which optimiser", options=("adam", "sgd"))
     momentum: float = _aside(0.9, "of sgd", low=0.0, high=0.999, used={"optimiser": ("sgd",)})

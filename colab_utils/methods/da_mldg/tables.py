@@ -3,7 +3,6 @@
 And the three means over targets that the DA-MLDG paper gives, and its own table.
 """
 
-import pathlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -145,16 +144,16 @@ def published_rates() -> tuple[dict[str, pd.DataFrame], str]:
     return tables, published["note"]
 
 
-def folders_of(runs: Runs) -> list[pathlib.Path]:
-    """The folders of all runs.
+def runs_by_name(runs: Runs) -> dict[str, Run]:
+    """All runs by one text.
 
     Args:
         runs: {target: {algorithm: finished run}}.
 
     Returns:
-        Their paths, target by target.
+        Runs by "target, algorithm", target by target.
     """
-    folders = []
-    for of_target in runs.values():
-        folders += [run.path for run in of_target.values()]
-    return folders
+    found = {}
+    for target, of_target in runs.items():
+        found |= {f"{target}, {algorithm}": run for algorithm, run in of_target.items()}
+    return found

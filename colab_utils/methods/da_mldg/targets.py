@@ -11,14 +11,14 @@ from typing import Any
 import pandas as pd
 
 from colab_utils import corpora, session
-from colab_utils.display import maps
+from colab_utils.display import captions, maps
 from colab_utils.display.curves import live_curve
 from colab_utils.display.style import SuiteFigure
 from colab_utils.features import open_store
 from colab_utils.features.store.features import Features
 from colab_utils.learning import recipe
 from colab_utils.learning.training import History
-from colab_utils.methods.da_mldg.settings import HEADS, TRAINED, DomainConfig
+from colab_utils.methods.da_mldg.settings import HEADS, NAMES, TRAINED, DomainConfig
 from colab_utils.methods.da_mldg.study import DomainStudy, algorithms_of
 from colab_utils.protocols.build import build_task
 from colab_utils.protocols.domains import in_domain, leave_one_out, stand_ins, with_tasks
@@ -200,8 +200,10 @@ class DomainStudies:
 
     def title(self, algorithm: str) -> str:
         """Words above a picture of the first target."""
-        said = "DA-MLDG" if algorithm == "da-mldg" else algorithm
-        return f"{said}, {self.names[0]} left out"
+        said = NAMES.get(algorithm, algorithm)
+        return (
+            f"{said}, {captions.corpus(self.names[0])} left out, {captions.corpora(self.features)}"
+        )
 
     # --- inside -----------------------------------------------------------------------------------
 

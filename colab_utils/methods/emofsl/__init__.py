@@ -17,10 +17,17 @@ from colab_utils.methods.emofsl.retrieval.embeddings import embeddings, maps_fig
 from colab_utils.methods.emofsl.retrieval.nearest import hear_support
 from colab_utils.methods.emofsl.settings import EmofslConfig
 from colab_utils.methods.emofsl.study import TransferStudy
-from colab_utils.methods.emofsl.transfers import Transfers, keep_encoder, open_transfers
+from colab_utils.methods.emofsl.transfers import (
+    Transfers,
+    keep_encoder,
+    open_transfers,
+    runs_by_name,
+)
+from colab_utils.panel.download import Download
 from colab_utils.panel.source import show_source
 
 __all__ = [
+    "Download",
     "EmofslConfig",
     "TransferStudy",
     "Transfers",
@@ -39,6 +46,7 @@ __all__ = [
     "nearest_table",
     "open_transfers",
     "panel",
+    "runs_by_name",
     "shots_figure",
     "show_certainty",
     "show_source",

@@ -2,12 +2,12 @@
 
 from IPython.display import display
 
-from colab_utils import drive
 from colab_utils.learning.recipe import FEATURES, RECOMMENDED
 from colab_utils.methods.emofsl.figures.runs import matrices_figure
 from colab_utils.methods.emofsl.settings import METHODS, EmofslConfig
 from colab_utils.methods.emofsl.study import Runs, TransferStudy
-from colab_utils.methods.emofsl.transfers import Transfers
+from colab_utils.methods.emofsl.transfers import Transfers, runs_by_name
+from colab_utils.panel.download import Download
 from colab_utils.panel.panel import Panel
 from colab_utils.settings import setting
 
@@ -60,7 +60,10 @@ def panel(transfers: Transfers, study: TransferStudy, config: EmofslConfig) -> P
         display(matrices_figure(one, runs, chosen))
         return runs
 
-    def save(runs: Runs) -> None:
-        drive.download([run.path for run in runs.values()], "03_emofsl")
+    def save(runs: Runs, figures: dict) -> None:
+        Download("03_emofsl", runs_by_name(runs), figures=figures).save()
 
-    return Panel(config, run=run_and_draw, choices=choices, download=save, title="A transfer")
+    form = {name: name.upper() for name in ("source", "target", "features", "emotions")}
+    form["tune_layers"] = "TUNE_LAYERS"
+    shown = {"choices": choices, "form": form, "title": "A transfer"}
+    return Panel(config, run=run_and_draw, download=save, **shown)

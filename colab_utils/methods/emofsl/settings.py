@@ -84,7 +84,9 @@ class EmofslConfig(StudySettings):
         panel=False,
     )
     shots: int = setting(5, "support utterances a class", low=1, high=50, step=1, scope=RESULT)
-    n_draws: int = setting(10, "support draws a fold", low=1, high=100, step=1, scope=RESULT)
+    n_draws: int = setting(
+        10, "support draws a fold", low=1, high=100, step=1, scope=RESULT, more=True
+    )
     alpha: float = setting(
         1.4,
         "margin of far emotions (PN); distances lie between 0 and 2",
@@ -102,7 +104,7 @@ class EmofslConfig(StudySettings):
         used=_EMOFSL,
     )
     kappa1: float = setting(
-        0.6, "weight of far emotions (PN)", low=0.0, high=10.0, step=0.1, used=_EMOFSL
+        0.6, "weight of far emotions (PN)", low=0.0, high=10.0, step=0.1, used=_EMOFSL, more=True
     )
     kappa2: float = setting(
         0.3,
@@ -111,9 +113,16 @@ class EmofslConfig(StudySettings):
         high=10.0,
         step=0.1,
         used=_EMOFSL,
+        more=True,
     )
     kappa: float = setting(
-        0.3, "weight of different emotions (FSTL)", low=0.0, high=10.0, step=0.1, used=_FSTL
+        0.3,
+        "weight of different emotions (FSTL)",
+        low=0.0,
+        high=10.0,
+        step=0.1,
+        used=_FSTL,
+        more=True,
     )
     loss_weight: float = setting(
         3.0,
@@ -130,6 +139,7 @@ class EmofslConfig(StudySettings):
         "utterances (annotated)",
         options=("paper", "graded", "annotated"),
         used=_EMOFSL,
+        more=True,
     )
     decision: str = setting(
         "head",
@@ -138,9 +148,10 @@ class EmofslConfig(StudySettings):
         options=DECISIONS,
         scope=TUNING,
         task=True,
+        more=True,
     )
     learning_rate: float = setting(
-        3e-4, "learning rate of the fine-tuning (Adam)", low=1e-6, high=1.0, scope=TUNING
+        3e-4, "learning rate of the fine-tuning (Adam)", low=1e-6, high=1.0, scope=TUNING, more=True
     )
     epochs: int = setting(
         100,
@@ -149,6 +160,7 @@ class EmofslConfig(StudySettings):
         high=1000,
         step=1,
         scope=TUNING,
+        more=True,
     )
     tune: str = setting(
         "all",
@@ -164,6 +176,7 @@ class EmofslConfig(StudySettings):
         low=0,
         high=_MOST_LAYERS,
         step=1,
+        more=True,
     )
     layers_rate: float = setting(
         1e-5,
@@ -174,7 +187,7 @@ class EmofslConfig(StudySettings):
         used={"tune_layers": tuple(range(1, _MOST_LAYERS + 1))},
     )
     seed: int = setting(
-        0, "seed of weights, batches and draws", low=0, high=100000, step=1, task=True
+        0, "seed of weights, batches and draws", low=0, high=100000, step=1, task=True, more=True
     )
     n_seeds: int = setting(
         1,

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from colab_utils.display import captions
 from colab_utils.features.store.features import Features
 from colab_utils.learning import heads
 from colab_utils.learning.own import named
@@ -198,8 +199,8 @@ class TransferStudy(Study):
 
     @property
     def title(self) -> str:
-        """Task and features, for figures."""
-        return f"{self.name}, {self.features}"
+        """Source, target and features, for figures: `studio → phone, acoustic`."""
+        return f"{captions.transfer(*self.pair)}, {captions.corpora(self.features)}"
 
     @property
     def pair(self) -> tuple[str, str]:

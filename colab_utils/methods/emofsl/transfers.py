@@ -23,10 +23,11 @@ from colab_utils.learning.recipe import automatic_features
 from colab_utils.methods.emofsl.circumplex import COORDINATES
 from colab_utils.methods.emofsl.layers.study import LayersStudy
 from colab_utils.methods.emofsl.settings import EmofslConfig
-from colab_utils.methods.emofsl.study import TransferStudy
+from colab_utils.methods.emofsl.study import Runs, TransferStudy
 from colab_utils.protocols.build import build_task
 from colab_utils.protocols.draws import pair_task
 from colab_utils.protocols.published import Protocol, Task, load_protocol
+from colab_utils.results.runs import Run
 from colab_utils.results.tables import published_table
 from colab_utils.settings import SettingError, as_list, with_settings
 
@@ -287,3 +288,15 @@ def keep_encoder(study: TransferStudy, config: EmofslConfig, workspace: pathlib.
     if isinstance(study, LayersStudy):
         folder = study.save_encoder(config, workspace / "encoders" / study.name)
         print(f"the encoder as the source left it, in the Hub's format: {folder}")
+
+
+def runs_by_name(runs: Runs) -> dict[str, Run]:
+    """The runs by one text, for a download.
+
+    Args:
+        runs: of `TransferStudy.compare`.
+
+    Returns:
+        Runs by name and shots, such as "EMOFSL, 5-shot".
+    """
+    return {f"{name}, {shots}-shot": run for (name, shots), run in runs.items()}

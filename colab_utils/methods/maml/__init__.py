@@ -20,9 +20,11 @@ from colab_utils.methods.maml.published import REPAIRS
 from colab_utils.methods.maml.rivals import BASELINES
 from colab_utils.methods.maml.settings import EpisodeConfig, MamlConfig
 from colab_utils.methods.maml.study import MamlStudy
+from colab_utils.panel.download import Download
 from colab_utils.panel.source import show_source
 
 __all__ = [
+    "Download",
     "BASELINES",
     "RECOMMENDED",
     "REPAIRS",

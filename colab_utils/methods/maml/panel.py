@@ -2,11 +2,11 @@
 
 from IPython.display import display
 
-from colab_utils import drive
 from colab_utils.learning.recipe import RECOMMENDED
 from colab_utils.methods.maml.figures.runs import matrix_figure
 from colab_utils.methods.maml.settings import EpisodeConfig, MamlConfig
 from colab_utils.methods.maml.study import MamlStudy
+from colab_utils.panel.download import Download
 from colab_utils.panel.panel import Panel
 from colab_utils.results.runs import Run
 
@@ -37,7 +37,7 @@ def panel(study: MamlStudy, config: MamlConfig, episodes: EpisodeConfig) -> Pane
         display(matrix_figure(runs[name], more=f", {chosen.steps} steps"))
         return runs
 
-    def save(runs: dict[str, Run]) -> None:
-        drive.download([run.path for run in runs.values()], f"02_{study.name}")
+    def save(runs: dict[str, Run], figures: dict) -> None:
+        Download(f"02_{study.name}", runs, figures=figures).save()
 
     return Panel(episodes, run=run_and_draw, download=save, title="A test episode")

@@ -205,6 +205,8 @@ class MamlStudy(Study):
         test, folds = tested.test, self.folds_of(tested)
         plans = [self._drawn(tested, fold)[0] for fold in folds]
         notes = [f"{test.ways}-way {test.shots}-shot episodes, {test.queries} queries a class"]
+        if test.ways == len(self.labels):
+            notes[0] += ", all emotions there are"
         if self.film_overlap:
             notes.append("films stand in training and in test, as published")
         notes += pool_notes([self.part(tested, fold, "test") for fold in folds], plans)
@@ -274,7 +276,7 @@ class MamlStudy(Study):
             config: of the training.
             **values: settings of `EpisodeConfig` that differ; empty ones change nothing.
         """
-        trained = self._fitting(config)
+        trained = self._fitting(config, say=True)
         return EpisodeConfig.from_form(
             "default",
             values,
@@ -351,6 +353,7 @@ class MamlStudy(Study):
             SettingError, EpisodeError, TrainingError, Interrupted: as `train`.
         """
         models = both_regimes(config) if models is None else models
+        episodes = self._fitting(episodes, say=True)
         kinds = heads.without_twin(baselines, config)
         chosen = [self._tested(kind, kind, config, episodes) for kind in kinds]
         chosen += [self._tested(name, "maml", model, episodes) for name, model in models.items()]
@@ -388,6 +391,9 @@ class MamlStudy(Study):
         table = table.join(seen_table(runs)).fillna("")
         return table.assign(notes=notes)
 
-    def _fitting(self, config: MamlConfig) -> MamlConfig:
-        """With no more ways than there are emotions."""
-        return dataclasses.replace(config, ways=min(config.ways, len(self.labels)))
+    def _fitting(self, asked: Any, say: bool = False) -> Any:
+        """Settings of a training or of episodes with no more ways than there are emotions."""
+        most = len(self.labels)
+        if say and asked.ways > most:
+            print(f"{asked.ways} ways asked for, {most} emotions there: {most} ways")
+        return dataclasses.replace(asked, ways=min(asked.ways, most))

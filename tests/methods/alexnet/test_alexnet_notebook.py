@@ -127,7 +127,14 @@ def test_what_the_network_sees_and_where_it_looks(shown, ser_model, monkeypatch)
         monkeypatch.delattr(AlexNetGap, "activation_map")
         monkeypatch.setattr(AlexNetGap, "forward", always_fear)
     figure = study.views_figure(SHORT)
-    assert len(figure.axes) == (6 if ser_model == "alexnet_gap" else 3)
+    pictures = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
+    assert len(pictures) == (6 if ser_model == "alexnet_gap" else 3)
+    scales = [axes.get_ylabel() for axes in figure.axes if axes not in pictures]
+    assert scales == ["Scaled level", "For the prediction"][: len(pictures) // 3]
+    (speech,) = figure.axes[0].images
+    padding = np.asarray(speech.get_array().filled(np.nan))
+    empty = np.isnan(padding).all(axis=0)
+    assert not empty[0] and (np.diff(empty.astype(int)) >= 0).all(), "white once speech has ended"
     text = words(figure)
     assert all(f"{label} taken for" in text for label in LABELS) and "Time (s)" in text
     assert len(figure.axes[0].images) == 1 and figure.axes[0].images[0].get_array().shape == (
@@ -139,7 +146,7 @@ def test_what_the_network_sees_and_where_it_looks(shown, ser_model, monkeypatch)
 
 def test_matrices_of_clean_runs(shown):
     study, runs = shown
-    assert len(study.matrices_figure(clean_runs(runs), "toy, clean").axes) == 3
+    assert len(study.matrices_figure(clean_runs(runs), "clean").axes) == 3
 
 
 def test_parameters_and_time_of_models_are_told(study, monkeypatch):

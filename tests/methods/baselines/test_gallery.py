@@ -1,5 +1,7 @@
 """The gallery: which clips it takes, their pitch, pictures and players."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -51,6 +53,9 @@ def test_gallery_shows_and_plays_one_clip_of_each_emotion(tmp_path, tone):
     page = gallery.show_gallery(manifest, ["anger", "sadness"]).data
     assert page.count("<audio") == page.count("<img") == 2
     assert "anger, speaker 01 (female)" in page and "Synthetic corpus" in page
+    assert re.search(
+        r'alt="Spectrogram and pitch, anger, speaker 01[^"]* s, median of F0 \d+ Hz', page
+    )
     assert "neutral" not in page
 
 

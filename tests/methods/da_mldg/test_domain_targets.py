@@ -33,7 +33,7 @@ def test_each_corpus_is_left_out_once_and_all_is_shown(studies):
     assert studies.names == studies.available == ["aa", "bb", "cc"]
     history = studies.train(CONFIG, "da-mldg")
     title = studies.title("da-mldg")
-    assert len(history.records) == 30 and title == "DA-MLDG, aa left out"
+    assert len(history.records) == 30 and title == "DA-MLDG, aa left out, toy"
     da_mldg.gamma_figure(history.records, title=title)
     runs = studies.compare(CONFIG, "recommended, erm, da-mldg")
     assert list(runs) == ["aa", "bb", "cc"]
@@ -57,8 +57,8 @@ def test_each_corpus_is_left_out_once_and_all_is_shown(studies):
     marks = da_mldg.marks_of(runs)
     assert da_mldg.domains_figure(table, marks=marks).axes
     assert len(da_mldg.matrices_figure(runs, "erm").axes) >= 3
-    folders = da_mldg.folders_of(runs)
-    assert len(folders) == 9 and all(path.exists() for path in folders)
+    named = da_mldg.runs_by_name(runs)
+    assert len(named) == 9 and named["bb, erm"] is runs["bb"]["erm"]
     assert studies.embedding_maps(CONFIG, "da-mldg", marks).axes
     with pytest.raises(SettingError, match="recommended is a linear head, fitted at once"):
         studies.train(CONFIG, "recommended")

@@ -166,7 +166,7 @@ def test_the_figures_of_the_notebook_are_those_of_the_runs(transfers):
         name = method if method == "recommended" else f"{method}, head"
         rates = [100 * runs[name, k].metrics["uar"] for k in (1, 2)]
         assert list(line(curves.axes[0], method).get_ydata()) == pytest.approx(rates)
-    assert "synthetic-studio-synthetic-phone, logmel, decided by head" in words(curves)
+    assert "studio → phone, logmel, decided by head" in words(curves)
     tables = {name: runs[f"{name}, head", 2].predictions for name in ("BTL", "FSTL", "EMOFSL")}
     tables["recommended"] = runs["recommended", 2].predictions
     luck = figures.luck_figure(study, runs, config)

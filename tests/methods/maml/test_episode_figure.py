@@ -229,7 +229,7 @@ for n in (1, 2, 3):
         "def adapt(" in code.outputs[0]["data"]["text/plain"]
         and "<pre" in code.outputs[0]["data"]["text/html"]
     )
-    assert [set(output["data"]) for output in live.outputs] == [{"image/png", "text/plain"}], (
+    assert [set(output["data"]) for output in live.outputs] == [{"text/html", "text/plain"}], (
         "one picture, redrawn in place"
     )
     unfolded = report.unfold_widgets(nbformat.from_dict(notebook))

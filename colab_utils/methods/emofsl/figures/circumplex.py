@@ -10,7 +10,8 @@ from matplotlib.patches import Circle
 from matplotlib.patheffects import withStroke
 
 from colab_utils.display import style
-from colab_utils.display.curves import COLOURS, finish, spread
+from colab_utils.display.curves import spread
+from colab_utils.display.style import COLOURS
 from colab_utils.methods.emofsl.circumplex import COORDINATES
 from colab_utils.methods.emofsl.emofsl import levels_and_margins
 from colab_utils.methods.emofsl.settings import EmofslConfig
@@ -64,16 +65,23 @@ def emotions_figure(config: EmofslConfig, emotions: Sequence[str]) -> style.Suit
             if many:
                 line.set_linewidth(0.5 * look["lw"])
             else:
-                _halo_text(axes, ends.mean(), f"{margins.loc[pair]:.2f}", 5.8, look["color"])
+                _halo_text(
+                    axes, ends.mean(), f"{margins.loc[pair]:.2f}", style.SMALLEST, look["color"]
+                )
         _names(axes, places)
         for level, look in LEVELS.items():
             chosen = np.triu(levels == level)
             if chosen.any():
                 axes.plot([], [], label=_about(level, margins.to_numpy()[chosen]), **look)
-        axes.legend(
-            loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False, handlelength=3, borderpad=0
-        )
-        finish(figure, axes, "", below, [])
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), handlelength=3, borderpad=0)
+        told = []
+        for one, other in pairs:
+            told.append(
+                f"{one} and {other} {levels.loc[one, other]}, {margins.loc[one, other]:.2f}"
+            )
+        title = f"{', '.join(emotions)} ({config.margins} margins)"
+        numbers = f"Level and margin: {'; '.join(told)}."
+        style.tell(figure, "emotions in the plane", title, sentences=below, numbers=numbers)
     return figure
 
 

@@ -10,8 +10,9 @@ import torch
 from matplotlib.axes import Axes
 
 from colab_utils.display import captions, certainty, matrices, style
-from colab_utils.display.curves import COLOURS, DASHES, LEVEL_DASHES, MARKERS, finish, name_ends
+from colab_utils.display.curves import name_ends
 from colab_utils.display.speakers import support_speakers_figure
+from colab_utils.display.style import COLOURS, DASHES, LEVEL_DASHES, MARKERS
 from colab_utils.learning.recipe import RECOMMENDED
 from colab_utils.methods.emofsl.rivals import tuned_name
 from colab_utils.methods.emofsl.settings import BASELINES, METHODS, EmofslConfig
@@ -23,7 +24,8 @@ from colab_utils.results.support import support_speakers
 
 PUBLISHED = "published (same protocol only)"
 GREY_MARKERS = "^vPX<>"  # of the baselines
-_STEP = 0.018  # of the axis: how far bars of two methods at one k stand apart
+_NOTHING = pd.DataFrame(columns=["method", "k", "rate"])  # where nothing was published
+_STEP = 0.09  # how far bars of two methods at one k stand apart; two k are 1 apart
 
 
 # --- tables ---------------------------------------------------------------------------------------
@@ -95,10 +97,10 @@ def uar_by_draw(predictions: Mapping[str, pd.DataFrame], labels: Sequence[str]) 
 
 
 def shots_figure(study: TransferStudy, runs: Runs, config: EmofslConfig) -> style.SuiteFigure:
-    """UAR against the number of shots: a line for each method, each point with its interval.
+    """UAR against the number of shots: a line for each method, each k as far from the next.
 
-    Points of one k stand side by side, so that their bars do not cover each other. Baselines are
-    grey; what the paper reports of this very task is hollow.
+    Our methods are coloured, their points of one k stand side by side, each with its interval;
+    baselines are grey lines without. What the paper reports of this very task is hollow.
 
     Args:
         study: the study.
@@ -117,30 +119,41 @@ def shots_figure(study: TransferStudy, runs: Runs, config: EmofslConfig) -> styl
     """
     table = shots_table(runs, config.decision)
     looks = _looks(table["method"].unique())
-    published = study.published
-    if published is None:
-        published = pd.DataFrame(columns=["method", "k", "rate"])
+    published = _NOTHING if study.published is None else study.published
     shots = sorted({*table["k"], *published["k"]})
-    step = max(shots[-1] - shots[0], 1) * _STEP
-    half = step * (len(looks) - 1) / 2
+    places = dict(zip(shots, range(len(shots)), strict=True))
+    bright = [name for name, look in looks.items() if look["color"] != style.QUIET]
+    half = _STEP * (len(bright) - 1) / 2
     with style.suite_style():
-        figure = style.new_figure(style.WIDE_COLUMN, 3.0)
+        figure = style.new_figure(style.WIDE_COLUMN, 2.7)
         axes = figure.subplots()
-        ends = []
-        for number, (name, look) in enumerate(looks.items()):
+        ends, told = [], []
+        for name, look in reversed(looks.items()):  # coloured ones above grey ones
             part = table[table["method"] == name].sort_values("k")
-            rate, place = part["uar"], part["k"] - half + number * step
-            style.points(axes, place, rate, part["low"], part["high"], upright=True, **look)
-            ends.append((place.iloc[-1], 100 * rate.iloc[-1], name, look["color"]))
-        _published(axes, published, looks, half + step)
-        style.guess(axes, study.guessing, upright=True)
+            rate, place = 100 * part["uar"], part["k"].map(places)
+            if name in bright:
+                place = place - half + bright.index(name) * _STEP
+                limits = part["uar"], part["low"], part["high"]
+                style.points(axes, place, *limits, upright=True, **look)
+            else:
+                axes.plot(place, rate, **look)
+            ends.append((place.iloc[-1], rate.iloc[-1], name, look["color"]))
+            told.append(f"{name} " + ", ".join(map("{:.1f}".format, rate)))
+        _published(axes, published.assign(place=published["k"].map(places)), looks, half + _STEP)
+        about = ["Bars: 95 % interval over speakers. Grey: simple methods, their bars left out."]
+        about += style.guess_level(axes, study.guessing)
         axes.set(xlabel="Support utterances a class (k)", ylabel="UAR (%)")
-        axes.set_xlim(shots[0] - half - 2 * step, shots[-1] + half + 2 * step)
-        axes.set_xticks(shots, shots)
-        title = f"{study.title}, decided by {config.decision}"
-        about = "Bars: 95 % interval over speakers. Points of one k stand side by side."
-        finish(figure, axes, title, [about], _stamps(runs))
+        axes.set(xticks=range(len(shots)), xticklabels=shots)
+        axes.set_xlim(-half - 2 * _STEP, len(shots) - 1 + half + 2 * _STEP)
         name_ends(axes, ends)
+        style.tell(
+            figure,
+            "UAR by shots",
+            f"{study.title}, decided by {config.decision}",
+            sentences=about,
+            stamps=_stamps(runs),
+            numbers=f"UAR in % at k = {', '.join(map(str, shots))}: {'; '.join(told[::-1])}.",
+        )
     return figure
 
 
@@ -162,7 +175,7 @@ def _looks(methods: Sequence[str]) -> dict[str, dict]:
     looks = {}
     for name, colour, marker, dash in zip(bright + grey, colours, markers, dashes, strict=False):
         looks[name] = {"label": name, "color": colour, "marker": marker, "dashes": dash}
-        looks[name].update(ls="-", ms=3.4, linewidth=1)
+        looks[name].update(ls="-", ms=3.4, linewidth=1 if name in bright else 0.8)
     return looks
 
 
@@ -174,7 +187,7 @@ def _published(
     for name, part in published.groupby("method", sort=False):
         look = looks.get(name, {"color": style.INK, "marker": "o"})
         axes.plot(
-            part["k"] + beside,
+            part["place"] + beside,
             100 * part["rate"],
             marker=look["marker"],
             mec=look["color"],
@@ -183,7 +196,7 @@ def _published(
         )
     if len(published):
         (key,) = axes.plot([], [], marker="o", mec=style.INK, **hollow)
-        axes.legend([key], [PUBLISHED], loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
+        axes.legend([key], [PUBLISHED], loc="lower right", bbox_to_anchor=(1, 1))
 
 
 # --- UAR of each draw -----------------------------------------------------------------------------
@@ -211,22 +224,28 @@ def luck_figure(study: TransferStudy, runs: Runs, config: EmofslConfig) -> style
     mean, spread = table.mean(), table.std(ddof=1)
     columns = np.arange(len(mean))
     told = mean.map("{:.1f}".format)
-    about = f"Point: one support draw of {len(table)}, pooled over {len(study.folds)} folds."
+    about = [f"Point: one support draw of {len(table)}, pooled over {len(study.folds)} folds."]
     if len(table) > 1:
         told += spread.map(" ± {:.1f}".format)
-        about += " Lines join the same draw."
-        about += " Bars and numbers: mean ± standard deviation of the draws."
+        about += ["Lines join the same draw.", "Bars and numbers: mean ± standard deviation."]
     with style.suite_style():
-        figure = style.new_figure(style.ONE_COLUMN, 2.6)
+        figure = style.new_figure(style.ONE_COLUMN, 2.1)
         axes = figure.subplots()
         axes.plot(columns, table.T, color=style.QUIET, lw=0.5, alpha=0.35, zorder=1)
         seaborn.stripplot(table, jitter=False, palette=COLOURS[: len(mean)], size=3.4, ax=axes)
         axes.errorbar(columns + 0.14, mean, spread, color=style.INK, fmt="_", ms=7, lw=1.2)
-        style.guess(axes, study.guessing, upright=True)
+        about += style.guess_level(axes, study.guessing)
         axes.set_xticks(columns, told + "\n" + mean.index)
-        axes.set(ylabel="UAR (%)", xlabel="", xlim=(-0.35, columns[-1] + 0.25))
+        axes.set(ylabel="UAR (%)", xlabel="", xlim=(-0.35, columns[-1] + 0.35))
         axes.tick_params(axis="x", length=0)
-        finish(figure, axes, f"{study.name}, {config.shots}-shot", [about], _stamps(runs))
+        style.tell(
+            figure,
+            "UAR by support draw",
+            f"{study.title}, {config.shots}-shot",
+            sentences=[" ".join(about)],
+            stamps=_stamps(runs),
+            numbers="; ".join(told.index + " " + told) + ".",
+        )
     return figure
 
 
@@ -245,7 +264,7 @@ def matrices_figure(study: TransferStudy, runs: Runs, config: EmofslConfig) -> s
         The figure.
     """
     shown = {name: (run.predictions, run.metrics) for name, run in _at(runs, config).items()}
-    title = f"{study.name}, {len(study.labels)}-way {config.shots}-shot"
+    title = f"{study.title}, {len(study.labels)}-way {config.shots}-shot"
     return matrices.confusion_matrices_figure(
         shown, f"{title}, decided by {config.decision}", labels=study.labels
     )
@@ -264,7 +283,7 @@ def support_figure(study: TransferStudy, runs: Runs, config: EmofslConfig) -> st
     """
     run = runs[tuned_name("EMOFSL", config), config.shots]
     table = support_speakers(run.split, run.predictions)
-    title = f"{study.name}, EMOFSL, {config.shots}-shot"
+    title = f"{study.title}, EMOFSL, {config.shots}-shot"
     return support_speakers_figure(table, title=title, marks=_stamps(runs))
 
 
@@ -286,11 +305,16 @@ def layers_figure(study: TransferStudy, config: EmofslConfig) -> style.SuiteFigu
         axes = figure.subplots()
         axes.bar(np.arange(len(weights)), weights, color=COLOURS[0], width=0.72)
         axes.axhline(1 / len(weights), color=style.QUIET, lw=0.8, ls=":", label="all alike")
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1))
         axes.set(xlabel="Transformer layer (0: what goes into the first)", ylabel="Weight")
         axes.xaxis.get_major_locator().set_params(integer=True)
-        about = "Softmax of the learned weights, on standardised layers."
-        finish(figure, axes, study.title, [about], [])
+        style.tell(
+            figure,
+            "weights of layers",
+            study.title,
+            sentences=["Softmax of the learned weights, on standardised layers."],
+            numbers=f"From layer 0 on: {', '.join(map('{:.3f}'.format, weights))}.",
+        )
     return figure
 
 

@@ -103,7 +103,7 @@ def maps_figure(study: TransferStudy, found: Embeddings, seed: int = 0) -> style
         {"speaker_independence": speaker_independence(study.split, persons(study.rows))},
     )
     return maps.embedding_maps_figure(
-        places, title=f"{study.name}: tested utterances and support", marks=marks
+        places, title=f"{study.title}: tested utterances and support", marks=marks
     )
 
 

@@ -7,8 +7,8 @@ import jinja2
 import pandas as pd
 
 from colab_utils.display import style
-from colab_utils.display.curves import COLOURS
 from colab_utils.display.hear import clip_html
+from colab_utils.display.style import COLOURS
 from colab_utils.methods.emofsl.retrieval.embeddings import Embeddings
 
 N_NEAREST = 4  # with players: each second costs 43 kB of the notebook

@@ -76,7 +76,7 @@ def seen_figure(run: Run) -> style.SuiteFigure:
     """
     steps = {f"{name} episodes": table for name, table in read_seen(run.path).items()}
     steps["test episodes"] = read_steps(run.path / "steps.csv")
-    title = f"{run.config['model']}, {_title_of(run)}"
+    title = f"{_title_of(run)}, {run.config['model']}"
     marks = captions.stamps(run.predictions, run.metrics)
     return accuracy_by_step_figure(steps, run.metrics["chance"], title, marks=marks)
 
@@ -91,7 +91,7 @@ def matrix_figure(run: Run, more: str = "") -> style.SuiteFigure:
     Returns:
         A figure: rates in per cent and counts, rows are the true emotions.
     """
-    title = f"{run.config['model']}, {_ways_and_shots(run)}{more}"
+    title = f"{_title_of(run)}, {run.config['model']}{more}"
     return confusion_matrix_figure(run.predictions, run.metrics, title=title)
 
 
@@ -107,7 +107,9 @@ def support_figure(run: Run) -> style.SuiteFigure:
     predictions = run.predictions
     table = support_speakers(run.split, predictions)
     return support_speakers_figure(
-        table, title=run.config["model"], marks=captions.stamps(predictions, run.metrics)
+        table,
+        title=f"{_title_of(run)}, {run.config['model']}",
+        marks=captions.stamps(predictions, run.metrics),
     )
 
 
@@ -120,16 +122,14 @@ def speakers_figure(run: Run) -> style.SuiteFigure:
     Returns:
         A figure with a row a speaker: UAR over their queries.
     """
-    return per_speaker_figure(run.predictions, run.metrics, title=run.config["model"])
+    title = f"{_title_of(run)}, {run.config['model']}"
+    return per_speaker_figure(run.predictions, run.metrics, title)
 
 
 def _title_of(run: Run) -> str:
-    """Task, ways and shots."""
-    return f"{run.config['task']}, {_ways_and_shots(run)}"
-
-
-def _ways_and_shots(run: Run) -> str:
-    return f"{run.config['test']['ways']}-way {run.config['test']['shots']}-shot"
+    """Task, ways and shots: `de + en → it, 5-way 5-shot`."""
+    test = run.config["test"]
+    return f"{captions.task(run.config['task'])}, {test['ways']}-way {test['shots']}-shot"
 
 
 def _stamps(runs: Mapping[str, Run]) -> list[str]:

@@ -6,7 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from colab_utils.display import style
-from colab_utils.display.curves import COLOURS, DASHES, LEVEL_DASHES, MARKERS, finish, name_ends
+from colab_utils.display.curves import name_ends
+from colab_utils.display.style import COLOURS, DASHES, LEVEL_DASHES, MARKERS
 from colab_utils.methods.maml.steps import accuracy_by_step
 from colab_utils.results.intervals import STEP_INTERVAL
 
@@ -48,12 +49,22 @@ def accuracy_by_step_figure(
             value = 100 * means[name]["accuracy"].iloc[-1]
             axes.axhline(value, color=style.QUIET, lw=0.9, dashes=dashes, label=name)
             ends.append((last, value, name, style.QUIET))
-        axes.axhline(100 * chance, color=style.QUIET, lw=0.8, ls=":", label="chance")
-        ends.append((last, 100 * chance, "chance", style.QUIET))
+        below = [_caption(steps, bool(level)), *style.guess_level(axes, chance)]
         axes.set(xlabel="Inner step", ylabel="Query accuracy (%)", xlim=(0, last))
         axes.xaxis.get_major_locator().set_params(integer=True)
-        finish(figure, axes, title, [_caption(steps, bool(level))], marks)
         name_ends(axes, ends)
+        told = []
+        for name, mean in means.items():
+            rates = 100 * mean["accuracy"]
+            told.append(f"{name} {rates.iloc[0]:.1f} to {rates.iloc[-1]:.1f}")
+        style.tell(
+            figure,
+            "accuracy by inner step",
+            title,
+            sentences=below,
+            stamps=marks,
+            numbers=f"In %, first to last step: {'; '.join(told)}.",
+        )
     return figure
 
 
