@@ -24,7 +24,7 @@ def test_the_notebook_s_figures_say_what_the_runs_were(tmp_path):
         assert "toy, 4-way 2-shot" in said and "MAML, permuted ids" in said
         assert "chance" in said and "25.0" in said
     main = runs[config.title]
-    assert "MAML, fixed ids, 4-way 2-shot, 3 steps" in words(maml.matrix_figure(main, ", 3 steps"))
+    assert "4-way 2-shot, MAML, fixed ids, 3 steps" in words(maml.matrix_figure(main, ", 3 steps"))
     said = words(maml.seen_figure(main))
     assert "20 tasks x 1 seed" in said
     assert all(f"{name} episodes" in said for name in ("training", "validation", "test"))
