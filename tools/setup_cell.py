@@ -17,7 +17,7 @@ from colab_utils import REPOSITORY  # noqa: E402
 
 TEMPLATE = """\
 #@title Set-up: finds the package, installs what is missing (may be run again)
-import glob, importlib, importlib.util, os, pathlib, subprocess, sys, time, zipfile
+import glob, importlib.util, os, pathlib, subprocess, sys, tempfile, time, zipfile
 REPOSITORY = "OWNER/NAME"
 NEEDED = {"higher": "higher==0.2.1", "faiss": "faiss-gpu==1.15.1",
           "pytorch_metric_learning": "pytorch-metric-learning==2.9.0",
@@ -26,8 +26,7 @@ if not os.path.exists("/dev/nvidia0"):                  # without a GPU: a gigab
     NEEDED["faiss"] = "faiss-cpu==1.15.1"
 COLAB, STAMPED = "COLAB_RELEASE_TAG" in os.environ, not REPOSITORY.startswith("OWNER/")
 INIT, ZIP = "colab_utils/__init__.py", "ser_suite*.zip"
-# before torch is imported: repeatable results on a GPU
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # repeatable on a GPU
 
 def is_there(module):
     importlib.invalidate_caches()
@@ -36,12 +35,14 @@ def is_there(module):
 def install(*packages):
     print("installing, about a minute:", *packages, end=" ", flush=True)
     command = [sys.executable, "-m", "pip", "install", "--quiet", *packages]
-    pip = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while pip.poll() is None:
-        time.sleep(1)
-        print(".", end="", flush=True)
-    failed = f" pip failed ({pip.stderr.read().strip()[-300:]})"
-    print(failed if pip.returncode else " done")
+    with tempfile.TemporaryFile("w+") as said:     # a full pipe would hold pip up
+        pip = subprocess.Popen(command, stderr=said)
+        while pip.poll() is None:
+            time.sleep(1)
+            print(".", end="", flush=True)
+        said.seek(0)
+        failed = f" pip failed ({said.read().strip()[-300:]})"
+        print(failed if pip.returncode else " done")
 
 def unpack(zips):                                       # the newest, into this folder
     for path in sorted(filter(zipfile.is_zipfile, zips), key=os.path.getmtime)[-1:]:
@@ -66,9 +67,8 @@ if not is_there("colab_utils") and COLAB:
     unpack(files.upload())
 if not is_there("colab_utils"):
     raise ModuleNotFoundError(
-        "colab_utils was not found: on Colab run this cell again, upload ser_suite.zip "
-        "(`make colab` in the repository makes it); elsewhere put it beside this "
-        "notebook, or start Jupyter inside the repository")
+        "colab_utils was not found: on Colab upload ser_suite.zip (`make colab`) in this "
+        "cell; elsewhere put it here, or start Jupyter inside the repository")
 missing = [package for module, package in NEEDED.items() if not is_there(module)]
 if missing and COLAB:
     install(*missing)

@@ -52,7 +52,7 @@ def show_questions(questions: Mapping[str, Mapping[str, Run]]) -> None:
 
 def show_side_by_side(
     questions: Mapping[str, Mapping[str, Run]], question: str = "", **chosen: Any
-) -> dict[str, Run]:
+) -> tuple[dict[str, Run], pd.DataFrame]:
     """Say the question; display table, intervals and confusion matrices of runs that answer it.
 
     Args:
@@ -61,7 +61,7 @@ def show_side_by_side(
         **chosen: `words`, `most` and `against`, see `groups.compared`.
 
     Returns:
-        The runs by the part of their names that differs, the best first.
+        The runs by the part of their names that differs, the best first; and the table.
 
     Raises:
         ValueError: no question, or no run is left.
@@ -73,7 +73,8 @@ def show_side_by_side(
     results = {captions.run(name): (run.predictions, run.metrics) for name, run in runs.items()}
     title = captions.run(question)
     metrics = next(iter(runs.values())).metrics
-    display(readable(table))
+    told = readable(table)
+    display(told)
     display(
         methods_figure(
             table.assign(method=table["method"].map(captions.run)),
@@ -85,4 +86,4 @@ def show_side_by_side(
     )
     drawn = dict(list(results.items())[:MATRICES])
     display(confusion_matrices_figure(drawn, title, metrics["labels"]))
-    return runs
+    return runs, told

@@ -103,9 +103,11 @@ class SuiteFigure(Figure):
         for text in aside:
             text.set_visible(False)
         low, top = self.trim
-        yield Bbox.from_extents(0, low, self.get_figwidth(), self.get_figheight() - top)
-        for text in aside:
-            text.set_visible(True)
+        try:
+            yield Bbox.from_extents(0, low, self.get_figwidth(), self.get_figheight() - top)
+        finally:
+            for text in aside:
+                text.set_visible(True)
 
     def png(self) -> bytes:
         """The picture, as it is shown."""

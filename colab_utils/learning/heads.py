@@ -279,7 +279,7 @@ class _Supports(NamedTuple):
 
 
 def source_as_prior(tasks: Tasks, source: SourceHeads) -> torch.Tensor:
-    """The recipe, see `voted`.
+    """The recipe, see `_voted`.
 
     Args:
         tasks: what is learnt and asked, as vectors; as many classes compete in each.
@@ -289,10 +289,10 @@ def source_as_prior(tasks: Tasks, source: SourceHeads) -> torch.Tensor:
         Probabilities, float64 (tasks, n_query, classes).
     """
     support = _Supports.of(tasks)
-    return support.answers(voted(support, source).logits(support.query))
+    return support.answers(_voted(support, source).logits(support.query))
 
 
-def voted(support: _Supports, source: SourceHeads) -> LinearHead:
+def _voted(support: _Supports, source: SourceHeads) -> LinearHead:
     """The recipe: two linear heads vote, that of the source alone and that of the support.
 
     The head of the support is `linear_head` with the source's as prior: of strength

@@ -112,7 +112,7 @@ class Download:
             with busy.during("Packing"), below:
                 try:
                     self.save()
-                except Exception as error:
+                except (Exception, KeyboardInterrupt) as error:
                     display(HTML(error_html(error)))
             busy.say("")
             button.disabled = False

@@ -35,7 +35,7 @@ def error_html(error: BaseException) -> str:
     """
     sentence = f"{type(error).__name__}: {error}"
     if isinstance(error, KeyboardInterrupt):
-        sentence = "Interrupted: press Run to start again."
+        sentence = "Interrupted: press the button to start again."
     trace = "".join(traceback.format_exception(error))
     return (
         f'<div role="alert" style="{_RED}"><b>{html.escape(sentence)}</b><details>'

@@ -148,11 +148,14 @@ def test_like_is_compared_with_like_and_the_rest_together_at_the_end(like_and_un
 def test_what_is_shown_says_its_question(like_and_unlike, capsys):
     questions = groups.comparable_runs(like_and_unlike)
     capsys.readouterr()
-    runs = side_by_side.show_side_by_side(questions, words="1shot")
+    runs, _ = side_by_side.show_side_by_side(questions, words="1shot")
     assert len(runs) == 1
     assert "1 of 1 runs, the best first. Question: aa, 2 emotions, 48 utterances, 1-shot." in (
         capsys.readouterr().out
     )
+    runs, told = side_by_side.show_side_by_side(questions, against="aa-z-5shot")
+    assert list(runs) == ["x-5shot", "y-5shot", "z-5shot"], "the best first"
+    assert told.index[told["difference"] == ""].tolist() == ["z-5shot"]
     many = {f"q{number:02d}": {"a": None} for number in range(15)}
     side_by_side.show_questions(many)
     printed = capsys.readouterr().out

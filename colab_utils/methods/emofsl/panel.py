@@ -63,7 +63,7 @@ def panel(transfers: Transfers, study: TransferStudy, config: EmofslConfig) -> P
     def save(runs: Runs, figures: dict) -> None:
         Download("03_emofsl", runs_by_name(runs), figures=figures).save()
 
-    form = {name: name.upper() for name in ("source", "target", "features", "emotions")}
-    form["tune_layers"] = "TUNE_LAYERS"
+    shared = "source", "target", "features", "emotions", "tune_layers"
+    form = {name: name.upper() for name in shared}
     shown = {"choices": choices, "form": form, "title": "A transfer"}
     return Panel(config, run=run_and_draw, download=save, **shown)
