@@ -67,8 +67,8 @@ if not is_there("colab_utils") and COLAB:
     unpack(files.upload())
 if not is_there("colab_utils"):
     raise ModuleNotFoundError(
-        "colab_utils was not found: on Colab upload ser_suite.zip (`make colab`) in this "
-        "cell; elsewhere put it here, or start Jupyter inside the repository")
+        "colab_utils was not found: on Colab upload ser_suite.zip (`make colab`) in "
+        "this cell; elsewhere put it here, or start Jupyter inside the repository")
 missing = [package for module, package in NEEDED.items() if not is_there(module)]
 if missing and COLAB:
     install(*missing)
