@@ -19,7 +19,13 @@ from colab_utils.files import AnyPath
 
 RESULTS = "ser_results"  # the folder in MyDrive
 # what is finished, by the file that is written last
-KINDS = {"runs/*/*": MARKER, "trained/*/*": MARKER, "features/*": "index.json"}
+KINDS = {
+    "runs/*/*": MARKER,
+    "trained/*/*": MARKER,
+    "features/*": "index.json",
+    "models/*": "model.json",
+}
+AS_FOLDERS = ("runs", "models")  # what a reader opens on Drive; the rest are archives
 EVERY = 120.0  # seconds of unfinished work that a lost runtime can cost
 SHARE = 10  # sending unfinished work takes a tenth of the time at most
 WORTH = 15.0  # seconds: a shorter training is made again sooner than it is fetched
@@ -161,7 +167,7 @@ class Memory:
         if not finished:
             self._write(folder, begun)
             return
-        if folder.relative_to(self.root).parts[0] == "runs":
+        if folder.relative_to(self.root).parts[0] in AS_FOLDERS:
             report = self._publish(folder)
             if not report.ok:
                 raise OSError(next(iter(report.failed.values())))

@@ -7,7 +7,7 @@ from them, domain generalisation batches of every corpus. What only one of them 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from colab_utils.features.store.views import CONSTANT
 from colab_utils.settings import SettingError
 
 _BLOCK = 8192  # frames that are summed in one go
+_AT_ONCE = 32  # clips of frames that are predicted together
 
 Inputs = tuple[torch.Tensor, ...]
 
@@ -259,6 +260,59 @@ class Clips:
             drawn = torch.rand(numbers.shape, generator=generator, dtype=torch.float64).numpy()
             begins = np.minimum((drawn * (spare + 1)).astype(np.int64), spare)
         return self.inputs(numbers, begins, np.minimum(lengths, size), size)
+
+
+def windows(frames: int, length: int) -> list[tuple[int, int]]:
+    """Half-overlapping windows of `length` frames that cover a clip, (first frame, frames) each.
+
+    The last one ends with the clip; a shorter clip is one window.
+    """
+    if frames <= length:
+        return [(0, frames)]
+    begins = [*range(0, frames - length, max(1, length // 2)), frames - length]
+    return [(begin, length) for begin in begins]
+
+
+def predict_table(
+    predict: Callable[[Inputs], torch.Tensor], clips: Clips, window_frames: int = 0
+) -> np.ndarray:
+    """`predict` of every utterance, float64 (n, outputs).
+
+    Clips of like length go together; what a clip gives does not depend on its company where
+    `predict` does not look at the batch.
+
+    Args:
+        predict: inputs -> (clips, outputs).
+        clips: the utterances.
+        window_frames: 0: whole clips. Otherwise the mean over half-overlapping windows of so many
+            frames, weighted by their frames.
+
+    Raises:
+        SettingError: `predict` gives something else.
+    """
+    pieces = []
+    for number, frames in enumerate(clips.lengths.tolist()):
+        for begin, count in windows(frames, window_frames or frames):
+            pieces.append((number, begin, count))
+    pieces.sort(key=lambda piece: piece[2])
+    numbers, begins, counts = np.array(pieces).T
+    at_once = _AT_ONCE if clips.frames else len(pieces)
+    outputs = []
+    for first in range(0, len(pieces), at_once):
+        now = slice(first, first + at_once)
+        inputs = clips.inputs(numbers[now], begins[now], counts[now])
+        found = predict(inputs)
+        if not isinstance(found, torch.Tensor) or len(found) != len(numbers[now]):
+            shape = tuple(getattr(found, "shape", ()))
+            raise SettingError(
+                f"predict gave a {type(found).__name__} of shape {shape} for {len(numbers[now])} "
+                "clips: it has to give a tensor (clips, outputs)"
+            )
+        outputs.append(found.detach().cpu().double().numpy())
+    weighted = np.concatenate(outputs) * counts[:, None]
+    total = np.zeros((len(clips), weighted.shape[1]))
+    np.add.at(total, numbers, weighted)
+    return total / np.bincount(numbers, weights=counts)[:, None]
 
 
 def _check(store: Features, rows: pd.DataFrame, labels: Sequence[str]) -> None:

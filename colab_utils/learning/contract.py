@@ -18,6 +18,7 @@ from colab_utils.drive.memory import Memory
 from colab_utils.features.store.features import Features
 from colab_utils.features.store.views import Normalised, Pooled
 from colab_utils.files import AnyPath
+from colab_utils.learning.kept import ModelError
 from colab_utils.learning.recipe import StudySettings
 from colab_utils.protocols.copies import copies_notes, no_copies, without_copies
 from colab_utils.protocols.dealing import check_emotions
@@ -98,12 +99,14 @@ class Contract:
         VERSION: raised when the same settings would give other predictions.
         small: whether its networks are too small for several threads.
         film_overlap: a dubbed film may stand in training and test, as some tasks were published.
+        scopes: of the settings that a `kind` of method looks at; one that is not here, at all.
     """
 
     method = ""
     VERSION = 1
     small = False
     film_overlap = False
+    scopes: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     name: str
     rows: pd.DataFrame
@@ -129,6 +132,7 @@ class Contract:
         self._features: dict[Any, Features] = {}
         self._held: dict[Any, Any] = {}
         self._held_fold = ""
+        self._evaluated: dict[pathlib.Path, Tested] = {}
         self._learners: dict[Any, Any] = {}
         self._learners_side = ""
         self._copies = no_copies()
@@ -156,6 +160,23 @@ class Contract:
         """
         raise TypeError(f"{type(self).__name__} has no predict(learner, tested, fold): write it")
 
+    def kept(self, learner: Any, tested: Tested, fold: str) -> tuple[Any, Features]:
+        """What gives the scores of `predict` without the study, for `Study.keep`.
+
+        Args:
+            learner: as of `predict`.
+            tested: as of `predict`, with the first seed.
+            fold: the first one.
+
+        Returns:
+            A `kept.predictor.Predictor`, or another class of `kept.model.PREDICTORS`; and the
+            features that it reads, as the study has them.
+
+        Raises:
+            ModelError: this method cannot be kept.
+        """
+        raise ModelError(f"{tested.label} cannot be kept: it is made for this test alone")
+
     # --- what a method may say besides ------------------------------------------------------------
 
     def check(self, tested: Tested) -> None:
@@ -169,6 +190,10 @@ class Contract:
     def tested_settings(self, tested: Tested) -> Settings:
         """The settings that decide the result, and so name it."""
         return tested.config.only()
+
+    def looked_at(self, tested: Tested) -> list[dataclasses.Field]:
+        """The settings that this method makes use of, which settings.csv of a run lists."""
+        return settings.looked_at(tested.config, *self.scopes.get(tested.kind, ()))
 
     def training_facts(self, tested: Tested, fold: str) -> dict[str, Any]:
         """What else than settings, features and rows decides a training, plain JSON values."""

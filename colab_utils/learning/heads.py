@@ -131,12 +131,15 @@ def logistic_regression(tasks: Tasks, c: float = 0.1) -> torch.Tensor:
 # --- linear heads that know the source ------------------------------------------------------------
 
 PRIOR, JOINT = "source prior", "source + support"
-_VOTE = "two linear heads vote: the source's own, and one of the support, held by the source's"
+_VOTE = (
+    "two linear heads vote, one fitted on the source and one fitted on the support with a head of"
+    " the source as its prior"
+)
 # the rows of a few-shot table, and what they are
 LINEAR = {
-    recipe.RECOMMENDED: f"what we recommend, whatever was set: {_VOTE}",
-    PRIOR: f"{_VOTE}, on features normalised as was set",
-    JOINT: "one linear head on source and support, which counts half",
+    recipe.RECOMMENDED: f"the recommended recipe, whatever else was set: {_VOTE}",
+    PRIOR: f"{_VOTE}; features are normalised as set",
+    JOINT: "one linear head fitted on source and support, which has half of the weight",
 }
 
 
@@ -219,6 +222,13 @@ class Source:
         if kind == JOINT:
             return source_and_support(tasks, self.x, self.y)
         return source_as_prior(tasks, self.heads)
+
+    def head(self, kind: str, tasks: Tasks) -> tuple[LinearHead, list[int]]:
+        """What answers the first of these tasks, and the class ids of its columns."""
+        support = _Supports.of(tasks)
+        joint = kind == JOINT
+        found = _joint(support, self.x, self.y) if joint else _voted(support, self.heads)
+        return LinearHead(found.weight[0], found.bias[0]), support.there[0].tolist()
 
 
 def source_temperature(x: np.ndarray, y: np.ndarray, speakers: np.ndarray, classes: int) -> float:
@@ -320,6 +330,28 @@ def _voted(support: _Supports, source: SourceHeads) -> LinearHead:
     return LinearHead(*(surer * (of_source * one + of_support * other) for one, other in both))
 
 
+def adapted_head(head: LinearHead, temperature: float, x: np.ndarray, y: np.ndarray) -> LinearHead:
+    """The recipe (`_voted`) with a trained head as the source, for a few labelled utterances.
+
+    Args:
+        head: the trained one, which is also the prior.
+        temperature: what its logits are divided by, found without these utterances.
+        x: their features, standardised as those of the head, float64 (n, dim).
+        y: their class ids among the head's classes, int (n,); some classes may be absent.
+
+    Returns:
+        Another head, whose logits need no temperature.
+    """
+    classes = head.weight.shape[1]
+    truth = np.eye(classes, dtype=bool)[y][None]
+    support = _Supports(x[None], truth, x[None], np.arange(classes)[None], classes)
+    # the vote divides by SOURCE_TEMPERATURE: what is left is the head at its own temperature
+    factor = recipe.SOURCE_TEMPERATURE / temperature
+    alone = LinearHead(head.weight * factor, head.bias * factor)
+    voted = _voted(support, SourceHeads(alone, head))
+    return LinearHead(voted.weight[0], voted.bias[0])
+
+
 def source_and_support(tasks: Tasks, x: np.ndarray, y: np.ndarray) -> torch.Tensor:
     """One regression on source and support together, whose support counts SUPPORT_MASS of all.
 
@@ -332,6 +364,11 @@ def source_and_support(tasks: Tasks, x: np.ndarray, y: np.ndarray) -> torch.Tens
         Probabilities, float64 (tasks, n_query, classes).
     """
     support = _Supports.of(tasks)
+    return support.answers(_joint(support, x, y).logits(support.query))
+
+
+def _joint(support: _Supports, x: np.ndarray, y: np.ndarray) -> LinearHead:
+    """The head of `source_and_support`, one for each task."""
     of_source = y[:, None] == support.there[:, None]
     sides = [
         (x, of_source, 1 - recipe.SUPPORT_MASS),
@@ -342,5 +379,4 @@ def source_and_support(tasks: Tasks, x: np.ndarray, y: np.ndarray) -> torch.Tens
         scaled = features.astype(np.float64) / np.sqrt(features.shape[-1])
         known.append(Known.of(scaled, truth, share * balanced_masses(truth), np.zeros(truth.shape)))
     weight = least(known, recipe.PRIOR_STRENGTH).numpy()
-    head = LinearHead(weight[:, :-1], weight[:, -1])
-    return support.answers(head.logits(support.query))
+    return LinearHead(weight[:, :-1], weight[:, -1])

@@ -8,6 +8,7 @@ and what a fold needed is let go.
 
 import contextlib
 import dataclasses
+import pathlib
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,6 +21,7 @@ from colab_utils.corpora.manifest import manifest_hash
 from colab_utils.display.figures import is_drawn, save_confusion_matrix
 from colab_utils.drive.memory import Memory
 from colab_utils.learning.contract import Contract, Tested, Training
+from colab_utils.learning.kept.keeping import keep
 from colab_utils.learning.own import name_of
 from colab_utils.learning.trained import train_or_load
 from colab_utils.learning.training import History, single_thread
@@ -36,6 +38,7 @@ from colab_utils.results.runs import (
     say_loaded,
     split_hash,
 )
+from colab_utils.results.tables import SETTINGS, settings_table
 
 __all__ = ["CONTRACT", "TRAINING_ROLES", "Study", "Tested", "Training"]
 CONTRACT = 2  # raised when this file or contract.py would give other results: part of every hash
@@ -203,6 +206,7 @@ class Study(Contract):
                     f"{one.label} stands twice: give each method its own name"
                 )
         runs = {one.label: self._open(one) for one in chosen}
+        self._evaluated.update((runs[one.label].path, one) for one in chosen)
         say_loaded(runs.values())
         waiting = [one for one in chosen if not runs[one.label].done]
         drawn = [label for label in labels if pictures and not is_drawn(runs[label])]
@@ -227,6 +231,14 @@ class Study(Contract):
     def table(self, runs: Mapping[str, Run]) -> pd.DataFrame:
         """Finished runs side by side: rates in per cent, and what each has to say of itself."""
         return metrics_table(runs)
+
+    def evaluated(self, run: Run) -> Tested | None:
+        """The method of a run that this study has tested; None of another."""
+        return self._evaluated.get(run.path)
+
+    def keep(self, run: Run, name: str = "") -> pathlib.Path:
+        """The model of a run as a folder, see `kept.keeping.keep`. Raises ModelError."""
+        return keep(self, run, name)
 
     def overview(self) -> pd.DataFrame:
         """Who trains and who is tested: utterances and speakers of each role and corpus."""
@@ -292,6 +304,7 @@ class Study(Contract):
                 " delete the folder"
             )
         predictions = with_films(pd.concat(tables.values(), ignore_index=True), self.rows)
+        run.keep(SETTINGS, [settings_table(one.config, self.looked_at(one))])
         copies = self.copies(one)
         if len(copies):
             run.keep("copies", [copies])

@@ -1,7 +1,7 @@
 """What every study reads: features of utterances by `utt_id`, wherever they come from."""
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -160,3 +160,38 @@ class Held(Features):
             if utt_id not in self._row:
                 raise self.why_missing(utt_id)
         return self._vectors[[self._row[utt_id] for utt_id in ids]]
+
+
+class Frames(dict, Features):
+    """Features in memory: an utterance's frames, float32 (frames, dim), by its utt_id.
+
+    Args:
+        frames: of each utterance.
+        spec: what they were made by.
+        feature_names: the columns; default: their numbers.
+        pooled: whether each has one frame alone, a vector.
+    """
+
+    key = ""
+
+    def __init__(
+        self,
+        frames: Mapping[str, np.ndarray],
+        spec: dict[str, Any],
+        feature_names: Sequence[str] = (),
+        pooled: bool = False,
+    ):
+        super().__init__(frames)
+        self.spec, self.pooled = spec, pooled
+        dim = next((values.shape[1] for values in frames.values()), 0)
+        self.feature_names = list(feature_names) or [str(number) for number in range(dim)]
+        self.skipped = pd.DataFrame(columns=["utt_id", "reason"], dtype=str)
+
+    @property
+    def ids(self) -> list[str]:
+        """As of `Features`."""
+        return list(self)
+
+    def lengths(self, ids: Sequence[str]) -> np.ndarray:
+        """As of `Features`."""
+        return np.array([len(self[utt_id]) for utt_id in ids], dtype=np.int64)

@@ -5,7 +5,7 @@ Vectors of frames, several front ends side by side, features normalised by corpu
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -68,9 +68,12 @@ class Pooled(View):
 
     def __getitem__(self, utt_id: str) -> np.ndarray:
         frames = self.base[utt_id]
-        if self.base.pooled:
-            return frames
-        return np.concatenate([frames.mean(axis=0), frames.std(axis=0)])[None]
+        return frames if self.base.pooled else pooled_vector(frames)
+
+
+def pooled_vector(frames: np.ndarray) -> np.ndarray:
+    """Mean and standard deviation of (frames, dim) over time side by side, (1, 2 dim)."""
+    return np.concatenate([frames.mean(axis=0), frames.std(axis=0)])[None]
 
 
 class Joined(View):
@@ -178,6 +181,8 @@ class Normalised(View):
         unit: "corpus" or "speaker".
         prior_clips: how many clips of the speaker the mean of the corpus is worth.
         heard: the utterances that statistics are made of; None: all of `rows`.
+        known: statistics of corpora ("emodb") and speakers ("emodb/03") that are taken as they
+            are, whatever is heard of them.
 
     Raises:
         StoreError: on use where fewer than two clips of a corpus are heard.
@@ -190,6 +195,7 @@ class Normalised(View):
         unit: str,
         prior_clips: float = 0.0,
         heard: Collection[str] | None = None,
+        known: Mapping[str, Statistics] | None = None,
     ):
         super().__init__(base)
         self.prior_clips = prior_clips
@@ -209,7 +215,7 @@ class Normalised(View):
             name = self._group[utt_id]
             for whose in {name, self._corpus[name]}:
                 self._heard.setdefault(whose, []).append(utt_id)
-        self._statistics: dict[str, Statistics] = {}
+        self._statistics = dict(known or {})
         self._scales: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def __getitem__(self, utt_id: str) -> np.ndarray:
@@ -237,22 +243,22 @@ class Normalised(View):
     def _scale(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """What is taken off a group's features, and their factor, float64 (dim,) each."""
         if name not in self._scales:
-            corpus = self._of(self._corpus[name])
+            corpus = self.statistics_of(self._corpus[name])
             if corpus.n < 2:
                 raise StoreError(
                     f"{self._corpus[name]} is to be normalised by {corpus.n} clip(s), which have "
                     "no deviation: raise enrolment, or set it to 0 (all clips)"
                 )
             mean = corpus.mean
-            if name != self._corpus[name] and name in self._heard:
-                own = self._of(name)
+            own = self.statistics_of(name)
+            if name != self._corpus[name] and own.n:
                 share = own.n / (own.n + self.prior_clips)
                 mean = share * own.mean + (1 - share) * corpus.mean
             self._scales[name] = mean, corpus.factor()
         return self._scales[name]
 
-    def _of(self, name: str) -> Statistics:
-        """The statistics of all that is heard of a speaker or corpus."""
+    def statistics_of(self, name: str) -> Statistics:
+        """The statistics of all that is heard of a speaker ("emodb/03") or corpus; n may be 0."""
         if name not in self._statistics:
             self._statistics[name] = statistics(self.base, self._heard.get(name, []))
         return self._statistics[name]

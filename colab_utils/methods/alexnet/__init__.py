@@ -7,7 +7,6 @@ from colab_utils.methods.alexnet.figures import (
     folds_figure,
     noise_figure,
 )
-from colab_utils.methods.alexnet.labeller import Labeller
 from colab_utils.methods.alexnet.notebook import AlexnetStudy, open_study
 from colab_utils.methods.alexnet.panel import panel
 from colab_utils.methods.alexnet.settings import AlexnetConfig
@@ -20,7 +19,6 @@ __all__ = [
     "AlexnetConfig",
     "AlexnetLearner",
     "AlexnetStudy",
-    "Labeller",
     "beside_published",
     "clean_runs",
     "divergence",

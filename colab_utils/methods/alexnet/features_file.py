@@ -33,14 +33,14 @@ import pandas as pd
 
 from colab_utils import files
 from colab_utils.corpora.manifest import ManifestError, empty_row, validate
+from colab_utils.features.front_end import identity
 from colab_utils.features.published.alexnet import (
     FEATURE_SETS,
     SEGMENT,
     AlexNetSpectrogram,
     segments,
 )
-from colab_utils.features.store.features import Features
-from colab_utils.methods.alexnet.pictures import Frames
+from colab_utils.features.store.features import Features, Frames
 from colab_utils.methods.alexnet.settings import AlexnetConfig
 from colab_utils.settings import SettingError
 
@@ -140,7 +140,7 @@ class FeaturesFile(Frames):
         known = ", ".join(FEATURE_SETS)
         _need("features", self.features in FEATURE_SETS, f"one of {known}")
         spec = AlexNetSpectrogram(feature_set=self.features)
-        super().__init__(spec, {})
+        super().__init__({}, identity(spec), spec.feature_names)
         speakers = {name.rpartition("/")[0] for name in content} - {""}
         _need("<speaker>/segments", len(speakers) > 0, "one speaker or more")
         tables = [self._speaker(content, speaker, spec) for speaker in sorted(speakers)]

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 
 from colab_utils.display import captions, style
 from colab_utils.display.curves import methods_figure, name_ends
@@ -24,14 +26,22 @@ from colab_utils.results.tables import published_table
 MOST = 4  # pictures side by side
 SECONDS = SEGMENT * HOP / RATE
 _SMALL = 6.5  # points
-_SHADES = {"Scaled level": "Greys", "For the prediction": "YlOrRd"}  # dark is much
+LEVEL, EVIDENCE = "Scaled level", "Evidence (logit)"
+# dark is much; of what lies over the levels no shade is so dark that they are lost in it
+_SHADES = {
+    LEVEL: "Greys",
+    EVIDENCE: ListedColormap(matplotlib.colormaps["YlOrRd"](np.linspace(0, 0.6, 256))),
+}
 _SEEN = (
     "Upper row: the picture the network gets, each band scaled by the training utterances; white: "
     "no speech any more, the network gets padding."
 )
 _LOOKED_AT = (
     "Lower row: how much a place speaks for the predicted emotion (class activation map: {} x {} "
-    "places in a picture of {:.3g} s), over the picture."
+    "places in a picture of {:.3g} s), over the picture; over its places the logit is their mean."
+)
+_ONE_PLACE = (
+    "Each of these clips lies within one place: the map tells clips apart, not moments in them."
 )
 
 
@@ -189,7 +199,7 @@ def noise_figure(runs: Mapping[str, Run], noise: str = "pink") -> style.SuiteFig
                 ls="-",
                 dashes=DASHES[number],
             )
-            ends.append((place.iloc[-1], 100 * part["uar"].iloc[-1], model, colour))
+            ends.append((place.iloc[-1], 100 * part["uar"].iloc[-1], captions.run(model), colour))
         below = ["Bars: 95 % interval over speakers. This noise was not heard in training."]
         below += style.guess_level(axes, run.metrics["chance"])
         axes.set_xticks([*levels, clean_at], [*map("{:g}".format, levels), "clean"])
@@ -209,15 +219,19 @@ def noise_figure(runs: Mapping[str, Run], noise: str = "pink") -> style.SuiteFig
 def _in_words(shown: pd.DataFrame) -> str:
     """A table of `conditions_table` in words."""
     told = []
-    for one in shown.sort_values(["model", "place"]).itertuples():
-        told.append(f"{one.model} {one.condition} {100 * one.uar:.1f}")
-    return f"In %: {'; '.join(told)}."
+    for model, part in shown.sort_values("place").groupby("model", sort=False):
+        rates = []
+        for one in part.itertuples():
+            level = one.condition.partition("@")[2]
+            rates.append(f"{f'at {level} dB' if level else 'clean'} {100 * one.uar:.1f}")
+        told.append(f"{captions.run(model)}: {', '.join(rates)}")
+    return f"UAR in %. {'; '.join(told)}."
 
 
 def _title_of(run: Run) -> str:
     """Corpus, model and features."""
-    features = run.config["settings"]["features"]
-    return f"{captions.corpora_of(run.predictions)}, {run.config['model']}, {features}"
+    model = captions.run(run.config["model"])
+    return f"{captions.corpora_of(run.predictions)}, {model}, {run.config['settings']['features']}"
 
 
 @torch.no_grad()
@@ -239,11 +253,13 @@ def views_figure(
     firsts = np.unique(images.utterance.cpu(), return_index=True)[1]
     values, valid = images.values[firsts].float(), images.valid[firsts]
     predicted = probabilities(module, images)[firsts].argmax(dim=1).tolist()
-    shown, below = {"Scaled level": _without_padding(values[:, 0], valid)}, [_SEEN]
+    shown, below = {LEVEL: _without_padding(values[:, 0], valid)}, [_SEEN]
     if hasattr(module, "activation_map"):
         maps = module.activation_map(values)[range(len(values)), predicted]
-        shown["For the prediction"] = _without_padding(maps, valid)
+        shown[EVIDENCE] = _without_padding(maps, valid)
         below.append(_LOOKED_AT.format(*maps.shape[1:], SECONDS))
+        if int(valid_columns(valid, maps.shape[2]).sum(dim=1).max()) * maps.shape[1] == 1:
+            below.append(_ONE_PLACE)
     spec = AlexNetSpectrogram(feature_set=config.features)
     of_mel = spec.bins == MELS
     highest = 8 if of_mel else 4  # kHz
@@ -269,7 +285,7 @@ def views_figure(
         style.tell(
             figure,
             "what the network sees",
-            f"{captions.corpora_of(rows)}, {config.ser_model}, {config.features}",
+            f"{captions.corpora_of(rows)}, {captions.run(config.ser_model)}, {config.features}",
             sentences=below,
             stamps=captions.stamps_of_rows(rows),
             numbers=f"First segments of {len(rows)} utterances: {'; '.join(told)}.",
@@ -292,7 +308,7 @@ def _pictures(
         low, high = np.nanpercentile(shown[layer], [2, 99.8])
         look = {"vmin": low, "vmax": high, "aspect": "auto", "cmap": _SHADES[layer]}
         look["extent"] = (0, SECONDS, 0, highest)
-        look["alpha"] = 1 if layer == first else 0.6
+        look["alpha"] = 0.6 if name != first else 1
         for axes, picture in zip(line, shown[layer], strict=True):
             drawn = axes.imshow(picture, **look)
     figure = line[0].figure

@@ -23,7 +23,6 @@ from colab_utils.learning.study import Tested
 from colab_utils.learning.training import History
 from colab_utils.methods.alexnet.features_file import FeaturesFile, save_features
 from colab_utils.methods.alexnet.figures import MOST, views_figure
-from colab_utils.methods.alexnet.labeller import save_network
 from colab_utils.methods.alexnet.network import MODELS
 from colab_utils.methods.alexnet.settings import AlexnetConfig
 from colab_utils.methods.alexnet.study import SpectrogramStudy
@@ -222,33 +221,11 @@ class AlexnetStudy(SpectrogramStudy):
         Returns:
             The figure.
         """
-        shown = {name: (run.predictions, run.metrics) for name, run in runs.items()}
+        shown = {captions.run(one): (run.predictions, run.metrics) for one, run in runs.items()}
         title = ", ".join(filter(None, (captions.corpora_of(self.rows), more)))
         return confusion_matrices_figure(shown, title, self.labels)
 
     # --- what is kept -----------------------------------------------------------------------------
-
-    def save(self, config: AlexnetConfig, save_label: str) -> pathlib.Path:
-        """Keep the best network of the first fold, with all that labelling new audio needs.
-
-        Args:
-            config: its settings.
-            save_label: a name for it.
-
-        Returns:
-            Its folder, `root`/models/`save_label`; `Labeller` loads it.
-        """
-        fold = self.folds[0]
-        learner, history = self.trained(Tested(config.ser_model, config), fold)
-        about = {
-            "labels": self.labels,
-            "task": self.name,
-            "version": self.VERSION,
-            "fold": fold,
-            "best_score": history.best_score,
-            "started": learner.started,
-        }
-        return save_network(self.root / "models" / save_label, learner, config, about)
 
     def test_files(self, config: AlexnetConfig) -> list[str]:
         """The audio files of the speakers that the first fold tests.

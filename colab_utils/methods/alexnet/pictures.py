@@ -3,17 +3,15 @@
 The steps are those of the published system (samsudinng/speech_emo_recognition, data_utils.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import scipy.special
 import torch
 from torch.nn.functional import interpolate
 from torchvision.transforms.functional import normalize
 
-from colab_utils.features.front_end import identity
 from colab_utils.features.published.alexnet import SEGMENT, AlexNetSpectrogram, segments
 from colab_utils.features.store.features import Features
 from colab_utils.features.store.views import Normalised
@@ -23,31 +21,6 @@ from colab_utils.settings import SettingError
 
 _AT_ONCE = 64  # segments that are resized in one go
 _LARGE = 20_000  # pixels from which pictures are kept in half precision
-
-
-class Frames(dict, Features):
-    """Spectrograms in memory: an utterance's frames, float32 (frames, dim), by its utt_id.
-
-    Args:
-        spec: the front end that made them.
-        frames: of each utterance.
-    """
-
-    key, pooled = "", False
-
-    def __init__(self, spec: AlexNetSpectrogram, frames: Mapping[str, np.ndarray]):
-        super().__init__(frames)
-        self.spec, self.feature_names = identity(spec), spec.feature_names
-        self.skipped = pd.DataFrame(columns=["utt_id", "reason"], dtype=str)
-
-    @property
-    def ids(self) -> list[str]:
-        """As of `Features`."""
-        return list(self)
-
-    def lengths(self, ids: Sequence[str]) -> np.ndarray:
-        """As of `Features`."""
-        return np.array([len(self[utt_id]) for utt_id in ids])
 
 
 class Range(NamedTuple):

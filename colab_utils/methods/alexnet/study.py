@@ -16,8 +16,10 @@ from colab_utils.features.published.alexnet import (
 from colab_utils.features.store.extract import extract
 from colab_utils.features.store.features import Features
 from colab_utils.features.store.store import FeatureStore
+from colab_utils.learning.kept import ModelError
 from colab_utils.learning.study import Study, Tested, Training
 from colab_utils.methods.alexnet.features_file import FeaturesFile
+from colab_utils.methods.alexnet.kept import PicturePredictor
 from colab_utils.methods.alexnet.linear import LinearLearner
 from colab_utils.methods.alexnet.network import weights_mark
 from colab_utils.methods.alexnet.pictures import (
@@ -106,6 +108,16 @@ class SpectrogramStudy(Study):
         segments = probabilities(learner.module, images)
         scores = utterance_probabilities(segments, images, config.decision)
         return self.predictions(tested, fold, rows, scores)
+
+    def kept(
+        self, learner: AlexnetLearner, tested: Tested, fold: str
+    ) -> tuple[PicturePredictor, Features]:
+        """As of the contract. Raises ModelError for a network of the user's own."""
+        if tested.own is not None:
+            raise ModelError(f"{tested.label} is your own code, which no folder can hold")
+        config = tested.config
+        predictor = PicturePredictor(self.labels, config, learner.limits, learner.module)
+        return predictor, self.frames_of(config)
 
     def trained(self, tested: Tested, fold: str, on_record: Callable | None = None) -> tuple:
         """As of the contract; what only the training needed is let go, whatever happens."""

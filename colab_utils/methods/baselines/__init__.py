@@ -1,5 +1,6 @@
 """Notebook 01: simple classifiers, tested on speakers they have never heard."""
 
+from colab_utils.display.by_group import show_groups
 from colab_utils.display.certainty import show_certainty
 from colab_utils.display.figures import confusion_matrix_figure
 from colab_utils.display.hear import hear_errors
@@ -21,5 +22,6 @@ __all__ = [
     "per_speaker_figure",
     "show_certainty",
     "show_gallery",
+    "show_groups",
     "speakers_by_emotion",
 ]

@@ -3,6 +3,9 @@
 Models of scikit-learn, asked for scores, and a small perceptron that is trained.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from scipy.special import softmax
@@ -12,6 +15,7 @@ from sklearn.neighbors import NearestCentroid
 from sklearn.svm import LinearSVC
 from torch import nn
 
+from colab_utils.learning.kept.steps import Dense, Linear, Nearest, Relu, Step
 from colab_utils.learning.supervised import balanced_cross_entropy, class_weights
 from colab_utils.learning.training import ModuleLearner
 from colab_utils.methods.baselines.settings import BaselineConfig
@@ -23,48 +27,95 @@ NOT_CALIBRATED = {
 }
 
 
-def scores_of(
-    config: BaselineConfig, x: np.ndarray, y: np.ndarray, tested: np.ndarray, n_labels: int
-) -> np.ndarray:
-    """Scores of tested utterances by a classifier that is fitted to others.
+def fitted(config: BaselineConfig, x: np.ndarray, y: np.ndarray) -> Any:
+    """A classifier of scikit-learn.
 
     "majority": the class shares of the training side (ties go to the first label). "nearest-mean":
-    softmax of minus half the squared Euclidean distance to the mean of each class (prototypes of
-    all training utterances). "logistic": multinomial logistic regression, L2 with inverse strength
-    C. "linear-svm": softmax of the margins of one-vs-rest support vector machines. The last two
-    weight classes to equal mass.
+    the mean of each class. "logistic": multinomial logistic regression, L2 with inverse strength C.
+    "linear-svm": one-vs-rest support vector machines. The last two weight classes to equal mass.
 
     Args:
         config: names the classifier, C and seed.
         x: training utterances (n, dim).
         y: their label indices (n,).
+    """
+    if config.classifier == "majority":
+        return DummyClassifier(strategy="prior").fit(x, y)
+    if config.classifier == "nearest-mean":
+        return NearestCentroid().fit(x, y)
+    if config.classifier == "logistic":
+        return LogisticRegression(C=config.C, class_weight="balanced", max_iter=2000).fit(x, y)
+    return LinearSVC(
+        C=config.C, class_weight="balanced", max_iter=10000, random_state=config.seed
+    ).fit(x, y)
+
+
+def scores_of(
+    config: BaselineConfig, x: np.ndarray, y: np.ndarray, tested: np.ndarray, n_labels: int
+) -> np.ndarray:
+    """Scores of tested utterances by a classifier that is fitted to others, see `fitted`.
+
+    "nearest-mean": softmax of minus half the squared Euclidean distance to each mean (prototypes of
+    all training utterances). "linear-svm": softmax of the margins.
+
+    Args:
+        config: as of `fitted`.
+        x: as of `fitted`.
+        y: as of `fitted`.
         tested: utterances (m, dim).
         n_labels: how many labels there are.
 
     Returns:
         (m, n_labels) in [0, 1]; 0 for labels that were not trained.
     """
-    if config.classifier == "majority":
-        model = DummyClassifier(strategy="prior").fit(x, y)
-        found = model.predict_proba(tested)
-    elif config.classifier == "nearest-mean":
-        model = NearestCentroid().fit(x, y)
+    model = fitted(config, x, y)
+    if config.classifier == "nearest-mean":
         apart = tested[:, None, :] - model.centroids_
         found = softmax(-0.5 * (apart**2).sum(axis=2), axis=1)
-    elif config.classifier == "logistic":
-        model = LogisticRegression(C=config.C, class_weight="balanced", max_iter=2000).fit(x, y)
-        found = model.predict_proba(tested)
-    else:
-        model = LinearSVC(
-            C=config.C, class_weight="balanced", max_iter=10000, random_state=config.seed
-        ).fit(x, y)
+    elif config.classifier == "linear-svm":
         margins = model.decision_function(tested)
         if margins.ndim == 1:  # two classes: one margin
             margins = np.stack([-margins, margins], axis=1)
         found = softmax(margins, axis=1)
+    else:
+        found = model.predict_proba(tested)
     scores = np.zeros((len(tested), n_labels))
     scores[:, model.classes_] = found
     return scores
+
+
+def steps_of(
+    config: BaselineConfig, x: np.ndarray, y: np.ndarray
+) -> tuple[Sequence[int], list[Step]]:
+    """What `scores_of` computes as the steps of a kept model.
+
+    Args:
+        config: as of `fitted`.
+        x: as of `fitted`.
+        y: as of `fitted`.
+
+    Returns:
+        The label indices that it knows, and the steps to their logits.
+    """
+    model = fitted(config, x, y)
+    known = list(model.classes_)
+    if config.classifier == "nearest-mean":
+        return known, [Nearest.of(model.centroids_, "half square")]
+    if config.classifier == "majority":
+        nothing = np.zeros((x.shape[1], len(known)))
+        return known, [Linear.of(nothing, np.log(model.class_prior_))]
+    weight, bias = model.coef_.T, model.intercept_
+    if len(known) == 2:  # one margin: of the second class, and of the SVM minus it of the first
+        first = -1.0 if config.classifier == "linear-svm" else 0.0
+        weight = np.concatenate([first * weight, weight], axis=1)
+        bias = np.concatenate([first * bias, bias])
+    return known, [Linear.of(weight, bias)]
+
+
+def steps_of_mlp(learner: "MlpLearner") -> list[Step]:
+    """A trained perceptron as the steps of a kept model."""
+    before, _, _, after = learner.module
+    return [Dense.of(before.weight, before.bias), Relu(), Dense.of(after.weight, after.bias)]
 
 
 class MlpLearner(ModuleLearner):

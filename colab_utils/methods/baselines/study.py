@@ -13,7 +13,8 @@ from colab_utils.corpora import cards
 from colab_utils.corpora.manifest import ManifestError
 from colab_utils.features import open_store
 from colab_utils.features.store.features import Features
-from colab_utils.learning.clips import Clips
+from colab_utils.learning.clips import Clips, Scale
+from colab_utils.learning.kept.predictor import Predictor
 from colab_utils.learning.study import Study, Tested, Training
 from colab_utils.methods.baselines import classifiers
 from colab_utils.methods.baselines.classifiers import MlpLearner
@@ -36,6 +37,7 @@ class Fold(NamedTuple):
         training: bool (rows,), with validation where nothing is selected.
         valid: bool (rows,).
         test: bool (rows,).
+        scale: what the features were scaled by.
     """
 
     rows: pd.DataFrame
@@ -44,6 +46,7 @@ class Fold(NamedTuple):
     training: np.ndarray
     valid: np.ndarray
     test: np.ndarray
+    scale: Scale
 
 
 class BaselineStudy(Study):
@@ -115,6 +118,19 @@ class BaselineStudy(Study):
             scores = classifiers.scores_of(tested.config, known_x, known_y, x, len(self.labels))
         return self.predictions(tested, fold, data.rows[data.test], scores)
 
+    def kept(
+        self, learner: MlpLearner | None, tested: Tested, fold: str
+    ) -> tuple[Predictor, Features]:
+        """As of the contract: any of the classifiers."""
+        data = self._fold(tested, fold)
+        if learner is not None:
+            labels, steps = self.labels, classifiers.steps_of_mlp(learner)
+        else:
+            x, y = data.x[data.training], data.y[data.training]
+            known, steps = classifiers.steps_of(tested.config, x, y)
+            labels = [self.labels[number] for number in known]
+        return Predictor(labels, steps, data.scale), self.features_for(tested, pooled=True)
+
     def sides_of(self, tested: Tested) -> pd.DataFrame:
         """The given split, or the one that the settings ask for."""
         if self.split is not None:
@@ -132,6 +148,13 @@ class BaselineStudy(Study):
         """The protocol by name: whose folds these are."""
         given = self.split is not None
         return {"protocol": "a given split" if given else f"{self._kind(tested.config)} folds"}
+
+    def looked_at(self, tested: Tested) -> list[dataclasses.Field]:
+        """As of the contract; the number of folds only where the settings decide it."""
+        found = super().looked_at(tested)
+        if self.split is None and self._kind(tested.config) == "grouped":
+            return found
+        return [field for field in found if field.name != "n_folds"]
 
     def run_name(self, tested: Tested) -> str:
         """Classifier and normalisation."""
@@ -216,7 +239,7 @@ class BaselineStudy(Study):
         clips = Clips(self.features_for(tested, pooled=True), rows, self.labels)
         scale = clips.fit_scale(np.flatnonzero(training[used]))
         x = clips.scaled(scale).values.numpy().astype(np.float64)
-        return Fold(rows, x, self.classes(rows), training[used], valid[used], test[used])
+        return Fold(rows, x, self.classes(rows), training[used], valid[used], test[used], scale)
 
     def _split(self, config: BaselineConfig) -> pd.DataFrame:
         """The split of one seed; validation speakers only where the classifier selects on them."""

@@ -9,6 +9,7 @@ from colab_utils.methods.da_mldg.figures import (
     marks_of,
     matrices_figure,
     show_certainty,
+    show_groups,
 )
 from colab_utils.methods.da_mldg.panel import panel
 from colab_utils.methods.da_mldg.settings import DomainConfig
@@ -47,6 +48,7 @@ __all__ = [
     "readable_targets",
     "runs_by_name",
     "show_certainty",
+    "show_groups",
     "show_source",
     "targets_table",
     "weighted_cross_entropy",

@@ -1,6 +1,6 @@
 """Batches of domain generalisation: what a step is fed with follows from its number alone."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,11 +9,9 @@ from torch.nn import functional
 
 from colab_utils.learning.clips import Clips, Inputs
 from colab_utils.methods.da_mldg.settings import DomainConfig
-from colab_utils.settings import SettingError
 
 # Factor on the length of a clip, share of the crop: augmentation of King Gandhi et al. (2023).
 STRETCH, SHIFT = (0.8, 1.25), 0.1
-_AT_ONCE = 32  # clips of a test batch
 
 
 class DomainBatches:
@@ -187,56 +185,3 @@ def shifted(clip: torch.Tensor, by: int, fill: torch.Tensor) -> torch.Tensor:
     elif by < 0:
         moved[by:] = fill
     return moved
-
-
-def windows(frames: int, length: int) -> list[tuple[int, int]]:
-    """Half-overlapping windows of `length` frames that cover a clip, (first frame, frames) each.
-
-    The last one ends with the clip; a shorter clip is one window.
-    """
-    if frames <= length:
-        return [(0, frames)]
-    begins = [*range(0, frames - length, max(1, length // 2)), frames - length]
-    return [(begin, length) for begin in begins]
-
-
-def predict_table(
-    predict: Callable[[Inputs], torch.Tensor], clips: Clips, window_frames: int = 0
-) -> np.ndarray:
-    """`predict` of every utterance, float64 (n, outputs).
-
-    Clips of like length go together; what a clip gives does not depend on its company where
-    `predict` does not look at the batch.
-
-    Args:
-        predict: inputs -> (clips, outputs).
-        clips: the utterances.
-        window_frames: 0: whole clips. Otherwise the mean over half-overlapping windows of so many
-            frames, weighted by their frames.
-
-    Raises:
-        SettingError: `predict` gives something else.
-    """
-    pieces = []
-    for number, frames in enumerate(clips.lengths.tolist()):
-        for begin, count in windows(frames, window_frames or frames):
-            pieces.append((number, begin, count))
-    pieces.sort(key=lambda piece: piece[2])
-    numbers, begins, counts = np.array(pieces).T
-    at_once = _AT_ONCE if clips.frames else len(pieces)
-    outputs = []
-    for first in range(0, len(pieces), at_once):
-        now = slice(first, first + at_once)
-        inputs = clips.inputs(numbers[now], begins[now], counts[now])
-        found = predict(inputs)
-        if not isinstance(found, torch.Tensor) or len(found) != len(numbers[now]):
-            shape = tuple(getattr(found, "shape", ()))
-            raise SettingError(
-                f"predict gave a {type(found).__name__} of shape {shape} for {len(numbers[now])} "
-                "clips: it has to give a tensor (clips, outputs)"
-            )
-        outputs.append(found.detach().cpu().double().numpy())
-    weighted = np.concatenate(outputs) * counts[:, None]
-    total = np.zeros((len(clips), weighted.shape[1]))
-    np.add.at(total, numbers, weighted)
-    return total / np.bincount(numbers, weights=counts)[:, None]

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from colab_utils.display import captions, certainty, style
-from colab_utils.display.curves import running_line
+from colab_utils.display import by_group, captions, certainty, style
+from colab_utils.display.curves import running_line, thin_and_thick
 from colab_utils.display.matrices import confusion_matrices_figure
 from colab_utils.display.style import COLOURS, MARKERS
 from colab_utils.learning.recipe import RECOMMENDED
 from colab_utils.methods.da_mldg.settings import LINEAR, NAMES
 from colab_utils.methods.da_mldg.tables import Runs
+from colab_utils.results.runs import Run
 
 _OF_HEADS = {
     RECOMMENDED: {"color": style.INK, "marker": "*", "ms": 6.5},
@@ -54,7 +55,7 @@ def domains_figure(
     bottoms = tops - len(algorithms) + 1
     with style.suite_style():
         figure = style.new_figure(style.TWO_COLUMNS, 0.45 - 0.115 * (bottoms[-1] - 1 - _GAP))
-        left, right = figure.subplots(1, 2, sharey=True)
+        left, right = figure.subplots(1, 2, sharex=True, sharey=True)
         for number, name in enumerate(algorithms):
             part = table[table["algorithm"] == name]
             rows = tops[part["target"].map(targets.index)] - number
@@ -123,7 +124,7 @@ def _looks(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 
 def gamma_figure(
-    records: Sequence[Mapping[str, float]], title: str = "", marks: Sequence[str] = ()
+    records: Sequence[Mapping[str, float]], title: str = "", rows: pd.DataFrame | None = None
 ) -> style.SuiteFigure:
     """Gamma over a training of DA-MLDG, which weighs the loss of the held-out domain.
 
@@ -133,7 +134,7 @@ def gamma_figure(
     Args:
         records: `training.History.records`, with `step`, `gamma` and `weight`.
         title: above.
-        marks: stamps of the run.
+        rows: of the utterances, with a `corpus`, for the stamp of synthetic ones.
 
     Returns:
         A figure, for a notebook to show.
@@ -154,7 +155,7 @@ def gamma_figure(
     with style.suite_style():
         figure = style.new_figure(style.ONE_COLUMN, 2.1)
         axes = figure.subplots()
-        axes.set(xlabel="Training step", ylabel="Gamma")
+        axes.set(xlabel="Training step", ylabel="Gamma (domain shift)")
         running_line(axes, table["step"], gamma, COLOURS[0], "gamma")
         if not np.allclose(weight, gamma):
             running_line(axes, table["step"], weight, COLOURS[1], "weight of the meta-test loss")
@@ -162,8 +163,13 @@ def gamma_figure(
             axes.set(ylabel="Value")
         axes.set(ylim=(0, None))
         said = f"Gamma: mean {gamma.mean():.3g}, largest {gamma.max():.3g}."
-        below = [f"{said} Thin: each step; thick: running mean."]
-        style.tell(figure, "gamma", title, sentences=below, stamps=marks, numbers=said)
+        below = [
+            f"{said} {thin_and_thick(len(table))}",
+            "Gamma: how far the domain that is held out in a step lies from those that learn; its"
+            " loss counts so much.",
+        ]
+        stamps = [] if rows is None else captions.stamps_of_rows(rows)
+        style.tell(figure, "gamma", title, sentences=below, stamps=stamps, numbers=said)
     return figure
 
 
@@ -195,12 +201,29 @@ def show_certainty(runs: Runs) -> Any:
     Returns:
         The widget of `display.certainty.show_certainty`, to show as a cell's last value.
     """
-    shown = {}
-    for target, of_target in runs.items():
-        algorithm = next(iter(of_target))
-        shown[captions.corpus(target)] = of_target[algorithm]
-    title = f"{NAMES.get(algorithm, algorithm)}, by the corpus left out"
-    return certainty.show_certainty(shown, title)
+    algorithm, shown = _of_first(runs)
+    return certainty.show_certainty(shown, f"{algorithm}, by the corpus left out")
+
+
+def show_groups(runs: Runs, by: str, manifest: pd.DataFrame) -> None:
+    """Rates of the first algorithm by gender, language, ... of whom it was tested on.
+
+    All targets are pooled.
+
+    Args:
+        runs: {target: {algorithm: finished run}}.
+        by: a column of the manifest.
+        manifest: of the targets.
+    """
+    algorithm, shown = _of_first(runs)
+    by_group.show_groups(shown, by, manifest, f"{algorithm}, all targets together")
+
+
+def _of_first(runs: Runs) -> tuple[str, dict[str, Run]]:
+    """The first algorithm as people write it, and its run on each target."""
+    first = next(iter(next(iter(runs.values()))))
+    shown = {captions.corpus(target): of_target[first] for target, of_target in runs.items()}
+    return NAMES.get(first, first), shown
 
 
 def marks_of(runs: Runs) -> list[str]:

@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from colab_utils.learning.clips import Clips
+from colab_utils.learning.clips import Clips, predict_table
 from colab_utils.learning.own import in_one_sentence, name_of
 from colab_utils.methods.da_mldg.algorithms import ALGORITHMS, Algorithm
-from colab_utils.methods.da_mldg.batches import DomainBatches, predict_table
+from colab_utils.methods.da_mldg.batches import DomainBatches
 from colab_utils.methods.da_mldg.settings import DomainConfig
 from colab_utils.models import network
 from colab_utils.results.rates import confusion, uar

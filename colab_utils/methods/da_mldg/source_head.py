@@ -10,9 +10,8 @@ from scipy.special import softmax
 
 from colab_utils.corpora.manifest import speaker_keys
 from colab_utils.learning import recipe
-from colab_utils.learning.clips import Clips
+from colab_utils.learning.clips import Clips, predict_table
 from colab_utils.learning.heads import source_temperature
-from colab_utils.methods.da_mldg.batches import predict_table
 from colab_utils.methods.da_mldg.learner import DomainLearner
 from colab_utils.models.linear import LinearHead, balanced, linear_head
 from colab_utils.results.calibration import temperature

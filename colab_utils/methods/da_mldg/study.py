@@ -3,6 +3,7 @@
 Held-out source speakers pick the step; no label of the target has a part in it.
 """
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -13,14 +14,18 @@ import pandas as pd
 import torch
 
 from colab_utils import settings
+from colab_utils.features.store.features import Features
 from colab_utils.features.store.views import Normalised
-from colab_utils.learning.clips import Clips
+from colab_utils.learning.clips import Clips, predict_table
+from colab_utils.learning.kept import ModelError
+from colab_utils.learning.kept.predictor import Predictor
+from colab_utils.learning.kept.steps import Linear, Network
 from colab_utils.learning.own import name_of, named
 from colab_utils.learning.recipe import RECOMMENDED, SHIFT, features_note
 from colab_utils.learning.study import TRAINING_ROLES, Study, Tested, Training
 from colab_utils.methods.da_mldg import starting_weights
 from colab_utils.methods.da_mldg.algorithms import Algorithm
-from colab_utils.methods.da_mldg.batches import DomainBatches, digital_silence, predict_table
+from colab_utils.methods.da_mldg.batches import DomainBatches, digital_silence
 from colab_utils.methods.da_mldg.learner import DomainLearner, make_algorithm
 from colab_utils.methods.da_mldg.settings import HEADS, LINEAR, DomainConfig
 from colab_utils.methods.da_mldg.source_head import SourceHead, fitted, held_out_temperature
@@ -92,6 +97,27 @@ class DomainStudy(Study):
         table = self.predictions(tested, fold, clips.rows, scores)
         return table, {"temperature": told}
 
+    def kept(
+        self, learner: DomainLearner | None, tested: Tested, fold: str
+    ) -> tuple[Predictor, Features]:
+        """As of the contract: a linear head, or the network of an algorithm."""
+        config = tested.config
+        train = self.clips(tested, fold, "train")
+        if learner is None:
+            head = self._head(tested, fold)
+            steps = [Linear.of_head(head.head)]
+            predictor = Predictor(self.labels, steps, train.scale, head.temperature)
+            return predictor, self.features_for(tested, pooled=not self.store.pooled)
+        if tested.own is not None:
+            raise ModelError(f"{tested.label} is your own code, which no folder can hold")
+        window = config.crop_frames if config.test == "windows" else 0
+        made = {"name": config.network, "dim": train.dim, "n_classes": len(self.labels)}
+        made |= {"norm": config.norm, "width": config.width}
+        step = Network.of(learner.module.state_dict(), "logits", **made)
+        t = held_out_temperature(learner, window)
+        predictor = Predictor(self.labels, [step], train.scale, t, window, bool(window))
+        return predictor, self.features_for(tested)
+
     def check(self, tested: Tested) -> None:
         """Raise SettingError where other features or weights are asked for than there are."""
         config, name = tested.config, self.store.spec["name"]
@@ -107,6 +133,12 @@ class DomainStudy(Study):
                 f"padding = 'zeros' with {name}: what silence is in it is not known; choose "
                 "'masked'"
             )
+
+    def looked_at(self, tested: Tested) -> list[dataclasses.Field]:
+        """As of the contract; by a linear head how features are normalised, no more."""
+        if tested.config.algorithm in HEADS:
+            return settings.looked_at(tested.config, settings.RESULT)
+        return super().looked_at(tested)
 
     def training_facts(self, tested: Tested, fold: str) -> dict[str, Any]:
         """Which weights the network started from."""

@@ -145,7 +145,7 @@ class DomainStudies:
                 f"one of {', '.join(TRAINED)}"
             )
         (one,) = algorithms_of(config, [algorithm])
-        live = live_curve(chance=1 / len(self.first.labels), title=self.title(algorithm))
+        live = live_curve(1 / len(self.first.labels), self.title(algorithm), self.first.rows)
         history = self.first.train(one, on_record=live)
         live.finish(history.records)
         return history

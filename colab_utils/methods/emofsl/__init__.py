@@ -9,6 +9,7 @@ from colab_utils.methods.emofsl.figures.runs import (
     matrices_figure,
     shots_figure,
     show_certainty,
+    show_groups,
     support_figure,
 )
 from colab_utils.methods.emofsl.pair_losses import emotion_distance, equation_2
@@ -49,6 +50,7 @@ __all__ = [
     "runs_by_name",
     "shots_figure",
     "show_certainty",
+    "show_groups",
     "show_source",
     "support_figure",
 ]

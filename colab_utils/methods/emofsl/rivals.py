@@ -19,11 +19,17 @@ from colab_utils.learning.heads import (
 )
 from colab_utils.learning.tasks import Batch, Tasks
 from colab_utils.methods.emofsl.network import EmofslNet
-from colab_utils.methods.emofsl.settings import EmofslConfig
+from colab_utils.methods.emofsl.settings import BASELINES, TUNING, EmofslConfig
 from colab_utils.methods.emofsl.source import Metric
-from colab_utils.settings import SettingError
+from colab_utils.settings import RESULT, TRAINING, SettingError
 
 TUNED = "tuned"  # the `Tested.kind` of a fine-tuned method; that of others is their name
+# of the settings that each looks at
+SCOPES = {
+    **{name: (RESULT, name) for name in BASELINES},
+    "source only": (RESULT, TRAINING),
+    TUNED: (RESULT, TRAINING, TUNING),
+}
 
 Scaled = Callable[[torch.Tensor], torch.Tensor]  # features (..., dim), standardised
 

@@ -15,11 +15,13 @@ import torch
 from colab_utils.display import captions
 from colab_utils.features.store.features import Features
 from colab_utils.learning import heads
+from colab_utils.learning.kept.predictor import Predictor
 from colab_utils.learning.own import named
 from colab_utils.learning.study import TRAINING_ROLES, Study, Tested, Training
 from colab_utils.learning.training import History
 from colab_utils.methods.emofsl import circumplex, emofsl, rivals
 from colab_utils.methods.emofsl.data import TransferData
+from colab_utils.methods.emofsl.kept import kept_transfer
 from colab_utils.methods.emofsl.network import EmofslNet, forward
 from colab_utils.methods.emofsl.settings import (
     BASELINES,
@@ -68,6 +70,7 @@ class TransferStudy(Study):
     method = "emofsl"
     VERSION = 3
     small = True
+    scopes = rivals.SCOPES
 
     def __init__(
         self,
@@ -123,6 +126,10 @@ class TransferStudy(Study):
         draw = np.repeat(np.arange(draws), len(numbers))
         values = scores.cpu().double().numpy()
         return self.predictions(tested, fold, rows, values, draw)
+
+    def kept(self, learner: Any, tested: Tested, fold: str) -> tuple[Predictor, Features]:
+        """As of the contract: what answers after the first draw."""
+        return kept_transfer(self, learner, tested, fold), self.data(tested.config).store
 
     def check(self, tested: Tested) -> None:
         """Raise SettingError for layers that could not learn here."""
@@ -180,6 +187,7 @@ class TransferStudy(Study):
         if made := self.data(config).store.note:
             notes.append(made)
         if tested.kind in heads.LINEAR:
+            notes.append("the source's validation speakers are learnt from, too")
             return notes + heads.linear_notes(tested.kind, self.features, self.rows["corpus"])
         if tested.kind == "source only":
             notes.append("looks at no support: the source's model as it is")

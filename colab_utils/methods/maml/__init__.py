@@ -14,8 +14,7 @@ from colab_utils.methods.maml.figures.runs import (
 )
 from colab_utils.methods.maml.inner_loop import adapt, as_function, outer_objective
 from colab_utils.methods.maml.losses import contrastive_term, step_weights
-from colab_utils.methods.maml.opening import open_study
-from colab_utils.methods.maml.panel import panel
+from colab_utils.methods.maml.opening import open_study, panel
 from colab_utils.methods.maml.published import REPAIRS
 from colab_utils.methods.maml.rivals import BASELINES
 from colab_utils.methods.maml.settings import EpisodeConfig, MamlConfig

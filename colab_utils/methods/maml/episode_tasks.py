@@ -18,7 +18,7 @@ from colab_utils.protocols.episodes import Episode, EpisodeError, EpisodePlan, E
 from colab_utils.protocols.near_episodes import films_shared, pool_that_fits, smaller
 from colab_utils.results.predictions import validate
 
-_TASKS_AT_ONCE = 50  # test episodes held in memory at a time
+TASKS_AT_ONCE = 50  # test episodes held in memory at a time
 MOST_SEEN = 50  # episodes of training and of validation that a trained method is asked in
 _PRETRAINING_BATCH = 64  # utterances
 
@@ -125,8 +125,8 @@ def query_scores(
         float64 (episodes, steps + 1, queries, labels).
     """
     found = []
-    for first in range(0, len(episodes), _TASKS_AT_ONCE):
-        part = episodes[first : first + _TASKS_AT_ONCE]
+    for first in range(0, len(episodes), TASKS_AT_ONCE):
+        part = episodes[first : first + TASKS_AT_ONCE]
         scores = answer(make_tasks(clips, part, regime, outputs, max_frames))
         if scores.dim() == 3:  # a method without inner steps
             scores = scores.unsqueeze(1)

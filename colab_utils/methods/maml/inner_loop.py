@@ -256,6 +256,21 @@ def adapted_scores(model: nn.Module, loss: Loss, rates: Parameters, tasks: Tasks
     return torch.cat(found) if many else torch.stack(found)
 
 
+def adapted_parameters(model: nn.Module, loss: Loss, rates: Parameters, task: Tasks) -> Parameters:
+    """The network's parameters after all inner steps on the support of one task.
+
+    Args:
+        model: as of `adapted_scores`.
+        loss: as of `adapted_scores`.
+        rates: as of `adapted_scores`.
+        task: without a leading dimension.
+    """
+    theta = {name: value.detach() for name, value in model.named_parameters()}
+    constant_rates = {name: value.detach() for name, value in rates.items()}
+    path = adapt(as_function(model, loss), theta, constant_rates, task.support, first_order=True)
+    return {name: value.detach() for name, value in path[-1].items()}
+
+
 def tasks_at_once(model: nn.Module, n_tasks: int, loss: Loss | None = None) -> int:
     """How many tasks to compute together: MOST_AT_ONCE or all where that is faster, else one.
 

@@ -171,8 +171,12 @@ class MamlLearner(ModuleLearner):
         Returns:
             float (tasks, steps + 1, n_query, classes).
         """
+        return adapted_scores(self.module.network, self.loss, self.rates(steps, rate), tasks)
+
+    def rates(self, steps: int, rate: float = 0.0) -> dict[str, torch.Tensor]:
+        """The rates of so many inner steps, as of `scores`."""
         rates = self.module.rates_for(steps)
         if rate:
             for name, trained in rates.items():
                 rates[name] = torch.full_like(trained, rate)
-        return adapted_scores(self.module.network, self.loss, rates, tasks)
+        return rates

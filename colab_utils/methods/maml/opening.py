@@ -1,4 +1,4 @@
-"""Which utterances a study has: those of a published arrangement, or of two tables of one's own."""
+"""Notebook 02: which utterances a study has, and the panel of its test episodes."""
 
 import dataclasses
 import os
@@ -7,20 +7,28 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from IPython.display import display
 
 from colab_utils import corpora, session
 from colab_utils.corpora.scan import cache_file
 from colab_utils.features import open_store
 from colab_utils.features.store.features import Features
+from colab_utils.learning.recipe import RECOMMENDED
+from colab_utils.methods.maml.figures.runs import matrix_figure
 from colab_utils.methods.maml.published import features_of, other_features
+from colab_utils.methods.maml.settings import EpisodeConfig, MamlConfig
 from colab_utils.methods.maml.study import MamlStudy
+from colab_utils.panel.download import Download
+from colab_utils.panel.panel import Panel
 from colab_utils.protocols.build import build_task
 from colab_utils.protocols.domains import with_tasks
 from colab_utils.protocols.folds import check_disjoint, split_once
 from colab_utils.protocols.published import Protocol, ProtocolError, Task, load_protocol
+from colab_utils.results.runs import Run
 from colab_utils.settings import as_list
 
 _VALID_SHARE = 0.2  # of the training speakers of one's own tables
+BESIDE = ("nearest prototype", "logistic regression")  # what the panel shows, too
 
 
 def open_study(
@@ -235,3 +243,33 @@ def _with_validation(rows: pd.DataFrame, sides: pd.DataFrame, seed: int) -> pd.D
     split = split_once(rows, tested, "test", (seed, 0), seed, n_valid)
     check_disjoint(split)
     return split
+
+
+def panel(study: MamlStudy, config: MamlConfig, episodes: EpisodeConfig) -> Panel:
+    """Sliders of a test episode: Run tests what we recommend, the trained network, the simplest.
+
+    Args:
+        study: whose target is tested.
+        config: of the training, which is loaded.
+        episodes: where the sliders start.
+
+    Returns:
+        A panel that a notebook shows; *Download* makes a zip of its runs.
+
+    Example:
+        panel(study, config, study.episodes(config))
+    """
+    name = config.title
+
+    def run_and_draw(chosen: EpisodeConfig) -> dict[str, Run]:
+        runs = study.compare(config, chosen, {}, [RECOMMENDED])  # the quickest answers first
+        display(matrix_figure(runs[RECOMMENDED]))
+        runs |= study.compare(config, chosen, models={name: config}, baselines=BESIDE)
+        display(study.table(runs))
+        display(matrix_figure(runs[name], more=f", {chosen.steps} steps"))
+        return runs
+
+    def save(runs: dict[str, Run], figures: dict) -> None:
+        Download(f"02_{study.name}", runs, figures=figures).save()
+
+    return Panel(episodes, run=run_and_draw, download=save, title="A test episode")

@@ -35,7 +35,8 @@ from colab_utils.methods.maml.maml import (
     names_of,
 )
 from colab_utils.methods.maml.published import other_features
-from colab_utils.methods.maml.settings import MamlConfig, other_episodes, used_by
+from colab_utils.methods.maml.settings import NETWORK, MamlConfig, other_episodes, used_by
+from colab_utils.settings import INPUT
 
 BASELINES = (
     RECOMMENDED,
@@ -54,6 +55,11 @@ TRAINED_AS = {
     "ProtoNet": "protonet",
     "pooled, zero-shot": "pretraining",
     "pooled, fine-tuned": "pretraining",
+}
+# Of the settings that each looks at; MAML at all of them.
+SCOPES = {
+    **dict.fromkeys((*BASELINES, "own"), (INPUT,)),
+    **dict.fromkeys(("ProtoNet", "pooled, zero-shot", "pooled, fine-tuned"), (NETWORK,)),
 }
 # Of fine-tuning, to choose from.
 PARTS = ("all", "head")
@@ -184,12 +190,18 @@ def _fine_tuning(module: nn.Module, valid: Tasks) -> Method:
 
     Rate, part and number of steps are those that do best in validation episodes.
     """
+    rates = chosen_rates(module, valid)
+    return lambda tasks: adapted_scores(module, masked_cross_entropy, rates, tasks)
+
+
+def chosen_rates(module: nn.Module, valid: Tasks) -> dict[str, torch.Tensor]:
+    """The rates of `choose_fine_tuning`, with steps of 0 up to STEPS: curves are equally long."""
     best = choose_fine_tuning(module, valid)
     rates = {}
     for name, values in fine_tune_rates(module, best.rate, best.steps, best.part).items():
-        idle = values.new_zeros(STEPS - best.steps)  # curves of all seeds equally long
+        idle = values.new_zeros(STEPS - best.steps)
         rates[name] = torch.cat([values, idle])
-    return lambda tasks: adapted_scores(module, masked_cross_entropy, rates, tasks)
+    return rates
 
 
 # --- fine-tuning ----------------------------------------------------------------------------------
@@ -281,14 +293,14 @@ class ProtoNetLearner(ModuleLearner):
         Returns:
             float (tasks, n_query, classes).
         """
-        support = self._embedded(tasks.support)
-        query = self._embedded(tasks.query)
+        support = self.embedded(tasks.support)
+        query = self.embedded(tasks.query)
         classes = tasks.support.active.shape[1]
         prototypes = heads.class_means(support, tasks.support.y, classes)
         apart = query.unsqueeze(2) - prototypes.unsqueeze(1)
         return -apart.square().sum(dim=-1)
 
-    def _embedded(self, batch: Batch) -> torch.Tensor:
+    def embedded(self, batch: Batch) -> torch.Tensor:
         """Embeddings, float (tasks, n, embedding_dim), each task's by themselves.
 
         So batch statistics are never those of several tasks.

@@ -16,6 +16,7 @@ import torch
 from colab_utils.features.store.features import Features
 from colab_utils.learning import heads
 from colab_utils.learning.clips import Clips, Scale
+from colab_utils.learning.kept.predictor import Predictor
 from colab_utils.learning.own import named
 from colab_utils.learning.study import TRAINING_ROLES, Study, Tested, Training
 from colab_utils.learning.tasks import Tasks
@@ -32,6 +33,7 @@ from colab_utils.methods.maml.episode_tasks import (
     shares_of,
 )
 from colab_utils.methods.maml.figures.episode import episode_rows
+from colab_utils.methods.maml.kept import kept_answer
 from colab_utils.methods.maml.settings import (
     EpisodeConfig,
     MamlConfig,
@@ -67,6 +69,7 @@ class MamlStudy(Study):
 
     method = "maml"
     VERSION = 3  # features are normalised; enrolled clips are in no episode
+    scopes = rivals.SCOPES
 
     def __init__(
         self,
@@ -105,9 +108,7 @@ class MamlStudy(Study):
         if tested.kind == "maml":
             regime, outputs = config.regime, config.outputs(outputs)
 
-        def valid() -> Tasks:
-            return self.side(tested, fold).valid_tasks("fixed", len(self.labels))
-
+        valid = self._valid(tested, fold)
         answer = rivals.answer_of(tested, learner, valid, len(self.labels))
         if tested.kind in heads.LINEAR:
             answer = functools.partial(self.source(tested, fold).answer, tested.kind)
@@ -125,6 +126,13 @@ class MamlStudy(Study):
             number = self.folds.index(fold)
             beside["seen"] = self.side(tested, fold).seen(ask, len(episodes), number, **who)
         return table, beside
+
+    def kept(self, learner: Any, tested: Tested, fold: str) -> tuple[Predictor, Features]:
+        """As of the contract: what answers the first episode."""
+        asked = self._clips(tested, fold, "test"), self._drawn(tested, fold)[1]
+        known = functools.partial(self.source, tested, fold), self._valid(tested, fold)
+        found = kept_answer(tested, learner, *asked, *known)
+        return found, self.features_for(tested, pooled=tested.config.pooled)
 
     def check(self, tested: Tested) -> None:
         """Refuse, by SettingError, a network that cannot take these features or so many ways."""
@@ -223,6 +231,10 @@ class MamlStudy(Study):
         valid = self._clips(tested, fold, "valid")
         return TrainingSide(train, valid, tested.config, self.apart)
 
+    def _valid(self, tested: Tested, fold: str) -> Callable[[], Tasks]:
+        """Gives the validation episodes of a fold, with fixed class ids."""
+        return lambda: self.side(tested, fold).valid_tasks("fixed", len(self.labels))
+
     def source(self, tested: Tested, fold: str) -> heads.Source:
         """The utterances that train in a fold as linear heads know them, kept for other calls."""
         side = self.part(tested, fold, "train")
@@ -239,16 +251,16 @@ class MamlStudy(Study):
         config = tested.config
         as_read = config.pooled, config.normalising
 
-        def scale() -> Scale:
-            return self._read(tested, fold, "train").fit_scale()
-
         def make() -> Clips:
-            if not config.standardise:
-                return self._read(tested, fold, role)
-            fitted = self.held(fold, ("scale", as_read), scale)
-            return self._read(tested, fold, role).scaled(fitted)
+            clips = self._read(tested, fold, role)
+            return clips.scaled(self._scale(tested, fold)) if config.standardise else clips
 
         return self.held(fold, (role, as_read, config.standardise), make)
+
+    def _scale(self, tested: Tested, fold: str) -> Scale:
+        """The scale of a fold's training utterances, fitted once."""
+        key = "scale", tested.config.pooled, tested.config.normalising
+        return self.held(fold, key, lambda: self._read(tested, fold, "train").fit_scale())
 
     def _read(self, tested: Tested, fold: str, role: str) -> Clips:
         """The clips of one role in a fold, not standardised."""
@@ -258,24 +270,18 @@ class MamlStudy(Study):
 
     def _drawn(self, tested: Tested, fold: str) -> tuple[EpisodePlan, list[Episode]]:
         """The fold's share of the test episodes, which are numbered through all folds."""
-        test = tested.test
-        same = dataclasses.replace(test, steps=1, inner_rate=0.0)
+        same = dataclasses.replace(tested.test, steps=1, inner_rate=0.0)
         key = same, fold, tested.config.enrolment
         if key not in self._episodes:
             rows = self.part(tested, fold, "test")
-            share = shares_of(test.n_tasks, self.folds)[fold]
-            self._episodes[key] = drawn(rows, self.labels, test, self.apart, share)
+            share = shares_of(tested.test.n_tasks, self.folds)[fold]
+            self._episodes[key] = drawn(rows, self.labels, tested.test, self.apart, share)
         return self._episodes[key]
 
     # --- what a notebook asks for -----------------------------------------------------------------
 
     def episodes(self, config: MamlConfig, **values: Any) -> EpisodeConfig:
-        """Test episodes as the settings of the training have them.
-
-        Args:
-            config: of the training.
-            **values: settings of `EpisodeConfig` that differ; empty ones change nothing.
-        """
+        """Test episodes as in `config`, of the training, but for settings that `values` gives."""
         trained = self._fitting(config, say=True)
         return EpisodeConfig.from_form(
             "default",
@@ -319,9 +325,7 @@ class MamlStudy(Study):
             What happened: `records`, a dict a meta-update, and the chosen step.
 
         Raises:
-            SettingError, EpisodeError: settings that cannot work, an episode that cannot be drawn.
-            TrainingError: a loss that is not finite, no memory left.
-            Interrupted: by the user; the same call goes on.
+            SettingError, EpisodeError, TrainingError, Interrupted: see `Study.train`.
         """
         config = self._fitting(config)
         return super().train(Tested(config.title, config, kind="maml"), fold, on_record)
@@ -349,8 +353,6 @@ class MamlStudy(Study):
         Returns:
             Finished runs by name.
 
-        Raises:
-            SettingError, EpisodeError, TrainingError, Interrupted: as `train`.
         """
         models = both_regimes(config) if models is None else models
         episodes = self._fitting(episodes, say=True)
@@ -363,10 +365,7 @@ class MamlStudy(Study):
         return self.evaluate(chosen)
 
     def _tested(self, name: str, kind: str, config: MamlConfig, episodes: EpisodeConfig) -> Tested:
-        """A method in a test, with the settings that it looks at: no others name its run.
-
-        kind: "maml", one of `rivals.BASELINES`, or "own".
-        """
+        """A method ("maml", a baseline, "own") with what it looks at: no more names its run."""
         config = self._fitting(config)
         if kind == "maml":
             if episodes.steps != (config.test_steps or config.steps):

@@ -7,11 +7,13 @@ import pandas as pd
 import torch
 from toy_store import toy_corpus
 
+from colab_utils.features.front_end import identity
 from colab_utils.features.published.alexnet import AlexNetSpectrogram
+from colab_utils.features.store.features import Frames
 from colab_utils.learning.study import Tested
 from colab_utils.methods.alexnet.linear import LinearLearner
 from colab_utils.methods.alexnet.notebook import AlexnetStudy
-from colab_utils.methods.alexnet.pictures import Frames, fit_range, make_images
+from colab_utils.methods.alexnet.pictures import fit_range, make_images
 from colab_utils.methods.alexnet.settings import AlexnetConfig
 from colab_utils.methods.alexnet.training import AlexnetLearner, FoldPictures, TrainingFold
 from colab_utils.protocols.folds import grouped_folds, make_split
@@ -31,7 +33,7 @@ def corpus(speakers=6, each=3):
 def spectrograms(rows, channels=1):
     """Frames in which each emotion is loud in bins of its own."""
     spec = AlexNetSpectrogram(feature_set="logspec" if channels == 1 else "logdeltaspec")
-    rng, store = np.random.default_rng(0), Frames(spec, {})
+    rng, store = np.random.default_rng(0), Frames({}, identity(spec), spec.feature_names)
     for row in rows.itertuples():
         shape = int(rng.integers(120, 500)), channels * 200
         frames = rng.uniform(-70, -40, size=shape).astype(np.float32)

@@ -3,14 +3,15 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
-import soundfile
-from alexnet_toys import SMALL, changed, corpus, toy_study
+from alexnet_toys import changed, corpus, toy_study
+from kept_again import largest_difference
 
-from colab_utils.features.published.alexnet import RATE, AlexNetSpectrogram
+from colab_utils.features.published.alexnet import RATE
+from colab_utils.learning import kept
 from colab_utils.learning.study import Tested
-from colab_utils.methods.alexnet import AlexnetConfig, Labeller
-from colab_utils.settings import SettingError
+from colab_utils.methods.alexnet import AlexnetConfig
 
 PIXELS = {"image_height": 200}  # one a bin and a frame: nothing is resized
 
@@ -85,19 +86,17 @@ def test_as_published_and_by_default_nothing_is_normalised():
         assert AlexnetConfig.from_preset(preset).normalisation == "none"
 
 
-def test_files_are_labelled_by_the_mean_of_those_beside_them(tmp_path):
+def test_a_kept_network_normalises_new_files_by_what_it_knows(tmp_path):
     study = toy_study(tmp_path, corpus(4, 1), folds=2)
     config = changed(normalisation="speaker", tune="linear")
-    labeller, spec = Labeller(study.save(config, "mine")), AlexNetSpectrogram()
-    rng, paths = np.random.default_rng(0), []
-    for number in range(3):
-        paths.append(tmp_path / f"{number}.wav")
-        wave = np.cumsum(rng.normal(size=20000)) if number == 2 else rng.normal(size=20000)
-        soundfile.write(paths[-1], 0.1 * wave / np.abs(wave).max(), RATE)
-    together = labeller.label(paths[:2]).filter(like="p_").to_numpy()
-    assert np.allclose(together.sum(axis=1), 1)
-    other = labeller.label(paths[::2]).filter(like="p_").to_numpy()
-    assert not np.allclose(other[0], together[0], atol=1e-3)
-    with pytest.raises(SettingError, match="two files or more"):
-        labeller.label(paths[:1])
-    assert spec.bins == labeller.limits.low.shape[1] and SMALL.normalisation == "none"
+    run = study.run(config, pictures=False)["alexnet_gap, clean"]
+    assert largest_difference(study, run) < 1e-6
+    model = kept.open_model(study.keep(run))
+    assert model.unit == "speaker" and model.known[0] == "aa"
+    rng = np.random.default_rng(0)
+    waves = [rng.normal(0, 0.1, 20000).astype(np.float32) for _ in range(3)]
+    found = dict(zip("abc", model.features({RATE: waves}), strict=True))
+    rows = pd.DataFrame({"utt_id": list("abc"), "corpus": "", "speaker": ""})
+    by_corpus = model.scores(found, rows)
+    assert np.allclose(by_corpus.sum(axis=1), 1)
+    assert not np.allclose(model.scores(found, rows.assign(speaker="me")), by_corpus, atol=1e-3)

@@ -1,17 +1,16 @@
 """What notebook 05 shows and keeps: tables, figures, the panel, a labeller of audio."""
 
-import json
-
 import numpy as np
+import pandas as pd
 import pytest
-import soundfile
 import torch
 from alexnet_toys import LABELS, SMALL, changed, corpus, toy_study, trained
 from drawn import assert_nothing_is_cut_off, words
+from kept_again import largest_difference
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
+from colab_utils.learning import kept
 from colab_utils.methods.alexnet import (
-    Labeller,
     beside_published,
     clean_runs,
     folds_figure,
@@ -113,7 +112,7 @@ def test_rates_against_the_noise(shown, capsys):
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["10", "clean"]
     uar = 100 * runs["alexnet_gap, pink@10"].metrics["uar"]
     assert axes.lines[0].get_ydata()[0] == pytest.approx(uar)
-    assert "alexnet_gap + stability" in words(figure) and "pink noise" in words(figure)
+    assert "AlexNet-GAP + stability" in words(figure) and "pink noise" in words(figure)
     assert_nothing_is_cut_off(figure)
     with pytest.raises(ValueError, match="no condition has hum noise"):
         noise_figure(runs, "hum")
@@ -130,7 +129,7 @@ def test_what_the_network_sees_and_where_it_looks(shown, ser_model, monkeypatch)
     pictures = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
     assert len(pictures) == (6 if ser_model == "alexnet_gap" else 3)
     scales = [axes.get_ylabel() for axes in figure.axes if axes not in pictures]
-    assert scales == ["Scaled level", "For the prediction"][: len(pictures) // 3]
+    assert scales == ["Scaled level", "Evidence (logit)"][: len(pictures) // 3]
     (speech,) = figure.axes[0].images
     padding = np.asarray(speech.get_array().filled(np.nan))
     empty = np.isnan(padding).all(axis=0)
@@ -158,33 +157,22 @@ def test_parameters_and_time_of_models_are_told(study, monkeypatch):
     assert table.loc["alexnet_gap", "segments"] > 0
 
 
-def test_a_kept_model_labels_new_audio_alone_and_together(shown, tmp_path):
-    study, _ = shown
-    folder = study.save(SHORT, "mine")
-    rng, paths = np.random.default_rng(0), []
+def test_a_kept_network_labels_new_audio_alone_and_together(shown):
+    study, runs = shown
+    run = next(iter(runs.values()))
+    model = kept.open_model(study.keep(run, "mine"))
+    rng, waves = np.random.default_rng(0), {}
     for number in range(2):
-        paths.append(tmp_path / f"{number}.wav")
-        wave = rng.normal(0, 0.1, 20000 + 30000 * number).astype(np.float32)
-        soundfile.write(paths[-1], wave, 16000)
-    labeller = Labeller(folder)
-    table = labeller.label(paths)
-    assert list(table.columns) == ["file", "emotion", "p_anger", "p_fear", "p_sadness"]
-    scores = table.filter(like="p_").to_numpy()
-    assert np.allclose(scores.sum(axis=1), 1) and table["file"].tolist() == list(map(str, paths))
-    assert table["emotion"].tolist() == [LABELS[best] for best in scores.argmax(axis=1)]
-    alone = labeller.label(paths[1:]).filter(like="p_").to_numpy()
+        wave = rng.normal(0, 0.1, 20000 + 30000 * number)
+        waves[f"{number}"] = wave.astype(np.float32)
+    found = dict(zip(waves, model.features({16000: list(waves.values())}), strict=True))
+    rows = pd.DataFrame({"utt_id": list(waves), "corpus": "", "speaker": ""})
+    scores = model.scores(found, rows)
+    assert model.labels == LABELS and np.allclose(scores.sum(axis=1), 1)
+    alone = model.scores(found, rows[1:])
     assert np.allclose(alone, scores[1:], atol=1e-5)
-    assert torch.equal(labeller.limits.low, trained(study, SHORT).limits.low)
-
-
-def test_what_is_no_kept_model_is_one_sentence(shown, tmp_path):
-    with pytest.raises(SettingError, match="holds no model"):
-        Labeller(tmp_path / "nowhere")
-    folder = shown[0].save(SHORT, "older")
-    about = json.loads((folder / "model.json").read_text())
-    (folder / "model.json").write_text(json.dumps(about | {"version": 1}))
-    with pytest.raises(SettingError, match="version 1: train and save it again"):
-        Labeller(folder)
+    assert torch.equal(model.predictor.limits.low, trained(study, SHORT).limits.low)
+    assert largest_difference(study, run) < 1e-6
 
 
 def test_the_panel_trains_and_tests_the_chosen_fold(tmp_path):

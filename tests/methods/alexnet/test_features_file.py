@@ -151,7 +151,7 @@ def test_what_needs_audio_is_left_out_in_one_sentence(from_file, exported, capsy
     assert from_file.test_files(SHORT) == []
     assert "labelling files needs audio" in capsys.readouterr().out
     assert list(panel(from_file, SHORT).run_once()) == ["alexnet_gap, clean"]
-    assert from_file.save(SHORT, "mine").is_dir()
+    assert from_file.keep(runs["alexnet_gap, clean"], "mine").name == "mine"
     from_file.views_figure(SHORT)
     from_file.matrices_figure(runs)
 

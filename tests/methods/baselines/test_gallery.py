@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from colab_utils.corpora.audio import load_audio
+from colab_utils.display.sound import utterance
 from colab_utils.methods.baselines import gallery
 
 
@@ -37,9 +38,9 @@ def test_clips_are_of_one_speaker_and_text_where_possible():
 def test_pitch_of_a_voice_like_wave_is_its_fundamental():
     time = np.arange(16000) / 16000
     wave = 0.2 * sum(np.sin(2 * np.pi * 180 * k * time) / k for k in range(1, 15))
-    track = gallery.pitch(wave.astype(np.float32))
+    track = utterance.pitch(wave.astype(np.float32))
     assert len(track) == 101 and np.nanmedian(track) == pytest.approx(180, abs=2)
-    assert np.isnan(gallery.pitch(np.zeros(8000, dtype=np.float32))).all()
+    assert np.isnan(utterance.pitch(np.zeros(8000, dtype=np.float32))).all()
 
 
 @pytest.mark.slow
@@ -70,5 +71,5 @@ def test_gallery_of_real_speech(real_corpora):
     assert len(manifest) >= 2
     page = gallery.show_gallery(manifest, list(manifest["emotion"])).data
     assert page.count("<audio") == page.count("<img") == len(manifest)
-    track = gallery.pitch(load_audio(manifest["file"].iloc[0], gallery.RATE))
+    track = utterance.pitch(load_audio(manifest["file"].iloc[0], utterance.RATE))
     assert 80 < np.nanmedian(track) < 350, "a man's fundamental, in Hz"

@@ -102,15 +102,15 @@ def test_gaps_stay_gaps_and_what_cannot_be_told_apart_is_refused(domains):
 
 
 def test_gamma_is_drawn_as_it_was_recorded():
-    figure = gamma_figure(records(), "DA-MLDG", ["Mark."])
+    figure = gamma_figure(records(), "DA-MLDG", pd.DataFrame({"corpus": ["synthetic-phone"]}))
     (axes,) = figure.axes
     raw = np.array([record["gamma"] for record in records()])
     each, mean = axes.lines  # a weight that is gamma is not drawn twice
     np.testing.assert_allclose(each.get_xydata(), np.stack([np.arange(1, 61), raw], axis=1))
     np.testing.assert_allclose(mean.get_ydata()[2:], np.convolve(raw, np.ones(3) / 3, "valid"))
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("Training step", "Gamma")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("Training step", "Gamma (domain shift)")
     assert axes.get_ylim()[0] == 0
-    for said in (f"mean {raw.mean():.3g}, largest {raw.max():.3g}", "DA-MLDG", "Mark."):
+    for said in (f"mean {raw.mean():.3g}, largest {raw.max():.3g}", "DA-MLDG", "Synthetic corpus"):
         assert said in words(figure)
     assert_nothing_is_cut_off(figure)
 

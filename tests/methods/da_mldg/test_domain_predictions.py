@@ -7,9 +7,9 @@ from domain_toys import LABELS, Memory, numbered, three_corpora
 from torch.nn import functional
 from toy_store import Features
 
-from colab_utils.learning.clips import Clips
+from colab_utils.learning.clips import Clips, predict_table, windows
 from colab_utils.methods.da_mldg.algorithms import ALGORITHMS
-from colab_utils.methods.da_mldg.batches import DomainBatches, predict_table, windows
+from colab_utils.methods.da_mldg.batches import DomainBatches
 from colab_utils.methods.da_mldg.settings import DomainConfig
 from colab_utils.models import network
 

@@ -46,26 +46,40 @@ def test_lines_of_the_circumplex_join_the_pairs_of_their_level():
 
 def test_graded_margins_stand_on_the_lines():
     config = EmofslConfig(margins="graded", alpha=1.0, beta=0.6)
-    (axes,) = emotions_figure(config, FOUR).axes
+    figure = emotions_figure(config, FOUR)
+    (axes,) = figure.axes
     margins = levels_and_margins(config, FOUR)[1]
     for pair in itertools.combinations(FOUR, 2):
-        middle = pytest.approx(np.mean([COORDINATES[emotion] for emotion in pair], axis=0))
-        there = [text.get_text() for text in axes.texts if np.array(text.get_position()) == middle]
+        start, end = (np.array(COORDINATES[emotion]) for emotion in pair)
+        there = []
+        for text in axes.texts:
+            at = np.array(text.get_position())
+            detour = np.hypot(*(at - start)) + np.hypot(*(at - end)) - np.hypot(*(end - start))
+            there += [text.get_text()] * (detour < 1e-9)
         assert f"{margins.loc[pair]:.2f}" in there
+    assert_names_are_apart(figure)
     near = [margins.loc[pair] for pair in (("neutral", "sadness"), ("anger", "neutral"))]
     told = axes.get_legend().get_texts()[1].get_text()
     assert told == f"MN: nearer, at least {near[0]:.2f} to {near[1]:.2f} apart (4 pairs)"
 
 
-def test_names_of_near_emotions_do_not_touch_each_other():
-    figure = emotions_figure(PAPER, list(COORDINATES))
+def assert_names_are_apart(figure):
     figure.canvas.draw()
-    texts = figure.axes[0].texts
-    assert {text.get_text() for text in texts} == set(COORDINATES), "of many pairs no margins"
-    boxes = [matplotlib.text.Text.get_window_extent(text) for text in texts]
+    boxes = [matplotlib.text.Text.get_window_extent(text) for text in figure.axes[0].texts]
     for one, other in itertools.combinations(boxes, 2):
         assert not one.shrunk(0.98, 0.9).overlaps(other.shrunk(0.98, 0.9))
     assert_nothing_is_cut_off(figure)
+
+
+def test_names_of_near_emotions_do_not_touch_each_other_and_margins_stand_below():
+    near = ["anger", "disgust", "fear", "happiness", "sadness"]
+    for emotions in (list(COORDINATES), near):
+        figure = emotions_figure(PAPER, emotions)
+        assert_names_are_apart(figure)
+        texts = figure.axes[0].texts
+        assert {text.get_text() for text in texts} == set(emotions), "of many pairs no margins"
+        assert "anger and fear MN, 0.60" in figure.caption
+    assert "Level and margin" not in emotions_figure(PAPER, FOUR).caption
 
 
 def test_two_emotions_have_one_pair_and_an_unknown_one_is_refused():

@@ -70,6 +70,22 @@ def test_lines_and_bands_are_the_mean_and_its_interval():
     assert figure.get_figwidth() == style.WIDE_COLUMN
 
 
+def test_a_beginning_at_chance_does_not_squeeze_the_others():
+    deep = steps(0.6, 5)
+    deep.loc[deep["step"] == 0, "accuracy"] = 0.2
+    figure = accuracy_by_step_figure({"permuted": deep, "prototype": steps(0.7, 0)}, 0.2)
+    (axes,) = figure.axes
+    low, high = axes.get_ylim()
+    rates = 100 * accuracy_by_step(deep)["accuracy"]
+    assert low < rates[1:].min() and 2 * (high - low) < rates.max() - rates[0]
+    said = words(figure)
+    assert "Below the axis, before adaptation: permuted at 20.0 %." in said
+    assert "Chance, 20.0 %, is below the axis." in said and "chance 20.0" not in said
+    assert line(axes, "permuted").get_clip_on() and not line(axes, "prototype").get_clip_on()
+    assert_nothing_is_cut_off(figure)
+    assert "Below" not in words(accuracy_by_step_figure(STUDY, 0.2))
+
+
 def test_names_of_lines_that_end_together_do_not_touch():
     near = {f"method {i}": steps(0.5, 4, seed=i) for i in range(5)} | {
         f"baseline {i}": steps(0.62 + 0.001 * i, 0, seed=i) for i in range(6)

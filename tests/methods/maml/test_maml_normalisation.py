@@ -119,7 +119,10 @@ def test_rules_and_notes_say_how_features_are_normalised(tmp_path):
         assert "clips of each corpus, tested ones included" in runs[name].metrics["notes"][0]
     notes = " ".join(runs[RECOMMENDED].metrics["notes"])
     assert set(runs[RECOMMENDED].predictions["rule"]) == {"transductive: normalised by speaker"}
-    assert "one of the support, held by the source's" in notes and "each speaker" in notes
+    assert (
+        "one fitted on the support with a head of the source as its prior" in notes
+        and "each speaker" in notes
+    )
     assert "recommended is on acoustic+moonshine; these are toy" in notes
     plain = meta_trained(study, with_how(normalisation="none", iterations=2), FEW)
     assert set(plain.predictions["rule"]) == {"inductive"}

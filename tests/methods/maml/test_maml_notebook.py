@@ -34,7 +34,7 @@ def test_the_notebook_s_figures_say_what_the_runs_were(tmp_path):
 
 def test_the_panel_tests_other_episodes_and_says_where_it_cannot(tmp_path, monkeypatch):
     shown = []
-    module = importlib.import_module("colab_utils.methods.maml.panel")
+    module = importlib.import_module("colab_utils.methods.maml.opening")
     monkeypatch.setattr(module, "display", shown.append)
     permuted = dataclasses.replace(CONFIG, regime="permuted", ways=3, iterations=2)
     study = make_study(tmp_path)

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 from matplotlib.patheffects import withStroke
+from scipy.spatial import distance
 
 from colab_utils.display import style
 from colab_utils.display.curves import spread
@@ -21,7 +22,7 @@ LEVELS = {
     "MN": {"color": COLOURS[0], "lw": 0.8, "ls": (0, (4, 2))},
 }
 WORDS = {"PN": "PN: far", "MN": "MN: nearer"}
-FEW_PAIRS = 15  # up to so many lines each says its own margin
+FEW_PAIRS, MANY_PAIRS = 6, 15  # up to so many: each line says its margin; one column is enough
 _HALO = [withStroke(linewidth=2.2, foreground="white")]
 _FAINT = "#d5d5d5"
 
@@ -29,7 +30,8 @@ _FAINT = "#d5d5d5"
 def emotions_figure(config: EmofslConfig, emotions: Sequence[str]) -> style.SuiteFigure:
     """Emotions as points, valence to the right and arousal up (-1 to 1), each pair joined.
 
-    A line has the style of the pair's level, and says its margin where there are few.
+    A line has the style of the pair's level, and says its margin where there are few; else the
+    caption does.
 
     Args:
         config: the settings; `margins`, `alpha`, `beta`, `valence` and `far` decide.
@@ -47,13 +49,16 @@ def emotions_figure(config: EmofslConfig, emotions: Sequence[str]) -> style.Suit
     levels, margins = levels_and_margins(config, emotions)
     places = pd.DataFrame([COORDINATES[emotion] for emotion in emotions], emotions)
     pairs = list(itertools.combinations(emotions, 2))
-    many = len(pairs) > FEW_PAIRS
+    told = [f"{' and '.join(pair)} {levels.loc[pair]}, {margins.loc[pair]:.2f}" for pair in pairs]
+    numbers = f"Level and margin: {'; '.join(told)}."
+    taken = list(places.to_numpy())
     below = [
         "Utterances of one emotion (PP) are pulled together.",
         f"Levels follow from distances that count valence {config.valence:g}, arousal 1, not from "
         "the length of a line.",
     ]
     with style.suite_style():
+        many = len(pairs) > MANY_PAIRS
         size = (style.WIDE_COLUMN, 4.6) if many else (style.ONE_COLUMN, 3.3)
         figure = style.new_figure(*size)
         axes = figure.subplots()
@@ -64,23 +69,20 @@ def emotions_figure(config: EmofslConfig, emotions: Sequence[str]) -> style.Suit
             (line,) = axes.plot(*ends.to_numpy().T, zorder=2, gid="-".join(pair), **look)
             if many:
                 line.set_linewidth(0.5 * look["lw"])
-            else:
-                _halo_text(
-                    axes, ends.mean(), f"{margins.loc[pair]:.2f}", style.SMALLEST, look["color"]
-                )
+            if len(pairs) <= FEW_PAIRS:
+                others = [places.loc[list(other)] for other in pairs if other != pair]
+                taken.append(_room_on(ends, others, taken))
+                margin = f"{margins.loc[pair]:.2f}"
+                _halo_text(axes, taken[-1], margin, style.SMALLEST, look["color"])
         _names(axes, places)
         for level, look in LEVELS.items():
             chosen = np.triu(levels == level)
             if chosen.any():
                 axes.plot([], [], label=_about(level, margins.to_numpy()[chosen]), **look)
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), handlelength=3, borderpad=0)
-        told = []
-        for one, other in pairs:
-            told.append(
-                f"{one} and {other} {levels.loc[one, other]}, {margins.loc[one, other]:.2f}"
-            )
         title = f"{', '.join(emotions)} ({config.margins} margins)"
-        numbers = f"Level and margin: {'; '.join(told)}."
+        if len(pairs) > FEW_PAIRS:
+            below.append(numbers)
         style.tell(figure, "emotions in the plane", title, sentences=below, numbers=numbers)
     return figure
 
@@ -99,6 +101,19 @@ def _plane(axes: Axes) -> None:
         xticks=[-1, -0.5, 0, 0.5, 1],
         yticks=[-1, -0.5, 0, 0.5, 1],
     )
+
+
+def _room_on(
+    line: pd.DataFrame, others: Sequence[pd.DataFrame], taken: Sequence[np.ndarray]
+) -> np.ndarray:
+    """The place on a line that is farthest from the other lines and from what is there already."""
+    along = np.linspace(0, 1, 41)[:, None]
+    near = list(taken)
+    for start, end in (other.to_numpy() for other in others):
+        near.extend(start + along * (end - start))
+    start, end = line.to_numpy()
+    places = (start + along * (end - start))[10:-10]
+    return places[distance.cdist(places, near).min(axis=1).argmax()]
 
 
 def _halo_text(axes: Axes, at: Sequence[float], text: str, size: float, colour: str) -> None:

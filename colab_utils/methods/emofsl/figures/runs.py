@@ -9,7 +9,7 @@ import seaborn
 import torch
 from matplotlib.axes import Axes
 
-from colab_utils.display import captions, certainty, matrices, style
+from colab_utils.display import by_group, captions, certainty, matrices, style
 from colab_utils.display.curves import name_ends
 from colab_utils.display.speakers import support_speakers_figure
 from colab_utils.display.style import COLOURS, DASHES, LEVEL_DASHES, MARKERS
@@ -330,6 +330,20 @@ def show_certainty(study: TransferStudy, runs: Runs, config: EmofslConfig) -> An
         The widget of `display.certainty.show_certainty`, to show as a cell's last value.
     """
     return certainty.show_certainty(_at(runs, config), f"{study.title}, {config.shots}-shot")
+
+
+def show_groups(study: TransferStudy, runs: Runs, config: EmofslConfig, by: str) -> None:
+    """Rates of `recommended`, or of the first of BTL, FSTL and EMOFSL, by gender, language, ...
+
+    Args:
+        study: the study.
+        runs: of `TransferStudy.compare`.
+        config: its `shots` and `decision` say which run.
+        by: a column of the manifest.
+    """
+    name, run = next(iter(_at(runs, config).items()))
+    title = f"{study.title}, {name}, {config.shots}-shot"
+    by_group.show_groups(run, by, study.rows, title)
 
 
 def _at(runs: Runs, config: EmofslConfig) -> dict[str, Run]:

@@ -95,8 +95,8 @@ def maps_figure(study: TransferStudy, found: Embeddings, seed: int = 0) -> style
         The figure.
     """
     places = {
-        "before": maps.embedding_map(found.before, found.rows, seed=seed),
-        "after": maps.embedding_map(found.after, found.rows, seed=seed),
+        "before fine-tuning": maps.embedding_map(found.before, found.rows, seed=seed),
+        "after fine-tuning": maps.embedding_map(found.after, found.rows, seed=seed),
     }
     marks = captions.stamps(
         found.rows,

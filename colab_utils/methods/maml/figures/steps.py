@@ -17,6 +17,8 @@ def accuracy_by_step_figure(
 ) -> style.SuiteFigure:
     """Mean query accuracy after each inner step: a line with a band a method, named at its end.
 
+    A method that is much worse before its first step than all are after it begins below the axis.
+
     Args:
         steps: a table of `steps` for each method of one test, by the name to show; methods with one
             step only make no inner steps and are drawn as horizontal lines.
@@ -49,7 +51,8 @@ def accuracy_by_step_figure(
             value = 100 * means[name]["accuracy"].iloc[-1]
             axes.axhline(value, color=style.QUIET, lw=0.9, dashes=dashes, label=name)
             ends.append((last, value, name, style.QUIET))
-        below = [_caption(steps, bool(level)), *style.guess_level(axes, chance)]
+        below = [_caption(steps, bool(level)), *_from_below(axes, means)]
+        below += style.guess_level(axes, chance)
         axes.set(xlabel="Inner step", ylabel="Query accuracy (%)", xlim=(0, last))
         axes.xaxis.get_major_locator().set_params(integer=True)
         name_ends(axes, ends)
@@ -66,6 +69,23 @@ def accuracy_by_step_figure(
             numbers=f"In %, first to last step: {'; '.join(told)}.",
         )
     return figure
+
+
+def _from_below(axes: Axes, means: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Cut the axis where beginnings would take three quarters of it; gives them in words."""
+    begins = {name: 100 * mean["accuracy"].iloc[0] for name, mean in means.items()}
+    later = pd.concat([mean.tail(max(1, len(mean) - 1)) for mean in means.values()])
+    low, high = 100 * later["accuracy"].min(), 100 * later["accuracy"].max()
+    deep = {name: begin for name, begin in begins.items() if begin < low - 3 * max(1, high - low)}
+    if not deep:
+        return []
+    low -= 0.15 * max(1, high - low)
+    axes.set_ylim(low, axes.get_ylim()[1])
+    axes.dataLim.y0 = low  # what is drawn from here on is laid out by what is seen
+    for one in axes.lines:
+        one.set_clip_on(one.get_label() in deep)
+    told = [f"{name} at {begin:.1f}\u00a0%" for name, begin in deep.items()]
+    return [f"Below the axis, before adaptation: {', '.join(told)}."]
 
 
 def _moving(
