@@ -7,10 +7,10 @@ from typing import Any
 
 from colab_utils.learning.kept.model import Kept
 
-_TEXT = """# {name}
+_TEXT = """# {name}, {task}
 
 A model that names the emotion of a speech clip. Kept by colab_utils {version} from the run
-`{run}`: seed {seed}, fold {fold}, {first_of}.
+`{run}`: {first_of} (seed {seed}, fold {fold}).
 
 It answers with one of: {labels}.
 
@@ -25,6 +25,8 @@ It answers with one of: {labels}.
 ## Trained on
 
 {trained_on}
+
+{citations}
 
 ## Tested on
 
@@ -58,6 +60,7 @@ def card_of(model: Kept) -> str:
     metrics = about["metrics"]
     return _TEXT.format(
         name=about["name"],
+        task=about["task"],
         version=about["versions"]["colab_utils"],
         run=about["run"],
         seed=about["seed"],
@@ -68,6 +71,7 @@ def card_of(model: Kept) -> str:
         known=_calibration(metrics),
         rule=f"Rule: {', '.join(about['rule'])}.",
         trained_on=_table(about["trained_on"]),
+        citations=_citations(about["trained_on"]),
         tested_on=_table(about["tested_on"]),
         front_ends=" and ".join(one.NAME for one in model.front_ends),
         normalised=_normalised(model),
@@ -107,9 +111,15 @@ def _table(corpora: Sequence[Mapping[str, Any]]) -> str:
     ]
     for one in corpora:
         language = ", ".join(one["languages"]) or "not known"
-        cells = one["title"], one["utterances"], one["speakers"] or "not known", language
+        cells = one["corpus"], one["utterances"], one["speakers"] or "not known", language
         lines.append(f"| {' | '.join(map(str, cells))} | {one['license']} |")
     return "\n".join(lines)
+
+
+def _citations(corpora: Sequence[Mapping[str, Any]]) -> str:
+    """The papers of the corpora, each once; their licences bind what is made of them."""
+    papers = dict.fromkeys(one["citation"] for one in corpora if one["citation"])
+    return "\n".join(f"- {paper}" for paper in papers)
 
 
 def _normalised(model: Kept) -> str:
@@ -123,6 +133,6 @@ def _normalised(model: Kept) -> str:
 
 
 def _acted(corpora: Sequence[Mapping[str, Any]]) -> str:
-    """What kind of speech it has heard."""
-    names = ", ".join(one["title"] for one in corpora)
-    return f"It has heard {names}."
+    """What it has heard."""
+    names = dict.fromkeys(one["title"] for one in corpora)
+    return f"It has heard {', '.join(names)}."
