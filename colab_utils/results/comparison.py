@@ -1,17 +1,21 @@
-"""Is one method better than another on the same speakers? One paired test, and many of them."""
+"""Is one method better than another on the same speakers, or with one group of them than others?
+
+One test, paired where both sides have the same speakers, and many of them.
+"""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from colab_utils.results.intervals import over_speakers, units_of
+from colab_utils.results.intervals import LEAST, Estimate, leave_out, over_speakers, units_of
 from colab_utils.results.metrics import cell_counts, mean_rate
-from colab_utils.results.predictions import FILM, validate
+from colab_utils.results.predictions import FILM, PredictionError, validate
 from colab_utils.results.rates import uar
 from colab_utils.results.runs import Run
 
 _FACTS = ["utt_id", "corpus", "speaker", "true"]  # equal in tables that can be compared
+NOT_KNOWN = "not known"  # the group of utterances of which a column says nothing
 
 
 class UnpairedError(ValueError):
@@ -107,6 +111,99 @@ def compare_runs(one: Run, other: Run) -> dict:
     """
     tables = one.predictions, other.predictions
     return compare(*tables, one.metrics["labels"], (one.split, other.split))
+
+
+def compare_groups(
+    predictions: pd.DataFrame,
+    labels: Sequence[str],
+    groups: pd.Series,
+    split: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """The UAR of each group of utterances, and how far it is from that of all others together.
+
+    Of each group those emotions count that the others have, too, on both sides. The UAR has the
+    interval of any UAR over its speakers. Of the difference, where each speaker is on one side,
+    the variances of both sides are added (Welch's interval; `intervals`); where a speaker is on
+    both, as with loud and soft speech, the speaker is left out of both at once.
+
+    Args:
+        predictions: a table of `results.predictions`.
+        labels: the emotions in a fixed order.
+        groups: the group of each utterance, text by utt_id; missing or "": NOT_KNOWN.
+        split: of the run, see `intervals.leave_out`; None: unknown.
+
+    Returns:
+        A row a group, NOT_KNOWN last: group, n_speakers, n_utterances; uar, uar_low, uar_high,
+        difference, difference_low and difference_high as fractions, NaN where there is none;
+        notes, a list of why, and of which emotions do not count.
+
+    Raises:
+        PredictionError: fewer than two groups.
+
+    Example:
+        >>> gender = manifest.set_index("utt_id")["gender"]
+        >>> compare_groups(run.predictions, run.metrics["labels"], gender, run.split)
+    """
+    table = validate(predictions, labels)
+    group_of = table["utt_id"].map(groups).fillna("").astype(str).replace("", NOT_KNOWN)
+    names = sorted(set(group_of), key=lambda name: (name == NOT_KNOWN, name))
+    if len(names) < 2:
+        raise PredictionError(
+            f"one group only ({', '.join(names)}): there is nothing to compare; choose another"
+            " column"
+        )
+    rows = []
+    for name in names:
+        inside = (group_of == name).to_numpy()
+        own = table[inside]
+        speakers = own.loc[own["speaker"] != "", ["corpus", "speaker"]].drop_duplicates()
+        row = {"group": name, "n_speakers": len(speakers)}
+        row["n_utterances"] = own["utt_id"].nunique()
+        rows.append(row | _against_others(table, labels, inside, split))
+    return pd.DataFrame(rows)
+
+
+def _against_others(
+    table: pd.DataFrame, labels: Sequence[str], inside: np.ndarray, split: pd.DataFrame | None
+) -> dict:
+    """Rates, limits and notes of a row of `compare_groups`. inside: bool (predictions,)."""
+    true = table["true"]
+    emotions = set(true[inside]) & set(true[~inside])
+    left_out = [label for label in labels if label in set(true) - emotions]
+    notes = []
+    if left_out:
+        notes.append(f"without {', '.join(left_out)}, which it or all others lack")
+    if not emotions:
+        nothing = Estimate(np.nan, np.nan, np.nan)
+        return {**_limits("uar", nothing), **_limits("difference", nothing), "notes": notes}
+    counted = true.isin(emotions).to_numpy()
+    sides = [inside & counted, ~inside & counted]
+    own, others = (leave_out(table, labels, split, side) for side in sides)
+    units, unit = units_of(table)
+    here, there = (np.isin(np.unique(units), units[side]) for side in sides)
+    rate, difference = own.estimate(here), own.less(others, here + 2 * there)
+    paired = (here & there).any()
+    if paired:  # one sample: each speaker leaves both sides at once
+        difference = own.less(others, here | there)
+    number = here.sum()
+    if (units == "").any():
+        notes.append("speakers unknown: no interval")
+        rate, difference = (one._replace(error=np.nan) for one in (rate, difference))
+    elif number < LEAST:
+        told = f"{number} {unit}{'s' * (number > 1)}"
+        notes.append(f"{told}: no interval, which needs {LEAST} or more")
+    elif rate.limits(0.0, 1.0) is None:
+        notes.append(f"no interval: every {unit} has the same rates")
+    if paired and difference.error > 0:
+        notes.append(f"{unit}s are on both sides of the difference: it is paired")
+    notes += own.remarks
+    return {**_limits("uar", rate), **_limits("difference", difference, -1.0), "notes": notes}
+
+
+def _limits(name: str, estimate: Estimate, lowest: float = 0.0) -> dict[str, float]:
+    """An estimate and its interval, NaN where there is none, as entries of a row."""
+    low, high = estimate.limits(lowest, 1.0) or (np.nan, np.nan)
+    return {name: estimate.value, f"{name}_low": low, f"{name}_high": high}
 
 
 def holm(p: Sequence[float]) -> np.ndarray:

@@ -10,7 +10,13 @@ they gave. So each speaker in turn is left out of the same pooled UAR, and with 
 (Efron and Stein 1981, "The jackknife estimate of variance", Annals of Statistics 9(3), 586-596.) df
 is S - 1, or fewer where few seeds or draws make most of V (Satterthwaite 1946, "An approximate
 distribution of estimates of variance components", Biometrics Bulletin 2(6), 110-114). A difference
-of two methods is treated alike: both lose the same speaker.
+of two methods is treated alike: both lose the same speaker. So is one of two groups of speakers:
+each speaker is left out of both groups, as one that is asked in one and supports the other may be,
+and V_speakers is the sum of that over the speakers of one group and that over those of the other,
+each with its own number (the jackknife of two samples: Arvesen 1969, "Jackknifing U-statistics",
+Annals of Mathematical Statistics 40(6), 2076-2100). Where nobody supports, that is the sum of two
+separate variances, and the interval that of Welch (1947, "The generalization of 'Student's'
+problem", Biometrika 34(1-2), 28-35).
 
 In few-shot tables a speaker is in the queries of some episodes and in the support of others.
 Without the speaker there would be neither: the queries go, and with them the episodes (or draws)
@@ -84,26 +90,50 @@ class Leaving(NamedTuple):
     repeated: pd.Series
     remarks: list[str]
 
-    def less(self, other: Leaving) -> Estimate:
-        """The difference to another table of the same units."""
+    def less(self, other: Leaving, samples: np.ndarray | None = None) -> Estimate:
+        """The difference to another table of the same units.
+
+        Args:
+            other: the table.
+            samples: as of `estimate`.
+        """
         repeated = [self.repeated, other.repeated]
         if self.repeated.index.equals(other.repeated.index):
             repeated = [self.repeated - other.repeated]
-        return _estimate(self.value - other.value, self.without - other.without, repeated)
+        without = self.without - other.without
+        return _estimate(self.value - other.value, without, repeated, samples)
 
-    def estimate(self) -> Estimate:
-        """The UAR with its standard error."""
-        return _estimate(self.value, self.without, [self.repeated])
+    def estimate(self, samples: np.ndarray | None = None) -> Estimate:
+        """The UAR with its standard error.
+
+        Args:
+            samples: (units,), the code of the sample that each unit is of; None: all of one.
+        """
+        return _estimate(self.value, self.without, [self.repeated], samples)
 
 
-def _estimate(value: float, without: np.ndarray, repeated: Sequence[pd.Series]) -> Estimate:
+def _estimate(
+    value: float,
+    without: np.ndarray,
+    repeated: Sequence[pd.Series],
+    samples: np.ndarray | None = None,
+) -> Estimate:
     """The variance of the jackknife and of repetitions, and their degrees of freedom."""
-    number = without.shape[1]
-    if number < LEAST:
+    if samples is None:
+        samples = np.zeros(without.shape[1], dtype=int)
+    variances, freedoms = [], []
+    for sample in np.unique(samples):
+        part = without[:, samples == sample]
+        number = part.shape[1]
+        if number > 1:
+            apart = part - part.mean(axis=1, keepdims=True)
+            variances.append((number - 1) / number * (apart**2).sum(axis=1))
+            freedoms.append(number - 1)
+    if not variances:
         return Estimate(value, np.nan, np.nan)
-    apart = without - without.mean(axis=1, keepdims=True)
-    variances = [(number - 1) / number * (apart**2).sum(axis=1).max()]
-    freedoms = [number - 1]
+    most = sum(freedoms)
+    way = np.argmax(np.sum(variances, axis=0))
+    variances = [of_sample[way] for of_sample in variances]
     for values in repeated:
         if len(values) > 1:
             variances.append(values.var(ddof=1) / len(values))
@@ -111,7 +141,7 @@ def _estimate(value: float, without: np.ndarray, repeated: Sequence[pd.Series]) 
     variance, freedom = combined(variances, freedoms)
     # Rounding is no difference between speakers.
     error = float(np.sqrt(variance)) if variance > 1e-24 else np.nan
-    return Estimate(value, error, float(min(number - 1, freedom)))
+    return Estimate(value, error, float(min(most, freedom)))
 
 
 def combined(variances: Sequence, freedoms: Sequence) -> tuple[np.ndarray, np.ndarray]:
@@ -171,7 +201,10 @@ def units_of(predictions: pd.DataFrame) -> tuple[pd.Series, str]:
 
 
 def leave_out(
-    predictions: pd.DataFrame, labels: Sequence[str], split: pd.DataFrame | None = None
+    predictions: pd.DataFrame,
+    labels: Sequence[str],
+    split: pd.DataFrame | None = None,
+    asked: np.ndarray | None = None,
 ) -> Leaving:
     """The UAR, and the UAR without each unit (speaker or film).
 
@@ -180,9 +213,11 @@ def leave_out(
         labels: the emotions in a fixed order.
         split: rows of EPISODE, utt_id, speaker ("<corpus>/<speaker>") and role: who supports which
             episode; None: unknown.
+        asked: bool (predictions,), those that the UAR is of, such as of one group of speakers;
+            None: all. Whoever else is there is left out, too, as support.
 
     Returns:
-        `without` has its units in sorted order; it is NaN for fewer than LEAST.
+        `without` has all units in sorted order; it is NaN where fewer than LEAST are asked.
     """
     units = units_of(predictions)[0]
     index = pd.Index(list(labels))
@@ -192,7 +227,9 @@ def leave_out(
     rows["episode"] = predictions.groupby(EPISODE).ngroup()
     rows["true"] = index.get_indexer(predictions["true"])
     rows["pred"] = index.get_indexer(predictions["pred"])
-    entries = rows.value_counts().reset_index(name="number")
+    rows["asked"] = True if asked is None else asked
+    every = rows.value_counts().reset_index(name="number")
+    entries = every[every["asked"]]
     sizes = len(names), len(index), len(index)
     counts = _Places(entries, "cell", sizes).count(entries["number"])
     of_cell = pd.Series(rates.uar(counts.sum(axis=1)))
@@ -200,9 +237,9 @@ def leave_out(
     level_of = predictions.groupby(rows["cell"])[by].first()
     repeated = of_cell.groupby(level_of).mean()
     without, remarks = np.full((1, len(names)), np.nan), []
-    if len(names) >= LEAST:
+    if entries["unit"].nunique() >= LEAST:
         without = _without_queries(counts)[None]
-        supports, remarks = _supports(predictions, split, entries, pd.Index(names))
+        supports, remarks = _supports(predictions, split, every, pd.Index(names))
         if supports is not None:
             without = np.stack([without[0], _without_episodes(entries, supports, sizes)])
     return Leaving(float(of_cell.mean()), without, repeated, remarks)

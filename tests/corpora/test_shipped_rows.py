@@ -11,7 +11,7 @@ from colab_utils.corpora import ManifestError
 from colab_utils.corpora.cards import corpus_names, frozen_folds, load_card, shipped_manifest
 from colab_utils.corpora.emotions import select_emotions
 from colab_utils.corpora.manifest import COLUMNS, NUMBERS, TEXTS, validate
-from colab_utils.corpora.parsers import PARSERS
+from colab_utils.corpora.parsers import PARSERS, rows_of_names
 
 REAL = ("emodb", "emovo", "ravdess", "savee")
 
@@ -34,6 +34,19 @@ def test_every_corpus_has_parser_card_and_shipped_rows():
                 parsed[name] != parsed[name] for name in NUMBERS
             )
         assert validate(rows).equals(rows)
+
+
+@pytest.mark.parametrize("corpus", REAL)
+def test_names_of_utterances_say_what_the_shipped_rows_say(corpus):
+    rows = shipped_manifest(corpus).drop(columns="emotion")
+    assert rows_of_names(rows["utt_id"])[rows.columns].equals(rows)
+
+
+def test_of_own_foreign_and_embedded_names_what_is_known_is_told():
+    names = ["mine/a", "emodb/foreign", "synthetic-phone/m1-anger-01"]
+    found = rows_of_names(names).set_index("utt_id")[["corpus", "gender", "language"]]
+    own = ["mine", "", ""], ["emodb", "", ""]
+    assert found.loc[names].to_numpy().tolist() == [*own, ["synthetic-phone", "male", "pseudo-b"]]
 
 
 # the verified counts, written here a second time

@@ -33,6 +33,7 @@ def test_notebook_06_compares_what_is_there(embedded_workspace, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 runs: synthetic, 6 emotions, 1000 utterances" in done.stdout
     assert "paired delete-one jackknife of the UAR over 32 speakers" in done.stdout
+    assert "other columns for GROUP_BY: corpus, language\n" in done.stdout, "as names say"
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["made-elsewhere"]
     assert "Made elsewhere: how is not known here." in (tmp_path / "index.html").read_text()
     done = run("06_compare_methods.ipynb", tmp_path, there, "WORDS=nothing")

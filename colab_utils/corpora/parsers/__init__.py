@@ -10,11 +10,13 @@ module, name it below, write `data_manifests/<name>.yaml`. `parse` gives `emotio
 `label_map` turns it into `emotion`.
 """
 
+import contextlib
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pandas as pd
 
+from colab_utils.corpora.manifest import empty_row
 from colab_utils.corpora.parsers import (
     aesdd,
     cafe,
@@ -30,7 +32,8 @@ from colab_utils.corpora.parsers import (
     shemo,
     tess,
 )
-from colab_utils.corpora.parsers.names import ForeignNameError
+from colab_utils.corpora.parsers.names import GENDER, ForeignNameError
+from colab_utils.corpora.synthetic.channels import DOMAINS
 
 PARSERS: dict[str, Callable[[pathlib.PurePosixPath], dict]] = {
     module.NAME: module.parse
@@ -65,3 +68,28 @@ def belongs_to(path: pathlib.PurePosixPath) -> list[str]:
             continue
         found.append(name)
     return found
+
+
+def rows_of_names(utt_ids: Iterable[str]) -> pd.DataFrame:
+    """What the names of utterances say of them, where no manifest is at hand.
+
+    Args:
+        utt_ids: of any corpora.
+
+    Returns:
+        A manifest row each; of the user's own data, and of foreign names, the corpus alone is
+        known. `emotion` is not filled.
+    """
+    languages = {domain.corpus: domain.language for domain in DOMAINS}
+    rows = []
+    for utt_id in utt_ids:
+        corpus, _, path = utt_id.partition("/")
+        row = empty_row(corpus, path)
+        if corpus in languages:  # f1-anger-01
+            gender = GENDER.get(path[:1].upper(), "")
+            row.update(language=languages[corpus], gender=gender)
+        if corpus in PARSERS:
+            with contextlib.suppress(ForeignNameError):
+                row = PARSERS[corpus](pathlib.PurePosixPath(path))
+        rows.append(row)
+    return pd.DataFrame(rows)
