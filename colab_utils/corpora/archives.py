@@ -25,9 +25,9 @@ _ADDED = re.compile(
 _SHOWN = 6  # names in a message
 # what lies there instead of audio, by its suffix, and what to do about it
 _ADVICE = {
-    r"\.(mp4|flv|avi|mov|mkv|webm|mpe?g|wmv|m4v|3gp)": "video: get the corpus' audio, or"
+    r"\.(mp4|flv|avi|mov|mkv|mpe?g|wmv|m4v|3gp)": "video: get the corpus' audio, or"
     " take the sound out, such as by `ffmpeg -i clip{suffix} clip.wav`",
-    r"\.(m4a|aac|wma|amr|ac3|caf|au|w64|sph|mka)": "convert to WAV or FLAC, such as by"
+    r"\.(aac|wma|amr|ac3|caf|au|w64|sph|mka)": "convert to WAV or FLAC, such as by"
     " `ffmpeg -i clip{suffix} clip.wav`",
     r"\.(rar|7z|zst|[rz]\d\d|\d{3})": "an archive that is not read here: unpack it, such as with"
     " 7-Zip",
@@ -174,7 +174,7 @@ def what_lies(folder: pathlib.Path, ignored: Mapping[str, int]) -> str:
         ignored: suffix -> number of files that are not audio, of `find_audio`.
 
     Returns:
-        Such as "it holds anger, sad; 2 .m4a (convert to WAV or FLAC, ...), 1 .txt".
+        Such as "it holds anger, sad; 2 .wma (convert to WAV or FLAC, ...), 1 .txt".
     """
     if not folder.is_dir():
         return "it is not there"

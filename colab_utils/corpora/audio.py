@@ -7,23 +7,29 @@ import math
 import os
 import pathlib
 import threading
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from colab_utils.corpora.codecs.reading import AudioError, blaming, decoded
+from colab_utils.corpora.codecs.reading import AudioError, Decoder, blaming, decoded
 from colab_utils.files import AnyPath
 
-EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".opus")
+# the last two by the program ffmpeg, where it is there
+EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".opus", ".m4a", ".webm")
 SHORTEST_SECONDS = 0.05  # under two 25 ms frames nothing can be said of an emotion
 _LFS_POINTER = b"version https://git-lfs"
-_STEP = 2.0**-15  # of 16 bits, in which the identity of a recording is taken
+# two steps of 16 bits, in which the identity of a recording is taken, between lowest and highest
+NO_SIGNAL = 2 * 2.0**-15
 # whole numbers beyond 2, and whatever lies beyond 100, were never meant as ±1
 _FAR, _BEYOND = 100.0, 2.0
+_CLIPPED = 0.99  # of full scale
+WHOLE_SECONDS = 60.0  # up to here `stream` gives a recording in one block
+_ANY_LENGTH = 1e9  # seconds
 # audio_sha256 by file, size and time of its last change in ns, of all that this process met: to
 # hash anew what was scanned would cost a tenth of a light front end
 KNOWN: dict[tuple[str, int, int], str] = {}
-# samples hashed at a time: an hour of speech then needs no second copy in memory
-_HASH_BLOCK = 1 << 20
+# samples looked at or hashed at a time: an hour of speech then needs no second copy in memory
+_BLOCK = 1 << 20
 _LONG_BYTES = 1 << 24  # files above it are decoded one after another
 _one_at_a_time = threading.Lock()
 
@@ -90,19 +96,176 @@ def decode(file: AnyPath) -> Recording:
     start = _start(path)
     with blaming(file):
         samples, rate, note = decoded(path, start)
-        seconds = len(samples) / rate
-        if len(samples) == 0:
-            raise AudioError(file, "0 samples")
+        measures = _Measures()
+        for begin in range(0, len(samples), _BLOCK):
+            measures.add(samples[begin : begin + _BLOCK])
+        found = measures.survey(path, rate, note)
+        if found.full_scale != 1:
+            samples /= found.full_scale
+        return Recording(samples, rate, found.channel, found.note)
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """What one pass through a file tells of it, with nothing kept in memory.
+
+    Attributes:
+        file: the path.
+        rate: in Hz.
+        length: samples of a channel.
+        full_scale: what samples are to be divided by.
+        channel: the one to use where the mean of the channels would cancel them out, else None.
+        clipped: the share of samples at 0.99 of full scale or beyond. Speech has few there, speech
+            that was cut off many.
+        note: what was set right, or is to be known; "" for most.
+    """
+
+    file: AnyPath
+    rate: int
+    length: int
+    full_scale: float
+    channel: int | None
+    clipped: float
+    note: str
+
+
+def survey(file: AnyPath, longest: float) -> Survey:
+    """Decode a file block by block to see whether, and how, it can be used.
+
+    Args:
+        file: any of EXTENSIONS.
+        longest: in seconds; it may be many hours.
+
+    Raises:
+        AudioError: as `decode`.
+    """
+    path = pathlib.Path(file)
+    start = _start(path)
+    with blaming(file):
+        blocks = Decoder(path, start, longest)
+        measures = _Measures()
+        for block in blocks:
+            measures.add(block)
+        return measures.survey(path, blocks.rate, blocks.note)
+
+
+def stream(found: Survey, sample_rate: int = 16000) -> Iterator[np.ndarray]:
+    """What `load_audio` gives, block by block, of a recording of any length.
+
+    Args:
+        found: of `survey`.
+        sample_rate: in Hz.
+
+    Yields:
+        float32 (samples,), of which together there are ceil(length * (sample_rate / rate)).
+
+    Raises:
+        AudioError: as `decode`, and when the file is not as long as it was.
+    """
+    path = pathlib.Path(found.file)
+    if found.length <= WHOLE_SECONDS * found.rate:
+        yield load_audio(path, sample_rate)
+        return
+    blocks = Decoder(path, _start(path), _ANY_LENGTH)
+    # as librosa rounds
+    wanted = math.ceil(found.length * (sample_rate / found.rate))
+    given = 0
+    with blaming(path):
+        mono = (_mono(block / found.full_scale, found.channel) for block in blocks)
+        for block in _resampled(mono, found.rate, sample_rate):
+            yield block[: wanted - given]
+            given += len(block)
+        if blocks.length != found.length:
+            raise AudioError(path, "it changed while it was read: try again")
+        if given < wanted:
+            yield np.zeros(wanted - given, np.float32)
+
+
+def _resampled(blocks: Iterable[np.ndarray], rate: int, sample_rate: int) -> Iterator[np.ndarray]:
+    """Blocks of one sound at another rate, without a seam between them."""
+    if rate == sample_rate:
+        yield from blocks
+        return
+    import soxr  # what librosa resamples by
+
+    resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
+    for block in blocks:
+        yield resampler.resample_chunk(block)
+    yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+class _Measures:
+    """What decides how samples are used, gathered block by block."""
+
+    def __init__(self) -> None:
+        self.length = self.clipped = 0
+        self.whole = True  # whether all are whole numbers
+        self.lows, self.highs, self.sums, self.powers = np.inf, -np.inf, 0.0, 0.0
+
+    def add(self, block: np.ndarray) -> None:
+        """Take in samples, float32 (samples, channels)."""
+        if len(block) == 0:
+            return
+        self.length += len(block)
+        lows = [channel.min() for channel in block.T]
+        highs = [channel.max() for channel in block.T]
+        self.lows = np.minimum(self.lows, lows)
+        self.highs = np.maximum(self.highs, highs)
+        self.whole = self.whole and np.array_equal(block, np.rint(block))
+        if max(*highs, -min(lows)) >= _CLIPPED:
+            self.clipped += np.count_nonzero(np.abs(block) >= _CLIPPED) / block.shape[1]
+        if block.shape[1] > 1:
+            with np.errstate(all="ignore"):  # NaN and infinity are told in the end
+                self.sums = self.sums + block.sum(axis=0, dtype=np.float64)
+                self.powers = self.powers + (block.T @ block).astype(np.float64)
+
+    def survey(self, path: pathlib.Path, rate: int, note: str) -> Survey:
+        """What all samples say. Raises AudioError where they cannot be used."""
+        seconds = self.length / max(rate, 1)
+        if self.length == 0:
+            raise AudioError(path, "0 samples")
         if seconds < SHORTEST_SECONDS:
             reason = f"too short ({seconds:.3f} s; at least {SHORTEST_SECONDS} s is needed)"
-            raise AudioError(file, reason)
-        notes = [note, _brought_to_scale(path, samples)]
-        channel = None
-        if samples.shape[1] > 1:
-            channel = _if_cancelling(samples)
+            raise AudioError(path, reason)
+        full_scale, told = self._scale(path)
+        notes = [note, told]
+        channel = self._if_cancelling()
         if channel is not None:
             notes.append(f"its channels cancel each other out: channel {channel + 1} is used alone")
-        return Recording(samples, rate, channel, "; ".join(filter(None, notes)))
+        clipped = self.clipped / self.length if full_scale == 1 else 0.0
+        told = "; ".join(filter(None, notes))
+        return Survey(path, rate, self.length, full_scale, channel, clipped, told)
+
+    def _scale(self, path: pathlib.Path) -> tuple[float, str]:
+        """What to divide by, and the note that says so, or 1 and "".
+
+        Raises:
+            AudioError: NaN or infinity, no signal, or a scale that cannot be guessed.
+        """
+        if not np.isfinite([self.highs, self.lows]).all():
+            raise AudioError(path, "holds NaN or infinite samples")
+        if np.all(self.highs - self.lows <= NO_SIGNAL):
+            raise AudioError(path, "no signal: it is silent (or constant) from beginning to end")
+        peak = float(max(*self.highs, *-self.lows))
+        if peak <= _BEYOND or (peak <= _FAR and not self.whole):
+            return 1.0, ""
+        for bits in (16, 24, 32):
+            full = 2.0 ** (bits - 1)
+            if peak <= 2 * full:
+                told = f"taken for {bits}-bit values: divided by {full:.0f}"
+                return full, f"floats up to {peak:.6g}, {told}"
+        raise AudioError(
+            path, f"floats up to {peak:.3g}: full scale is 1, so divide them and save again"
+        )
+
+    def _if_cancelling(self) -> int | None:
+        """The loudest channel, where the mean of all lies more than 20 dB below it; else None."""
+        if np.ndim(self.powers) == 0:
+            return None
+        means = self.sums / self.length
+        powers = self.powers / self.length - np.outer(means, means)
+        loudest = int(powers.diagonal().argmax())
+        return loudest if powers.mean() < 0.01 * powers[loudest, loudest] else None
 
 
 def _start(path: pathlib.Path) -> bytes:
@@ -128,46 +291,6 @@ def _start(path: pathlib.Path) -> bytes:
             path, "a Git LFS pointer, not audio: run `git lfs pull` in the corpus folder"
         )
     return start
-
-
-def _brought_to_scale(path: pathlib.Path, samples: np.ndarray) -> str:
-    """Divide (in place) what is far beyond full scale; the note that says so, or "".
-
-    Raises:
-        AudioError: NaN or infinity, no signal, or a scale that cannot be guessed.
-    """
-    lows = [float(channel.min()) for channel in samples.T]
-    highs = [float(channel.max()) for channel in samples.T]
-    # NaN and infinity stay in any sum
-    if not math.isfinite(sum(highs) - sum(lows)):
-        raise AudioError(path, "holds NaN or infinite samples")
-    if all(high - low <= 2 * _STEP for low, high in zip(lows, highs, strict=True)):
-        raise AudioError(path, "no signal: it is silent (or constant) from beginning to end")
-    peak = max(*highs, -min(lows))
-    if peak <= _BEYOND:
-        return ""
-    if peak <= _FAR and not np.array_equal(samples, np.rint(samples)):
-        return ""
-    for bits in (16, 24, 32):
-        full = 2.0 ** (bits - 1)
-        if peak <= 2 * full:
-            samples /= full
-            return f"floats up to {peak:.6g}, taken for {bits}-bit values: divided by {full:.0f}"
-    raise AudioError(
-        path, f"floats up to {peak:.3g}: full scale is 1, so divide them and save again"
-    )
-
-
-def _if_cancelling(samples: np.ndarray) -> int | None:
-    """The loudest channel, where the mean of all lies more than 20 dB below it; else None."""
-    means = np.array([channel.mean() for channel in samples.T])
-    powers = samples.T @ samples
-    powers /= len(samples)
-    powers -= np.outer(means, means)
-    loudest = int(powers.diagonal().argmax())
-    if powers.mean() < 0.01 * powers[loudest, loudest]:
-        return loudest
-    return None
 
 
 def load_audio(
@@ -198,17 +321,19 @@ def load_audio(
             raise AudioError(
                 file, "the file has changed since it was scanned: scan the audio again"
             )
-        if recording.channel is not None:
-            mono = samples[:, recording.channel]
-        elif samples.shape[1] == 1:
-            mono = samples[:, 0]
-        else:
-            mono = samples.mean(axis=1)
+        mono = _mono(samples, recording.channel)
         if rate != sample_rate:
             import librosa  # imported late: it costs a second, and 16 kHz corpora never need it
 
             mono = librosa.resample(mono, orig_sr=rate, target_sr=sample_rate, res_type="soxr_hq")
         return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+def _mono(samples: np.ndarray, channel: int | None) -> np.ndarray:
+    """One channel of (samples, channels): the mean, or the one that is told."""
+    if channel is not None:
+        return samples[:, channel]
+    return samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
 
 
 def _identity(file: AnyPath, samples: np.ndarray, rate: int) -> str:
@@ -234,8 +359,8 @@ def samples_sha256(samples: np.ndarray, rate: int) -> str:
         SHA-256, in hex digits, of rate, shape and samples rounded to 16 bits.
     """
     digest = hashlib.sha256(f"{rate},{samples.shape}".encode())
-    for start in range(0, len(samples), _HASH_BLOCK):
-        block = np.rint(samples[start : start + _HASH_BLOCK] * 32768.0)
+    for start in range(0, len(samples), _BLOCK):
+        block = np.rint(samples[start : start + _BLOCK] * 32768.0)
         # 2**31 - 128 is the largest int32 in float32
         block = np.clip(block, -(2**31), 2**31 - 128)
         digest.update(block.astype("<i4").tobytes())

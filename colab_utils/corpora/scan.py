@@ -19,7 +19,7 @@ from colab_utils.files import AnyPath, short_hash
 
 PROBLEM_COLUMNS = ("file", "utt_id", "reason")
 Problem = tuple[str, str, str]
-LOSSY = (".mp3", ".ogg", ".opus")
+LOSSY = (".mp3", ".ogg", ".opus", ".m4a", ".webm")
 NESTED = 2  # an archive in the folder, and archives in that archive
 
 

@@ -28,6 +28,7 @@ from colab_utils.models.linear import (
 )
 from colab_utils.results.calibration import temperature
 
+C = 0.1  # of a logistic regression on a support
 _PARTS = 5  # of a source, at most, that are left out in turn for a temperature
 
 
@@ -99,7 +100,7 @@ def nearest_prototype(tasks: Tasks) -> torch.Tensor:
     return probabilities(-0.5 * distance.square(), tasks.query.active)
 
 
-def logistic_regression(tasks: Tasks, c: float = 0.1) -> torch.Tensor:
+def logistic_regression(tasks: Tasks, c: float = C) -> torch.Tensor:
     """Multinomial logistic regression on the support of each task.
 
     Fitted until the gradient of the mean loss is below 1e-8: at scikit-learn's 1e-4 probabilities

@@ -317,7 +317,7 @@ def test_an_archive_that_is_none_by_its_first_bytes_is_called_what_it_is(tmp_pat
     [
         (["Actor_01/01-01-05-01-01-01-01.mp4", "Actor_02/b.MP4"], ["2 .mp4", "video", "Actor_02"]),
         (["VideoFlash/1001_DFA_ANG_XX.flv"], ["1 .flv", "video", "VideoFlash/1001"]),
-        (["a/1.m4a", "a/2.wma", "b/readme.txt"], ["1 .m4a", "1 .wma", "WAV or FLAC", "a, b"]),
+        (["a/1.amr", "a/2.wma", "b/readme.txt"], ["1 .amr", "1 .wma", "WAV or FLAC", "a, b"]),
         (["data/x.rar", "data/y.7z.001"], ["1 .rar", "1 .001", "unpack", "data/x.rar"]),
         (["models.zip"], ["models.zip", "1 .zip", "unpack"]),
         (["wrapper/Actor_01/x.txt", "wrapper/Actor_02/x.txt"], ["wrapper/Actor_01", "2 .txt"]),

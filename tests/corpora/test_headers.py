@@ -191,21 +191,21 @@ def test_a_session_is_no_utterance(tmp_path, monkeypatch, data):
 def test_whatever_a_decoder_raises_is_that_files_reason(tmp_path, tone, monkeypatch, error):
     for name in ("a", "bad", "c"):
         tone(tmp_path / "anger" / f"{name}.wav", 0.3, hz=200 + ord(name[0]))
-    real = reading._read
+    real = reading.Decoder._read
 
-    def read(path, handle):
-        if path.stem == "bad":
+    def read(decoder, handle):
+        if decoder.path.stem == "bad":
             raise error
-        return real(path, handle)
+        return real(decoder, handle)
 
-    monkeypatch.setattr(reading, "_read", read)
+    monkeypatch.setattr(reading.Decoder, "_read", read)
     cache = tmp_path / "cache.csv"
     result = from_folder(tmp_path, cache)
     assert result.manifest["path"].tolist() == ["anger/a", "anger/c"]
     assert result.problems["file"].tolist() == ["anger/bad.wav"]
     assert "not readable" in result.problems["reason"][0]
     # what another moment would read is not remembered
-    monkeypatch.setattr(reading, "_read", real)
+    monkeypatch.setattr(reading.Decoder, "_read", real)
     again = from_folder(tmp_path, cache)
     assert len(again.manifest) == (3 if isinstance(error, MemoryError) else 2)
 

@@ -231,10 +231,10 @@ def test_what_does_not_match_is_a_problem_each(tones):
 
 def test_audio_that_is_not_read_is_named(tones):
     data = tones("a.wav")
-    (data / "m4a" / "anger").mkdir(parents=True)
-    shutil.copy(data / "a.wav", data / "m4a" / "anger" / "1.m4a")
-    with pytest.raises(ManifestError, match=r"anger.*1 \.m4a.*convert to WAV or FLAC"):
-        open_corpus("own", data / "m4a", data / "w")
+    (data / "wma" / "anger").mkdir(parents=True)
+    shutil.copy(data / "a.wav", data / "wma" / "anger" / "1.wma")
+    with pytest.raises(ManifestError, match=r"anger.*1 \.wma.*convert to WAV or FLAC"):
+        open_corpus("own", data / "wma", data / "w")
 
 
 def test_every_row_of_a_nasty_table_is_an_utterance_or_a_problem(tones):

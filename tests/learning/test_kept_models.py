@@ -2,13 +2,11 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
-from kept_again import first_of, largest_difference
+from kept_again import first_of, largest_difference, scores_elsewhere
 
 from colab_utils import corpora, features
 from colab_utils.corpora.audio import load_audio
@@ -18,19 +16,6 @@ from colab_utils.methods.baselines import BaselineConfig, BaselineStudy
 from colab_utils.models.linear import LinearHead, linear_head
 
 EMOTIONS = ["anger", "happiness", "sadness"]
-
-# what another process does: no manifest, no store, no study
-ELSEWHERE = """
-import sys
-import numpy as np, pandas as pd
-from colab_utils.corpora.audio import load_audio
-from colab_utils.learning.kept import open_model
-model = open_model(sys.argv[1])
-table = pd.read_csv(sys.argv[2], keep_default_na=False)
-waves = {rate: [load_audio(file, rate) for file in table["file"]] for rate in model.rates}
-found = dict(zip(table["utt_id"], model.features(waves), strict=True))
-np.save(sys.argv[3], model.scores(found, table[["utt_id", "corpus", "speaker"]]))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +51,9 @@ def test_a_fresh_process_without_the_corpus_gives_the_scores_of_the_run(study, r
     assert largest_difference(study, run) < 1e-9
     wanted = first_of(run)
     rows = study.rows.set_index("utt_id", drop=False).loc[wanted["utt_id"]]
-    rows.to_csv(tmp_path / "clips.csv", index=False)
-    command = [sys.executable, "-c", ELSEWHERE, study.keep(run), tmp_path / "clips.csv"]
-    subprocess.run([*map(str, command), str(tmp_path / "found.npy")], check=True, cwd=tmp_path)
+    found = scores_elsewhere(study.keep(run), rows, tmp_path)
     columns = [f"p_{label}" for label in EMOTIONS]
-    assert np.allclose(np.load(tmp_path / "found.npy"), wanted[columns], atol=1e-6, rtol=0)
+    assert np.allclose(found, wanted[columns], atol=1e-6, rtol=0)
 
 
 def test_a_card_says_on_whom_it_was_tested_and_what_it_is_not_for(folder, run):

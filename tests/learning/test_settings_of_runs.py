@@ -1,12 +1,14 @@
 """settings.csv of a run: what had a part in its numbers, with values and meanings."""
 
 import dataclasses
+import inspect
 
 import pytest
 from one_file_method import SoftmaxConfig, SoftmaxStudy
 from toy_store import Features, toy_corpus
 
 from colab_utils.csv_files import read_csv
+from colab_utils.learning import heads
 from colab_utils.learning.study import Tested
 from colab_utils.methods.baselines import BaselineConfig, BaselineStudy
 from colab_utils.methods.da_mldg import DomainConfig
@@ -15,12 +17,14 @@ from colab_utils.methods.emofsl import EmofslConfig
 from colab_utils.methods.emofsl import rivals as emofsl_rivals
 from colab_utils.methods.emofsl.study import TransferStudy
 from colab_utils.methods.maml import MamlConfig
+from colab_utils.methods.maml import rivals as maml_rivals
 from colab_utils.methods.maml.study import MamlStudy
 from colab_utils.protocols import folds
 
 LABELS = ["anger", "fear", "sadness"]
 
 
+@pytest.mark.slow
 def test_a_run_lists_what_was_looked_at(tmp_path):
     rows = toy_corpus("aa", LABELS, 6, 3)
     split = folds.make_split(rows, folds.grouped_folds(rows, 3, 0), 0, 1)
@@ -82,3 +86,13 @@ def test_folds_of_the_corpus_have_no_number_of_ones_own():
     frozen = dataclasses.replace(config, folds="frozen")
     assert "n_folds" not in names(BaselineStudy, frozen, split=None)
     assert "dropout" not in names(BaselineStudy, frozen, split=None)
+
+
+def test_what_no_setting_says_is_a_note():
+    default = inspect.signature(heads.logistic_regression).parameters["c"].default
+    row = Tested("row", MamlConfig(), kind="logistic regression")
+    (note,) = maml_rivals.notes_of(row, {"name": "acoustic"}, [])
+    assert note.endswith(f"C = {default}")
+    tuned = Tested("row", MamlConfig(), kind="pooled, fine-tuned")
+    (note,) = maml_rivals.notes_of(tuned, {"name": "acoustic"}, [])
+    assert "picked in validation episodes" in note and "0.003 to 0.3" in note

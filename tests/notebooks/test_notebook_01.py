@@ -16,6 +16,7 @@ from browser import (
     wait_until,
     workspace,
 )
+from kept_again import check_kept_by_notebook
 from notebook_runs import embedded_parts, loaded, only, run
 
 from colab_utils.methods.baselines.settings import BaselineConfig
@@ -66,7 +67,7 @@ def test_a_second_run_extracts_and_trains_nothing(emodb_run, real_corpora):
 
 
 def test_the_embedded_corpus_runs_from_top_to_bottom_and_says_that_it_is_synthetic(
-    embedded_workspace,
+    embedded_workspace, tmp_path
 ):
     workspace, printed = embedded_workspace
     assert "32 known speakers, 6 emotions" in printed
@@ -75,6 +76,7 @@ def test_the_embedded_corpus_runs_from_top_to_bottom_and_says_that_it_is_synthet
     assert "Synthetic" in (workspace / "index.html").read_text()
     executed = nbformat.read(only(workspace, "notebooks/*.ipynb"), as_version=4)
     assert all(cell.execution_count for cell in executed.cells if cell.cell_type == "code")
+    check_kept_by_notebook(workspace, tmp_path)
 
 
 def test_notebook_01_in_a_browser(tmp_path, embedded_workspace):

@@ -16,6 +16,7 @@ from browser import (
     wait_until,
     workspace,
 )
+from kept_again import check_kept_by_notebook
 from notebook_runs import embedded_parts, loaded, only, run
 from repo import REPO
 
@@ -93,6 +94,7 @@ def test_notebook_02_on_the_embedded_corpus_and_on_real_languages(
         and metrics["speaker_independence"] == "independent"
     )
     assert "Synthetic" in (tmp_path / "index.html").read_text()
+    check_kept_by_notebook(tmp_path, tmp_path)
     done = run(
         "02_maml_training.ipynb",
         tmp_path,

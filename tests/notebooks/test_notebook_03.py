@@ -13,6 +13,7 @@ from browser import (
     wait_until,
     workspace,
 )
+from kept_again import check_kept_by_notebook
 from notebook_runs import embedded_parts, loaded, only, run
 from tiny_encoders import TWENTY_MS, save
 
@@ -57,6 +58,7 @@ def test_notebook_03_on_the_embedded_corpus(embedded_workspace, tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
     assert "acoustic (75 columns)" in done.stdout and "trained before, loaded" in done.stdout
     assert loaded(done.stdout) >= 17
+    assert "other columns for GROUP_BY: " in done.stdout, "a figure by gender"
     metrics = json.loads(only(tmp_path, "runs/emofsl/*EMOFSL-head-5shot*/metrics.json").read_text())
     assert (
         metrics["chance"] == 0.25
@@ -70,6 +72,7 @@ def test_notebook_03_on_the_embedded_corpus(embedded_workspace, tmp_path):
     runs = configs(tmp_path, "default")
     assert len(runs) == len(list(tmp_path.glob("runs/emofsl/*")))
     assert len(list(tmp_path.glob("trained/emofsl/*source*"))) == 1, "one source for all"
+    check_kept_by_notebook(tmp_path, tmp_path)
 
 
 def test_notebook_03_between_real_corpora(real_corpora, tmp_path):

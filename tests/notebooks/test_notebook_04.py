@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 from browser import notebook_page, run_all, run_panel, shipped, shots_folder, wait_until, workspace
+from kept_again import check_kept_by_notebook
 from notebook_runs import embedded_parts, loaded, only, run
 from repo import REPO
 
@@ -126,6 +127,8 @@ def test_notebook_04_on_the_embedded_corpus_and_on_real_corpora(
         assert done.returncode == 0, done.stdout + done.stderr
     assert "front end: acoustic" in done.stdout and "trained before, loaded" in done.stdout
     assert loaded(done.stdout) >= 10
+    check_kept_by_notebook(tmp_path, tmp_path)
+    assert "other columns for GROUP_BY: corpus, language, " in done.stdout, "a figure by gender"
     for task in ("synthetic-phone+synthetic-street+synthetic-studio-synthetic-room", "scenario-7"):
         for algorithm in ("recommended", "da-mldg"):
             pattern = f"runs/da_mldg/{task}-acoustic-{algorithm}-*/metrics.json"

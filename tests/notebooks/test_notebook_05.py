@@ -8,6 +8,7 @@ import pytest
 import soundfile
 import torch
 from browser import notebook_page, run_all, run_panel, shipped, shots_folder, wait_until, workspace
+from kept_again import check_kept_by_notebook
 from notebook_runs import embedded_parts, loaded, only, run
 from repo import REPO
 
@@ -96,6 +97,7 @@ def test_notebook_05_on_the_embedded_corpus_and_on_emodb(
         done = run("05_alexnet_spectrogram.ipynb", tmp_path, "NUM_EPOCHS=1")
         assert done.returncode == 0, done.stdout + done.stderr
     assert "trained before, loaded" in done.stdout and loaded(done.stdout) == 15
+    check_kept_by_notebook(tmp_path, tmp_path)
     metrics = json.loads(
         only(
             tmp_path,

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import soundfile
 
+from colab_utils.corpora.codecs import ffmpeg
 from colab_utils.corpora.codecs.mp3 import Mp3
 from colab_utils.files import AnyPath
 
@@ -62,89 +63,143 @@ def blaming(file: AnyPath) -> Iterator[None]:
 
 def decoded(path: pathlib.Path, start: bytes) -> tuple[np.ndarray, int, str]:
     """All samples of a file, its rate, and a note where its header is wrong. Raises AudioError."""
-    if start[:3] == b"ID3" or start[0] == 0xFF:
-        bare = Mp3(path.read_bytes())
-        if bare.count and not bare.measured:
-            return _through_a_pipe(path, bare)
-    open_end = start[:4] == b"OggS" and _lacks_end(path)
-    with _Stream(str(path)) as handle:
-        samples = _read(path, handle)
-        rate, announced = handle.samplerate, handle.frames
-        wrong = _OTHER_LENGTH.search(handle.extra_info)
-    note = ""
-    if len(samples) < announced < 1 << 62:
-        raise AudioError(path, f"{_TRUNCATED} ({announced} and {len(samples)})")
-    if wrong and int(wrong[1]) > int(wrong[2]):
-        if int(wrong[1]) < _STREAMED:
-            raise AudioError(path, _TRUNCATED)
-        note = f"its header announces {wrong[1]} bytes, as streams do: all {wrong[2]} were read"
-    if open_end:
-        note = "without an end mark, so it may have been cut: all there is was read"
-    if len(samples) == 0 and start[:4] == b"RIFF":
-        samples = _unmeasured_wav(path)
-        note = "its header announces 0 bytes, as that of a broken recording: all were read"
-    return samples, rate, note
+    whole = Decoder(path, start)
+    blocks = list(whole)
+    samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    return samples, whole.rate, whole.note
 
 
-def _read(path: pathlib.Path, handle: _Stream) -> np.ndarray:
-    """What is left of an open file: float32 (samples, channels).
+class Decoder:
+    """A file that is decoded from its beginning to its end.
 
-    Raises:
-        AudioError: its rate is none, or it is too long.
+    Iterating gives its samples, float32 (samples, channels): one block where its header says how
+    many there are, several otherwise and with `longest`; one block, an empty one, where there are
+    none. It raises AudioError for a file that is truncated, too long, or at an unlikely rate.
+
+    Args:
+        path: the file.
+        start: its first bytes, 8 at least.
+        longest: in seconds; a file to be read in blocks may be as long. None: LONGEST_SECONDS, and
+            a gigabyte.
+
+    Attributes:
+        rate: in Hz, known with the first block.
+        length: samples of a channel that were given so far.
+        note: where the header is wrong, "" otherwise; known behind the last block.
     """
-    rate, channels, announced = handle.samplerate, handle.channels, handle.frames
-    if not RATES[0] <= rate <= RATES[1]:
-        why = f"its header says {rate} Hz, and rates of {RATES[0]} to {RATES[1]} Hz are read"
-        raise AudioError(path, why)
-    most = min(int(LONGEST_SECONDS * rate), _MOST_SAMPLES // channels)
-    # an announced length beyond that is not believed, nor is memory asked for
-    size = announced if announced <= most else _BLOCK
-    blocks = [np.zeros((0, channels), np.float32)]
-    total = 0
-    while total < announced:
-        block = handle.read(size, dtype="float32", always_2d=True)
-        if len(block) == 0:
-            break
-        blocks.append(block)
-        total += len(block)
-        if total > most:
-            why = f"longer than {most / rate / 60:.0f} minutes: cut it into utterances"
-            raise AudioError(path, why)
-    return blocks[1] if len(blocks) == 2 else np.concatenate(blocks)
 
+    def __init__(self, path: pathlib.Path, start: bytes, longest: float | None = None):
+        self.path, self.start, self.longest = path, start, longest
+        self.rate, self.length, self.note = 0, 0, ""
 
-def _through_a_pipe(path: pathlib.Path, mp3: Mp3) -> tuple[np.ndarray, int, str]:
-    """As `decoded`, of an MP3 that says nothing of its length: of a pipe libsndfile asks none."""
-    cut = AudioError(path, "truncated: its last MPEG frames are cut off")
-    if mp3.torn:
-        raise cut
-    reader, writer = os.pipe()
+    def __iter__(self) -> Iterator[np.ndarray]:
+        self.length = 0
+        start = self.start
+        container = ffmpeg.container(start)
+        if container:
+            yield from self._converted(container)
+            return
+        if start[:3] == b"ID3" or start[0] == 0xFF:
+            bare = Mp3(self.path.read_bytes())
+            if bare.count and not bare.measured:
+                yield from self._through_a_pipe(bare)
+                return
+        yield from self._as_announced()
+        if self.length == 0 and start[:4] == b"RIFF":
+            # the header of a WAV says 0 bytes until its recorder ends
+            self.note = "its header announces 0 bytes, as that of a broken recording: all were read"
+            data = self.path.read_bytes()
+            data = data.replace(b"data\0\0\0\0", b"data\xff\xff\xff\xff", 1)
+            with _Stream(io.BytesIO(data)) as handle:
+                yield from self._read(handle)
 
-    def feed() -> None:
-        with contextlib.suppress(OSError), open(writer, "wb") as pipe:
-            pipe.write(mp3.data)
+    def _read(self, handle: _Stream) -> Iterator[np.ndarray]:
+        """What is left of an open file."""
+        rate, channels, announced = handle.samplerate, handle.channels, handle.frames
+        if not RATES[0] <= rate <= RATES[1]:
+            why = f"its header says {rate} Hz, and rates of {RATES[0]} to {RATES[1]} Hz are read"
+            raise AudioError(self.path, why)
+        self.rate = rate
+        most = min(int(LONGEST_SECONDS * rate), _MOST_SAMPLES // channels)
+        # an announced length beyond that is not believed, nor is memory asked for
+        size = announced if announced <= most else _BLOCK
+        if self.longest is not None:
+            most, size = int(self.longest * rate), _BLOCK
+        while self.length < announced:
+            block = handle.read(size, dtype="float32", always_2d=True)
+            if len(block) == 0:
+                break
+            self.length += len(block)
+            if self.length > most:
+                why = f"longer than {most / rate / 60:.0f} minutes: cut it into utterances"
+                raise AudioError(self.path, why)
+            yield block
+        if self.length == 0:
+            yield np.zeros((0, channels), np.float32)
 
-    feeder = threading.Thread(target=feed)
-    feeder.start()
-    try:
-        with open(reader, "rb") as pipe, _Stream(pipe.fileno(), closefd=False) as handle:
-            samples, rate = _read(path, handle), handle.samplerate
-    finally:
-        feeder.join()
-    # the first frame may only prepare the next one
-    if len(samples) < (mp3.count - 2) * mp3.samples:
-        raise cut
-    note = ""
-    if mp3.announced:
-        note = f"its header announces {mp3.announced} of {mp3.count - 1} frames: all were read"
-    return samples, rate, note
+    def _as_announced(self) -> Iterator[np.ndarray]:
+        """The samples of a file whose header is believed, and then compared with them."""
+        open_end = self.start[:4] == b"OggS" and _lacks_end(self.path)
+        with _Stream(str(self.path)) as handle:
+            yield from self._read(handle)
+            announced = handle.frames
+            wrong = _OTHER_LENGTH.search(handle.extra_info)
+        if self.length < announced < 1 << 62:
+            raise AudioError(self.path, f"{_TRUNCATED} ({announced} and {self.length})")
+        if wrong and int(wrong[1]) > int(wrong[2]):
+            if int(wrong[1]) < _STREAMED:
+                raise AudioError(self.path, _TRUNCATED)
+            self.note = (
+                f"its header announces {wrong[1]} bytes, as streams do: all {wrong[2]} were read"
+            )
+        if open_end:
+            self.note = "without an end mark, so it may have been cut: all there is was read"
 
+    def _through_a_pipe(self, mp3: Mp3) -> Iterator[np.ndarray]:
+        """An MP3 that says nothing of its length: of a pipe libsndfile asks none."""
+        cut = AudioError(self.path, "truncated: its last MPEG frames are cut off")
+        if mp3.torn:
+            raise cut
+        reader, writer = os.pipe()
 
-def _unmeasured_wav(path: pathlib.Path) -> np.ndarray:
-    """As `_read`, of a WAV whose header says 0 bytes, as it does until a recorder ends."""
-    data = path.read_bytes().replace(b"data\0\0\0\0", b"data\xff\xff\xff\xff", 1)
-    with _Stream(io.BytesIO(data)) as handle:
-        return _read(path, handle)
+        def feed() -> None:
+            with contextlib.suppress(OSError), open(writer, "wb") as pipe:
+                pipe.write(mp3.data)
+
+        feeder = threading.Thread(target=feed)
+        feeder.start()
+        try:
+            with open(reader, "rb") as pipe, _Stream(pipe.fileno(), closefd=False) as handle:
+                yield from self._read(handle)
+        finally:
+            feeder.join()
+        # the first frame may only prepare the next one
+        if self.length < (mp3.count - 2) * mp3.samples:
+            raise cut
+        if mp3.announced:
+            told = f"{mp3.announced} of {mp3.count - 1} frames"
+            self.note = f"its header announces {told}: all were read"
+
+    def _converted(self, container: str) -> Iterator[np.ndarray]:
+        """What the program ffmpeg makes of a container that libsndfile does not read."""
+        name = ffmpeg.NAMES[container]
+        try:
+            conversion = ffmpeg.Conversion(self.path, container)
+        except FileNotFoundError as error:
+            # told with its cause: a scan tries again once the program is there
+            raise AudioError(
+                self.path,
+                f"{name}, which needs the program ffmpeg: install it (`apt-get install ffmpeg`),"
+                f" or convert the file elsewhere (`ffmpeg -i {self.path.name} clip.wav`)",
+            ) from error
+        with conversion as pipe:
+            with contextlib.suppress(soundfile.LibsndfileError):
+                # no header at all where ffmpeg found no sound: it says why
+                with _Stream(pipe.fileno(), closefd=False) as handle:
+                    yield from self._read(handle)
+            fault = conversion.fault()
+        if fault:
+            raise AudioError(self.path, f"{name} that is damaged or holds no sound ({fault})")
 
 
 def _lacks_end(path: pathlib.Path) -> bool:

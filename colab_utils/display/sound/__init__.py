@@ -1,0 +1,1 @@
+"""What a single recording looks like."""
