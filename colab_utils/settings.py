@@ -181,14 +181,7 @@ class Settings:
         All the rest is as in the defaults, and so is the preset's name: what is not looked at
         names nothing, and what differs in it alone is the same training, or the same result.
         """
-        kept = {}
-        for field in fields_of(self):
-            scope = field.metadata.get("scope", TRAINING)
-            inside = not scopes or scope in (INPUT, *scopes)
-            used = field.metadata.get("used") or {}
-            looked_at = all(getattr(self, name) in values for name, values in used.items())
-            if inside and looked_at:
-                kept[field.name] = getattr(self, field.name)
+        kept = {field.name: getattr(self, field.name) for field in looked_at(self, *scopes)}
         return type(self)(**kept)
 
     def changed(self) -> dict[str, Any]:
@@ -217,6 +210,17 @@ def _told(name: str, default: Any, about: Mapping[str, Any]) -> str:
 def fields_of(config: Any) -> list[dataclasses.Field]:
     """The fields of a dataclass (object or class) that are settings."""
     return [field for field in dataclasses.fields(config) if not field.metadata.get("hidden")]
+
+
+def looked_at(config: Any, *scopes: str) -> list[dataclasses.Field]:
+    """The settings of these scopes and of INPUT (none named: all) that the others make use of."""
+    found = []
+    for field in fields_of(config):
+        inside = not scopes or field.metadata.get("scope", TRAINING) in (INPUT, *scopes)
+        used = field.metadata.get("used") or {}
+        if inside and all(getattr(config, name) in values for name, values in used.items()):
+            found.append(field)
+    return found
 
 
 def is_empty(value: Any, field: dataclasses.Field | None = None) -> bool:

@@ -56,12 +56,15 @@ def windows(found: Survey, window: float, rates: Sequence[int]) -> Iterator[Wind
         AudioError: see `corpora.audio.stream`.
     """
     ends = window_ends(found.length / found.rate, window)
+    starts = [0.0, *ends[:-1]]
     pieces = []
     for rate in rates:
-        places = [round(end * rate) for end in ends[:-1]]
-        pieces.append(_cut(stream(found, rate), places))
-    for start, end, *waves in zip([0.0, *ends[:-1]], ends, *pieces, strict=True):
-        yield Window(start, end, dict(zip(rates, waves, strict=True)))
+        places = [round(start * rate) for start in starts[1:]]
+        sound = stream(found, rate)
+        pieces.append(_cut(sound, places))
+    for start, end, *waves in zip(starts, ends, *pieces, strict=True):
+        by_rate = dict(zip(rates, waves, strict=True))
+        yield Window(start, end, by_rate)
 
 
 def _cut(blocks: Iterable[np.ndarray], places: Sequence[int]) -> Iterator[np.ndarray]:

@@ -15,7 +15,7 @@ from colab_utils.display import style
 from colab_utils.display.figures import counts_table
 from colab_utils.drive.memory import Memory
 from colab_utils.files import AnyPath
-from colab_utils.panel import texts
+from colab_utils.panel import methods, texts
 from colab_utils.panel.busy import Busy
 from colab_utils.panel.panel import error_html
 from colab_utils.results.runs import Run, metrics_table
@@ -29,7 +29,8 @@ class Download:
     """A button that makes one zip of runs and of every figure that was shown.
 
     Args:
-        name: of the zip, without suffix; letters that no file name may have become "-".
+        name: of the zip, without suffix; letters that no file name may have become "-", and no more
+            than 40 are kept, since Windows opens no path of more than 259.
         runs: finished runs by the name to show.
         tables: tables that were shown besides, by name.
         figures: by name; None: all that were shown in this notebook until it is saved.
@@ -45,7 +46,7 @@ class Download:
         tables: Mapping[str, pd.DataFrame] | None = None,
         figures: Mapping[str, style.SuiteFigure] | None = None,
     ):
-        self.name = _stem(name)
+        self.name = _stem(name.replace("synthetic-", ""), 40)
         self.runs = dict(runs)
         self.tables = dict(tables or {})
         self.figures = session.shown if figures is None else figures
@@ -64,7 +65,7 @@ class Download:
             folder = pathlib.Path(place) / self.name
             figures = dict(zip(_stems(self.figures), self.figures.values(), strict=True))
             tables = self._all_tables()
-            files.write_text(folder / "methods.txt", texts.methods_text(self.runs))
+            files.write_text(folder / "methods.txt", methods.methods_text(self.runs))
             files.write_text(folder / "cite.bib", texts.bibliography(self.runs))
             readme = texts.readme_text(self.name, self.runs, figures, tables)
             files.write_text(folder / "README.txt", readme)
@@ -123,10 +124,10 @@ class Download:
         display(box)
 
 
-def _stem(name: str) -> str:
+def _stem(name: str, most: int = 100) -> str:
     """`name` as a file name: without what Windows, Linux or macOS refuse."""
     plain = re.sub(r'[<>:"/\\|?*\x00-\x1f]+', "-", name.replace(": ", ", "))
-    return plain[:120].strip(" .") or "unnamed"
+    return plain[:most].strip(" .") or "unnamed"
 
 
 def _stems(names: Iterable[str]) -> list[str]:

@@ -385,7 +385,7 @@ def metrics_table(runs: Mapping[str, Run]) -> pd.DataFrame:
             "95 % interval of UAR": "–".join(limits) or "none",
             "chance %": f"{100 * metrics['chance']:.1f}",
             "ECE %": "" if ece is None else f"{100 * ece:.1f}",
-            "utterances": metrics["n"],
+            "utterances": metrics.get("n_utterances", metrics["n"]),
             "speakers": metrics["n_speakers"],
             "rule": ", ".join(metrics["rule"]),
             "speaker independence": metrics["speaker_independence"],

@@ -1,7 +1,9 @@
 """All methods of a study side by side: rates, intervals, and paired differences to one of them."""
 
+import dataclasses
 import pathlib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from colab_utils.files import AnyPath
 from colab_utils.results.comparison import UnpairedError, compare_runs, holm
 from colab_utils.results.predictions import PredictionError
 from colab_utils.results.runs import Run
+from colab_utils.settings import plain
 
 METHOD_COLUMNS = (
     "method",
@@ -38,6 +41,7 @@ METHOD_COLUMNS = (
     "test",
     "notes",
 )
+SETTINGS = "settings"  # the table of a run that `settings_table` makes
 # what LaTeX's own fonts would print as another letter, or not at all
 _LATEX = str.maketrans(
     {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "→": r"$\rightarrow$"}
@@ -170,6 +174,20 @@ def recalls_table(runs: Mapping[str, Run]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
 
+def settings_table(config: Any, fields: Iterable[dataclasses.Field]) -> pd.DataFrame:
+    """Settings for a reader: a row each, with `setting`, `value` and `meaning` as texts.
+
+    Args:
+        config: the settings dataclass of a method.
+        fields: those that decide something, such as of `settings.looked_at`.
+    """
+    rows = []
+    for field in fields:
+        value = plain(getattr(config, field.name))
+        rows.append((field.name, str(value), field.metadata["help"]))
+    return pd.DataFrame(rows, columns=["setting", "value", "meaning"])
+
+
 def save_table(table: pd.DataFrame, path: AnyPath) -> list[pathlib.Path]:
     """Write a table as CSV and, for a paper, as LaTeX (booktabs; without the column `notes`).
 
@@ -184,14 +202,24 @@ def save_table(table: pd.DataFrame, path: AnyPath) -> list[pathlib.Path]:
         DiskFullError: no room on the disk.
     """
     if not isinstance(table.index, pd.RangeIndex):
-        names = [name or "" for name in table.index.names]
+        names = [name or "run" for name in table.index.names]
         table = table.rename_axis(names).reset_index(allow_duplicates=True)
-    written = write_csv(pathlib.Path(f"{path}.csv"), table)
+    written = write_csv(pathlib.Path(f"{path}.csv"), table.apply(_differences))
     lines = table.drop(columns="notes", errors="ignore").to_latex(
         index=False, escape=True, float_format="{:g}".format
     )
-    lines = f"% needs \\usepackage{{booktabs}}\n{lines.translate(_LATEX)}"
+    lines = re.sub(r"(?<!\S)-(?=\d)", "$-$", lines.translate(_LATEX))  # a minus, no hyphen
+    lines = f"% needs \\usepackage{{booktabs}}\n{lines}"
     return [written, files.write_text(pathlib.Path(f"{path}.tex"), lines)]
+
+
+def _differences(column: pd.Series) -> pd.Series:
+    """A column of `+1.2`, `-0.3` and empty cells as numbers, which need no guard in a CSV."""
+    texts = column.astype(str)
+    if not texts.str.match("[+-]").any():
+        return column
+    numbers = pd.to_numeric(texts.where(texts != ""), errors="coerce")
+    return numbers if numbers.notna().equals(texts != "") else column
 
 
 def published_table(published: Mapping[str, Any], task: str | None = None) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import subprocess
 import zipfile
 
 import nbformat
+import pandas as pd
 import pytest
 from notebook_runs import embedded_parts, only, run
 from PIL import Image
@@ -24,7 +25,7 @@ NOTEBOOKS = {
     "06_compare_methods": [],
 }
 IMAGE = re.compile(r'<img [^>]*?alt="([^"]*)"[^>]*?src="data:image/png')
-DOCUMENT = r"""\documentclass{article}\usepackage[utf8]{inputenc}\usepackage{booktabs}
+DOCUMENT = r"""\documentclass{article}\usepackage[utf8]{inputenc}\usepackage{booktabs,graphicx}
 \usepackage[landscape,a2paper]{geometry}\begin{document}\nocite{*}
 %s
 \bibliographystyle{plain}\bibliography{cite}\end{document}
@@ -47,7 +48,11 @@ def shown_in(notebook: pathlib.Path) -> list[str]:
 
 
 def check_figures(folder: pathlib.Path, shown: list[str]):
-    """Each picture of the page is there once, as PNG, PDF and SVG, under a readable name."""
+    """Each picture of the page is there once, as PNG, PDF and SVG, under a readable name.
+
+    The slider of certainty starts with all predictions: with a picture that is shown above it, too.
+    """
+    shown = set(shown)
     readme = (folder / "README.txt").read_text()
     listed = readme.split("## Figures\n\n")[1].split("\n\n")[0].removeprefix("- ").split("\n- ")
     assert sorted(line.partition(": ")[2] for line in listed) == sorted(shown)
@@ -75,12 +80,24 @@ def check_numbers(folder: pathlib.Path):
         assert f"UAR {rates[0]} % (" in methods and told in methods
 
 
+def check_files(folder: pathlib.Path):
+    """Nothing is empty, and pandas reads each table with a name for each column."""
+    for path in folder.rglob("*.*"):
+        assert path.is_dir() or path.read_bytes().strip(), path
+    for path in folder.rglob("*.csv"):
+        table = pd.read_csv(path)
+        assert len(table) and not [name for name in table if "Unnamed" in name], path
+
+
 def check_latex(folder: pathlib.Path, place: pathlib.Path):
-    """All tables and the bibliography compile with Debian's texlive."""
+    """All tables, figures under their names and the bibliography compile with Debian's texlive."""
     inputs = []
     for number, table in enumerate(sorted(folder.glob("tables/*.tex"))):
         shutil.copy(table, place / f"t{number}.tex")
         inputs.append(rf"\input{{t{number}}}\par")
+    shutil.copytree(folder / "figures", place / "figures")
+    for figure in sorted(folder.glob("figures/*.pdf")):
+        inputs.append(rf"\includegraphics{{figures/{figure.name}}}\par")
     shutil.copy(folder / "cite.bib", place)
     (place / "all.tex").write_text(DOCUMENT % "\n".join(inputs))
     latex = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "all"]
@@ -107,6 +124,7 @@ def test_the_zip_is_what_was_shown(name, tmp_path, embedded_workspace):
     folder = tmp_path / "zip" / archive.stem
     check_figures(folder, shown_in(work / "notebooks" / f"{name}.ipynb"))
     check_numbers(folder)
+    check_files(folder)
     place = tmp_path / "latex"
     place.mkdir()
     check_latex(folder, place)

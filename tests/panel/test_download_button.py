@@ -9,17 +9,15 @@ import zipfile
 
 import IPython.display
 import pytest
+from finished_run import finished
 from PIL import Image
-from toy_predictions import LABELS, predictions
 
 from colab_utils import session
 from colab_utils.corpora.cards import corpus_names, load_card
 from colab_utils.display import style
 from colab_utils.features import FRONT_ENDS
-from colab_utils.methods.baselines.settings import BaselineConfig
 from colab_utils.panel import download, texts
 from colab_utils.results.folders import runs_table
-from colab_utils.results.runs import open_run
 
 
 @pytest.fixture(autouse=True)
@@ -28,27 +26,6 @@ def workspace(monkeypatch, tmp_path):
     monkeypatch.setenv("SER_WORKSPACE", str(tmp_path / "work"))
     monkeypatch.setattr(session, "shown", {})
     return tmp_path / "work"
-
-
-def finished(root, name="emodb-logistic", right=0.5, **facts):
-    """A finished run on EmoDB."""
-    table = predictions(right=right)
-    split = table[["seed", "fold", "draw", "task", "utt_id"]].assign(
-        speaker="emodb/" + table["speaker"], role="test"
-    )
-    about = {
-        "preset": "default",
-        "corpora": {"test": ["emodb"], "train": ["savee"]},
-        "merge": {"boredom": None, "excited": "happiness"},
-        "changed": {"C": 0.1},
-        "feature_spec": {"name": "acoustic+moonshine", "settings": {}},
-    }
-    run = open_run(root, "baselines", name, BaselineConfig(C=right), about | facts, split)
-    run.finish(table, LABELS, speaker_independence="independent")
-    (run.path / "parts").mkdir()
-    (run.path / "parts" / "0.csv").write_text("a part")
-    run.mark_done()
-    return run
 
 
 def show(name, alt="numbers"):
@@ -171,41 +148,6 @@ def test_runs_of_the_zip_can_be_opened_again(tmp_path, workspace):
     assert files[kept] == (run.path / "predictions.csv").read_bytes()
 
 
-def test_the_methods_say_what_was_done_and_what_came_out(tmp_path):
-    runs = {"weak": finished(tmp_path), "good": finished(tmp_path, "other", 0.9)}
-    common, *own = made(runs)["methods.txt"].decode().split("\n\n")
-    for sentence in (
-        "Tested corpora: EmoDB (Berlin database of emotional speech).",
-        "Corpora of the training: SAVEE (Surrey audio-visual expressed emotion).",
-        "Tested: 120 utterances, 12 speakers.",
-        "The 4 emotions: anger, happiness, neutral, sadness.",
-        "Of the corpora's labels: boredom is left out, excited counts as happiness.",
-        "Features: acoustic+moonshine.",
-        "No tested speaker was heard in training.",
-    ):
-        assert common.count(sentence) == 1
-    settings = re.search(r"concern it\): (.*?)\. UAR \(", common)[1].split(", ")
-    for (name, run), told in zip(runs.items(), own, strict=True):
-        config = json.loads((run.path / "config.json").read_text())
-        its = settings + re.search(r"Settings: (.*)\.$", told.strip())[1].split(", ")
-        assert sorted(its) == sorted(f"{one} {value}" for one, value in config["settings"].items())
-        stored = json.loads((run.path / "metrics.json").read_text())
-        low, high = (f"{100 * limit:.1f}" for limit in stored["uar_ci95"])
-        assert told.startswith(f"{name}: UAR {100 * stored['uar']:.1f} % (95")
-        assert f"interval over speakers {low} to {high})" in told
-        for rate in ("wa", "chance", "majority"):
-            word = {"wa": "WA"}.get(rate, rate)
-            assert f"{word} {100 * stored[rate]:.1f} %" in told
-
-
-def test_a_run_of_ones_own_corpus_and_without_facts(tmp_path):
-    run = finished(tmp_path, corpora={"test": ["mine"]}, merge={}, changed={}, feature_spec={})
-    (run.path / "environment.json").unlink()
-    files = made({"one": run})
-    assert files["methods.txt"].decode().startswith("Tested corpora: mine. Tested: 120")
-    assert "- mine" in files["README.txt"].decode().splitlines()
-
-
 def entries_of(text):
     """{key: fields} of BibTeX, braces counted."""
     found = {}
@@ -219,6 +161,11 @@ def entries_of(text):
         found[begin[2]] = dict(re.findall(r"(\w+) = \{((?:[^{}]|\{[^{}]*\})*)\}", body))
     assert len(found) == text.count("\n@") + text.startswith("@")
     return found
+
+
+def test_a_corpus_of_ones_own_is_named_beside_the_licences(tmp_path):
+    files = made({"one": finished(tmp_path, corpora={"test": ["mine"]})})
+    assert "- mine" in files["README.txt"].decode().splitlines()
 
 
 def test_what_to_cite_is_what_was_used(tmp_path):
@@ -260,6 +207,18 @@ def test_any_name_gives_a_file_name(name, workspace):
     path = download.Download(name, {}).save()
     assert path.parent == workspace / "downloads" and len(path.name) < 130
     assert not re.search(r'[<>:"/\\|?*]', path.name)
+
+
+def test_windows_opens_the_longest_path(tmp_path, workspace):
+    """Where Explorer unpacks into a folder of the zip's name: 259 characters in all."""
+    show("f" * 200)
+    runs = {"r" * 200: finished(tmp_path, "synthetic-" + "n" * 200)}
+    path = download.Download("03_" + "synthetic-phone+" * 9, runs).save()
+    with zipfile.ZipFile(path) as opened:
+        longest = max(len(name) for name in opened.namelist())
+    downloads = len("C:/Users/somebody/Downloads/") + len(path.stem) + 1
+    assert downloads + longest < 260
+    assert path.stem == "03_phone+phone+phone+phone+phone+phone+p"
 
 
 def test_the_button_makes_the_zip_and_shows_an_error(workspace, monkeypatch):

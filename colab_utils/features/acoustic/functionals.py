@@ -17,7 +17,7 @@ _LOWEST_NOTE_HZ = 27.5  # eGeMAPS counts semitones from A0
 
 @dataclass(frozen=True)
 class Functionals(FrontEnd):
-    """Functionals in the spirit of eGeMAPS (Eyben et al. 2016), without openSMILE's licence.
+    """Functionals in the spirit of eGeMAPS (Eyben et al. 2016), computed without openSMILE.
 
     Pitch, aperiodicity and timbre are taken over voiced frames, timbre also over unvoiced ones,
     loudness over *active* frames: those within `active_db` of the utterance's 95th percentile of

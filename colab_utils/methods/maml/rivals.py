@@ -66,6 +66,15 @@ PARTS = ("all", "head")
 RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
 STEPS = 20
 
+# what no setting says
+CHOICES = {
+    "logistic regression": [f"inverse strength of the L2 penalty C = {heads.C:g}"],
+    "pooled, fine-tuned": [
+        f"rate ({RATES[0]:g} to {RATES[-1]:g}), steps (up to {STEPS}) and part (all layers or the "
+        "head) of the fine-tuning were picked in validation episodes"
+    ],
+}
+
 Method = Callable[[Tasks], torch.Tensor]  # probabilities of the query
 
 
@@ -108,7 +117,7 @@ def notes_of(tested: Tested, spec: Mapping[str, Any], corpora: Sequence[str]) ->
         notes += other_features(config.preset, spec)
     if kind in heads.LINEAR:
         notes += heads.linear_notes(kind, spec["name"], corpora)
-    return notes
+    return notes + CHOICES.get(kind, [])
 
 
 def settings_of(kind: str, config: MamlConfig) -> MamlConfig:

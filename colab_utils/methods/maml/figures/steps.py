@@ -73,13 +73,17 @@ def accuracy_by_step_figure(
 
 def _from_below(axes: Axes, means: Mapping[str, pd.DataFrame]) -> list[str]:
     """Cut the axis where beginnings would take three quarters of it; gives them in words."""
-    begins = {name: 100 * mean["accuracy"].iloc[0] for name, mean in means.items()}
-    later = pd.concat([mean.tail(max(1, len(mean) - 1)) for mean in means.values()])
-    low, high = 100 * later["accuracy"].min(), 100 * later["accuracy"].max()
-    deep = {name: begin for name, begin in begins.items() if begin < low - 3 * max(1, high - low)}
+    rates = {name: 100 * mean["accuracy"] for name, mean in means.items()}
+    later = pd.concat([rate.tail(max(1, len(rate) - 1)) for rate in rates.values()])
+    low = later.min()
+    room = max(1, later.max() - low)
+    deep = {}
+    for name, rate in rates.items():
+        if rate.iloc[0] < low - 3 * room:
+            deep[name] = rate.iloc[0]
     if not deep:
         return []
-    low -= 0.15 * max(1, high - low)
+    low -= 0.15 * room
     axes.set_ylim(low, axes.get_ylim()[1])
     axes.dataLim.y0 = low  # what is drawn from here on is laid out by what is seen
     for one in axes.lines:
