@@ -48,12 +48,15 @@ def corpora_of(rows: pd.DataFrame) -> str:
 def run(name: str) -> str:
     """The name of a run in words: `source-+-support-5shot` -> `source + support, 5-shot`."""
     plain = name.replace("synthetic-", "").replace("-+-", " + ")
+    plain = re.sub(r"([A-Z])-(head|prototype)\b", r"\1, \2", plain)
+    plain = re.sub(r"\balexnet[_-]gap\b", "AlexNet-GAP", plain)
+    plain = re.sub(r"\balexnet\b", "AlexNet", plain)
     return re.sub(r"-(\d+)shot", r", \1-shot", plain)
 
 
 def subject(predictions: pd.DataFrame) -> str:
     """What was tested, and by which method: `EmoDB, logistic`."""
-    return f"{corpora_of(predictions)}, {predictions['method'].iloc[0]}"
+    return f"{corpora_of(predictions)}, {run(predictions['method'].iloc[0])}"
 
 
 def stamps(predictions: pd.DataFrame, metrics: Mapping[str, Any]) -> list[str]:
@@ -106,22 +109,25 @@ def stamps_of_all(shown: Results) -> list[str]:
 
 
 def shared(sentences: Mapping[str, list[str]]) -> list[str]:
-    """Sentences of several runs: those of all as they are, others with the names of their runs.
+    """Sentences of several runs: those of all as they are, then others with their runs' names.
 
-    Where most have one, the others are named: `all but chance`.
+    Where most have one, the others are named: `All but chance`.
     """
     names_of: dict[str, list[str]] = {}
     for name, told in sentences.items():
         for sentence in told:
             names_of.setdefault(sentence, []).append(name)
-    found = []
+    of_all, of_some = [], []
     for sentence, names in names_of.items():
         others = [name for name in sentences if name not in names]
         whose = ", ".join(names)
         if len(others) < len(names) / 2:
-            whose = f"all but {', '.join(others)}"
-        found.append(f"{whose}: {sentence}" if others else sentence)
-    return found
+            whose = f"All but {', '.join(others)}"
+        if others:
+            of_some.append(f"{whose}: {sentence}")
+        else:
+            of_all.append(sentence)
+    return of_all + of_some
 
 
 def interval_unit(metrics: Mapping[str, Any]) -> str:
@@ -198,7 +204,7 @@ def _is_transductive(note: str) -> bool:
 
 
 def _sentence(text: str) -> str:
-    plain = text.replace("synthetic-", "")
+    plain = re.sub(r"[\w-]+(?![\w/-])", lambda word: corpus(word[0]), text)
     return f"{plain[:1].upper()}{plain[1:].rstrip('.')}."
 
 

@@ -12,14 +12,15 @@ from matplotlib.axes import Axes
 
 from colab_utils.display import captions, style
 from colab_utils.display.figures import confusion_matrix_figure
-from colab_utils.display.style import COLOURS, DASHES, MARKERS
 from colab_utils.results import calibration
 from colab_utils.results.metrics import summarise_again
 from colab_utils.results.predictions import PredictionError, check_one_rule, probability_columns
 from colab_utils.results.runs import Run
 
-MOST = len(COLOURS)  # runs in a figure
-_LETTERS = 95  # of a legend, side by side
+MOST = 6  # runs in a figure
+_HEAD = 6.5  # points
+_OWN = {"color": style.ACCENT, "lw": 1.2, "ms": 2.6, "zorder": 3}
+_OTHER = {"color": "#cfcfcf", "lw": 0.8, "ms": 0}
 Runs = Run | Mapping[str, Run]
 
 
@@ -42,7 +43,7 @@ def show_certainty(runs: Runs, title: str = "") -> Any:
         if not probability_columns(run.predictions):
             print(f"{name or run.path.name} has no scores: nothing can be said of its certainty")
         elif len(shown) == MOST:
-            print(f"{name} is not shown: more than {MOST} runs cannot be told apart")
+            print(f"{name} is not shown: no more than {MOST} runs have room")
         else:
             shown[name] = run
     if not shown:
@@ -59,17 +60,18 @@ def _by_name(runs: Runs) -> dict[str, Run]:
 def certainty_figure(runs: Runs, title: str = "") -> style.SuiteFigure:
     """Are the scores right, and are certain predictions right more often than others?
 
-    Left, the reliability diagram: how often predictions are right (y) that are so certain (x), in
-    15 bins of equally many. Right: the UAR of what is kept when the least certain predictions of
-    each seed and draw are left out; of a run alone also where its errors were left out first, and
-    where luck chose.
+    First the reliability diagram: how often predictions are right (y) that are so certain (x), in
+    15 bins of equally many. Then the UAR of what is kept when the least certain predictions of each
+    seed and draw are left out; of a run alone also where its errors were left out first, and where
+    chance chose. Several runs stand side by side, each with the others in grey: no colour means one
+    of them.
 
     Args:
         runs: a finished run, or several by name, up to MOST.
         title: above all.
 
     Returns:
-        The figure; the expected calibration error of each run stands in the legend.
+        The figure; the expected calibration error of each run stands above it.
 
     Raises:
         ValueError: no run, or more than MOST.
@@ -79,37 +81,30 @@ def certainty_figure(runs: Runs, title: str = "") -> style.SuiteFigure:
         >>> certainty_figure({"logistic": run, "mlp": other})
     """
     shown = _with_scores(_by_name(runs))
+    curves = {name: _curves(*result) for name, result in shown.items()}
+    predictions = next(iter(shown.values()))[0]
+    of_what = captions.subject if len(shown) == 1 else captions.corpora_of
     with style.suite_style():
-        figure = style.new_figure(style.WIDE_COLUMN, 2.3)
-        left, right = figure.subplots(1, 2)
-        left.axline((0, 0), slope=1, color=style.QUIET, lw=0.8, ls=":")
-        luck, told = [], []
-        for number, (name, (predictions, metrics)) in enumerate(shown.items()):
-            bins = calibration.reliability(predictions)
-            luck.append(calibration.error_by_luck(bins))
-            look = {"color": COLOURS[number], "lw": 1.2, "ls": (0, DASHES[number])}
-            label = _label(name, calibration.calibration_error(bins))
-            _reliability(left, bins, label=label, marker=MARKERS[number], ms=3, **look)
-            sure = calibration.certainty(predictions)
-            half = _kept(right, predictions, metrics, sure, **look)
-            of_all = captions.per_cent(metrics["uar"])
-            told.append(f"{label}, UAR {of_all}, of the most certain half {half}.")
-        if len(shown) == 1:
-            _errors_and_luck(right, predictions, metrics)
-        of_what = captions.subject if len(shown) == 1 else captions.corpora_of
-        below = _below(shown, luck)
-        for chance in {metrics["chance"] for _, metrics in shown.values()}:
-            below += style.guess_level(right, chance)
-        left.set(xlabel="Top probability (%)", ylabel="Right (%)")
-        left.set(xlim=(0, 100), ylim=(0, 100))
-        right.set(xlabel="Kept, the most certain (%)", ylabel="UAR of what is kept (%)")
-        right.set(xlim=(0, 100))
-        _legend(figure, left, right)
+        figure, panels = _panels(len(shown))
+        told, below = [], _below(shown, [curve["luck"] for curve in curves.values()])
+        for name, (reliable, kept) in zip(shown, panels, strict=True):
+            for other in curves:
+                look = _OWN if other == name else _OTHER
+                _draw(reliable, kept, curves[other], **look)
+            metrics = shown[name][1]
+            if len(shown) == 1:
+                _errors_and_chance(kept, predictions, metrics)
+            below += style.guess_level(kept, metrics["chance"])
+            error = f"ECE {captions.per_cent(curves[name]['error'])}"
+            head = captions.wrap(captions.run(name), _inches(panels), _HEAD)
+            reliable.set_title("\n".join([*head, error]), fontsize=_HEAD)
+            start = f"{captions.run(name)}: {error}" if name else error
+            told.append(f"{start}, {_of_half(metrics, curves[name])}")
         style.tell(
             figure,
             "certainty",
             title or of_what(predictions),
-            sentences=below,
+            sentences=list(dict.fromkeys(below)),
             stamps=captions.stamps_of_all(shown),
             numbers=" ".join(told),
         )
@@ -119,7 +114,7 @@ def certainty_figure(runs: Runs, title: str = "") -> style.SuiteFigure:
 def _with_scores(runs: Mapping[str, Run]) -> captions.Results:
     """What is drawn of the runs; raises what `certainty_figure` raises."""
     if not 0 < len(runs) <= MOST:
-        raise ValueError(f"{len(runs)} runs: 1 to {MOST} can be told apart; pass so many")
+        raise ValueError(f"{len(runs)} runs: 1 to {MOST} have room side by side; pass so many")
     shown = {name: (run.predictions, run.metrics) for name, run in runs.items()}
     for name, (predictions, _) in shown.items():
         check_one_rule(predictions, name or "the run")
@@ -130,60 +125,85 @@ def _with_scores(runs: Mapping[str, Run]) -> captions.Results:
     return shown
 
 
-def _label(name: str, error: float) -> str:
-    """A run in the legend: its name, if it has one, and its calibration error."""
-    told = f"ECE {captions.per_cent(error)}"
-    return style.legend_label(f"{captions.run(name)}: {told}") if name else told
+def _curves(predictions: pd.DataFrame, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What is drawn of one run: bins (mean over seeds and draws), UAR by the share kept, errors."""
+    bins = calibration.reliability(predictions)
+    sure = calibration.certainty(predictions)
+    return {
+        "bins": 100 * bins.groupby("bin")[["confidence", "accuracy"]].mean(),
+        "rates": calibration.uar_by_share(predictions, metrics["labels"], sure),
+        "error": calibration.calibration_error(bins),
+        "luck": calibration.error_by_luck(bins),
+    }
 
 
-def _legend(figure: style.SuiteFigure, left: Axes, right: Axes) -> None:
-    """The names of the lines above, in as many columns as they need."""
-    handles, labels = left.get_legend_handles_labels()
-    more_handles, more_labels = right.get_legend_handles_labels()
-    handles += more_handles
-    labels += more_labels
-    columns = np.clip(_LETTERS // (9 + captions.longest(labels)), 1, 3)
-    figure.legend(handles, labels, loc="outside upper center", ncols=columns)
+def _panels(number: int) -> tuple[style.SuiteFigure, np.ndarray]:
+    """The figure, and two empty panels for each run: beside each other for one, else below."""
+    if number == 1:
+        figure = style.new_figure(style.WIDE_COLUMN, 2.4)
+        panels = figure.subplots(1, 2, squeeze=False)
+    else:
+        figure = style.new_figure(style.TWO_COLUMNS, 3.2)
+        panels = figure.subplots(2, number, sharex=True, sharey="row").T
+    for reliable, kept in panels:
+        reliable.axline((0, 0), slope=1, color=style.QUIET, lw=0.8, ls=":")
+        reliable.set(xlim=(0, 100), ylim=(0, 100))
+        reliable.tick_params(labelbottom=True)
+        kept.set(xlim=(0, 100))
+        for axes, name in ((reliable, "Top probability (%)"), (kept, "Share kept (%)")):
+            axes.set_xlabel("\n".join(captions.wrap(name, _inches(panels), 7.5)))
+    panels[0, 0].set_ylabel("Right answers (%)")
+    panels[0, 1].set_ylabel("UAR of kept (%)")
+    return figure, panels
 
 
-def _reliability(axes: Axes, bins: pd.DataFrame, **look: Any) -> None:
-    """Accuracy over confidence, a point a bin, the mean over seeds and draws."""
-    points = 100 * bins.groupby("bin")[["confidence", "accuracy"]].mean()
-    axes.plot(points["confidence"], points["accuracy"], clip_on=False, **look)
+def _inches(panels: np.ndarray) -> float:
+    """About how wide each panel is."""
+    return (panels[0, 0].figure.get_figwidth() - 0.6) / max(2, len(panels)) - 0.1
 
 
-def _kept(
-    axes: Axes, predictions: pd.DataFrame, metrics: Mapping[str, Any], sure: pd.Series, **look: Any
-) -> str:
-    """UAR over the share that is kept; gives that of half of them in words."""
-    rates = calibration.uar_by_share(predictions, metrics["labels"], sure)
-    axes.plot(100 * calibration.SHARES, 100 * rates, clip_on=False, **look)
-    half = rates[len(rates) // 2 - 1]
-    return "not known" if np.isnan(half) else captions.per_cent(half)
+def _draw(reliable: Axes, kept: Axes, curve: Mapping[str, Any], **look: Any) -> None:
+    """Accuracy over confidence, a point a bin; and UAR over the share that is kept."""
+    bins, look = curve["bins"], {"clip_on": False} | look
+    reliable.plot(bins["confidence"], bins["accuracy"], marker="o", **look)
+    kept.plot(100 * calibration.SHARES, 100 * curve["rates"], **look)
 
 
-def _errors_and_luck(axes: Axes, predictions: pd.DataFrame, metrics: Mapping[str, Any]) -> None:
-    """What leaving out the errors would give, and what leaving out without a reason gives."""
+def _errors_and_chance(axes: Axes, predictions: pd.DataFrame, metrics: Mapping[str, Any]) -> None:
+    """What leaving out the errors would give, and leaving out at random; with names for all."""
+    axes.lines[0].set_label("least certain left out first")
     right = predictions["true"] == predictions["pred"]
+    best = calibration.uar_by_share(predictions, metrics["labels"], right)
     look = {"color": style.QUIET, "lw": 0.9}
-    best = look | {"ls": "-.", "label": "errors left out first"}
-    _kept(axes, predictions, metrics, right, **best)
-    luck = look | {"ls": "--", "label": "left out by luck"}
-    axes.axhline(100 * metrics["uar"], **luck)
+    errors_first = {"ls": "-.", "label": "errors left out first"}
+    axes.plot(100 * calibration.SHARES, 100 * best, **look, **errors_first)
+    at_random = {"ls": "--", "label": "left out at random"}
+    axes.axhline(100 * metrics["uar"], **look, **at_random)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1))
+
+
+def _of_half(metrics: Mapping[str, Any], curve: Mapping[str, Any]) -> str:
+    """The UAR of all and of the most certain half, in words."""
+    half = curve["rates"][len(curve["rates"]) // 2 - 1]
+    rate = "not known" if np.isnan(half) else captions.per_cent(half)
+    return f"UAR {captions.per_cent(metrics['uar'])}, of the most certain half {rate}."
 
 
 def _below(shown: captions.Results, luck: list[float]) -> list[str]:
     """What the lines are, and how large the error is where all is right."""
     least, most = 100 * min(luck), 100 * max(luck)
     about = f"{least:.1f}" if round(least, 1) == round(most, 1) else f"{least:.1f} to {most:.1f}"
+    first, second = ("Left", "Right") if len(shown) == 1 else ("Above", "Below")
     lines = [
-        f"Left: {calibration.BINS} bins of equally many predictions; on the dotted line they are"
-        " right as often as they say, below it they are too sure. ECE: expected calibration error,"
+        f"{first}: {calibration.BINS} bins of equally many predictions; on the dotted line they are"
+        " right as often as they say, under it they are too sure. ECE: expected calibration error,"
         f" the mean distance from that line; samples as small as these give {about} % by luck even"
         " where all probabilities are right.",
-        "Right: the least certain are left out; a line ends where an emotion is left out"
+        f"{second}: the least certain are left out; a line ends where an emotion is left out"
         " altogether.",
     ]
+    if len(shown) > 1:
+        lines.append("Grey: the others.")
     pooled = {captions.repetitions(predictions) for predictions, _ in shown.values()} - {""}
     if pooled:
         lines.append(f"Over {' or '.join(sorted(pooled))}: tasks are pooled, the rest averaged.")
@@ -250,8 +270,10 @@ def kept_html(run: Run, per_cent: int, name: str = "") -> str:
     if len(without):
         parts = [f"{without[one]:,} of {number[one]:,} {one}" for one in without.index]
         told += f" Left out: {', '.join(parts)}."
-    name = name or captions.subject(predictions)
+    parts = captions.corpora_of(predictions), captions.run(name)
+    name = ", ".join(dict.fromkeys(parts)) if name else captions.subject(predictions)
     title = f"{name}: the least certain {per_cent} % left out"
     picture = confusion_matrix_figure(kept, of_kept, title if per_cent else name)
-    picture.name = f"confusion matrix without the least certain, {name}"  # one for all stops
+    if per_cent:
+        picture.name = f"confusion matrix without the least certain, {name}"  # one for all stops
     return f'<p style="line-height:1.4;max-width:50em">{html.escape(told)}</p>{picture.html()}'

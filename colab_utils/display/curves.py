@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from colab_utils.display import style
+from colab_utils.display import captions, style
 from colab_utils.display.style import COLOURS
 
 
@@ -69,19 +69,24 @@ def spread(places: Sequence[float], gap: float, low: float, high: float) -> np.n
 
 
 def learning_curve_figure(
-    records: Sequence[Mapping[str, float]], chance: float | None = None, title: str = ""
+    records: Sequence[Mapping[str, float]],
+    chance: float | None = None,
+    title: str = "",
+    rows: pd.DataFrame | None = None,
 ) -> style.SuiteFigure:
     """Training loss (left) and validation score (right) over the steps of training.
 
-    Thin: each step; thick: running mean. The chosen checkpoint is marked.
+    Thin: each step; thick: running mean. The chosen checkpoint is marked. A loss that falls to less
+    than a hundredth stands on a logarithmic scale.
 
     Args:
         records: `learning.training.History.records`, a dict a step with `step`, one value or more
-            whose name ends in "loss" (the first is drawn) and `validation` where it was measured (a
-            fraction, higher is better: the first highest is chosen). A value whose name ends in
-            "accuracy" is drawn beside it.
+            whose name ends in "loss" (the first is drawn) and `validation` where it was measured
+            (UAR, or an accuracy; a fraction: the first highest is chosen). A value whose name ends
+            in "accuracy" is drawn beside it.
         chance: the rate of guessing, a fraction.
         title: above.
+        rows: of the utterances, with a `corpus`, for the stamp of synthetic ones.
 
     Returns:
         The figure.
@@ -99,23 +104,29 @@ def learning_curve_figure(
     with style.suite_style():
         figure = style.new_figure(style.WIDE_COLUMN, 2.1)
         left, right = figure.subplots(1, 2, sharex=True)
-        running_line(left, table["step"], table[losses[0]], style.ACCENT)
+        loss = table[losses[0]]
+        running_line(left, table["step"], loss, style.ACCENT)
+        if 0 < loss.min() < loss.max() / 100:
+            left.set_yscale("log")
+            left.yaxis.set_major_formatter("{x:g}")
         left.set(xlabel="Training step", ylabel=f"Training {losses[0].replace('_', ' ')}")
-        right.set(xlabel="Training step", ylabel="Validation score (%)")
+        right.set(xlabel="Training step", ylabel="Validation UAR (%)")
         if accuracies:
             right.set_ylabel("Accuracy (%)")
             accuracy = 100 * table[accuracies[0]]
             running_line(right, table["step"], accuracy, COLOURS[1], "training tasks")
-        told = f"{len(table)} steps; loss {table[losses[0]].iloc[-1]:.3g} at the end."
+        told = f"{len(table)} steps; loss {loss.iloc[-1]:.3g} at the end."
+        below = [thin_and_thick(len(table))]
         if "validation" in table and table["validation"].notna().any():
             told += _validation(left, right, table.dropna(subset="validation"))
-        below = ["Thin: each step; thick: running mean."]
+            below[0] += " Dotted line upwards: the step that is kept."
         if chance is not None and right.lines:
             below += style.guess_level(right, chance)
         if right.get_legend_handles_labels()[0]:
             above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": 2}
             right.legend(**above, handlelength=1.6, columnspacing=1)
-        style.tell(figure, "learning curve", title, sentences=below, numbers=told)
+        stamps = [] if rows is None else captions.stamps_of_rows(rows)
+        style.tell(figure, "learning curve", captions.run(title), (), below, stamps, told)
     return figure
 
 
@@ -141,12 +152,17 @@ def running_line(
     axes: Axes, step: pd.Series, values: pd.Series, colour: str, label: str = ""
 ) -> None:
     """Each value thin, and the mean of the last 1/20 of the steps thick."""
-    marker = "o"
-    if len(step) > 1:
+    window = max(1, len(step) // 20)
+    if window > 1:
         axes.plot(step, values, color=colour, lw=0.4, alpha=0.35)
-        marker = ""
-    mean = values.rolling(max(1, len(step) // 20), min_periods=1).mean()
+    mean = values.rolling(window, min_periods=1).mean()
+    marker = "" if len(step) > 1 else "o"
     axes.plot(step, mean, color=colour, lw=1.2, label=label or None, marker=marker, ms=3)
+
+
+def thin_and_thick(number: int) -> str:
+    """What `running_line` of so many steps shows, for the caption."""
+    return "Thin: each step; thick: running mean." if number // 20 > 1 else "Each step."
 
 
 class LiveCurve:
@@ -159,6 +175,7 @@ class LiveCurve:
     Args:
         chance: the rate of guessing, a fraction; None: not drawn.
         title: above.
+        rows: of the utterances, as of `learning_curve_figure`.
 
     Example:
         >>> live = live_curve(chance=0.2)
@@ -168,9 +185,10 @@ class LiveCurve:
 
     SECONDS = 2.0  # the least time between two pictures
 
-    def __init__(self, chance: float | None = None, title: str = ""):
-        self.chance = chance
-        self.title = title
+    def __init__(
+        self, chance: float | None = None, title: str = "", rows: pd.DataFrame | None = None
+    ):
+        self.about = chance, title, rows
         self._handle = None
         self._next = 0.0
 
@@ -191,7 +209,7 @@ class LiveCurve:
         if get_ipython() is None or not len(records):
             return
         begin = time.monotonic()
-        figure = learning_curve_figure(records, self.chance, self.title)
+        figure = learning_curve_figure(records, *self.about)
         if self._handle is None:
             self._handle = display(figure.bundle(), raw=True, display_id=True)
         else:

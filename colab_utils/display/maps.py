@@ -164,6 +164,7 @@ def _draw(axes: Axes, table: pd.DataFrame, column: str, values: list[str], first
     if "role" in table:
         support = table[table["role"] == "support"]
         ring = {"facecolors": "none", "edgecolors": style.INK, "linewidths": 0.9, "zorder": 3}
+        ring |= {"label": "support"} if len(support) else {}
         axes.scatter(support["x"], support["y"], s=3.2 * size, gid="support", **ring)
     seaborn.scatterplot(
         x=mixed["x"],
@@ -182,13 +183,15 @@ def _draw(axes: Axes, table: pd.DataFrame, column: str, values: list[str], first
     axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
     axes.set_aspect("equal", adjustable="datalim")
     axes.spines[:].set(color="#c0c0c0", visible=True)
+    names = axes.get_legend_handles_labels()[1]
     inches = axes.figure.get_figwidth() / axes.get_subplotspec().get_gridspec().ncols
-    columns = int(inches / (0.32 + captions.longest(values) * captions.CHARACTER * 6.5 / 72))
+    written = sum(map(captions.characters, names)) * captions.CHARACTER * 6.5 / 72
+    lines = int(np.ceil((0.32 * len(names) + written) / inches))
     seaborn.move_legend(
         axes,
         "upper center",
         bbox_to_anchor=(0.5, 0),
-        ncols=max(1, columns),
+        ncols=int(np.ceil(len(names) / lines)),
         title=None,
         markerscale=1.3,
         handletextpad=0.1,

@@ -70,14 +70,16 @@ def show_side_by_side(
     question = question or groups.first_question(questions, words, against)
     runs, table = groups.compared(questions, question, **chosen)
     print(f"{len(runs)} of {len(questions[question])} runs, the best first. Question: {question}.")
-    results = {captions.run(name): (run.predictions, run.metrics) for name, run in runs.items()}
     title = captions.run(question)
+    shots = f", {title.rpartition(', ')[2]}"  # stand above, and need not be said of each
+    named = {name: captions.run(name).removesuffix(shots) for name in runs}
+    results = {named[name]: (run.predictions, run.metrics) for name, run in runs.items()}
     metrics = next(iter(runs.values())).metrics
     told = readable(table)
     display(told)
     display(
         methods_figure(
-            table.assign(method=table["method"].map(captions.run)),
+            table.assign(method=table["method"].map(named)),
             chance=metrics["chance"],
             title=title,
             marks=captions.stamps_of_all(results),

@@ -240,12 +240,18 @@ def support_speakers_figure(
         _with_and_without(left, table, rows)
         right.axvline(0, color=style.QUIET, lw=0.8, ls=":")
         style.points(right, rows, table["difference"], table["low"], table["high"], ms=3.4)
-        below += _keep_in_sight(right, table)
+        difference = table.rename(columns={"difference": "rate"})
+        frames = [_keep_in_sight(right, difference, 0.0), _keep_in_sight(left, _both(table))]
+        below += list(filter(None, dict.fromkeys(frames)))
         right.set_xlabel("With minus without (points)")
         right.tick_params(left=False)
         right.spines["left"].set_visible(False)
-        names = _named(table["speaker"], "")
-        told = (names + (100 * table["difference"]).map(" {:+.1f}".format)).dropna()
+        names, known = _named(table["speaker"], ""), table["difference"].notna()
+        if not known.all():
+            below.append(
+                f"Always in the support, so without a difference: {', '.join(names[~known])}."
+            )
+        told = names[known] + (100 * table["difference"][known]).map(" {:+.1f}".format)
         style.tell(
             figure,
             "support speakers",
@@ -257,14 +263,24 @@ def support_speakers_figure(
     return figure
 
 
-def _keep_in_sight(axes: Axes, table: pd.DataFrame) -> list[str]:
+def _both(table: pd.DataFrame) -> pd.DataFrame:
+    """Accuracies with and without the speakers, in one column `rate`, and their low and high."""
+    sides = []
+    for name in ("with", "without"):
+        columns = [f"accuracy_{name}", f"{name}_low", f"{name}_high"]
+        sides.append(table[columns].set_axis(["rate", "low", "high"], axis=1))
+    return pd.concat(sides)
+
+
+def _keep_in_sight(axes: Axes, table: pd.DataFrame, middle: float | None = None) -> str:
     """Give a few very long bars no room that all others need; what the caption says of it."""
     half = 100 * (table["high"] - table["low"]) / 2
-    reach = max(1.3 * 100 * table["difference"].abs().max(), 3 * half.median())
+    middle = 100 * table["rate"].median() if middle is None else middle
+    reach = max(1.3 * (100 * table["rate"] - middle).abs().max(), 3 * half.median())
     if not half.max() > reach:  # NaN: no bars
-        return []
-    axes.set_xlim(-reach, reach)
-    return ["Bars that go to the frame are longer."]
+        return ""
+    axes.set_xlim(middle - reach, middle + reach)
+    return "Bars that go to the frame are longer."
 
 
 def _with_and_without(axes: Axes, table: pd.DataFrame, rows: np.ndarray) -> None:

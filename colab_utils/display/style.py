@@ -18,6 +18,7 @@ from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
 
 from colab_utils import files, session
@@ -271,6 +272,7 @@ def guess_level(axes: Axes, chance: float) -> list[str]:
         return [f"Chance, {rate:.1f}\u00a0%, is below the axis."]
     axes.axhline(rate, color=QUIET, lw=0.8, ls=":", zorder=0)
     look = {"color": QUIET, "fontsize": LABEL, "textcoords": "offset points", "ha": "right"}
+    look["path_effects"] = [withStroke(linewidth=2, foreground="white")]
     side = axes.get_yaxis_transform()
     axes.annotate(f"chance {rate:.1f}", (1, rate), (0, 1.5), xycoords=side, **look)
     return []
@@ -303,7 +305,9 @@ def tell(
     figure.alt = _text(figure.name, *facts, numbers, *stamps)
     figure.caption = _text(figure.name, *facts, *sentences, *stamps)
     width = figure.get_figwidth() - 0.1
-    above = _lines((title, *facts), width, TITLE)
+    above = []
+    for text in (title, *facts):
+        above += _even(text, width)
     warned, told = _lines(stamps, width, SMALLEST), _lines(sentences, width, SMALLEST)
     top, low = _LINE * TITLE * len(above), _LINE * SMALLEST * len(told)
     stamped = low + _LINE * SMALLEST * len(warned)
@@ -328,6 +332,15 @@ def tell(
     if told:
         figure.supxlabel("\n".join(told), x=edge, y=low / height, color=QUIET, **small)
         figure._supxlabel.set_in_layout(False)
+
+
+def _even(text: str, width: float) -> list[str]:
+    """A line above a figure, broken into lines about as long as each other."""
+    lines = found = wrap(text, width, TITLE)
+    while len(lines) > 1 and len(found) == len(lines):
+        lines, width = found, 0.96 * width
+        found = wrap(text, width, TITLE)
+    return lines
 
 
 def _lines(sentences: Sequence[str], width: float, size: float) -> list[str]:

@@ -81,13 +81,14 @@ def test_the_figure_holds_the_bins_the_error_and_the_uar_of_what_is_kept(runs):
     data, metrics = run.predictions, run.metrics
     figure = certainty.certainty_figure(run, "EmoDB")
     left, right = figure.axes
-    drawn = line(left, f"ECE {100 * metrics['ece']:.1f}\xa0%")
+    assert left.get_title() == f"ECE {100 * metrics['ece']:.1f}\xa0%"
+    drawn = left.lines[-1]
     bins = calibration.reliability(data)
     assert len(bins) == 3 * 15
     means = [bins[bins["bin"] == place].mean() for place in range(15)]
     np.testing.assert_allclose(drawn.get_xdata(), [100 * one["confidence"] for one in means])
     np.testing.assert_allclose(drawn.get_ydata(), [100 * one["accuracy"] for one in means])
-    kept = right.lines[0]
+    kept = line(right, "least certain left out first")
     expected = calibration.uar_by_share(data, LABELS, calibration.certainty(data))
     np.testing.assert_allclose(kept.get_ydata(), 100 * expected)
     assert kept.get_xdata()[-1] == 100 and kept.get_ydata()[-1] == pytest.approx(
@@ -95,7 +96,7 @@ def test_the_figure_holds_the_bins_the_error_and_the_uar_of_what_is_kept(runs):
     )
     first = line(right, "errors left out first")
     assert first.get_ydata()[20] == 100 and first.get_ydata()[-1] == kept.get_ydata()[-1]
-    assert set(line(right, "left out by luck").get_ydata()) == {100 * metrics["uar"]}
+    assert set(line(right, "left out at random").get_ydata()) == {100 * metrics["uar"]}
     told = words(figure)
     luck = 100 * calibration.error_by_luck(bins)
     assert (
@@ -106,18 +107,20 @@ def test_the_figure_holds_the_bins_the_error_and_the_uar_of_what_is_kept(runs):
     assert_nothing_is_cut_off(figure)
 
 
-def test_several_runs_in_one_figure_have_names_colours_and_no_lines_of_luck(runs):
+def test_several_runs_stand_side_by_side_in_one_colour_the_others_grey(runs):
     figure = certainty.certainty_figure(runs)
-    left, right = figure.axes
-    names = [text.get_text() for text in figure.legends[0].get_texts()]
-    errors = [100 * run.metrics["ece"] for run in runs.values()]
-    assert names == [
-        f"{name}: ECE {error:.1f}\xa0%" for name, error in zip(runs, errors, strict=True)
-    ]
-    curves = [one for one in right.lines if len(one.get_xdata()) == 100]
-    assert len(curves) == 2 and right.get_legend() is None
-    assert len({one.get_color() for one in curves}) == 2
-    assert len({one.get_marker() for one in left.lines[1:]}) == 2
+    panels = np.array(figure.axes).reshape(2, len(runs)).T
+    for place, (name, run) in enumerate(runs.items()):
+        reliable, kept = panels[place]
+        assert reliable.get_title() == f"{name}\nECE {100 * run.metrics['ece']:.1f}\xa0%"
+        data = run.predictions
+        expected = calibration.uar_by_share(data, LABELS, calibration.certainty(data))
+        (own,) = [one for one in kept.lines if one.get_color() == style.ACCENT]
+        np.testing.assert_allclose(own.get_ydata(), 100 * expected)
+        bins = calibration.reliability(data).groupby("bin")["accuracy"].mean()
+        (own,) = [one for one in reliable.lines if one.get_color() == style.ACCENT]
+        np.testing.assert_allclose(own.get_ydata(), 100 * bins)
+        assert len(kept.lines) == len(runs) and kept.get_legend() is None
     assert "Chance, 25.0 %, is below the axis." in words(figure)
     long = {f"{name}-{'of a long name ' * 4}": run for name, run in runs.items()}
     assert_nothing_is_cut_off(certainty.certainty_figure(long, "a title " * 15))
@@ -130,7 +133,7 @@ def test_stamps_stand_in_the_figure(tmp_path):
 
 
 def test_what_cannot_be_drawn_is_named(runs, tmp_path):
-    with pytest.raises(ValueError, match="7 runs: 1 to 6 can be told apart"):
+    with pytest.raises(ValueError, match="7 runs: 1 to 6 have room"):
         certainty.certainty_figure({str(number): runs["one"] for number in range(7)})
     with pytest.raises(ValueError, match="0 runs"):
         certainty.certainty_figure({})
@@ -169,6 +172,11 @@ def test_the_slider_starts_with_everything_and_makes_all_numbers_anew(runs):
     assert base64.b64decode(pictures[1]).startswith(b"\x89PNG")
     slider.value = 0
     assert page.value == start
+    names = list(session.shown)
+    assert names[-2:] == [
+        "confusion matrix, EmoDB, logistic",
+        "confusion matrix without the least certain, EmoDB, logistic",
+    ]
 
 
 def test_the_interval_of_what_is_kept_is_that_of_its_predictions_alone(runs, monkeypatch):
@@ -188,7 +196,7 @@ def test_the_interval_of_what_is_kept_is_that_of_its_predictions_alone(runs, mon
     assert metrics == summarise(kept, LABELS, split=run.split, **about)
     assert "support speakers unknown" in str(summarise(kept, LABELS, **about)["notes"])
     assert metrics["notes"] == ["as given"]
-    assert number == 216 and title == "two: the least certain 40 % left out"
+    assert number == 216 and title == "EmoDB, two: the least certain 40 % left out"
     assert "216 of 360 predictions are kept" in page
     certainty.kept_html(run, 0)
     assert drawn[1][1] == run.metrics and drawn[1][2] == "EmoDB, logistic"

@@ -103,7 +103,7 @@ def test_learning_curve_of_other_records():
     assert (
         figure.axes[0].get_ylabel() == "Training loss"
         and not figure.axes[1].lines
-        and figure.axes[1].get_ylabel() == "Validation score (%)"
+        and figure.axes[1].get_ylabel() == "Validation UAR (%)"
     )
     assert_nothing_is_cut_off(curves.learning_curve_figure(records()[:1], 0.2))
     for nothing, message in (
@@ -112,6 +112,19 @@ def test_learning_curve_of_other_records():
     ):
         with pytest.raises(ValueError, match=message):
             curves.learning_curve_figure(nothing)
+
+
+def test_a_loss_that_falls_far_is_seen_to_its_end_and_the_stamp_stands_below():
+    falling = [{"step": i, "loss": 3.0 * 0.8**i} for i in range(1, 31)]
+    rows = pd.DataFrame({"corpus": ["synthetic-phone"]})
+    figure = curves.learning_curve_figure(falling, title="alexnet_gap, fold 0", rows=rows)
+    left = figure.axes[0]
+    assert left.get_yscale() == "log" and len(left.lines) == 1
+    assert "Each step." in words(figure) and "$" not in words(figure)
+    assert figure.name == "learning curve, AlexNet-GAP, fold 0"
+    assert figure.alt.endswith("Synthetic corpus: not a result on speech.")
+    assert_nothing_is_cut_off(figure)
+    assert curves.learning_curve_figure(records()).axes[0].get_yscale() == "linear"
 
 
 def last_shown():

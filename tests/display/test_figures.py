@@ -208,7 +208,7 @@ def test_a_matrix_in_words_has_its_recalls_and_what_was_taken_for_what():
 
 def test_what_most_runs_have_names_the_others():
     told = {"a": ["x."], "b": ["x.", "y."], "c": ["x."], "chance": ["y."]}
-    assert captions.shared(told) == ["all but chance: x.", "b, chance: y."]
+    assert captions.shared(told) == ["All but chance: x.", "b, chance: y."]
     assert captions.shared({"a": ["x."], "b": ["x."]}) == ["x."]
 
 
@@ -217,6 +217,9 @@ def test_names_are_written_as_people_write_them():
     assert captions.task("phone+room-studio") == "phone + room → studio"
     assert captions.task("mine") == "mine" and captions.corpus("my-own") == "my-own"
     assert captions.run("source-+-support-5shot") == "source + support, 5-shot"
+    assert captions.run("EMOFSL-head-5shot") == "EMOFSL, head, 5-shot"
+    assert captions.run("alexnet_gap + stability") == "AlexNet-GAP + stability"
+    assert captions.run("alexnet-clean") == "AlexNet-clean"
     data = predictions(corpus="emodb")
     figure = figures.confusion_matrix_figure(data, summarise(data, LABELS))
     assert figure.name == "confusion matrix, EmoDB, logistic"

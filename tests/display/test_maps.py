@@ -151,6 +151,7 @@ def test_the_support_is_ringed_where_there_is_one(embedded):
     (rings,) = [one for one in figure.axes[0].collections if one.get_gid() == "support"]
     np.testing.assert_allclose(rings.get_offsets(), known[["x", "y"]].head(5))
     assert "Ringed: the support" in words(figure)
+    assert figure.axes[0].get_legend().get_texts()[0].get_text() == "support"
     assert "Ringed" not in words(maps.embedding_maps_figure({"before": table}))
 
 

@@ -169,7 +169,24 @@ def test_a_very_long_bar_does_not_squeeze_the_others():
     low, high = figure.axes[1].get_xlim()
     assert -50 < low < 100 * table["difference"].min() and 100 * table["difference"].max() < high
     assert "Bars that go to the frame are longer." in words(figure)
+    table = support_table()
+    table.loc[2, ["with_low", "with_high"]] = 0.0, 1.0
+    figure = speakers.support_speakers_figure(table)
+    low, high = figure.axes[0].get_xlim()
+    rates = 100 * table[["accuracy_with", "accuracy_without"]].to_numpy()
+    assert low < rates.min() and rates.max() < high and high - low < 60
+    assert words(figure).count("Bars that go to the frame are longer.") == 1
     assert "longer" not in words(speakers.support_speakers_figure(support_table()))
+
+
+def test_a_speaker_who_is_always_in_the_support_is_named_and_no_number_is_made_up():
+    table = support_table()
+    name = table["speaker"].iloc[1][2:]
+    empty = ["difference", "low", "high", "accuracy_without", "without_low", "without_high"]
+    table.loc[table.index[1], empty] = np.nan
+    figure = speakers.support_speakers_figure(table)
+    assert f"Always in the support, so without a difference: {name}." in words(figure)
+    assert "nan" not in figure.alt and figure.alt.count(";") == len(table) - 2
 
 
 def test_support_figure_of_many_speakers_keeps_the_extremes():

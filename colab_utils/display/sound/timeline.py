@@ -84,17 +84,22 @@ def clock(seconds: float, _place: int = 0) -> str:
 
 def _answers(axes: Axes, table: pd.DataFrame, labels: Sequence[str]) -> None:
     """A line through the row of the likeliest emotion, as long as it stays so."""
-    look = table[["emotion", "uncertain"]]
-    run = (look != look.shift()).any(axis=1).cumsum()
-    runs = table.groupby(run).agg(
-        {"emotion": "first", "uncertain": "first", "start": "first", "end": "last"}
-    )
-    runs = runs[runs["emotion"] != ""]
     around = [matplotlib.patheffects.withStroke(linewidth=3.4, foreground="white")]
-    for uncertain, part in runs.groupby("uncertain"):
+    sure, unsure = {"lw": 2.2, "path_effects": around}, {"lw": 0.8}
+    for uncertain, part in _runs(table).groupby("uncertain"):
         rows = pd.Index(labels).get_indexer(part["emotion"])
-        kind = {"lw": 0.8} if uncertain else {"lw": 2.2, "path_effects": around}
-        axes.hlines(rows, part["start"], part["end"], color=_ANSWER, **kind)
+        look = unsure if uncertain else sure
+        axes.hlines(rows, part["start"], part["end"], color=_ANSWER, **look)
+
+
+def _runs(table: pd.DataFrame) -> pd.DataFrame:
+    """Windows with a signal, those of one answer that follow upon each other as one."""
+    answers = table[["emotion", "uncertain"]]
+    differs = answers != answers.shift()
+    run = differs.any(axis=1).cumsum()
+    ends = {"emotion": "first", "uncertain": "first", "start": "first", "end": "last"}
+    runs = table.groupby(run).agg(ends)
+    return runs[runs["emotion"] != ""]
 
 
 def _below(table: pd.DataFrame, threshold: float) -> list[str]:
