@@ -81,7 +81,8 @@ setup(
     ],
     package_dir={"colab_utils.data_manifests": "data_manifests"},
     package_data={
-        "colab_utils.data_manifests": ["*.csv", "*.yaml", "*.bib", "folds/*.csv", "protocols/*"]
+        "colab_utils.panel": ["recorder.js"],
+        "colab_utils.data_manifests": ["*.csv", "*.yaml", "*.bib", "folds/*.csv", "protocols/*"],
     },
     install_requires=REQUIRES,
     extras_require=EXTRAS,

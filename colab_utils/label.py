@@ -186,15 +186,16 @@ def _window(model: Any, window: float) -> float:
 
 def _table(hearing: Hearing, threshold: float) -> pd.DataFrame:
     """The table of `Labelled`."""
-    labels = list(hearing.model.labels)
-    probabilities = hearing.scores()
-    heard = hearing.heard().to_numpy()
+    labels = hearing.model.labels
+    probabilities = pd.DataFrame(hearing.scores(), columns=labels)
+    heard = hearing.heard()
     table = hearing.rows[["file", "start", "end"]].copy()
     table["emotion"] = ""
-    table.loc[heard, "emotion"] = np.array(labels)[probabilities[heard].argmax(axis=1)]
-    # of a row without a signal nothing is certain
-    table["uncertain"] = ~(probabilities.max(axis=1, initial=0.0) >= threshold)
-    return table.join(pd.DataFrame(probabilities, columns=[f"p_{name}" for name in labels]))
+    table.loc[heard, "emotion"] = probabilities[heard].idxmax(axis=1)
+    highest = probabilities.max(axis=1)
+    # NaN, of a row without a signal, is below any threshold
+    table["uncertain"] = ~(highest >= threshold)
+    return table.join(probabilities.add_prefix("p_"))
 
 
 def _notes(

@@ -146,9 +146,9 @@ def _wait_for(url: str, server: subprocess.Popen, log: pathlib.Path, seconds: fl
 
 
 @contextlib.contextmanager
-def browser_page(width: int = 1200, height: int = 1000):
-    """A page of headless Chromium; JavaScript errors are collected in `page.errors` (a list of
-    str).
+def browser_page(width: int = 1200, height: int = 1000, flags: tuple[str, ...] = ()):
+    """A page of headless Chromium, with `flags` besides; JavaScript errors are collected in
+    `page.errors` (a list of str).
     """
     try:
         from playwright.sync_api import sync_playwright
@@ -156,7 +156,9 @@ def browser_page(width: int = 1200, height: int = 1000):
         missing("playwright is not installed: pip install playwright")
     path = chromium()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, headless=True, args=FLAGS)
+        browser = playwright.chromium.launch(
+            executable_path=path, headless=True, args=[*FLAGS, *flags]
+        )
         page = browser.new_page(viewport={"width": width, "height": height}, accept_downloads=True)
         page.errors = []
         page.on("pageerror", lambda error: page.errors.append(str(error)))

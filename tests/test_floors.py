@@ -25,6 +25,7 @@ FLOORS = {
     "learning": 7,
     "methods": 8,
     "label": 9,
+    "voice": 9,
     "sweeps": 9,
 }
 SIBLINGS_APART = {

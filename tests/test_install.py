@@ -17,6 +17,7 @@ print(pathlib.Path(colab_utils.__file__).parent.parent)
 print(cards.data_folder())
 print(len(cards.corpus_names()), len(protocol_names()))
 print(len(cards.shipped_manifest("emodb")), len(cards.frozen_folds("ravdess")))
+print((pathlib.Path(colab_utils.__file__).parent / "panel" / "recorder.js").is_file())
 """
 
 

@@ -57,6 +57,13 @@ class PublishReport:
 def publish(path: AnyPath, to: AnyPath) -> PublishReport:
     """`send_folder`, and print the report in one line.
 
+    Args:
+        path: what to publish.
+        to: a folder on Drive.
+
+    Returns:
+        What was sent, what was there already, what failed and why.
+
     Example:
         >>> publish("out/runs", "/content/drive/MyDrive/ser_results")
     """

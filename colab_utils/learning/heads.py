@@ -227,9 +227,13 @@ class Source:
     def head(self, kind: str, tasks: Tasks) -> tuple[LinearHead, list[int]]:
         """What answers the first of these tasks, and the class ids of its columns."""
         support = _Supports.of(tasks)
-        joint = kind == JOINT
-        found = _joint(support, self.x, self.y) if joint else _voted(support, self.heads)
-        return LinearHead(found.weight[0], found.bias[0]), support.there[0].tolist()
+        found = self._fitted(kind, support)
+        first = LinearHead(found.weight[0], found.bias[0])
+        return first, support.there[0].tolist()
+
+    def _fitted(self, kind: str, support: _Supports) -> LinearHead:
+        """One of LINEAR, for each task."""
+        return _joint(support, self.x, self.y) if kind == JOINT else _voted(support, self.heads)
 
 
 def source_temperature(x: np.ndarray, y: np.ndarray, speakers: np.ndarray, classes: int) -> float:
@@ -345,11 +349,13 @@ def adapted_head(head: LinearHead, temperature: float, x: np.ndarray, y: np.ndar
     """
     classes = head.weight.shape[1]
     truth = np.eye(classes, dtype=bool)[y][None]
-    support = _Supports(x[None], truth, x[None], np.arange(classes)[None], classes)
+    there = np.arange(classes)[None]
+    support = _Supports(x[None], truth, x[None], there, classes)
     # the vote divides by SOURCE_TEMPERATURE: what is left is the head at its own temperature
     factor = recipe.SOURCE_TEMPERATURE / temperature
     alone = LinearHead(head.weight * factor, head.bias * factor)
-    voted = _voted(support, SourceHeads(alone, head))
+    source = SourceHeads(alone, head)
+    voted = _voted(support, source)
     return LinearHead(voted.weight[0], voted.bias[0])
 
 

@@ -13,6 +13,7 @@ from known_model import RATE, TONES, KnownModel, tone
 
 from colab_utils import label as labelling
 from colab_utils import session
+from colab_utils.corpora.audio import AudioError
 from colab_utils.csv_files import read_csv
 from colab_utils.label import label
 from colab_utils.learning import hearing, kept
@@ -221,6 +222,22 @@ def test_a_file_that_goes_while_it_is_read_is_skipped_and_the_rest_goes_on(clips
     found = labelled(clips)
     assert sorted(emotions(found).values()) == ["anger", "sadness"]
     assert [pathlib.Path(name).name for name in reasons(found)] == ["joy.wav"]
+
+
+def test_a_recording_that_ends_in_an_error_leaves_no_rows(tmp_path, monkeypatch):
+    real = hearing.windows
+
+    def windows(found, window, rates):
+        yield from list(real(found, window, rates))[:2]
+        if "bad" in str(found.file):
+            raise AudioError(found.file, "it changed while it was read")
+
+    monkeypatch.setattr(hearing, "windows", windows)
+    for name, hertz in (("a bad", 200), ("good", 800)):
+        wrote(tmp_path / f"{name}.wav", tone(hertz, 4.0))
+    found = labelled(tmp_path, window=2.0)
+    assert found.table["emotion"].tolist() == ["anger", "anger"]
+    assert list(reasons(found).values()) == ["it changed while it was read"]
 
 
 def test_an_interruption_ends_it(clips, monkeypatch):

@@ -16,7 +16,7 @@ from colab_utils.protocols.published import load_protocol
 from colab_utils.settings import SettingError, is_empty, read_as, with_settings
 
 NOTEBOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
-WITH_SETTINGS = [path for path in NOTEBOOKS if not path.name.startswith("06")]
+WITH_SETTINGS = [path for path in NOTEBOOKS if not path.name.startswith(("06", "07"))]
 PARAM = re.compile(
     r"(?P<name>[A-Z_]+) = (?P<value>.*?) +#@param (?P<options>\[.*\])? ?(?P<kind>.*)"
 )

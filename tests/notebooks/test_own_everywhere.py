@@ -160,5 +160,3 @@ def test_a_renamed_copy_is_never_learnt_from_and_tested(
         gone = copies.loc[~tested, "utt_id"].nunique()
         assert len(told) == 1 and told[0].startswith(f"equal recordings: {gone} utterances")
         assert gone == files
-
-

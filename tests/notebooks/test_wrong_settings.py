@@ -17,6 +17,7 @@ WRONG = [
     ("04_da_mldg", ["SETTINGS={'norm': 'batch'}"], "norm = 'batch' with the mlp"),
     ("05_alexnet_spectrogram", ["TEST_ID=nobody", "VAL_ID=f1"], "test_id = 'nobody': no such"),
     ("06_compare_methods", ["WORDS=nothing"], "no run's name holds 'nothing'"),
+    ("07_your_voice", ["MODEL=nobody"], "MODEL = 'nobody': there is no such model"),
 ]
 
 

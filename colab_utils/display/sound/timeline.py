@@ -11,7 +11,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from colab_utils.display import style
 from colab_utils.display.style import COLOURS
 
-_ANSWER = COLOURS[1]
+_AROUND = matplotlib.patheffects.withStroke(linewidth=3.4, foreground="white")
+# the line through the likeliest emotion
+_SURE = {"color": COLOURS[1], "lw": 2.2, "path_effects": [_AROUND]}
+_UNSURE = {"color": COLOURS[1], "lw": 0.8}
 _SILENT = "#e3e3e3"
 
 
@@ -84,12 +87,12 @@ def clock(seconds: float, _place: int = 0) -> str:
 
 def _answers(axes: Axes, table: pd.DataFrame, labels: Sequence[str]) -> None:
     """A line through the row of the likeliest emotion, as long as it stays so."""
-    around = [matplotlib.patheffects.withStroke(linewidth=3.4, foreground="white")]
-    sure, unsure = {"lw": 2.2, "path_effects": around}, {"lw": 0.8}
-    for uncertain, part in _runs(table).groupby("uncertain"):
+    runs = _runs(table)
+    for uncertain, look in ((False, _SURE), (True, _UNSURE)):
+        part = runs[runs["uncertain"] == uncertain]
         rows = pd.Index(labels).get_indexer(part["emotion"])
-        look = unsure if uncertain else sure
-        axes.hlines(rows, part["start"], part["end"], color=_ANSWER, **look)
+        begins, ends = part["start"], part["end"]
+        axes.hlines(rows, begins, ends, **look)
 
 
 def _runs(table: pd.DataFrame) -> pd.DataFrame:

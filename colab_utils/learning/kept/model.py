@@ -237,9 +237,9 @@ class Kept:
 
     def _normalised(self, found: Mapping[str, np.ndarray], rows: pd.DataFrame) -> Features:
         """Features in memory, normalised as those of the training were."""
-        vectors = self.pooled or all(one.pooled for one in self.front_ends)
-        spec = {"name": "+".join(one.NAME for one in self.front_ends), "version": 1}
-        held = Frames({name: found[name] for name in rows["utt_id"]}, spec, pooled=vectors)
+        asked = {name: found[name] for name in rows["utt_id"]}
+        names = [one.NAME for one in self.front_ends]
+        held = Frames(asked, {"name": "+".join(names)}, pooled=self.pooled)
         if self.unit == "none":
             return held
         new = rows["corpus"] == ""
@@ -261,6 +261,10 @@ def statistics_of(view: Features, rows: pd.DataFrame) -> dict[str, Statistics]:
     """
     if not isinstance(view, Normalised):
         return {}
-    names = sorted({*rows["corpus"], *speaker_keys(rows)} - {""})
-    found = {name: view.statistics_of(name) for name in names}
-    return {name: one for name, one in found.items() if one.n}
+    names = {*rows["corpus"], *speaker_keys(rows)}
+    found = {}
+    for name in sorted(names - {""}):
+        statistics = view.statistics_of(name)
+        if statistics.n:
+            found[name] = statistics
+    return found

@@ -236,8 +236,8 @@ def adapted_scores(model: nn.Module, loss: Loss, rates: Parameters, tasks: Tasks
     Returns:
         float (tasks, steps + 1, n_query, classes); 0 for classes that do not compete.
     """
-    theta = {name: value.detach() for name, value in model.named_parameters()}
-    constant_rates = {name: value.detach() for name, value in rates.items()}
+    theta = detached(dict(model.named_parameters()))
+    constant_rates = detached(rates)
 
     def logits_at(theta: Parameters, query: Batch) -> torch.Tensor:
         return functional_call(model, theta, query.inputs)[0]
@@ -265,10 +265,10 @@ def adapted_parameters(model: nn.Module, loss: Loss, rates: Parameters, task: Ta
         rates: as of `adapted_scores`.
         task: without a leading dimension.
     """
-    theta = {name: value.detach() for name, value in model.named_parameters()}
-    constant_rates = {name: value.detach() for name, value in rates.items()}
-    path = adapt(as_function(model, loss), theta, constant_rates, task.support, first_order=True)
-    return {name: value.detach() for name, value in path[-1].items()}
+    theta = detached(dict(model.named_parameters()))
+    model_at = as_function(model, loss)
+    path = adapt(model_at, theta, detached(rates), task.support, first_order=True)
+    return detached(path[-1])
 
 
 def tasks_at_once(model: nn.Module, n_tasks: int, loss: Loss | None = None) -> int:
@@ -293,6 +293,11 @@ def portions(tasks: Tasks, at_once: int) -> Iterator[Tasks]:
     for first in range(0, len(tasks.query.y), at_once):
         which = slice(first, first + at_once) if at_once > 1 else first
         yield torch.utils._pytree.tree_map(lambda value, which=which: value[which], tasks)
+
+
+def detached(values: Mapping[str, torch.Tensor]) -> Parameters:
+    """The same values as constants."""
+    return {name: value.detach() for name, value in values.items()}
 
 
 def leaves_of(values: Mapping[str, torch.Tensor]) -> Parameters:

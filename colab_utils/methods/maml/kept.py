@@ -16,7 +16,7 @@ from colab_utils.learning.kept.steps import Chosen, Linear, Moments, Nearest, Ne
 from colab_utils.learning.tasks import Tasks, masked_cross_entropy
 from colab_utils.methods.maml import rivals
 from colab_utils.methods.maml.episode_tasks import TASKS_AT_ONCE, make_tasks
-from colab_utils.methods.maml.inner_loop import adapted_parameters, portions
+from colab_utils.methods.maml.inner_loop import adapted_parameters, detached, portions
 from colab_utils.methods.maml.settings import MamlConfig
 from colab_utils.protocols.episodes import Episode
 
@@ -51,32 +51,14 @@ def kept_answer(
             f"{tested.label}: with norm = {config.norm!r} an answer depends on what else is asked; "
             "keep one that was trained with norm = 'group'"
         )
-    regime, outputs = "fixed", len(clips.labels)
-    if kind == "maml":
-        regime, outputs = config.regime, config.outputs(outputs)
-    episode = episodes[0]
-    tasks = make_tasks(clips, [episode], regime, outputs, config.max_frames)
     if kind in heads.LINEAR:
-        first = episodes[:TASKS_AT_ONCE]
-        together = make_tasks(clips, first, regime, outputs, config.max_frames)
-        head, classes = source().head(kind, together)
-        steps = [Linear.of_head(head)]
+        classes, steps = _linear(tested, clips, episodes[:TASKS_AT_ONCE], source())
     elif kind == "nearest prototype":
-        classes, steps = _nearest(tasks, heads.vectors(tasks.support), "half square", episode)
-        if clips.frames:
-            steps.insert(0, Moments())
+        classes, steps = _prototypes(tested, clips, episodes[0])
     elif kind == "ProtoNet":
-        with torch.no_grad():
-            embedded = learner.embedded(tasks.support)
-        classes, steps = _nearest(tasks, embedded, "square", episode)
-        whole = dict(learner.module.named_parameters())
-        steps.insert(0, _network(config, clips, outputs, whole, "embedding"))
+        classes, steps = _prototypical(tested, learner, clips, episodes[0])
     elif learner is not None:
-        classes = episode.classes.tolist()
-        columns = range(len(classes)) if regime == "permuted" else classes
-        theta = _adapted(tested, learner, tasks, valid)
-        network = _network(config, clips, outputs, theta, "logits")
-        steps = [network, Chosen(columns)]
+        classes, steps = _adapted(tested, learner, clips, episodes[0], valid)
     else:
         raise ModelError(
             f"{tested.label} is there to be compared with: keep recommended, or a trained network"
@@ -86,27 +68,72 @@ def kept_answer(
     return Predictor(labels, steps, clips.scale, frames=frames)
 
 
+def _tasks(tested: Tested, clips: Clips, episodes: Sequence[Episode]) -> Tasks:
+    """Episodes as the method was asked them, see `make_tasks`."""
+    regime, outputs = _regime(tested, clips)
+    return make_tasks(clips, episodes, regime, outputs, tested.config.max_frames)
+
+
+def _regime(tested: Tested, clips: Clips) -> tuple[str, int]:
+    """Which class ids, and how many outputs."""
+    number = len(clips.labels)
+    if tested.kind == "maml":
+        return tested.config.regime, tested.config.outputs(number)
+    return "fixed", number
+
+
+def _linear(
+    tested: Tested, clips: Clips, episodes: Sequence[Episode], source: heads.Source
+) -> Answer:
+    """A linear head that knows the source."""
+    head, classes = source.head(tested.kind, _tasks(tested, clips, episodes))
+    return classes, [Linear.of_head(head)]
+
+
+def _prototypes(tested: Tested, clips: Clips, episode: Episode) -> Answer:
+    """The nearest class mean of the features themselves."""
+    tasks = _tasks(tested, clips, [episode])
+    classes, steps = _nearest(tasks, heads.vectors(tasks.support), "half square", episode)
+    return classes, [Moments(), *steps] if clips.frames else steps
+
+
+@torch.no_grad()
+def _prototypical(tested: Tested, learner: Any, clips: Clips, episode: Episode) -> Answer:
+    """The nearest class mean of the embeddings of a prototypical network."""
+    tasks = _tasks(tested, clips, [episode])
+    embedded = learner.embedded(tasks.support)
+    classes, steps = _nearest(tasks, embedded, "square", episode)
+    theta = detached(dict(learner.module.named_parameters()))
+    embedding = _network(tested.config, clips, len(clips.labels), theta, "embedding")
+    return classes, [embedding, *steps]
+
+
 def _nearest(tasks: Tasks, support: torch.Tensor, measure: str, episode: Episode) -> Answer:
     """Distances to the class means of the support, (1, n, dim)."""
-    number = tasks.support.active.shape[1]
+    y, active = tasks.support.y, tasks.support.active
+    centres = heads.class_means(support, y, active.shape[1])[0]
     classes = episode.classes.tolist()
-    centres = heads.class_means(support, tasks.support.y, number)[0][classes]
-    return classes, [Nearest.of(centres, measure)]
+    step = Nearest.of(centres[classes], measure)
+    return classes, [step]
 
 
 def _adapted(
-    tested: Tested, learner: Any, tasks: Tasks, valid: Callable[[], Tasks]
-) -> dict[str, torch.Tensor]:
-    """The network's parameters after its steps on the support."""
-    (task,) = portions(tasks, 1)
-    test = tested.test
+    tested: Tested, learner: Any, clips: Clips, episode: Episode, valid: Callable[[], Tasks]
+) -> Answer:
+    """A network after its steps on the support."""
+    test, loss, network, rates = tested.test, masked_cross_entropy, learner.module, {}
     if tested.kind == "maml":
+        network, loss = learner.module.network, learner.loss
         rates = learner.rates(test.steps, test.inner_rate)
-        return adapted_parameters(learner.module.network, learner.loss, rates, task)
-    rates = {}
-    if tested.kind == "pooled, fine-tuned":
-        rates = rivals.chosen_rates(learner.module, valid())
-    return adapted_parameters(learner.module, masked_cross_entropy, rates, task)
+    elif tested.kind == "pooled, fine-tuned":
+        rates = rivals.chosen_rates(network, valid())
+    (task,) = portions(_tasks(tested, clips, [episode]), 1)
+    theta = adapted_parameters(network, loss, rates, task)
+    regime, outputs = _regime(tested, clips)
+    classes = episode.classes.tolist()
+    columns = range(len(classes)) if regime == "permuted" else classes
+    step = _network(tested.config, clips, outputs, theta, "logits")
+    return classes, [step, Chosen(columns)]
 
 
 def _network(

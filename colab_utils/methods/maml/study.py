@@ -129,10 +129,13 @@ class MamlStudy(Study):
 
     def kept(self, learner: Any, tested: Tested, fold: str) -> tuple[Predictor, Features]:
         """As of the contract: what answers the first episode."""
-        asked = self._clips(tested, fold, "test"), self._drawn(tested, fold)[1]
-        known = functools.partial(self.source, tested, fold), self._valid(tested, fold)
-        found = kept_answer(tested, learner, *asked, *known)
-        return found, self.features_for(tested, pooled=tested.config.pooled)
+        clips = self._clips(tested, fold, "test")
+        episodes = self._drawn(tested, fold)[1]
+        source = functools.partial(self.source, tested, fold)
+        valid = self._valid(tested, fold)
+        answer = kept_answer(tested, learner, clips, episodes, source, valid)
+        pooled = tested.config.pooled
+        return answer, self.features_for(tested, pooled)
 
     def check(self, tested: Tested) -> None:
         """Refuse, by SettingError, a network that cannot take these features or so many ways."""
@@ -156,7 +159,7 @@ class MamlStudy(Study):
         return Tested(kind, used_by(kind, tested.config), kind=kind)
 
     def training_facts(self, tested: Tested, fold: str) -> dict[str, Any]:
-        """Who is kept apart in training episodes."""
+        """Who is kept apart."""
         return {"apart": list(self.apart)}
 
     def facts(self, tested: Tested) -> dict[str, Any]:
@@ -323,9 +326,6 @@ class MamlStudy(Study):
 
         Returns:
             What happened: `records`, a dict a meta-update, and the chosen step.
-
-        Raises:
-            SettingError, EpisodeError, TrainingError, Interrupted: see `Study.train`.
         """
         config = self._fitting(config)
         return super().train(Tested(config.title, config, kind="maml"), fold, on_record)
