@@ -273,12 +273,13 @@ class MamlStudy(Study):
 
     def _drawn(self, tested: Tested, fold: str) -> tuple[EpisodePlan, list[Episode]]:
         """The fold's share of the test episodes, which are numbered through all folds."""
-        same = dataclasses.replace(tested.test, steps=1, inner_rate=0.0)
+        test = tested.test
+        same = dataclasses.replace(test, steps=1, inner_rate=0.0)
         key = same, fold, tested.config.enrolment
         if key not in self._episodes:
             rows = self.part(tested, fold, "test")
-            share = shares_of(tested.test.n_tasks, self.folds)[fold]
-            self._episodes[key] = drawn(rows, self.labels, tested.test, self.apart, share)
+            share = shares_of(test.n_tasks, self.folds)[fold]
+            self._episodes[key] = drawn(rows, self.labels, test, self.apart, share)
         return self._episodes[key]
 
     # --- what a notebook asks for -----------------------------------------------------------------
