@@ -1,5 +1,6 @@
 """Labels of recordings as a page: what was said when, with players, the least certain marked."""
 
+import os
 from collections.abc import Mapping, Sequence
 
 import jinja2
@@ -74,21 +75,33 @@ def labels_html(
     Returns:
         HTML.
     """
+    names = _names(rows["file"])
     shown = []
     for place, row in rows.iterrows():
+        name = names[row["file"]]
         ranked = row.filter(regex="^p_").astype(float).dropna().sort_values(ascending=False)
         ranked.index = ranked.index.str.removeprefix("p_")
         told_of = [f"{name} {100 * value:.0f}\u00a0%" for name, value in ranked.head(2).items()]
         shown.append(
             {
-                "file": row["file"],
+                "file": name,
                 "start": clock(row["start"]),
                 "end": clock(row["end"]),
                 "emotion": row["emotion"],
                 "uncertain": row["uncertain"],
                 "probability": told_of[0].removeprefix(f"{row['emotion']} ") if told_of else "",
                 "second": told_of[1] if len(told_of) > 1 else "",
-                "player": player_html(sounds[place], RATE, f"{row['file']} {row['emotion']}"),
+                "player": player_html(
+                    sounds[place], RATE, f"{names[row['file']]} {row['emotion']}"
+                ),
             }
         )
     return _PAGE.render(told=told, figures=figures, rows=shown, number=number, warn=WARN)
+
+
+def _names(paths: pd.Series) -> dict[str, str]:
+    """What files are called without their folders, where that tells them apart."""
+    found = {path: os.path.basename(path) for path in paths}
+    if len(set(found.values())) < len(found):
+        return {path: path for path in found}
+    return found

@@ -10,7 +10,7 @@ from colab_utils.learning.kept.model import Kept
 _TEXT = """# {name}, {task}
 
 A model that names the emotion of a speech clip. Kept by colab_utils {version} from the run
-`{run}`: {first_of} (seed {seed}, fold {fold}).
+`{run}`: {first_of}, seed {seed} and fold {fold}.
 
 It answers with one of: {labels}.
 
@@ -34,7 +34,7 @@ It answers with one of: {labels}.
 
 ## How it works
 
-Features: {front_ends}.{normalised} {notes}
+Features: {front_ends}.{normalised}{notes}
 
 ## What it is not for
 
@@ -75,7 +75,7 @@ def card_of(model: Kept) -> str:
         tested_on=_table(about["tested_on"]),
         front_ends=" and ".join(one.NAME for one in model.front_ends),
         normalised=_normalised(model),
-        notes=" ".join(f"{note[:1].upper()}{note[1:]}." for note in about["notes"]),
+        notes="".join(f" {note[:1].upper()}{note[1:]}." for note in about["notes"]),
         acted=_acted(about["trained_on"]),
     )
 

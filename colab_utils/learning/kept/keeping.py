@@ -83,7 +83,7 @@ def kept_of(study: Any, tested: Any, run: Run) -> Kept:
         "run": run.path.name,
         "seed": int(tested.repeated.seed),
         "fold": fold,
-        "first_of": "the first seed, fold and draw (of episodes the first)",
+        "first_of": "the first of its seeds, folds, draws and episodes",
         "settings": as_dict(tested.config),
         "merge": study.merge,
         "versions": session.versions(),
