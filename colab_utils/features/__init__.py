@@ -130,6 +130,7 @@ def open_store(
             device or session.device(),
             memory=Memory(root, drive_folder),
         )
+        store.front_end = spec
     print(store.report)
     return store
 

@@ -128,7 +128,7 @@ def test_notebook_04_on_the_embedded_corpus_and_on_real_corpora(
     assert "front end: acoustic" in done.stdout and "trained before, loaded" in done.stdout
     assert loaded(done.stdout) >= 10
     check_kept_by_notebook(tmp_path, tmp_path)
-    assert "other columns for GROUP_BY: corpus, language, " in done.stdout, "a figure by gender"
+    assert "other columns for GROUP_BY: text_id, intensity" in done.stdout, "a figure by gender"
     for task in ("synthetic-phone+synthetic-street+synthetic-studio-synthetic-room", "scenario-7"):
         for algorithm in ("recommended", "da-mldg"):
             pattern = f"runs/da_mldg/{task}-acoustic-{algorithm}-*/metrics.json"

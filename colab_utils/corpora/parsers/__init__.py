@@ -33,7 +33,6 @@ from colab_utils.corpora.parsers import (
     tess,
 )
 from colab_utils.corpora.parsers.names import GENDER, ForeignNameError
-from colab_utils.corpora.synthetic.channels import DOMAINS
 
 PARSERS: dict[str, Callable[[pathlib.PurePosixPath], dict]] = {
     module.NAME: module.parse
@@ -80,6 +79,9 @@ def rows_of_names(utt_ids: Iterable[str]) -> pd.DataFrame:
         A manifest row each; of the user's own data, and of foreign names, the corpus alone is
         known. `emotion` is not filled.
     """
+    # imported late: what makes the embedded corpus needs WORLD and scipy
+    from colab_utils.corpora.synthetic.channels import DOMAINS
+
     languages = {domain.corpus: domain.language for domain in DOMAINS}
     rows = []
     for utt_id in utt_ids:

@@ -24,6 +24,7 @@ class Features(abc.ABC):
         skipped: table (utt_id, reason) of utterances without features.
         report: what the extraction did that returned them, else None.
         note: what a reader has to know of how they were made, or "".
+        front_end: what made them here, or None where that is not at hand.
     """
 
     spec: dict[str, Any]
@@ -34,6 +35,7 @@ class Features(abc.ABC):
     skipped: pd.DataFrame
     report: Any = None
     note: str = ""
+    front_end: Any = None
 
     @property
     @abc.abstractmethod

@@ -114,7 +114,7 @@ def front_ends_of(base: Features) -> list[FrontEnd]:
             f"{base.spec['name']} was made elsewhere: a model on it could label nothing new; "
             "choose FEATURES that are computed here"
         )
-    return [front_end_of(base.spec)]
+    return [base.front_end or front_end_of(base.spec)]
 
 
 def _corpora(rows: pd.DataFrame) -> list[dict[str, Any]]:

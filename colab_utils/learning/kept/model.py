@@ -224,6 +224,7 @@ class Kept:
             "weights_sha256": sha256,
             "labels": self.labels,
             "front_ends": [identity(one) for one in self.front_ends],
+            "checkpoints": [getattr(one, "checkpoint", "") for one in self.front_ends],
             "pooled": self.pooled,
             "normalisation": {
                 "unit": how.unit,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import pkgutil
 from collections.abc import Mapping, Sequence
@@ -39,7 +40,8 @@ def open_model(folder: files.AnyPath, device: str = "cpu", checkpoint: str = "")
     Args:
         folder: of `Kept.save`.
         device: where to compute.
-        checkpoint: the folder of the speech encoder, where the model was made with a local one.
+        checkpoint: the folder of the speech encoder, where the model was made with a local one
+            that has been moved since.
 
     Returns:
         The model.
@@ -55,7 +57,9 @@ def open_model(folder: files.AnyPath, device: str = "cpu", checkpoint: str = "")
     kept = _read_about(folder)
     tensors = _read_weights(folder, kept)
     try:
-        front_ends = [_front_end(spec, folder, checkpoint) for spec in kept["front_ends"]]
+        front_ends = []
+        for spec, place in zip(kept["front_ends"], kept["checkpoints"], strict=True):
+            front_ends.append(_front_end(spec, folder, checkpoint or place))
         how = dict(kept["normalisation"])
         known = how.pop("known")
         normalisation = Normalisation(**how, known=_statistics(known, tensors))
@@ -129,10 +133,10 @@ def _front_end(spec: Mapping[str, Any], folder: pathlib.Path, checkpoint: str) -
     """The front end that gave the features. Raises ModelError, EncoderError."""
     settings = spec["settings"]
     local = str(settings.get("checkpoint", "")).startswith("local ")
-    if local and not checkpoint:
+    if local and not os.path.isdir(checkpoint):
         raise ModelError(
-            f"{folder}: its speech encoder was a folder of yours ({settings['checkpoint']}): "
-            "name it, open_model(..., checkpoint=...)"
+            f"{folder}: its speech encoder lay in {checkpoint}, where nothing is now: name its "
+            "folder, open_model(..., checkpoint=...)"
         )
     try:
         made = front_end_of(spec, checkpoint if local else "")

@@ -38,11 +38,6 @@ def kept_transfer(study: Any, learner: Any, tested: Tested, fold: str) -> Predic
     """
     config, kind = tested.config, tested.kind
     data = study.data(config)
-    if config.tune_layers and kind not in heads.LINEAR:
-        raise ModelError(
-            f"{tested.label}: layers of the encoder have learnt, which the folder would have to "
-            "hold as well: keep one with tune_layers = 0"
-        )
     if kind in heads.LINEAR:
         return kept_linear(kind, data, config, fold)
     source = learner.module.state_dict()

@@ -255,8 +255,9 @@ class MamlStudy(Study):
         as_read = config.pooled, config.normalising
 
         def make() -> Clips:
+            scale = self._scale(tested, fold) if config.standardise else None
             clips = self._read(tested, fold, role)
-            return clips.scaled(self._scale(tested, fold)) if config.standardise else clips
+            return clips if scale is None else clips.scaled(scale)
 
         return self.held(fold, (role, as_read, config.standardise), make)
 

@@ -5,12 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from kept_again import first_of
 from notebook_runs import loaded
 from test_emofsl_layers import CONFIG, LABELS
 from tiny_encoders import KINDS, save
 
+from colab_utils.corpora.audio import load_audio
 from colab_utils.features.encoders.embeddings import SpeechEncoder
 from colab_utils.features.store.extract import extract
+from colab_utils.learning import kept
 from colab_utils.methods.emofsl.emofsl import metric_loss
 from colab_utils.methods.emofsl.layers.tuning import fine_tune_layers
 from colab_utils.methods.emofsl.retrieval.embeddings import embeddings
@@ -39,6 +42,28 @@ def whole(speech, tmp_path_factory):
     root = tmp_path_factory.mktemp("whole")
     study = transfers_of(speech, root).study("aa", "bb", "", LABELS, tune_layers=2)
     return study, study.compare(CONFIG, pictures=False), root
+
+
+@pytest.mark.slow
+def test_what_takes_the_encoder_as_it_comes_is_kept_with_its_folder(whole):
+    study, runs, root = whole
+    run = runs["recommended", CONFIG.shots]
+    folder = study.keep(run)
+    model = kept.open_model(folder)
+    wanted = first_of(run)
+    rows = study.rows.set_index("utt_id", drop=False).loc[wanted["utt_id"]]
+    waves = [load_audio(file) for file in rows["file"]]
+    found = dict(zip(rows["utt_id"], model.features({16000: waves}), strict=True))
+    scores = model.scores(found, rows[["utt_id", "corpus", "speaker"]])
+    columns = [f"p_{label}" for label in model.labels]
+    assert np.allclose(scores, wanted[columns], atol=1e-5)
+    with pytest.raises(kept.ModelError, match="hold the encoder, too"):
+        study.keep(runs["source only", CONFIG.shots])
+    (root / "encoder").rename(root / "moved")
+    with pytest.raises(kept.ModelError, match="where nothing is now"):
+        kept.open_model(folder)
+    assert kept.open_model(folder, checkpoint=str(root / "moved")).labels == model.labels
+    (root / "moved").rename(root / "encoder")
 
 
 @pytest.mark.slow

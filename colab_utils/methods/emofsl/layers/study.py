@@ -13,9 +13,11 @@ import torch
 
 from colab_utils.features.encoders.embeddings import SpeechEncoder, load_upper_layers, save_encoder
 from colab_utils.features.front_end import identity
-from colab_utils.features.store.features import Held
+from colab_utils.features.store.features import Features, Held
 from colab_utils.files import short_hash
 from colab_utils.learning.heads import LINEAR
+from colab_utils.learning.kept import ModelError
+from colab_utils.learning.kept.predictor import Predictor
 from colab_utils.learning.study import Tested
 from colab_utils.methods.emofsl import emofsl
 from colab_utils.methods.emofsl.data import TransferData
@@ -108,6 +110,15 @@ class LayersStudy(TransferStudy):
         self.check(Tested("source", config))
         return save_encoder(self.encoder, self.source_of(config).module.upper, folder)
 
+    def kept(self, learner: Any, tested: Tested, fold: str) -> tuple[Predictor, Features]:
+        """As of the contract, of methods that take the encoder as it comes."""
+        if tested.config.normalisation == "none":
+            raise ModelError(
+                f"{tested.label}: the folder would have to hold the encoder, too: keep "
+                "recommended, or what was tuned in a study with tune_layers = 0"
+            )
+        return super().kept(learner, tested, fold)
+
     # --- the three stages on frames ---------------------------------------------------------------
 
     def _data_of(self, tested: Tested) -> TransferData:
@@ -117,6 +128,7 @@ class LayersStudy(TransferStudy):
             vectors = self.data(plain).read(np.arange(len(self.rows))).values
             values, store = vectors.cpu().numpy(), self.store
             held = Held(self.rows["utt_id"], values, store.spec, store.key)
+            held.front_end = self.encoder
             found = self.normalised(held, tested)
             return TransferData(self.rows, self.sides(tested), found, self.labels, self.device)
         return FrameData(
