@@ -175,7 +175,7 @@ def test_recommended_is_normalised_whatever_the_form_says_and_says_what_it_is(ru
     metrics = found[RECOMMENDED, 3].metrics
     assert metrics["rule"] == ["transductive: normalised by speaker"]
     notes = " ".join(metrics["notes"])
-    assert "what we recommend" in notes and f"counting as {recipe.PRIOR_CLIPS:g} more" in notes
+    assert "the recommended recipe" in notes and f"counting as {recipe.PRIOR_CLIPS:g} more" in notes
     assert f"recommended is on {recipe.FEATURES}; these are toy" in notes
     plain = found[PRIOR, 3].metrics
     assert plain["rule"] == ["inductive"] and "recommend" not in " ".join(plain["notes"])
