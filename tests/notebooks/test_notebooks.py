@@ -29,7 +29,7 @@ def test_clean_in_git(path):
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in raw["cells"]), (
         "clear the outputs"
     )
-    assert "widgets" not in raw["metadata"] and len(raw["cells"]) <= 26
+    assert "widgets" not in raw["metadata"] and len(raw["cells"]) <= 25
     ids = [cell["id"] for cell in raw["cells"]]
     assert len(set(ids)) == len(ids) and all(one.replace("-", "").isalpha() for one in ids), (
         "cell ids are readable names"

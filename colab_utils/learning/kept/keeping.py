@@ -18,10 +18,10 @@ from colab_utils.features.store.views import Joined, Normalised, Pooled
 from colab_utils.learning.kept.card import card_of
 from colab_utils.learning.kept.model import Kept, ModelError, Normalisation, statistics_of
 from colab_utils.learning.kept.opening import front_end_of
+from colab_utils.protocols.folds import TRAINING_ROLES
 from colab_utils.results.runs import Run
 from colab_utils.settings import as_dict
 
-TRAINING = ("train", "valid")
 METRICS = ("uar", "uar_ci95", "ci_unit", "wa", "macro_f1", "chance", "ece", "n", "n_speakers")
 
 
@@ -63,11 +63,9 @@ def kept_of(study: Any, tested: Any, run: Run) -> Kept:
     fold = study.folds_of(tested)[0]
     learner = study.trained(tested, fold)[0]
     predictor, view = study.kept(learner, tested, fold)
-    heard = study.mask(tested, fold, *TRAINING)
-    others = study._of_fold(tested, fold)
-    asked = others.loc[~others["role"].isin(TRAINING), "utt_id"]
-    training = study.rows[heard]
-    target = study.rows[study.rows["utt_id"].isin(asked)]
+    others = set(study.sides(tested)["role"]) - set(TRAINING_ROLES)
+    training = study.part(tested, fold, *TRAINING_ROLES)
+    target = study.part(tested, fold, *others)
     normalisation = Normalisation()
     base = view
     if isinstance(view, Normalised):
@@ -95,9 +93,7 @@ def kept_of(study: Any, tested: Any, run: Run) -> Kept:
         "notes": run.metrics["notes"],
         "seconds": _middle(training),
     }
-    vectors = base.pooled
-    made = front_ends_of(base)
-    return Kept(predictor, made, vectors, normalisation, about, study.device)
+    return Kept(predictor, front_ends_of(base), base.pooled, normalisation, about, study.device)
 
 
 def front_ends_of(base: Features) -> list[FrontEnd]:
