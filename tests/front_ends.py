@@ -5,6 +5,7 @@ import pathlib
 
 import nbformat
 from browser import browser_page, missing, notebook_page, run_all, served
+from playwright.sync_api import TimeoutError as NotInTime
 from repo import REPO
 
 LAB = REPO / ".venv-lab" / "bin" / "python"  # `make long` makes it
@@ -13,6 +14,11 @@ _FAILED = '[data-mime-type="application/vnd.jupyter.error"]'
 # The last cell has a number once all have run; a folded cell shows none.
 _ALL_RAN = f"""() => document.querySelector('{_FAILED}') || /[0-9]/.test(
     [...document.querySelectorAll('.jp-Notebook .jp-CodeCell .jp-InputPrompt')].at(-1)?.textContent
+)"""
+
+# JupyterLab drops what is asked while the kernel is there and its session not yet: ask again.
+_BEGUN = """() => [...document.querySelectorAll('.jp-Notebook .jp-CodeCell .jp-InputPrompt')].some(
+    prompt => /[0-9*]/.test(prompt.textContent)
 )"""
 
 
@@ -46,8 +52,12 @@ def run_everything(front_end: str, page, seconds: float) -> None:
         run_all(page, seconds)
         return
     page.locator(".jp-Notebook .jp-Cell").first.click()
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.locator(".lm-Menu-itemLabel").get_by_text("Run All Cells", exact=True).click()
+    for _ in range(3):
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.locator(".lm-Menu-itemLabel").get_by_text("Run All Cells", exact=True).click()
+        with contextlib.suppress(NotInTime):
+            page.wait_for_function(_BEGUN, timeout=15_000)
+            break
     page.wait_for_function(_ALL_RAN, timeout=1000 * seconds)
     errors = page.locator(_FAILED).all_inner_texts()
     assert not errors, errors[0]
