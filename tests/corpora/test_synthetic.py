@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import pyworld
+import soundfile
 import threadpoolctl
 from sklearn.metrics import recall_score
 from sklearn.preprocessing import StandardScaler
@@ -189,16 +190,32 @@ def test_orders_hold_in_every_domain(corpora):
                 )
 
 
+def median_f0(file: str) -> float:
+    """Pitch of a clip in semitones, from the lag of the highest autocorrelation of each loud frame.
+
+    In plain NumPy: compiling `librosa.yin` (Numba 0.61) ended processes on one machine.
+    """
+    samples, rate = read_audio(file)
+    window = np.hanning(1024)
+    frames = np.lib.stride_tricks.sliding_window_view(samples[:, 0], 1024)[::320] * window
+    lags = np.arange(rate // 500, rate // 70)
+    correlation = np.fft.irfft(np.abs(np.fft.rfft(frames, 2048)) ** 2)[:, lags]
+    power = (frames**2).mean(axis=1)
+    loud = power > power.max() / 16
+    best = lags[correlation[loud].argmax(axis=1)]
+    return 12 * np.log2(np.median(rate / best))
+
+
+def test_median_f0_of_a_tone_without_its_fundamental(tmp_path):
+    time_of = np.arange(16000) / 16000
+    wave = sum(0.2 * np.sin(2 * np.pi * 160 * k * time_of) for k in (3, 4, 5))
+    soundfile.write(tmp_path / "tone.wav", wave, 16000)
+    assert abs(median_f0(tmp_path / "tone.wav") - 12 * np.log2(160)) < 0.1
+
+
 def test_melody_survives_the_phone(default):
-    """Autocorrelation (YIN) finds the period without the fundamental."""
+    """Autocorrelation finds the period without the fundamental."""
     rows = default[default["corpus"] == "synthetic-phone"].copy()
-
-    def median_f0(file):
-        wave = read_audio(file)[0][:, 0]
-        f0 = librosa.yin(wave, fmin=70, fmax=500, sr=16000, frame_length=1024, hop_length=320)
-        level = librosa.feature.rms(y=wave, frame_length=1024, hop_length=320)[0]
-        return 12 * np.log2(np.median(f0[level > level.max() / 4]))
-
     f0 = within_speaker(rows.assign(f0=[median_f0(file) for file in rows["file"]]), "f0")
     assert f0[["anger", "happiness", "fear"]].min() > 1.5 and f0["sadness"] < -0.5, f0
 
