@@ -26,7 +26,9 @@ FLOORS = {
     "methods": 8,
     "label": 9,
     "voice": 9,
+    "ledger": 4,
     "sweeps": 9,
+    "sweep_tables": 9,
 }
 SIBLINGS_APART = {
     "protocols": {"features", "results", "models"},

@@ -177,6 +177,13 @@ class Contract:
         """
         raise ModelError(f"{tested.label} cannot be kept: it is made for this test alone")
 
+    def by_name(self, config: Any, name: str, **values: Any) -> Tested:
+        """A method by its name in tables, such as "erm", with these settings but for `values`.
+
+        Raises SettingError for a name or a setting that there is not.
+        """
+        return Tested(name, settings.with_settings(config, **values))
+
     # --- what a method may say besides ------------------------------------------------------------
 
     def check(self, tested: Tested) -> None:
@@ -232,11 +239,7 @@ class Contract:
         check_disjoint(split, self.allow_speaker_overlap, films)
 
     def copies(self, tested: Tested) -> pd.DataFrame:
-        """Equal recordings on two sides of the split: the whole list, with what is left out.
-
-        Returns:
-            A table of `protocols.copies.COPIES_COLUMNS`.
-        """
+        """Equal recordings on two sides of the split, COPIES_COLUMNS of `protocols.copies`."""
         sides = [self.sides(tested.at(seed)) for seed in self.seeds(tested)]
         there = pd.concat(sides)[["seed", "fold"]].drop_duplicates()
         return self._copies.merge(there)
@@ -268,6 +271,11 @@ class Contract:
 
     # --- what it writes this with -----------------------------------------------------------------
 
+    def let_go(self) -> None:
+        """Forget features and models that are held in memory; what is on disk stays."""
+        for held in (self._held, self._learners, self._features):
+            held.clear()
+
     @property
     def folds(self) -> list[str]:
         """The folds of the split."""
@@ -283,7 +291,7 @@ class Contract:
         return list(range(first, first + tested.repeated.n_seeds))
 
     def without_copies(self, split: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """A split without equal recordings on two sides, which is printed, and the whole list."""
+        """A split without equal recordings on two sides, which is said, and the whole list."""
         split, copies = without_copies(split, self.rows)
         for note in copies_notes(copies):
             print(f"{self.name}: {note}")
@@ -297,8 +305,7 @@ class Contract:
     def sides(self, tested: Tested) -> pd.DataFrame:
         """`sides_of`, but clips of an enrolment are not tested: their role is "enrolment".
 
-        Those by which a speaker or a corpus is known, however features are normalised: all rows of
-        a table have the same test.
+        All that know a speaker or a corpus, so that all rows of a table have the same test.
         """
         sides, number = self.sides_of(tested), tested.config.enrolment
         if not number:
@@ -314,12 +321,7 @@ class Contract:
         return enrolment_clips(self.rows, unit, number)
 
     def features_for(self, tested: Tested, pooled: bool = False) -> Features:
-        """The features as these settings want them: normalised by corpus, by speaker, or not.
-
-        Args:
-            tested: the method.
-            pooled: make vectors of frames first.
-        """
+        """The features, `normalised` as these settings want it; pooled: of frames, vectors."""
         key = pooled, tested.config.normalising
         if key not in self._features:
             found = Pooled(self.store) if pooled else self.store

@@ -205,7 +205,7 @@ class Study(Contract):
                 raise settings.SettingError(
                     f"{one.label} stands twice: give each method its own name"
                 )
-        runs = {one.label: self._open(one) for one in chosen}
+        runs = {one.label: self.opened(one) for one in chosen}
         self._evaluated.update((runs[one.label].path, one) for one in chosen)
         say_loaded(runs.values())
         waiting = [one for one in chosen if not runs[one.label].done]
@@ -335,8 +335,8 @@ class Study(Contract):
 
     # --- facts and names --------------------------------------------------------------------------
 
-    def _open(self, one: Tested) -> Run:
-        """The run folder of a method."""
+    def opened(self, one: Tested) -> Run:
+        """The run folder of a method, made where it is not there yet."""
         split = self.split_table(one)
         self.check_split(split)
         check_copies(split, self.rows)

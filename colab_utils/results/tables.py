@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from colab_utils import files
 from colab_utils.csv_files import write_csv
 from colab_utils.files import AnyPath
 from colab_utils.results.comparison import UnpairedError, compare_runs, holm
+from colab_utils.results.metrics import summarise
 from colab_utils.results.predictions import PredictionError
 from colab_utils.results.runs import Run
 from colab_utils.settings import plain
@@ -96,6 +97,40 @@ def methods_table(runs: Mapping[str, Run], baseline: str) -> pd.DataFrame:
     # A missing p is NaN, as everything that cannot be compared, and the error of missing scores.
     table[numbers] = table[numbers].astype(float)
     return with_holm(table)
+
+
+@dataclasses.dataclass
+class Pooled:
+    """Finished runs that differ in the seed alone, as one for the tables of this module."""
+
+    predictions: pd.DataFrame
+    split: pd.DataFrame
+    metrics: dict[str, Any]
+
+
+def pool(runs: Sequence[Run]) -> Pooled:
+    """Runs of several seeds as one: rates are means over seeds, the interval is of all.
+
+    Args:
+        runs: finished, of the same utterances and emotions.
+
+    Raises:
+        RunError: one that is not finished.
+    """
+    predictions = pd.concat([run.predictions for run in runs], ignore_index=True)
+    split = pd.concat([run.split for run in runs], ignore_index=True)
+    first = runs[0].metrics
+    notes = [note for run in runs for note in run.metrics["notes"]]
+    metrics = summarise(
+        predictions,
+        first["labels"],
+        split=split,
+        preset=first["preset"],
+        speaker_independence=first["speaker_independence"],
+        notes=list(dict.fromkeys(notes)),
+        chance=first["chance"] if first.get("chance_given") else None,
+    )
+    return Pooled(predictions, split, metrics)
 
 
 def with_holm(table: pd.DataFrame) -> pd.DataFrame:

@@ -23,6 +23,10 @@ class _Shard:
     def __init__(self, path: pathlib.Path, crc32: str, pooled: bool):
         self.path, self.crc32, self.pooled = path, crc32, pooled
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which reads it itself."""
+        return {"path": self.path, "crc32": self.crc32, "pooled": self.pooled}
+
     @functools.cached_property
     def values(self) -> Any:
         """What slices are taken of: vectors in memory, frames on the disk (memory-mapped)."""

@@ -36,7 +36,7 @@ from colab_utils.methods.alexnet.training import (
     TrainingFold,
     probabilities,
 )
-from colab_utils.settings import SettingError
+from colab_utils.settings import SettingError, with_settings
 
 
 class SpectrogramStudy(Study):
@@ -118,6 +118,12 @@ class SpectrogramStudy(Study):
         config = tested.config
         predictor = PicturePredictor(self.labels, config, learner.limits, learner.module)
         return predictor, self.frames_of(config)
+
+    def by_name(self, config: AlexnetConfig, name: str, **values: Any) -> Tested:
+        """As of the contract: "alexnet_gap", or "alexnet_gap, pink@10" in noise."""
+        network, _, condition = name.partition(", ")
+        chosen = with_settings(config, ser_model=network, **values)
+        return Tested(network, chosen, condition=condition or "clean")
 
     def trained(self, tested: Tested, fold: str, on_record: Callable | None = None) -> tuple:
         """As of the contract; what only the training needed is let go, whatever happens."""

@@ -131,6 +131,10 @@ class BaselineStudy(Study):
             labels = [self.labels[number] for number in known]
         return Predictor(labels, steps, data.scale), self.features_for(tested, pooled=True)
 
+    def by_name(self, config: BaselineConfig, name: str, **values: Any) -> Tested:
+        """As of the contract: a classifier."""
+        return super().by_name(config, name, classifier=name, **values)
+
     def sides_of(self, tested: Tested) -> pd.DataFrame:
         """The given split, or the one that the settings ask for."""
         if self.split is not None:

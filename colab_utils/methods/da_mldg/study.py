@@ -181,6 +181,10 @@ class DomainStudy(Study):
             told.append(f"{tested.config.epochs} epochs of the sources are {steps} updates")
         return told
 
+    def by_name(self, config: DomainConfig, name: str, **values: Any) -> Tested:
+        """As of the contract: an algorithm."""
+        return algorithms_of(settings.with_settings(config, **values), [name])[0]
+
     # --- what a notebook asks for -----------------------------------------------------------------
 
     def compare(
@@ -230,11 +234,6 @@ class DomainStudy(Study):
             with torch.no_grad():
                 vectors.append(predict_table(lambda inputs: network(*inputs)[1], clips))
         return np.concatenate(vectors).astype(np.float32), pd.concat(rows, ignore_index=True)
-
-    def let_go(self) -> None:
-        """Forget features and models that are held in memory; what is on disk stays."""
-        self._held.clear()
-        self._learners.clear()
 
     def _in_updates(self, tested: Tested, fold: str) -> DomainConfig:
         """The settings with their epochs counted in updates, by the training side of a fold."""

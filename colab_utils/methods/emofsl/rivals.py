@@ -19,7 +19,13 @@ from colab_utils.learning.heads import (
 )
 from colab_utils.learning.tasks import Batch, Tasks
 from colab_utils.methods.emofsl.network import EmofslNet
-from colab_utils.methods.emofsl.settings import BASELINES, TUNING, EmofslConfig
+from colab_utils.methods.emofsl.settings import (
+    BASELINES,
+    DECISIONS,
+    METHODS,
+    TUNING,
+    EmofslConfig,
+)
 from colab_utils.methods.emofsl.source import Metric
 from colab_utils.settings import RESULT, TRAINING, SettingError
 
@@ -54,6 +60,20 @@ def tuned(
         for decision in decisions:
             one = dataclasses.replace(one, decision=decision)
             yield Tested(tuned_name(name, one), one, own, TUNED, f"{config.shots}-shot")
+
+
+def by_name(config: EmofslConfig, name: str) -> Tested:
+    """A row by its name: a baseline, or "EMOFSL, head". Raises SettingError."""
+    if name in BASELINES:
+        label = f"{config.shots}-shot"
+        return Tested(name, config.of_baseline(name), None, name, label)
+    method, _, decision = name.partition(", ")
+    decision = decision or config.decision
+    if method not in METHODS or decision not in DECISIONS:
+        both = ", ".join(f"'{one}, {DECISIONS[0]}'" for one in METHODS)
+        known = f"{', '.join(BASELINES)}, {both}"
+        raise SettingError(f"no method {name!r}: choose from {known} (or '{DECISIONS[1]}')")
+    return next(tuned(config, [decision], {method: None}))
 
 
 @torch.no_grad()

@@ -33,7 +33,7 @@ from colab_utils.methods.emofsl.source import Metric, SourceLearner
 from colab_utils.protocols.draws import draws_table
 from colab_utils.results.runs import Run
 from colab_utils.results.tables import methods_table, readable
-from colab_utils.settings import SettingError, as_dict, as_list
+from colab_utils.settings import SettingError, as_dict, as_list, with_settings
 
 _SOURCE = "source"  # the `Tested.kind` of the source model
 
@@ -203,6 +203,10 @@ class TransferStudy(Study):
             )
         return notes
 
+    def by_name(self, config: EmofslConfig, name: str, **values: Any) -> Tested:
+        """As of the contract: a baseline, or a method with its decision, "EMOFSL, head"."""
+        return rivals.by_name(with_settings(config, **values), name)
+
     # --- what a notebook asks for -----------------------------------------------------------------
 
     @property
@@ -216,8 +220,7 @@ class TransferStudy(Study):
         corpus = self.split["utt_id"].map(self.rows.set_index("utt_id")["corpus"])
         training = self.split["role"].isin(TRAINING_ROLES)
         sides = corpus[training], corpus[~training]
-        source, target = ("+".join(sorted(set(side))) for side in sides)
-        return source, target
+        return tuple("+".join(sorted(set(side))) for side in sides)
 
     @property
     def guessing(self) -> float:
@@ -226,8 +229,7 @@ class TransferStudy(Study):
 
     def overview(self) -> pd.DataFrame:
         """How many utterances have which role in which fold."""
-        counts = self.split.groupby(["fold", "role"])["utt_id"].nunique()
-        return counts.unstack()
+        return self.split.groupby(["fold", "role"])["utt_id"].nunique().unstack()
 
     def train_source(
         self, config: EmofslConfig, on_record: Callable[[list[dict]], None] | None = None
@@ -357,7 +359,7 @@ class TransferStudy(Study):
         return emofsl.metric_loss(config, self.labels, coordinates)
 
     def data(self, config: EmofslConfig) -> TransferData:
-        """The utterances with features normalised as the settings want them; read once."""
+        """The utterances with features as the settings want them; read once."""
         key = config.normalising, config.enrolment
         if key not in self._data:
             self._data[key] = self._data_of(Tested("", config))

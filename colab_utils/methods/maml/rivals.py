@@ -35,8 +35,14 @@ from colab_utils.methods.maml.maml import (
     names_of,
 )
 from colab_utils.methods.maml.published import other_features
-from colab_utils.methods.maml.settings import NETWORK, MamlConfig, other_episodes, used_by
-from colab_utils.settings import INPUT
+from colab_utils.methods.maml.settings import (
+    NETWORK,
+    MamlConfig,
+    both_regimes,
+    other_episodes,
+    used_by,
+)
+from colab_utils.settings import INPUT, SettingError, fields_of, with_settings
 
 BASELINES = (
     RECOMMENDED,
@@ -76,6 +82,35 @@ CHOICES = {
 }
 
 Method = Callable[[Tasks], torch.Tensor]  # probabilities of the query
+
+
+def by_name(
+    config: MamlConfig, name: str, values: Mapping[str, Any]
+) -> tuple[str, MamlConfig, dict[str, Any]]:
+    """What a row of a table is, by its name.
+
+    Args:
+        config: of all rows.
+        name: of BASELINES, or "MAML, fixed ids".
+        values: settings that are otherwise: of MamlConfig, or else of the test.
+
+    Returns:
+        The `Tested.kind`, its settings, and those of the test.
+
+    Raises:
+        SettingError: a method or a setting that there is not.
+    """
+    known = {field.name for field in fields_of(config)}
+    test = {key: value for key, value in values.items() if key not in known}
+    trained = {key: value for key, value in values.items() if key in known}
+    config = with_settings(config, **trained)
+    models = both_regimes(config)
+    if name in models:
+        return "maml", models[name], test
+    if name not in BASELINES:
+        listed = ", ".join([*BASELINES, *models])
+        raise SettingError(f"no method {name!r}: choose from {listed}")
+    return name, config, test
 
 
 # --- training -------------------------------------------------------------------------------------

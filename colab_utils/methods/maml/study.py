@@ -239,7 +239,7 @@ class MamlStudy(Study):
         return lambda: self.side(tested, fold).valid_tasks("fixed", len(self.labels))
 
     def source(self, tested: Tested, fold: str) -> heads.Source:
-        """The utterances that train in a fold as linear heads know them, kept for other calls."""
+        """The utterances that train in a fold as linear heads know them, kept."""
         side = self.part(tested, fold, "train")
         key = tested.config.normalising, tuple(side["utt_id"])
         if key not in self._sources:
@@ -299,15 +299,12 @@ class MamlStudy(Study):
         )
 
     def episode(self, config: MamlConfig, episodes: EpisodeConfig, task: int = 0) -> pd.DataFrame:
-        """The clips of one test episode.
+        """The clips of one test episode, a row each, for `show_episode`.
 
         Args:
             config: of the training, which says who is enrolled.
             episodes: of the test.
             task: its number, from 0.
-
-        Returns:
-            A row a clip, for `show_episode`.
         """
         test = dataclasses.replace(episodes, n_tasks=max(task + 1, episodes.n_tasks), n_seeds=1)
         split = self.split_table(Tested("", config, test=test))
@@ -354,7 +351,6 @@ class MamlStudy(Study):
 
         Returns:
             Finished runs by name.
-
         """
         models = both_regimes(config) if models is None else models
         episodes = self._fitting(episodes, say=True)
@@ -365,6 +361,11 @@ class MamlStudy(Study):
             one = self._tested(name, "own", config, episodes)
             chosen.append(dataclasses.replace(one, own=method))
         return self.evaluate(chosen)
+
+    def by_name(self, config: MamlConfig, name: str, **values: Any) -> Tested:
+        """As of the contract: a baseline, or "MAML, fixed ids"; `values` are of the test, too."""
+        kind, config, test = rivals.by_name(config, name, values)
+        return self._tested(name, kind, config, self.episodes(config, **test))
 
     def _tested(self, name: str, kind: str, config: MamlConfig, episodes: EpisodeConfig) -> Tested:
         """A method ("maml", a baseline, "own") with what it looks at: no more names its run."""
@@ -378,10 +379,7 @@ class MamlStudy(Study):
         return Tested(name, rivals.settings_of(kind, config), kind=kind, test=test)
 
     def table(self, runs: Mapping[str, Run]) -> pd.DataFrame:
-        """Runs side by side, a row a method.
-
-        Args:
-            runs: of `compare`, "nearest prototype" among them.
+        """Runs of `compare`, nearest prototype among them, side by side.
 
         Returns:
             Rates in per cent, and the difference to nearest prototype on the same queries; of

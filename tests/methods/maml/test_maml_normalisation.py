@@ -135,7 +135,7 @@ def test_recommended_is_one_run_whatever_the_form_normalises_by_and_on_frames_it
         config = with_how(normalisation=how, network="conv4", max_frames=50)
         tested = study._tested(RECOMMENDED, RECOMMENDED, config, FEW)
         assert tested.config.pooled and tested.config.normalising == ("speaker", 10.0, 0)
-        paths.add(study._open(tested).path)
+        paths.add(study.opened(tested).path)
     assert len(paths) == 1
 
 
