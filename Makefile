@@ -25,7 +25,7 @@ $(VENV)/.ready: setup.py constraints-colab.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: make PYTHON=python3.11 ...')"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --editable ".[cpu,egemaps,encoders,notebooks,test]" --constraint constraints-colab.txt
+	$(BIN)/pip install --editable ".[cpu,egemaps,encoders,notebooks,cluster,test]" --constraint constraints-colab.txt
 	touch $@
 
 run: setup

@@ -57,6 +57,7 @@ EXTRAS = {
         "widgetsnbextension==3.6.6",
         "ipykernel>=6.17",
     ],
+    "cluster": ["dask>=2024.8", "distributed>=2024.8"],  # Colab ships both
     "test": [
         "pytest>=8",
         "hypothesis>=6.100",

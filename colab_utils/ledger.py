@@ -226,15 +226,18 @@ def seconds_left(table: pd.DataFrame, workers: int = 0) -> float | None:
 
     A running cell is taken to be half done. None where nothing is known or nothing is left.
     """
-    known = table[(table["state"] == "done") & table["seconds"].notna()]
+    known = table[table["state"] == "done"]
+    known = known[known["seconds"].notna()]
     waiting = table[table["state"].isin(["running", "left"])]
     if known.empty or waiting.empty:
         return None
     of_method = known.groupby("method")["seconds"].mean()
     each = waiting["method"].map(of_method).fillna(known["seconds"].mean())
     share = waiting["state"].map({"running": 0.5, "left": 1.0})
-    at_once = workers or max(1, int((table["state"] == "running").sum()))
-    return float((each * share).sum() / at_once)
+    running = int((table["state"] == "running").sum())
+    at_once = workers or max(1, running)
+    whole = (each * share).sum()
+    return float(whole / at_once)
 
 
 def told(row: Any) -> str:

@@ -6,6 +6,7 @@ first.
 """
 
 import contextlib
+import functools
 import importlib.metadata
 import json
 import os
@@ -138,8 +139,14 @@ def versions() -> dict[str, str]:
         found[name] = NOT_INSTALLED
         for distribution in reversed(INSTALLED_AS.get(name, (name,))):
             with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-                found[name] = importlib.metadata.version(distribution)
+                found[name] = _version(distribution)
     return found
+
+
+@functools.cache
+def _version(distribution: str) -> str:
+    """The version of what is installed, looked up once; what is missing may come later."""
+    return importlib.metadata.version(distribution)
 
 
 def print_versions() -> None:

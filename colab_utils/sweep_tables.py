@@ -3,17 +3,24 @@
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
+from IPython.display import display
 
+from colab_utils.display import captions
+from colab_utils.display.curves import methods_figure
+from colab_utils.results.runs import Run
 from colab_utils.results.tables import Pooled, methods_table, pool, readable, with_holm
 from colab_utils.settings import SettingError, as_list
 from colab_utils.sweeps import Cell, progress
 
 
 def pooled(cells: Sequence[Cell]) -> dict[str, dict[str, Pooled]]:
-    """{task: {row: its finished runs of all seeds}}; rows that lack a seed are left out, printed.
+    """The finished runs of all seeds of each row as one; what lacks a seed is left out, and said.
 
     Args:
         cells: of `grid`.
+
+    Returns:
+        {task: {row: its runs}}.
     """
     rows: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
@@ -40,11 +47,18 @@ def table(results: Mapping[str, Mapping[str, Pooled]], baseline: str = "") -> pd
     """
     tables = []
     for task, rows in results.items():
-        to = baseline if baseline in rows else next(iter(rows))
-        tables.append(methods_table(rows, to).assign(task=task))
+        of_task = methods_table(rows, _known(rows, baseline))
+        tables.append(of_task.assign(task=task))
     whole = with_holm(pd.concat(tables, ignore_index=True))
-    parts = {task: readable(part) for task, part in whole.groupby("task", sort=False)}
+    parts = {}
+    for task, part in whole.groupby("task", sort=False):
+        parts[task] = readable(part)
     return pd.concat(parts, names=["task", "row"])
+
+
+def _known(rows: Mapping[str, Pooled], baseline: str) -> str:
+    """The row that differences are to: the named one where it is there, else the first."""
+    return baseline if baseline in rows else next(iter(rows))
 
 
 def chosen(cells: Sequence[Cell], validate_on: Sequence[str] | str = ()) -> list[Cell]:
@@ -93,4 +107,48 @@ def _validated(cells: Sequence[Cell], deciding: Sequence[str]) -> dict[tuple[str
     found = {}
     for where, same in table.groupby(["task", "method"], sort=False):
         found[where] = same.groupby("row", sort=False)["score"].mean()
+    return found
+
+
+def show(results: Mapping[str, Mapping[str, Pooled]], task: str, against: str = "") -> pd.DataFrame:
+    """Display one task's rows with their intervals: the table, and a figure of it.
+
+    Args:
+        results: of `pooled`.
+        task: which one.
+        against: the row that differences are to; default: the first.
+
+    Returns:
+        The table of the task, of `table`.
+    """
+    rows = results[task]
+    told = table({task: rows}, against).loc[task]
+    display(told)
+    metrics = next(iter(rows.values())).metrics
+    shown = {name: (one.predictions, one.metrics) for name, one in rows.items()}
+    display(
+        methods_figure(
+            methods_table(rows, _known(rows, against)),
+            chance=metrics["chance"],
+            title=task.replace("synthetic-", "").replace("+", " + ").replace("->", "→"),
+            marks=captions.stamps_of_all(shown),
+            unit=captions.interval_unit(metrics),
+        )
+    )
+    return told
+
+
+def runs_of(cells: Sequence[Cell]) -> dict[str, Run]:
+    """The finished runs of cells, for a zip.
+
+    Args:
+        cells: of `grid`.
+
+    Returns:
+        Runs by task, row and seed.
+    """
+    found = {}
+    for cell in cells:
+        if cell.is_done:
+            found[f"{cell.task}, {cell.row}, seed {cell.seed}"] = cell.run
     return found

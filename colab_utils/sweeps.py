@@ -18,6 +18,7 @@ import pathlib
 import threading
 import time
 import uuid
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,10 +26,10 @@ import joblib
 import numpy as np
 import pandas as pd
 
-from colab_utils import ledger
+from colab_utils import files, ledger, session
 from colab_utils.learning.recipe import StudySettings
 from colab_utils.learning.study import Study, Tested
-from colab_utils.learning.training import single_thread
+from colab_utils.learning.training import Interrupted, single_thread
 from colab_utils.progress import bar as progress_bar
 from colab_utils.results.runs import Run
 from colab_utils.settings import SettingError, as_list
@@ -186,7 +187,8 @@ def compute(cells: Sequence[Cell], workers: int = 0, scheduler: str = "") -> pd.
 
     Args:
         cells: of `grid`.
-        workers: processes of this machine; 0: as many as there are cores. 1: in this one.
+        workers: processes of this machine; 0: as many as there are cores, with a GPU one. 1: in
+            this one.
         scheduler: the address of a Dask scheduler ("tcp://host:8786"), in place of processes here.
 
     Returns:
@@ -199,6 +201,8 @@ def compute(cells: Sequence[Cell], workers: int = 0, scheduler: str = "") -> pd.
         study.let_go()  # what another process has no use for
     waiting = [cell for cell in cells if not ledger.is_complete(cell.run.path)]
     done = len(cells) - len(waiting)
+    # loky says so whenever it replaces a process, such as one that was idle
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
     with progress_bar(total=len(cells), initial=done, desc="sweep", unit="cell") as shown:
         while waiting:
             with _engine(waiting, workers, scheduler) as hand_out:
@@ -221,7 +225,8 @@ def _engine(cells: Sequence[Cell], workers: int, scheduler: str) -> Iterator[job
     """Joblib with processes of this machine, or with the workers of a Dask scheduler."""
     how = {"batch_size": 1, "return_as": "generator_unordered"}
     if not scheduler:
-        yield joblib.Parallel(n_jobs=workers or os.cpu_count(), **how)
+        on_gpu = any(cell.study.device != "cpu" for cell in cells)
+        yield joblib.Parallel(workers or (1 if on_gpu else os.cpu_count()), **how)
         return
     from distributed import Client  # only who has a cluster needs it
 
@@ -238,8 +243,10 @@ def _parcels(cells: Sequence[Cell]) -> Iterator[tuple[str, Study, Tested, pathli
     """What goes to another process for each cell."""
     marks: dict[int, str] = {}
     for cell in cells:
-        mark = marks.setdefault(id(cell.study), uuid.uuid4().hex)
-        yield mark, cell.study, cell.tested, cell.run.path
+        study = cell.study
+        if id(study) not in marks:
+            marks[id(study)] = uuid.uuid4().hex
+        yield marks[id(study)], study, cell.tested, cell.run.path
 
 
 def _compute(mark: str, study: Study, tested: Tested, folder: pathlib.Path) -> None:
@@ -269,8 +276,13 @@ def _made(study: Study, tested: Tested, folder: pathlib.Path) -> bool:
     """Whether a run was made, or failed, here and now; False where another process has it."""
     try:
         with contextlib.redirect_stdout(io.StringIO()), ledger.at_work(folder) as told:
-            study.evaluate([tested], pictures=False)
-            told["validation"] = _validation(study, tested)
+            if not any(folder.glob("parts/*.json")):  # of the machine that computes it
+                files.write_json(folder / "environment.json", session.environment())
+            try:
+                study.evaluate([tested], pictures=False)
+                told["validation"] = _validation(study, tested)
+            except Interrupted as error:  # by the user: no failure of the cell
+                raise KeyboardInterrupt(str(error)) from error
     except ledger.Busy:
         return False
     except Exception:  # the ledger has the reason, and the other cells go on
@@ -310,7 +322,14 @@ def _after(error: Exception, cells: Sequence[Cell]) -> list[Cell]:
 
 
 def progress(cells: Sequence[Cell]) -> pd.DataFrame:
-    """The ledger of these cells, in their order: COLUMNS of `ledger`."""
+    """The ledger of these cells.
+
+    Args:
+        cells: of `grid`.
+
+    Returns:
+        COLUMNS of `ledger` and `validation`, a row a cell in their order.
+    """
     rows = []
     for root in {cell.study.root for cell in cells}:
         at = ledger.now(root)

@@ -29,6 +29,7 @@ FLOORS = {
     "ledger": 4,
     "sweeps": 9,
     "sweep_tables": 9,
+    "sweep_tasks": 9,
 }
 SIBLINGS_APART = {
     "protocols": {"features", "results", "models"},

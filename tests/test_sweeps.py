@@ -15,6 +15,7 @@ from small_studies import results
 from sweep_of_sixty import make_grid, make_study
 
 from colab_utils import ledger, sweep_tables, sweeps
+from colab_utils.display.page.report import build_page
 from colab_utils.results.comparison import holm
 from colab_utils.settings import SettingError
 
@@ -299,3 +300,12 @@ def test_missing_seeds_are_said(computed, tmp_path, capsys):
     assert "task 0, softmax, rate=0.3, steps=20: seeds 1 are not there: left out" in (
         capsys.readouterr().out
     )
+
+
+def test_the_page_says_how_far_sweeps_are_and_why_cells_failed(tmp_path):
+    cells = make_grid(tmp_path, **FEW)
+    sweeps.compute(cells[:2], workers=1)
+    ledger.give_up(cells[2].run.path, "too <big>")
+    page = build_page(tmp_path).read_text()
+    assert "<b>Sweep sixty</b>: 8 cells: 2 done, 1 failed, 5 left" in page
+    assert "failed: too &lt;big&gt;" in page and page.count("not finished: run its notebook") == 5

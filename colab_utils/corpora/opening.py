@@ -86,6 +86,7 @@ def open_corpora(
     drive_folder: AnyPath | None = None,
     fetch: bool = False,
     own: Own | None = None,
+    alone: bool = False,
 ) -> pd.DataFrame:
     """The manifest of several corpora (or domains of one), each opened once by `open_corpus`.
 
@@ -97,6 +98,7 @@ def open_corpora(
         drive_folder: as in `open_corpus`.
         fetch: as in `open_corpus`.
         own: as in `open_corpus`; a name in it may stand in `names`.
+        alone: of a corpus whose domains are named, these and no others.
 
     Returns:
         The manifests behind each other, with LOCAL_COLUMNS.
@@ -117,7 +119,12 @@ def open_corpora(
             folder = audio.get(name, "") if one_each else os.path.join(audio, name)
         scan = open_corpus(name, folder, workspace, drive_folder, fetch=fetch, own=own)
         manifests.append(scan.manifest)
-    return pd.concat(manifests, ignore_index=True)
+    manifest = pd.concat(manifests, ignore_index=True)
+    if alone:
+        named = manifest["corpus"].isin(names)
+        named |= manifest["corpus"].map(card_name).isin(names)
+        manifest = manifest[named].reset_index(drop=True)
+    return manifest
 
 
 def _brought(

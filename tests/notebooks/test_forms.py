@@ -16,7 +16,8 @@ from colab_utils.protocols.published import load_protocol
 from colab_utils.settings import SettingError, is_empty, read_as, with_settings
 
 NOTEBOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
-WITH_SETTINGS = [path for path in NOTEBOOKS if not path.name.startswith(("06", "07"))]
+# 08 has the settings of whichever methods it is told
+WITH_SETTINGS = [path for path in NOTEBOOKS if path.name[:2] not in ("06", "07", "08")]
 PARAM = re.compile(
     r"(?P<name>[A-Z_]+) = (?P<value>.*?) +#@param (?P<options>\[.*\])? ?(?P<kind>.*)"
 )

@@ -18,6 +18,8 @@ WRONG = [
     ("05_alexnet_spectrogram", ["TEST_ID=nobody", "VAL_ID=f1"], "test_id = 'nobody': no such"),
     ("06_compare_methods", ["WORDS=nothing"], "no run's name holds 'nothing'"),
     ("07_your_voice", ["MODEL=nobody"], "MODEL = 'nobody': there is no such model"),
+    ("08_sweep", ["TASKS=['emodb']"], "task 'emodb': with da_mldg a task is written like"),
+    ("08_sweep", ["METHODS=['magic']"], "no cell is left: see above"),
 ]
 
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import jinja2
 import pandas as pd
 
-from colab_utils import files
+from colab_utils import files, ledger
 from colab_utils.display import captions
 from colab_utils.display.page.template import NOTEBOOK, PAGE
 from colab_utils.progress import bar as progress_bar
@@ -34,8 +34,9 @@ def build_page(out: str | os.PathLike) -> pathlib.Path:
     Runs stand folded under their question (`results.groups.by_question`), the newest question
     first, its best run first; open is the newest run. Matrices and notebooks are inside the page;
     files are linked relative to it. Numbers are shown of finished runs alone
-    (`results.folders.find_runs`). Other folders below runs/ stand in a list at the end, and a
-    notebook that cannot be rendered in its place, with the reason.
+    (`results.folders.find_runs`). How far sweeps are stands above them. Other folders below runs/
+    stand in a list at the end, and a notebook that cannot be rendered in its place, with the
+    reason.
 
     Args:
         out: holds runs/<method>/<name>-<12 hex>/ and notebooks/*.ipynb.
@@ -51,10 +52,15 @@ def build_page(out: str | os.PathLike) -> pathlib.Path:
         raise FileNotFoundError(
             f"{out}: no such folder; run a notebook first, or pass the folder that holds runs/"
         )
+    cells = ledger.ledger(out)
+    known = cells[cells["reason"].fillna("") != ""].set_index("folder")
+    ends = (known["state"] + ": " + known["reason"]).to_dict()
     finished, left_out = [], []
     for one in find_runs(out):
         if one.problem:
-            left_out.append(_about(one, out))
+            about = _about(one, out)
+            about["problem"] = ends.get(str(one.folder), one.problem)
+            left_out.append(about)
         else:
             finished.append(one)
     questions = []
@@ -74,6 +80,9 @@ def build_page(out: str | os.PathLike) -> pathlib.Path:
     page = environment.from_string(PAGE).render(
         made=f"{datetime.date.today():%d %B %Y}",
         questions=questions,
+        sweeps=[
+            {"name": name, "told": ledger.summary(same)} for name, same in cells.groupby("sweep")
+        ],
         left_out=sorted(left_out, key=lambda one: one["time"], reverse=True),
         notebooks=[_notebook(path, out) for path in sorted(out.glob("notebooks/*.ipynb"))],
     )

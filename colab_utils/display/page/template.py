@@ -90,6 +90,7 @@ cell: per cent of the row, and the count beneath.</dd>
 {% if left_out %}<p class="quiet"><a href="#left-out">{{ left_out | length }}
 {{- " folder is" if left_out | length == 1 else " folders are" }} left out</a>: not finished, or
 nothing vouches for {{ "its" if left_out | length == 1 else "their" }} numbers.</p>{% endif %}
+{% for sweep in sweeps %}<p><b>Sweep {{ sweep.name }}</b>: {{ sweep.told }}.</p>{% endfor %}
 {% if not questions %}<p>There is no finished run yet.</p>{% endif %}
 {% for question in questions %}
 <details class="question"{% if loop.first %} open{% endif %}>

@@ -295,7 +295,8 @@ def open_studies(
         >>> corpora = ["emodb", "emovo", "savee"]
         >>> studies = da_mldg.open_studies(corpora, config, "out", audio="path/to/corpora")
     """
-    manifest = corpora.open_corpora(as_list(names), audio, root, drive_folder, fetch=fetch, own=own)
+    where = as_list(names), audio, root, drive_folder
+    manifest = corpora.open_corpora(*where, fetch=fetch, own=own, alone=True)
     if features == "auto":
         features = automatic_features(config, is_synthetic(manifest))
     print(f"front end: {features}")

@@ -104,7 +104,7 @@ class TransferStudy(Study):
     def learner(self, tested: Tested, fold: str) -> Training:
         """The source model; the target is not read."""
         data = self.data(tested.config)
-        train, valid = data.numbers(fold, "train"), data.numbers(fold, "valid")
+        train, valid = (data.numbers(fold, role) for role in TRAINING_ROLES)
         if not len(valid):
             raise SettingError(
                 f"task {self.name}: no speaker of the source validates (it has one for training): "
@@ -184,8 +184,7 @@ class TransferStudy(Study):
             "from speakers of other folds",
             f"features: {self.front}",
         ]
-        if made := self.data(config).store.note:
-            notes.append(made)
+        notes += filter(None, [self.data(config).store.note])
         if tested.kind in heads.LINEAR:
             notes.append("the source's validation speakers are learnt from, too")
             return notes + heads.linear_notes(tested.kind, self.features, self.rows["corpus"])
@@ -217,10 +216,11 @@ class TransferStudy(Study):
     @property
     def pair(self) -> tuple[str, str]:
         """The source and the target, names of corpora."""
-        corpus = self.split["utt_id"].map(self.rows.set_index("utt_id")["corpus"])
+        corpus_of = self.rows.set_index("utt_id")["corpus"]
+        corpus = self.split["utt_id"].map(corpus_of)
         training = self.split["role"].isin(TRAINING_ROLES)
-        sides = corpus[training], corpus[~training]
-        return tuple("+".join(sorted(set(side))) for side in sides)
+        sides = set(corpus[training]), set(corpus[~training])
+        return tuple("+".join(sorted(side)) for side in sides)
 
     @property
     def guessing(self) -> float:
