@@ -14,7 +14,7 @@ import pytest
 from small_studies import results
 from sweep_of_sixty import make_grid, make_study
 
-from colab_utils import ledger, sweep_tables, sweeps
+from colab_utils import ledger, sweep_tables, sweep_tasks, sweeps
 from colab_utils.display.page.report import build_page
 from colab_utils.results.comparison import holm
 from colab_utils.settings import SettingError
@@ -309,3 +309,35 @@ def test_the_page_says_how_far_sweeps_are_and_why_cells_failed(tmp_path):
     page = build_page(tmp_path).read_text()
     assert "<b>Sweep sixty</b>: 8 cells: 2 done, 1 failed, 5 left" in page
     assert "failed: too &lt;big&gt;" in page and page.count("not finished: run its notebook") == 5
+
+
+# --- tasks in words -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "methods_of, task, expected",
+    [
+        ("da_mldg", "emodb+savee -> emovo", (["emodb", "savee"], "emovo")),
+        ("emofsl", " emodb->emovo ", (["emodb"], "emovo")),
+        ("baselines", "emodb + savee", (["emodb", "savee"], "")),
+        ("da_mldg", "emodb", None),
+        ("maml", "emodb ->", None),
+        ("emofsl", "-> emovo", None),
+        ("alexnet", "emodb -> emovo", None),
+        ("baselines", "", None),
+    ],
+)
+def test_a_task_has_the_sides_that_its_methods_need(methods_of, task, expected):
+    if expected is None:
+        with pytest.raises(SettingError, match="a task is written like"):
+            sweep_tasks.sides(task, methods_of)
+    else:
+        assert sweep_tasks.sides(task, methods_of) == expected
+
+
+def test_each_room_has_its_settings_and_its_door():
+    for room, kind in sweep_tasks.CONFIGS.items():
+        assert isinstance(sweep_tasks.config_of(room, seed=3), kind)
+    assert set(sweep_tasks.CONFIGS) == set(sweep_tasks._DOORS)
+    with pytest.raises(SettingError, match="no methods 'magic': choose from baselines"):
+        sweep_tasks.config_of("magic")

@@ -12,7 +12,7 @@ import zipfile
 import pandas as pd
 import pytest
 
-from colab_utils.corpora import ManifestError, open_corpus
+from colab_utils.corpora import ManifestError, open_corpus, opening
 from colab_utils.corpora.download import DownloadError
 from colab_utils.corpora.manifest import empty_row
 
@@ -195,3 +195,16 @@ def test_own_data_that_cannot_be_opened(tmp_path, monkeypatch, audio, columns, m
     (tmp_path / "bare").mkdir()
     with pytest.raises(ManifestError, match=message):
         open_corpus("own", audio, tmp_path / "w", csv_columns=columns)
+
+
+def test_domains_that_are_named_alone_come_without_the_others(tmp_path, monkeypatch):
+    rows = [empty_row(f"synthetic-{name}", name) for name in ("room", "street", "phone")]
+    scan = types.SimpleNamespace(manifest=pd.DataFrame(rows))
+    monkeypatch.setattr(opening, "open_corpus", lambda *_, **__: scan)
+    names = ["synthetic-room", "synthetic-phone"]
+    everything = opening.open_corpora(names, workspace=tmp_path)
+    assert list(everything["corpus"]) == ["synthetic-room", "synthetic-street", "synthetic-phone"]
+    some = opening.open_corpora(names, workspace=tmp_path, alone=True)
+    assert list(some["corpus"]) == ["synthetic-room", "synthetic-phone"]
+    whole = opening.open_corpora(["synthetic"], workspace=tmp_path, alone=True)
+    assert len(whole) == 3

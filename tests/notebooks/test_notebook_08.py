@@ -27,7 +27,7 @@ def test_notebook_08_computes_once_chooses_by_validation_and_goes_on(embedded_wo
     }
     page = (tmp_path / "index.html").read_text()
     assert f"<b>Sweep sweep</b>: {len(table)} cells: {len(table)} done" in page
-    assert (tmp_path / "08_sweep.zip").exists()
+    assert (tmp_path / "downloads" / "08_sweep.zip").exists()
 
     times = [path.stat().st_mtime_ns for path in sorted(tmp_path.glob("runs/*/*/DONE"))]
     again = run("08_sweep.ipynb", tmp_path, *SMALL, "VALIDATE_ON=[]", "AGAINST=erm")
@@ -35,20 +35,24 @@ def test_notebook_08_computes_once_chooses_by_validation_and_goes_on(embedded_wo
     assert times == [path.stat().st_mtime_ns for path in sorted(tmp_path.glob("runs/*/*/DONE"))]
 
 
+ROOM_TO_STREET = "synthetic-studio+synthetic-room -> synthetic-street"
+TO_PHONE = "synthetic-studio -> synthetic-phone"
+
+
 @pytest.mark.parametrize(
     "methods_of, task, methods, grid",
     [
-        ("baselines", "synthetic-studio", "['logistic', 'majority']", "{'C': [0.01, 0.1]}"),
-        ("maml", "synthetic-studio+synthetic-room -> synthetic-street", "['nearest prototype', 'recommended']", "{'n_tasks': [20]}"),
-        ("emofsl", "synthetic-studio -> synthetic-phone", "['recommended', 'BTL, head']", "{'shots': [1, 5]}"),
-        ("alexnet", "synthetic-studio", "['alexnet_gap']", "{'lr': [0.001]}"),
+        ("baselines", "synthetic-studio", ["logistic", "majority"], {"C": [0.01, 0.1]}),
+        ("maml", ROOM_TO_STREET, ["nearest prototype", "recommended"], {"n_tasks": [20]}),
+        ("emofsl", TO_PHONE, ["recommended", "BTL, head"], {"shots": [1, 5]}),
+        ("alexnet", "synthetic-studio", ["alexnet_gap"], {"lr": [0.001]}),
     ],
 )
 def test_a_sweep_over_the_methods_of_any_notebook(
     embedded_workspace, tmp_path, methods_of, task, methods, grid
 ):
     embedded_parts(tmp_path, embedded_workspace, "corpora", "features")
-    parameters = [f"METHODS_OF={methods_of}", f"TASKS=['{task}']", f"METHODS={methods}"]
+    parameters = [f"METHODS_OF={methods_of}", f"TASKS={[task]}", f"METHODS={methods}"]
     settings = "{'num_epochs': 1}" if methods_of == "alexnet" else "{}"
     preset = "small" if methods_of == "alexnet" else "default"
     parameters += [f"GRID={grid}", "SEEDS=1", f"SETTINGS={settings}", f"PRESET={preset}"]
