@@ -1,12 +1,15 @@
 """Log-mel spectrograms from files: the suite's extraction into a store, against librosa.
 
     python benchmarks/features.py --audio FOLDER [--repetitions 5] [--clips 0]
-        [--store-utterances 10000]
+        [--store-utterances 10000] [--against CHECKOUT]
 
 The peer is a loop of librosa.load and melspectrogram. Both run in this process, turn by turn, on
 the same clips; ours also writes its store to the disk. Wall time is compared, and, where the audio
 has to be resampled first, also processor time (all threads together), since both use the same
-resampler.
+resampler. A table says what each stage takes by itself, in one thread.
+
+With --against, the front end `acoustic` is extracted by this checkout and by another one, turn by
+turn, each in a process of its own, and their features are compared.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ import os
 import pathlib
 import platform
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 
@@ -25,15 +30,18 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from colab_utils.corpora.audio import EXTENSIONS, read_audio, samples_sha256
+from colab_utils.corpora.audio import EXTENSIONS, load_audio, read_audio, samples_sha256
 from colab_utils.features.acoustic.log_mel import LogMel
 from colab_utils.features.front_end import workers
-from colab_utils.features.store.extract import extract
+from colab_utils.features.store.extract import SHARD_UTTERANCES, extract
+from colab_utils.features.store.shards import write_shard
 from colab_utils.features.store.store import FeatureStore
 
 SPEC = LogMel()
 DB = 10 / np.log(10)
 BOUND = 1e-3  # dB
+SAME = 1e-5  # of a feature, or of its size where that is above 1
+BATCH = 8  # clips computed together in the table of stages
 
 
 def manifest_of(files: list[pathlib.Path], n: int) -> pd.DataFrame:
@@ -114,6 +122,97 @@ def duel(title: str, files: list[pathlib.Path], repetitions: int) -> np.ndarray:
     return medians[0] / medians[1]
 
 
+def each(function, items: list) -> list:
+    """What `function` gives for each item."""
+    return [function(item) for item in items]
+
+
+def batched(function, items: list, size: int) -> list:
+    """What `function` gives for `size` items at a time, in one list."""
+    return [one for i in range(0, len(items), size) for one in function(items[i : i + size])]
+
+
+def stages(title: str, files: list[pathlib.Path], repetitions: int) -> None:
+    """Print the processor seconds of each stage of our way, one after the other in one thread."""
+    seconds = {}
+
+    def staged(stage: str, function, *arguments) -> object:
+        (_, processor), result = timed(function, *arguments)
+        seconds.setdefault(stage, []).append(processor)
+        return result
+
+    def loaded(file: pathlib.Path) -> np.ndarray:
+        return load_audio(file, SPEC.sample_rate)
+
+    def hashed(sound: tuple[np.ndarray, int]) -> str:
+        return samples_sha256(*sound)
+
+    for _ in range(repetitions):
+        sounds = staged("decode", each, read_audio, files)
+        waves = staged("decode and resample", each, loaded, files)
+        frames = staged("features", batched, SPEC.compute, waves, BATCH)
+        staged("hashing", each, hashed, sounds)
+        with tempfile.TemporaryDirectory() as root:
+            staged("check, sum up and write", written, frames, root)
+    medians = {stage: statistics.median(found) for stage, found in seconds.items()}
+    medians["resample"] = max(0.0, medians.pop("decode and resample") - medians["decode"])
+    print(f"  stages of {title}, processor seconds in one thread:")
+    for stage in ("decode", "resample", "features", "check, sum up and write"):
+        print(f"    {stage:24s} {medians[stage]:7.3f}")
+    print(f"    {'once before: hashing':24s} {medians['hashing']:7.3f}")
+
+
+def written(frames: list[np.ndarray], root: str) -> None:
+    """Write features as extraction does, in shards."""
+    for begin in range(0, len(frames), SHARD_UTTERANCES):
+        some = frames[begin : begin + SHARD_UTTERANCES]
+        named = {str(number): values for number, values in enumerate(some)}
+        if all(np.isfinite(values).all() for values in some):
+            write_shard(f"{root}/{begin}.safetensors", "key", named, [], SPEC.dim)
+
+
+def against(checkout: pathlib.Path, audio: pathlib.Path, repetitions: int) -> np.ndarray:
+    """`acoustic` by another checkout and by this one, in turn; prints times and agreement.
+
+    Returns:
+        The ratios of wall time and of processor time.
+    """
+    here = pathlib.Path(__file__).resolve()
+    child = [sys.executable, str(here.with_name("one_checkout.py"))]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    sides = {}
+    for name, root in (("the other checkout", checkout), ("this checkout", here.parents[1])):
+        command = [*child, str(root.resolve()), str(audio.resolve())]
+        sides[name] = subprocess.Popen(command, **pipes)
+    turns = {name: [] for name in sides}
+    found = {}
+    # the first turn warms both up and is not counted
+    for _ in range(repetitions + 1):
+        for name, process in sides.items():
+            process.stdin.write("go\n")
+            process.stdin.flush()
+            wall, processor, file = process.stdout.readline().split()
+            turns[name].append((float(wall), float(processor)))
+            found[name] = np.load(file)
+    for process in sides.values():
+        process.communicate()
+    other, ours_now = found.values()
+    far = np.abs(ours_now - other) / np.maximum(1, np.abs(other))
+    print(
+        f"\nacoustic, {len(other)} clips; median of {repetitions} turns, wall (processor) seconds"
+    )
+    medians = [np.median(turns[name][1:], axis=0) for name in sides]
+    for name, (wall, processor) in zip(sides, medians, strict=True):
+        walls = " ".join(f"{turn[0]:.2f}" for turn in turns[name][1:])
+        print(f"  {name:18s} {wall:7.3f} ({processor:.3f})   all turns {walls}")
+    print(
+        f"  largest difference {far.max():.1e} (bound: {SAME:.0e} of the larger of 1 and |value|)"
+    )
+    if not far.max() <= SAME:
+        raise SystemExit("the two do not agree, so their times cannot be compared")
+    return medians[0] / medians[1]
+
+
 def resampled(files: list[pathlib.Path], folder: pathlib.Path) -> list[pathlib.Path]:
     """Copies of the files as 16-bit WAV, at 44.1 and 48 kHz in turn."""
     made = []
@@ -158,6 +257,9 @@ def main() -> None:
         default=10_000,
         help="size of the cached store (0: leave it out)",
     )
+    parser.add_argument(
+        "--against", type=pathlib.Path, help="another checkout, whose `acoustic` is timed as well"
+    )
     arguments = parser.parse_args()
     files = sorted(arguments.audio.rglob("*"))
     files = [file for file in files if file.suffix.lower() in EXTENSIONS]
@@ -169,14 +271,22 @@ def main() -> None:
         f" Python {platform.python_version()}"
     )
     plain, _ = duel("as they are", files, arguments.repetitions)
+    stages("the clips as they are", files, arguments.repetitions)
     with tempfile.TemporaryDirectory() as folder:
         some = resampled(files[::4], pathlib.Path(folder))
         wall, per_core = duel("44.1 and 48 kHz", some, arguments.repetitions)
+        stages("the clips at 44.1 and 48 kHz", some, arguments.repetitions)
     if arguments.store_utterances:
         cached(files, arguments.store_utterances)
+    acoustic = None
+    if arguments.against:
+        acoustic = against(arguments.against, arguments.audio, arguments.repetitions)
     print(f"\nRATIO logmel_from_files {plain:.2f}")
     print(f"RATIO logmel_resampled {wall:.2f}")
     print(f"RATIO logmel_resampled_per_core {per_core:.2f}")
+    if acoustic is not None:
+        print(f"RATIO acoustic {acoustic[0]:.2f}")
+        print(f"RATIO acoustic_per_core {acoustic[1]:.2f}")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ _ANY_LENGTH = 1e9  # seconds
 KNOWN: dict[tuple[str, int, int], str] = {}
 # samples looked at or hashed at a time: an hour of speech then needs no second copy in memory
 _BLOCK = 1 << 20
+_FEW = 1 << 10
 _LONG_BYTES = 1 << 24  # files above it are decoded one after another
 _one_at_a_time = threading.Lock()
 
@@ -211,7 +212,8 @@ class _Measures:
         highs = [channel.max() for channel in block.T]
         self.lows = np.minimum(self.lows, lows)
         self.highs = np.maximum(self.highs, highs)
-        self.whole = self.whole and np.array_equal(block, np.rint(block))
+        # the first samples tell of most blocks that they are none
+        self.whole = self.whole and _are_whole(block[:_FEW]) and _are_whole(block)
         if max(*highs, -min(lows)) >= _CLIPPED:
             self.clipped += np.count_nonzero(np.abs(block) >= _CLIPPED) / block.shape[1]
         if block.shape[1] > 1:
@@ -266,6 +268,11 @@ class _Measures:
         powers = self.powers / self.length - np.outer(means, means)
         loudest = int(powers.diagonal().argmax())
         return loudest if powers.mean() < 0.01 * powers[loudest, loudest] else None
+
+
+def _are_whole(block: np.ndarray) -> bool:
+    """Whether all are whole numbers."""
+    return np.array_equal(block, np.rint(block))
 
 
 def _start(path: pathlib.Path) -> bytes:
@@ -323,10 +330,18 @@ def load_audio(
             )
         mono = _mono(samples, recording.channel)
         if rate != sample_rate:
-            import librosa  # imported late: it costs a second, and 16 kHz corpora never need it
-
-            mono = librosa.resample(mono, orig_sr=rate, target_sr=sample_rate, res_type="soxr_hq")
+            mono = _at_rate(mono, rate, sample_rate)
         return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+def _at_rate(mono: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:
+    """One channel at another rate, with the samples and the length that librosa gives it."""
+    import soxr  # what librosa resamples by, without the second that its import takes
+
+    found = soxr.resample(mono, rate, sample_rate, quality="HQ")
+    wanted = math.ceil(len(mono) * (sample_rate / rate))
+    missing = max(0, wanted - len(found))
+    return np.pad(found[:wanted], (0, missing))
 
 
 def _mono(samples: np.ndarray, channel: int | None) -> np.ndarray:

@@ -37,6 +37,16 @@ def test_lossless_files_come_back(tmp_path, suffix, subtype, step):
     assert np.abs(samples - wave).max() <= step
 
 
+@pytest.mark.parametrize("suffix", ["wav", "flac", "aiff"])
+def test_sixteen_bits_are_the_floats_that_libsndfile_makes_of_them(tmp_path, suffix):
+    steps = np.arange(-(2**15), 2**15, dtype=np.int16)
+    soundfile.write(tmp_path / f"a.{suffix}", steps, RATE, subtype="PCM_16")
+    theirs, _ = soundfile.read(tmp_path / f"a.{suffix}", dtype="float32", always_2d=True)
+    samples, _ = audio.read_audio(tmp_path / f"a.{suffix}")
+    assert samples.dtype == np.float32
+    assert np.array_equal(samples, theirs)
+
+
 def test_float_files_beyond_full_scale_are_kept(tmp_path):
     wave = 3 * noise()
     soundfile.write(tmp_path / "loud.wav", wave, RATE, subtype="FLOAT")

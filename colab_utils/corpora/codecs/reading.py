@@ -20,6 +20,7 @@ RATES = (4000, 768000)  # Hz; a header that says less or more is wrong
 _MOST_SAMPLES = 1 << 28  # of all channels together: a gigabyte
 _BLOCK = 1 << 20  # samples read at a time where the length is unknown
 _OGG_TAIL = 1 << 17  # an Ogg page is at most 65,307 bytes
+_STEP = np.float32(2.0**-15)  # of 16-bit samples
 _STREAMED = 0x7FFF0000  # bytes; writers of streams announce about 2 or 4 GiB
 # libsndfile's log of a file that announces (first number) another length than it has
 _OTHER_LENGTH = re.compile(
@@ -125,10 +126,15 @@ class Decoder:
         size = announced if announced <= most else _BLOCK
         if self.longest is not None:
             most, size = int(self.longest * rate), _BLOCK
+        # libsndfile makes floats of 16 bits sample by sample, NumPy the same ones at once
+        small = handle.subtype == "PCM_16"
+        dtype = "int16" if small else "float32"
         while self.length < announced:
-            block = handle.read(size, dtype="float32", always_2d=True)
+            block = handle.read(size, dtype=dtype, always_2d=True)
             if len(block) == 0:
                 break
+            if small:
+                block = block * _STEP
             self.length += len(block)
             if self.length > most:
                 why = f"longer than {most / rate / 60:.0f} minutes: cut it into utterances"

@@ -10,6 +10,9 @@ from colab_utils.settings import SettingError, setting
 
 ENERGY_FLOOR_DB = -100.0  # under the rounding noise of 16-bit audio (-98 dB)
 _ENERGY_WINDOW = 400  # 25 ms
+# D4C's result is drawn out to a spectrum: with a bin at 3 kHz, the only one that is used, and few
+# others
+_APERIODICITY_FFT = 16
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,9 @@ class Prosody(FrontEnd):
             frame_period=1000.0 * self.hop / rate,
         )
         f0 = pyworld.stonemask(samples, f0, times, rate)
-        spectrum = pyworld.d4c(samples, f0, times, rate, threshold=self.voicing_threshold)
+        spectrum = pyworld.d4c(
+            samples, f0, times, rate, threshold=self.voicing_threshold, fft_size=_APERIODICITY_FFT
+        )
         aperiodicity = pyworld.code_aperiodicity(spectrum, rate)[:, 0]
         # D4C sets 0 dB (all noise) where LoveTrain refuses a frame
         voiced = (f0 > 0) & (aperiodicity < -0.01)
