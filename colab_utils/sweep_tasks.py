@@ -145,9 +145,18 @@ def _maml(sources: list[str], target: str, config: StudySettings, place: Place) 
     if place.emotions or place.merge:
         raise SettingError("maml takes the emotions that all corpora have: leave them empty")
     named = "" if place.features == "auto" else place.features
-    where = place.audio, named, place.root, place.drive_folder
-    chosen = {"preset": config.preset, "train": sources, "test": [target]}
-    return maml.open_study("open_languages", "", *where, **chosen, **place.corpora)
+    sides_of_task = {"train": sources, "test": [target]}
+    return maml.open_study(
+        "open_languages",
+        "",
+        place.audio,
+        named,
+        place.root,
+        place.drive_folder,
+        preset=config.preset,
+        **sides_of_task,
+        **place.corpora,
+    )
 
 
 def _emofsl(sources: list[str], target: str, config: StudySettings, place: Place) -> Study:
