@@ -26,6 +26,7 @@ import torch
 from torch import nn
 
 from colab_utils.learning.tasks import Batch, Tasks, masked_cross_entropy
+from colab_utils.methods.maml import inner_loop
 from colab_utils.methods.maml.inner_loop import meta_gradient, portions, tasks_at_once
 from colab_utils.methods.maml.losses import step_weights
 from colab_utils.models import network
@@ -217,12 +218,29 @@ def duel(
             print(f"RATIO {case}-{order}-order/{one} {value / medians['suite']:.2f}")
 
 
-def memory(steps: int) -> None:
-    """Print the peak memory of second-order conv4, above that before its first meta-step, in MB."""
+def kept(model: nn.Module, tasks: Tasks, steps: int, first_order: bool) -> Gradients:
+    """The suite with all inner steps kept, which is autograd through them."""
+    before = inner_loop.convolves_on_cpu
+    at_once = inner_loop.tasks_at_once
+    inner_loop.convolves_on_cpu = lambda model: False
+    inner_loop.tasks_at_once = lambda *given: 1
+    try:
+        return ours(model, tasks, steps, first_order)
+    finally:
+        inner_loop.convolves_on_cpu = before
+        inner_loop.tasks_at_once = at_once
+
+
+def memory(steps: int, how: str) -> None:
+    """Print the peak memory of second-order conv4, above that before its first meta-step, in MB.
+
+    And its time, in seconds.
+    """
     model, tasks = make_case("conv4", 2, "cpu")
     before = peak_rss()
-    ours(model, tasks, steps, False)
-    print(f"{peak_rss() - before:.0f}")
+    engine = kept if how == "kept" else ours
+    spent, _ = seconds(engine, model, tasks, steps, False)
+    print(f"{peak_rss() - before:.0f} MB, {spent:.1f} s")
 
 
 def peak_rss() -> float:
@@ -235,14 +253,16 @@ def peak_rss() -> float:
 
 
 def all_memory(threads: int) -> None:
-    """Peak memory, each in a process of its own."""
+    """Peak memory and time with steps kept and computed again, each in a process of its own."""
     for steps in (5, 20):
-        command = [sys.executable, __file__, "--memory-of", str(steps), "--threads", str(threads)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        print(
-            f"peak memory of a second-order conv4 meta-step, {steps} inner steps, one task at a "
-            f"time: {done.stdout.strip()} MB"
-        )
+        for how in ("kept", "again"):
+            command = [sys.executable, __file__, "--memory-of", str(steps), "--how", how]
+            command += ["--threads", str(threads)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            print(
+                f"peak memory of a second-order conv4 meta-step, {steps} inner steps "
+                f"{'kept' if how == 'kept' else 'computed again'}: {done.stdout.strip()}"
+            )
 
 
 def duels(arguments: argparse.Namespace) -> None:
@@ -274,10 +294,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--how", default="again", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.memory_of:
-        memory(arguments.memory_of)
+        memory(arguments.memory_of, arguments.how)
     else:
         duels(arguments)
 

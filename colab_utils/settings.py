@@ -18,6 +18,7 @@ from typing import Any, ClassVar, TypeVar
 Config = TypeVar("Config")
 TRAINING, RESULT = "training", "result"
 INPUT = "input"  # what is learnt from and tested: decides trainings and results alike
+COST = "cost"  # time and memory alone: every `only` keeps it, and no name or hash knows it
 _YES_NO = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 # The types of settings: what a value has to be an instance of, and what a refusal says.
 _KINDS = {
@@ -58,8 +59,8 @@ def setting(
         options: the choices. A field whose default is a tuple is a choice of several.
         more: seldom changed: folded away in a panel.
         scope: what it decides: the trained weights (and so the result), the result alone
-            (`RESULT`), or what both read (`INPUT`). A method may have scopes of its own, see
-            `Settings.only`.
+            (`RESULT`), what both read (`INPUT`), or neither (`COST`). A method may have scopes of
+            its own, see `Settings.only`.
         used: {other setting: its values} with which this one is looked at; elsewhere it decides
             nothing and names nothing.
         task: it belongs to the question (ways, seeds, which method), not to a preset.
@@ -75,6 +76,7 @@ def setting(
     """
     return dataclasses.field(
         default=default,
+        compare=scope != COST,
         metadata={
             "help": help,
             "low": low,
@@ -181,14 +183,15 @@ class Settings:
         All the rest is as in the defaults, and so is the preset's name: what is not looked at
         names nothing, and what differs in it alone is the same training, or the same result.
         """
-        kept = {field.name: getattr(self, field.name) for field in looked_at(self, *scopes)}
-        return type(self)(**kept)
+        costs = [field for field in fields_of(self) if not field.compare]
+        fields = [*looked_at(self, *scopes), *costs]
+        return type(self)(**{field.name: getattr(self, field.name) for field in fields})
 
     def changed(self) -> dict[str, Any]:
         """{setting: value} in which this differs from its preset, the task's settings left out."""
         task = {}
         for field in fields_of(self):
-            if field.metadata.get("task"):
+            if field.metadata.get("task") or not field.compare:
                 task[field.name] = getattr(self, field.name)
         preset = dataclasses.replace(type(self).from_preset(self.preset), **task)
         return _differences(self.only(), preset.only())
@@ -358,11 +361,12 @@ def with_settings(config: Config, **values: Any) -> Config:
 
 
 def as_dict(config: Any) -> dict:
-    """The settings as plain JSON values; the preset's name is not among them.
+    """The settings as plain JSON values; not among them: the preset's name, and what only costs.
 
     Tuples become lists, nested dataclasses dicts with their class name.
     """
-    return {field.name: plain(getattr(config, field.name)) for field in fields_of(config)}
+    fields = [field for field in fields_of(config) if field.compare]
+    return {field.name: plain(getattr(config, field.name)) for field in fields}
 
 
 def plain(value: Any) -> Any:

@@ -6,33 +6,29 @@ written for one task; with `as_function(..., many=True)` the same code runs on m
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.func import functional_call, vmap
 
-from colab_utils.learning.tasks import Batch, Tasks, probabilities
+from colab_utils.learning.tasks import Batch, Tasks, masked_cross_entropy, probabilities
+from colab_utils.methods.maml.derivatives.by_step import backwards, descend
+from colab_utils.methods.maml.derivatives.slopes import (
+    Answer,
+    ModelAt,
+    Parameters,
+    detached,
+    leaves_of,
+    number_of_steps,
+    parts,
+)
+from colab_utils.models.conv4 import Conv4
+from colab_utils.models.normalisation import MaskedNorm
 
 MOST_AT_ONCE = 64  # tasks that are computed together: each holds its own weights after every step
+CLIPS_AT_ONCE = 16  # of a task that is computed alone
 
 Loss = Callable[[torch.Tensor, torch.Tensor, Batch], torch.Tensor]  # (logits, embedding, batch)
-Parameters = dict[str, torch.Tensor]
-
-
-class Answer(NamedTuple):
-    """What a network makes of a batch.
-
-    Attributes:
-        loss: a scalar; of many tasks (tasks,).
-        logits: float (n, classes); of many tasks (tasks, n, classes).
-    """
-
-    loss: torch.Tensor
-    logits: torch.Tensor
-
-
-ModelAt = Callable[[Parameters, Batch], Answer]
 
 
 def as_function(model: nn.Module, loss: Loss, many: bool = False) -> ModelAt:
@@ -193,10 +189,12 @@ def meta_gradient(
     tasks: Tasks,
     step_weights: torch.Tensor,
     first_order: bool = False,
+    recompute: bool = False,
 ) -> MetaGradient:
     """The gradient of the mean `outer_objective` by the model's parameters and by the rates.
 
-    The model itself is left as it is.
+    The model itself is left as it is. The gradient is that of autograd through all steps, or is put
+    together step by step (`backwards`), which gives the same.
 
     Args:
         model: called with the inputs of a batch, it gives logits and embedding.
@@ -205,6 +203,8 @@ def meta_gradient(
         tasks: with a leading dimension (tasks, ...).
         step_weights: float (steps + 1,), the weight of the query loss after k steps.
         first_order: treat the gradients of the inner steps as constants.
+        recompute: step by step in any case, with the memory of one step. Convolutions on a CPU
+                are, since it is faster there.
     """
     theta = leaves_of(dict(model.named_parameters()))
     alpha = leaves_of(rates)
@@ -212,14 +212,22 @@ def meta_gradient(
     at_once = tasks_at_once(model, n_tasks, loss)
     many = at_once > 1
     model_at = as_function(model, loss, many)
+    weights = step_weights.tolist()
     found = MetaGradient(theta, alpha, n_tasks)
     for some in portions(tasks, at_once):
         start = for_each_task(theta, some) if many else theta
-        objective, answer = outer_objective(
-            model_at, start, alpha, some, step_weights.tolist(), first_order
-        )
-        leaves = [*theta.values(), *alpha.values()]
-        slopes = torch.autograd.grad(objective, leaves, materialize_grads=True)
+        if recompute or convolves_on_cpu(model):
+            most = clips_at_once(model, loss)
+            of_theta, of_alpha, answer = backwards(
+                model_at, start, alpha, some, weights, first_order, most
+            )
+            if many:
+                of_theta = {name: value.sum(0) for name, value in of_theta.items()}
+            slopes = [*of_theta.values(), *of_alpha.values()]
+        else:
+            objective, answer = outer_objective(model_at, start, alpha, some, weights, first_order)
+            leaves = [*theta.values(), *alpha.values()]
+            slopes = torch.autograd.grad(objective, leaves, materialize_grads=True)
         found.add(slopes, answer, some.query)
     return found
 
@@ -237,22 +245,27 @@ def adapted_scores(model: nn.Module, loss: Loss, rates: Parameters, tasks: Tasks
         float (tasks, steps + 1, n_query, classes); 0 for classes that do not compete.
     """
     theta = detached(dict(model.named_parameters()))
-    constant_rates = detached(rates)
+    at_once = tasks_at_once(model, len(tasks.query.y), loss)
+    many = at_once > 1
+    most = clips_at_once(model, loss)
+    model_at = as_function(model, loss, many)
 
     def logits_at(theta: Parameters, query: Batch) -> torch.Tensor:
         return functional_call(model, theta, query.inputs)[0]
 
-    at_once = tasks_at_once(model, len(tasks.query.y), loss)
-    many = at_once > 1
     if many:
         logits_at = vmap(logits_at)
-    model_at = as_function(model, loss, many)
     found = []
     for some in portions(tasks, at_once):
         start = for_each_task(theta, some) if many else theta
-        path = adapt(model_at, start, constant_rates, some.support, first_order=True)
-        by_step = torch.stack([logits_at(theta_k, some.query) for theta_k in path], dim=-3)
-        found.append(probabilities(by_step, some.query.active.unsqueeze(-2)))
+        path, _ = descend(model_at, start, rates, parts(some.support, most))
+        query = parts(some.query, most)
+        by_step = []
+        for theta_k in path:
+            logits = [logits_at(theta_k, part) for part in query]
+            by_step.append(torch.cat(logits, dim=-2))
+        scores = torch.stack(by_step, dim=-3)
+        found.append(probabilities(scores, some.query.active.unsqueeze(-2)))
     return torch.cat(found) if many else torch.stack(found)
 
 
@@ -267,8 +280,13 @@ def adapted_parameters(model: nn.Module, loss: Loss, rates: Parameters, task: Ta
     """
     theta = detached(dict(model.named_parameters()))
     model_at = as_function(model, loss)
-    path = adapt(model_at, theta, detached(rates), task.support, first_order=True)
-    return detached(path[-1])
+    most = clips_at_once(model, loss)
+    support = parts(task.support, most)
+    path, _ = descend(model_at, theta, rates, support)
+    return path[-1]
+
+
+# --- how much at once -----------------------------------------------------------------------------
 
 
 def tasks_at_once(model: nn.Module, n_tasks: int, loss: Loss | None = None) -> int:
@@ -278,11 +296,29 @@ def tasks_at_once(model: nn.Module, n_tasks: int, loss: Loss | None = None) -> i
     (measured: 2.7 times slower than one by one), and for a loss with an attribute `one_by_one`,
     which vmap cannot take.
     """
-    convolutional = any(isinstance(module, nn.Conv2d) for module in model.modules())
-    on_cpu = next(model.parameters()).device.type == "cpu"
-    if convolutional and on_cpu or hasattr(loss, "one_by_one"):
+    if convolves_on_cpu(model) or hasattr(loss, "one_by_one"):
         return 1
     return min(n_tasks, MOST_AT_ONCE)
+
+
+def clips_at_once(model: nn.Module, loss: Loss) -> int:
+    """How many utterances of one task to compute together; 0: all.
+
+    CLIPS_AT_ONCE for convolutions on a CPU where the loss is a mean over utterances of which none
+    sees another: cross-entropy, and statistics of each clip alone. As much in small parts takes
+    less time: the feature maps are taken from memory that is there, and stay in the cache.
+    """
+    if not isinstance(model, Conv4) or not convolves_on_cpu(model):
+        return 0
+    norms = [module for module in model.modules() if isinstance(module, MaskedNorm)]
+    apart = all(0 not in norm.dims for norm in norms)
+    return CLIPS_AT_ONCE if apart and loss is masked_cross_entropy else 0
+
+
+def convolves_on_cpu(model: nn.Module) -> bool:
+    """Whether the network has convolutions, and is on a CPU."""
+    convolutional = any(isinstance(module, nn.Conv2d) for module in model.modules())
+    return convolutional and next(model.parameters()).device.type == "cpu"
 
 
 # --- small steps ----------------------------------------------------------------------------------
@@ -295,22 +331,7 @@ def portions(tasks: Tasks, at_once: int) -> Iterator[Tasks]:
         yield torch.utils._pytree.tree_map(lambda value, which=which: value[which], tasks)
 
 
-def detached(values: Mapping[str, torch.Tensor]) -> Parameters:
-    """The same values as constants."""
-    return {name: value.detach() for name, value in values.items()}
-
-
-def leaves_of(values: Mapping[str, torch.Tensor]) -> Parameters:
-    """The same values as constants, by which can be differentiated."""
-    return {name: value.detach().requires_grad_() for name, value in values.items()}
-
-
 def for_each_task(theta: Parameters, tasks: Tasks) -> Parameters:
     """The same parameters for every task, with a leading dimension (tasks, ...), uncopied."""
     number = len(tasks.query.y)
     return {name: value.expand(number, *value.shape) for name, value in theta.items()}
-
-
-def number_of_steps(rates: Parameters) -> int:
-    """How many inner steps there are; 0 where nothing is adapted."""
-    return len(next(iter(rates.values()), ()))

@@ -25,8 +25,14 @@ def meta_gradient(
     tasks: Tasks,
     step_weights: torch.Tensor,
     first_order: bool = False,
+    recompute: bool = False,
 ) -> MetaGradient:
-    """What `inner_loop.meta_gradient` gives, task by task: `higher` has no batched tasks."""
+    """What `inner_loop.meta_gradient` gives, task by task: `higher` has no batched tasks.
+
+    Raises ValueError for `recompute`: `higher` keeps all steps.
+    """
+    if recompute:
+        raise ValueError("higher keeps all inner steps: recompute is of engine = 'func'")
     theta = dict(model.named_parameters())
     alpha = leaves_of(rates)
     # The order in which `higher` takes the rates is that of the parameters.

@@ -147,6 +147,7 @@ class MamlLearner(ModuleLearner):
             tasks,
             step_weights(config.multi_step, config.steps, multi_step_progress),
             first_order_at(progress, config.order, config.order_share),
+            config.recompute,
         )
 
     def _meta_rate(self, progress: float) -> float:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from colab_utils.learning.recipe import StudySettings
 from colab_utils.methods.maml import published
 from colab_utils.models import NETWORKS
-from colab_utils.settings import INPUT, RESULT, TRAINING, SettingError, Settings, setting
+from colab_utils.settings import COST, INPUT, RESULT, TRAINING, SettingError, Settings, setting
 
 # What a setting decides (by default: the training of MAML). Rivals that are trained share the
 # network's with meta-training; those that are not trained know how clips are given, and no more.
@@ -198,9 +198,20 @@ class MamlConfig(StudySettings):
         options=ENGINES,
         more=True,
     )
+    recompute: bool = setting(
+        False,
+        "compute each inner step again on the way back instead of keeping it: the memory of one "
+        "step and the same result, in more time (conv4 on a CPU: always, it is faster there)",
+        more=True,
+        scope=COST,
+    )
 
     def rules(self) -> None:
-        """Raise SettingError for normalisation layers that the network does not have."""
+        """Raise SettingError for settings that do not go with the network or the engine."""
+        if self.recompute and self.engine == "higher":
+            raise SettingError(
+                "recompute = True: higher keeps all inner steps; set engine = 'func'"
+            )
         if self.network == "lstm" and self.norm != "group":
             raise SettingError(
                 f"norm = {self.norm!r}: the lstm has no normalisation layers; set norm = 'group'"
