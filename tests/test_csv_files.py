@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from repo import REPO
 
-from colab_utils.csv_files import read_csv, write_csv
+from colab_utils.csv_files import plain_columns, read_csv, write_csv
 
 # All that UTF-8 can write but NUL; what starts like a formula is drawn often.
 LETTERS = st.characters(exclude_characters="\0", exclude_categories=["Cs"])
@@ -40,6 +40,24 @@ def test_any_text_comes_back_and_no_cell_is_a_formula(tmp_path_factory, rows):
         for place in (0, 1, 3):
             assert not row[place].startswith(("\t", "\r", "\n")), row
             assert not row[place].strip().startswith(("=", "+", "-", "@")), row
+
+
+@given(TABLES)
+@example([("a", "b", 0.5), ("c", "", 1.0)])
+def test_plain_columns_are_those_of_a_csv_reader_or_left_to_pandas(tmp_path_factory, rows):
+    path = tmp_path_factory.getbasetemp() / "plain.csv"
+    write_csv(path, pd.DataFrame(rows, columns=["one", "other", "x"]))
+    found = plain_columns(path.read_bytes())
+    if found:
+        header, *lines = cells(path)
+        assert [list(found), *map(list, zip(*found.values(), strict=True))] == [header, *lines]
+    else:
+        assert set(path.read_text()) & set("\"'\r")
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n", b"a,b\n1\n", b"a,a\n1,2\n", b"a,b\n\n1,2\n"])
+def test_odd_files_are_left_to_pandas(content):
+    assert plain_columns(content) == {}
 
 
 def test_what_needs_no_guard_is_written_as_pandas_writes_it(tmp_path):

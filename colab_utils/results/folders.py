@@ -1,25 +1,30 @@
 """What each folder below runs/ is worth: a finished run, one that goes on, or foreign and why."""
 
 import dataclasses
+import functools
+import hashlib
+import io
 import os
 import pathlib
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from colab_utils import files
 from colab_utils.progress import bar as progress_bar
-from colab_utils.results.predictions import PredictionError
+from colab_utils.results.metrics import read_split
+from colab_utils.results.predictions import PredictionError, read_texts
 from colab_utils.results.rates import confusion
 from colab_utils.results.runs import (
     UNFINISHED,
     Run,
     RunError,
     is_named_by,
-    load_run,
     split_hash,
     unvouched,
+    without_split,
 )
 
 RUN_COLUMNS = (
@@ -40,6 +45,7 @@ RUN_COLUMNS = (
 )
 _LONGEST = 300  # characters of a problem: what a foreign file makes its reader say may have no end
 _TESTED = ["utt_id", "corpus", "speaker", "true"]
+_YOUNG = 3 * 10**9  # nanoseconds: a file so new may change again and still have the same times
 
 
 class Question(NamedTuple):
@@ -65,12 +71,20 @@ class Found:
         run: None where it cannot be opened.
         problem: why it has no numbers that could be shown, in words; "": a finished run.
         question: of a finished run.
+        metrics: the content of its metrics.json.
     """
 
     folder: pathlib.Path
     run: Run | None
     problem: str
     question: Question | None = None
+    metrics: Mapping[str, Any] | None = None
+
+
+# What this process found finished: the folder's files as they were then, and the judgement.
+_finished: dict[pathlib.Path, tuple[Any, Found]] = {}
+# `split_hash` by the SHA-256 of a split.csv: all runs of a sweep have the same.
+_split_hashes: dict[bytes, str] = {}
 
 
 def find_runs(root: str | os.PathLike) -> list[Found]:
@@ -78,7 +92,8 @@ def find_runs(root: str | os.PathLike) -> list[Found]:
 
     A run is finished where its DONE vouches for predictions.csv and metrics.json, its config.json
     and split.csv are those that it was named after, the counts in metrics.json are those of
-    predictions.csv, and no other folder holds a run of the same settings.
+    predictions.csv, and no other folder holds a run of the same settings. One that was found
+    finished is not read again by the same process while none of its files has changed.
 
     Args:
         root: the workspace, which holds runs/.
@@ -92,7 +107,7 @@ def find_runs(root: str | os.PathLike) -> list[Found]:
     # The shorter name first: who copies a folder adds to its name.
     folders = sorted(_folders(pathlib.Path(root)), key=lambda one: (len(one.name), str(one)))
     for folder in progress_bar(folders, desc="runs", leave=False):
-        one = _judged(folder)
+        one = _judged_once(folder)
         if not one.problem:
             original = originals.setdefault(folder.name[-12:], folder.name)
             if original != folder.name:
@@ -122,15 +137,50 @@ def _inside(folder: pathlib.Path) -> list[pathlib.Path]:
     return [folder / name for name in names if not name.startswith(".")]
 
 
+def _judged_once(folder: pathlib.Path) -> Found:
+    """`_judged`, or what it said of a finished run whose files are those that it saw."""
+    begin = time.time_ns()
+    files_now = _state(folder)
+    if files_now is not None and folder in _finished:
+        files_then, found = _finished[folder]
+        if files_then == files_now:
+            return found
+    found = _judged(folder)
+    if not found.problem and files_now is not None:
+        newest = max(max(times) for _, _, _, *times in files_now)
+        if newest < begin - _YOUNG:
+            _finished[folder] = files_now, found
+    return found
+
+
+def _state(folder: pathlib.Path) -> list[tuple] | None:
+    """Name, number, size and times of all files in a folder; None where these cannot be had.
+
+    A judgement looks at no other file: what DONE vouches for lies in the folder itself.
+    """
+    found = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                at = entry.stat()
+                found.append((entry.name, at.st_ino, at.st_size, at.st_mtime_ns, at.st_ctime_ns))
+    except OSError:
+        return None
+    return sorted(found)
+
+
 def _judged(folder: pathlib.Path) -> Found:
     """A folder with its run, where it can be opened, and its problem or question."""
-    run = question = None
+    run = question = metrics = None
     try:
-        run = load_run(folder)
-        _check_origin(run)
+        opened = without_split(folder)
+        split = _split_hash(opened)
+        run = opened
+        _check_origin(run, split)
         problem = unvouched(folder)
         if not problem:
-            question = _question(run)
+            predictions, metrics = _results(run)
+            question = _question(run, predictions, metrics)
         elif problem != UNFINISHED:
             problem += "; run its notebook again"
     except (RunError, PredictionError) as error:
@@ -140,44 +190,74 @@ def _judged(folder: pathlib.Path) -> Found:
         problem = f"cannot be read: {type(error).__name__}: {error}"
     # The folder stands beside it wherever a problem is shown.
     problem = problem.replace(f"{folder}{os.sep}", "").replace(f"{folder} ", "")
-    return Found(folder, run, problem[:_LONGEST], question)
+    return Found(folder, run, problem[:_LONGEST], question, metrics)
 
 
-def _check_origin(run: Run) -> None:
-    """Raise RunError for a folder that was copied, renamed or edited."""
+def _split_hash(run: Run) -> str:
+    """`split_hash` of a run, computed once for all split.csv of the same bytes. Raises RunError."""
+    try:
+        content = (run.path / "split.csv").read_bytes()
+        mark = hashlib.sha256(content).digest()
+        if mark not in _split_hashes:
+            _split_hashes[mark] = split_hash(read_split(io.BytesIO(content)))
+        return _split_hashes[mark]
+    except (ValueError, OSError):
+        return split_hash(run.split)  # which says what is wrong
+
+
+def _check_origin(run: Run, split: str) -> None:
+    """Raise RunError for a folder that was copied, renamed or edited. split: its hash."""
     if not is_named_by(run.path, run.config):
         expected = f"{run.config['method']}/...-{files.short_hash(run.config)}"
         raise RunError(
             f"copied, renamed or edited: its config.json belongs to a folder {expected}; give it"
             " that name back if it was renamed, delete it otherwise"
         )
-    if split_hash(run.split) != run.config.get("split"):
+    if split != run.config.get("split"):
         raise RunError(
             "edited: its split.csv is not the one that its config.json names; delete the folder and"
             " run again"
         )
 
 
-def _question(run: Run) -> Question:
-    """What a run was asked. Raises PredictionError for results that are none."""
+def _results(run: Run) -> tuple[dict[str, Sequence[str]], dict]:
+    """The texts of the predictions and the metrics of a run. Raises PredictionError."""
     try:
-        predictions, metrics = run.predictions, run.metrics
+        return read_texts(run.path / "predictions.csv"), run.metrics
     except PredictionError as error:
         raise PredictionError(f"{error}; delete the folder and run again") from error
-    if predictions.empty:
-        raise PredictionError("predictions.csv has no rows: delete the folder and run again")
+
+
+def _question(
+    run: Run, predictions: Mapping[str, Sequence[str]], metrics: Mapping[str, Any]
+) -> Question:
+    """What a run was asked. Raises PredictionError for results that are none."""
     true, pred, labels = predictions["true"], predictions["pred"], metrics["labels"]
+    if not true:
+        raise PredictionError("predictions.csv has no rows: delete the folder and run again")
     others = {*true, *pred}.difference(labels)
     if others or confusion(true, pred, labels).tolist() != metrics.get("confusion"):
         raise PredictionError(
             "metrics.json does not follow from predictions.csv: it has other labels or counts;"
             " delete the folder and run again"
         )
-    tested = predictions[_TESTED].drop_duplicates().sort_values("utt_id")
-    key = files.short_hash([labels, tested.to_numpy().tolist()])
-    corpora, utterances = _corpora(tested["corpus"]), tested["utt_id"].nunique()
-    words = f"{corpora}, {len(labels)} emotions, {utterances} utterances"
-    return Question(key, words, condition_of(run.config))
+    columns = [predictions[name] for name in _TESTED]
+    tested = frozenset(map("\0".join, zip(*columns, strict=True)))
+    return Question(*_asked(tested, tuple(labels)), condition_of(run.config))
+
+
+@functools.lru_cache(maxsize=64)
+def _asked(tested: frozenset[str], labels: tuple[str, ...]) -> tuple[str, str]:
+    """Key and words of a question.
+
+    tested: utterance, corpus, speaker and true emotion with NUL between them, which no CSV can
+        hold; the same for all runs of one question.
+    """
+    rows = sorted(one.split("\0") for one in tested)
+    key = files.short_hash([labels, rows])
+    utterances, corpora, _, _ = map(set, zip(*rows, strict=True))
+    told = _corpora(corpora)
+    return key, f"{told}, {len(labels)} emotions, {len(utterances)} utterances"
 
 
 def _corpora(names: Iterable[str]) -> str:
@@ -224,7 +304,7 @@ def runs_table(root: str | os.PathLike) -> pd.DataFrame:
             "folder": str(found.folder),
         }
         if not found.problem:
-            metrics = found.run.metrics
+            metrics = found.metrics
             row = {key: metrics.get(key) for key in RUN_COLUMNS} | row
             row["low"], row["high"] = metrics["uar_ci95"] or (None, None)
         if found.run is not None:

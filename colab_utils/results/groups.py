@@ -74,7 +74,7 @@ def comparable_runs(root: str | os.PathLike) -> dict[str, dict[str, Run]]:
             f"{len(found) - len(finished)} of {len(found)} folders below runs/ hold no finished run"
             " and are left out: runs_table says why"
         )
-    usable = [one for one in finished if _has_one_rule(one.run)]
+    usable = [one for one in finished if _has_one_rule(one)]
     conditions: dict[str, set[str]] = {}
     for one in usable:
         conditions.setdefault(one.question.key, set()).add(one.question.condition)
@@ -87,12 +87,14 @@ def comparable_runs(root: str | os.PathLike) -> dict[str, dict[str, Run]]:
     return {title: _named([one.run for one in same]) for title, same in questions.items()}
 
 
-def _has_one_rule(run: Run) -> bool:
-    """Whether a run is of one method and rule; says so where it is not."""
-    kinds = run.metrics["method"], run.metrics["rule"]
+def _has_one_rule(found: Found) -> bool:
+    """Whether a finished run is of one method and rule; says so where it is not."""
+    kinds = found.metrics["method"], found.metrics["rule"]
     several = [name for names in kinds if len(names) > 1 for name in names]
     if several:
-        print(f"left out: {run.path.name} holds several methods or rules ({', '.join(several)})")
+        print(
+            f"left out: {found.folder.name} holds several methods or rules ({', '.join(several)})"
+        )
     return not several
 
 

@@ -7,7 +7,7 @@ speaker has one clip of an emotion, a UAR per fold is nearly noise.
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -311,6 +311,6 @@ def summarise_again(
     )
 
 
-def read_split(path: str | os.PathLike) -> pd.DataFrame:
+def read_split(path: str | os.PathLike | BinaryIO) -> pd.DataFrame:
     """The split.csv of a run, folds and speakers as text. Raises ValueError for a torn one."""
     return read_csv(path, dtype=dict.fromkeys(("fold", "utt_id", "speaker", "role"), str))

@@ -2,12 +2,12 @@
 
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from colab_utils.csv_files import read_csv, write_csv
+from colab_utils.csv_files import plain_columns, read_csv, write_csv
 
 KEY_COLUMNS = ("method", "rule", "seed", "fold", "draw", "task", "utt_id")
 PREDICTION_COLUMNS = (*KEY_COLUMNS, "corpus", "speaker", "true", "pred")
@@ -122,23 +122,37 @@ def validate(predictions: pd.DataFrame, labels: Sequence[str] | None = None) -> 
         )
     films = [FILM] if FILM in predictions else []
     table = predictions[[*PREDICTION_COLUMNS, *films, *scores]].reset_index(drop=True)
-    for name in _INTEGERS:
-        table[name] = table[name].astype("int64")
-    for name in scores:
-        table[name] = table[name].astype("float64")
-    for name in table.columns.intersection(_TEXTS):
-        table[name] = table[name].astype(str).astype(object)
-    twice = table.duplicated(list(KEY_COLUMNS))
-    if twice.any():
-        row = table[twice].iloc[0]
-        raise PredictionError(
-            f"{row.utt_id} is predicted twice in seed {row.seed}, fold {row.fold}, draw {row.draw},"
-            f" task {row.task}"
-        )
+    _set_types(table, scores)
+    _check_keys(table)
     if labels is not None:
         _check_labels(table, labels)
     _check_probabilities(table, scores)
     return table
+
+
+def _set_types(table: pd.DataFrame, scores: list[str]) -> None:
+    """Give each column its type; what has it already, as all of a CSV has, is left alone."""
+    types = dict.fromkeys(_INTEGERS, "int64") | dict.fromkeys(scores, "float64")
+    for name, dtype in types.items():
+        if table[name].dtype != dtype:
+            table[name] = table[name].astype(dtype)
+    for name in table.columns.intersection(_TEXTS):
+        column = table[name]
+        are_texts = pd.api.types.infer_dtype(column, skipna=False) == "string"
+        if column.dtype != object or not are_texts:
+            table[name] = column.astype(str).astype(object)
+
+
+def _check_keys(table: pd.DataFrame) -> None:
+    """Raise PredictionError for the first row whose KEY_COLUMNS stand in a row above."""
+    columns = [table[name].tolist() for name in KEY_COLUMNS]
+    if len(set(zip(*columns, strict=True))) == len(table):
+        return
+    row = table[table.duplicated(list(KEY_COLUMNS))].iloc[0]
+    raise PredictionError(
+        f"{row.utt_id} is predicted twice in seed {row.seed}, fold {row.fold}, draw {row.draw},"
+        f" task {row.task}"
+    )
 
 
 def _check_labels(table: pd.DataFrame, labels: Sequence[str]) -> None:
@@ -157,14 +171,19 @@ def _check_probabilities(table: pd.DataFrame, scores: list[str]) -> None:
     """Raise PredictionError for the first row whose p_ columns are no distribution."""
     if not scores:
         return
-    values = table[scores]
-    good = (values >= -1e-9).all(axis=1) & ((values.sum(axis=1) - 1).abs() < 1e-3)
+    values = table[scores].to_numpy()
+    good = _are_distributions(values)
     if not good.all():
-        row = good.idxmin()
+        row = int(good.argmin())
         raise PredictionError(
-            f"{table.utt_id[row]} has scores {values.loc[row].tolist()} by {table.method[row]}: "
+            f"{table.utt_id[row]} has scores {values[row].tolist()} by {table.method[row]}: "
             "probabilities that sum to 1 are needed"
         )
+
+
+def _are_distributions(values: np.ndarray) -> np.ndarray:
+    """Whether each row of (rows, labels) is one of probabilities, as bool (rows,)."""
+    return (values >= -1e-9).all(axis=1) & (np.abs(values.sum(axis=1) - 1) < 1e-3)
 
 
 def write_predictions(predictions: pd.DataFrame, path: str | os.PathLike) -> pathlib.Path:
@@ -179,6 +198,50 @@ def read_predictions(path: str | os.PathLike) -> pd.DataFrame:
         return validate(read_csv(path, dtype=types))
     except (ValueError, OverflowError) as error:
         raise PredictionError(f"{path}: {error}") from error
+
+
+def read_texts(path: str | os.PathLike) -> dict[str, Sequence[str]]:
+    """The text columns of a predictions.csv, checked as `read_predictions` does, but faster.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The values of each column by its name, at least those of PREDICTION_COLUMNS that are text.
+
+    Raises:
+        PredictionError: as `read_predictions`.
+    """
+    try:
+        columns = plain_columns(pathlib.Path(path).read_bytes())
+        if _are_sound(columns):
+            return columns
+    except (ValueError, OverflowError, OSError):
+        pass  # what is wrong is told below
+    table = read_predictions(path)
+    return {name: table[name].tolist() for name in table.columns.intersection(_TEXTS)}
+
+
+def _are_sound(columns: Mapping[str, Sequence[str]]) -> bool:
+    """Whether `validate` would take the columns of a CSV.
+
+    Raises ValueError or OverflowError for what is no number of its type.
+    """
+    scores = [name for name in columns if name.startswith("p_")]
+    foreign = columns.keys() - {*PREDICTION_COLUMNS, FILM, *scores}
+    if foreign or not columns.keys() >= set(PREDICTION_COLUMNS):
+        return False
+    keys = {name: columns[name] for name in KEY_COLUMNS}
+    for name in _INTEGERS:
+        whole = [int(text) for text in columns[name]]
+        numbers = np.array(whole, dtype=np.int64)
+        keys[name] = tuple(map(str, numbers.tolist()))
+    # No cell of a plain CSV holds a comma.
+    different = set(map(",".join, zip(*keys.values(), strict=True)))
+    if len(different) < len(columns["utt_id"]):
+        return False
+    values = [list(map(float, columns[name])) for name in scores]
+    return not scores or bool(_are_distributions(np.array(values).T).all())
 
 
 def check_one_rule(predictions: pd.DataFrame, name: str = "the table") -> None:

@@ -9,7 +9,6 @@ instead of counting as 0 (scikit-learn's `recall_score(labels=...)`) or vanishin
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 
 from colab_utils.results.predictions import PredictionError
 
@@ -26,9 +25,11 @@ def confusion(true: Sequence[str], pred: Sequence[str], labels: Sequence[str]) -
         int64 (labels, labels): true by row, predicted by column.
 
     Raises:
-        PredictionError: a label that is not in `labels`.
+        PredictionError: a label that is not in `labels`, or stands there twice.
     """
     size = len(labels)
+    if len(set(labels)) < size:
+        raise PredictionError(f"a label stands twice among {', '.join(labels)}")
     rows = _codes(true, labels, "true")
     columns = _codes(pred, labels, "predicted")
     counts = np.bincount(rows * size + columns, minlength=size * size)
@@ -37,7 +38,9 @@ def confusion(true: Sequence[str], pred: Sequence[str], labels: Sequence[str]) -
 
 def _codes(names: Sequence[str], labels: Sequence[str], side: str) -> np.ndarray:
     """The place of each name in `labels`. Raises PredictionError."""
-    codes = pd.Index(list(labels)).get_indexer(np.asarray(names, dtype=object))
+    places = {label: place for place, label in enumerate(labels)}
+    found = [places.get(name, -1) for name in names]
+    codes = np.array(found, dtype=np.int64)
     if (codes < 0).any():
         unknown = list(names)[int(np.argmax(codes < 0))]
         raise PredictionError(f"{side} label {unknown!r} is not among {', '.join(labels)}")

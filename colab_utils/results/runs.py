@@ -1,9 +1,6 @@
-"""Run folders: the same settings resume or load, other settings never overwrite.
+"""Run folders: same settings resume or load, others never overwrite, DONE is written last."""
 
-A folder's name ends with the hash of its config.json; work inside is done in parts that survive a
-kill; DONE is written last.
-"""
-
+import functools
 import os
 import pathlib
 import re
@@ -97,14 +94,25 @@ class Run:
     Attributes:
         path: its folder.
         config: the content of config.json.
-        split: the split table.
+        split: the split table; where none is given, read when it is asked for first.
     """
 
-    def __init__(self, path: pathlib.Path, config: dict, split: pd.DataFrame):
+    def __init__(self, path: pathlib.Path, config: dict, split: pd.DataFrame | None = None):
         self.path = path
         self.config = config
-        self.split = split
+        if split is not None:
+            self.split = split
         self._results = list(RESULTS)
+
+    @functools.cached_property
+    def split(self) -> pd.DataFrame:
+        """The table in split.csv. Raises RunError where it cannot be read."""
+        path = self.path / "split.csv"
+        try:
+            return read_split(path)
+        except (ValueError, OSError) as error:
+            told = f"{path} cannot be read ({error}): delete the folder and run again"
+            raise RunError(told) from error
 
     @property
     def done(self) -> bool:
@@ -272,9 +280,8 @@ def open_run(
         **facts,
         "split": split_hash(splits),
     }
-    # A room may have an underscore in its name.
-    folder = pathlib.Path(root) / "runs" / _slug(method, also="_")
-    folder = folder / f"{_slug(name)}-{files.short_hash(content)}"
+    room = _slug(method, also="_")  # which may have an underscore in its name
+    folder = pathlib.Path(root, "runs", room, f"{_slug(name)}-{files.short_hash(content)}")
     _begin(folder, content, splits, memory)
     if _read_config(folder) != content:
         raise RunError(
@@ -343,20 +350,19 @@ def load_run(path: str | os.PathLike) -> Run:
     Example:
         >>> load_run("out/runs/baselines/emodb-logmel-logistic-0123456789ab").metrics["uar"]
     """
-    folder = pathlib.Path(path)
+    run = without_split(pathlib.Path(path))
+    return Run(run.path, run.config, run.split)
+
+
+def without_split(folder: pathlib.Path) -> Run:
+    """`load_run`, but split.csv waits until it is asked for. Raises RunError for config.json."""
     config = _read_config(folder)
     if not isinstance(config, dict) or not isinstance(config.get("method"), str):
         raise RunError(
             f"{folder / 'config.json'} is no config of a run: it names no method; delete"
             " the folder, or move it out of runs/"
         )
-    try:
-        split = read_split(folder / "split.csv")
-    except (ValueError, OSError) as error:
-        raise RunError(
-            f"{folder / 'split.csv'} cannot be read ({error}): delete the folder and run again"
-        ) from error
-    return Run(folder, config, split)
+    return Run(folder, config)
 
 
 def metrics_table(runs: Mapping[str, Run]) -> pd.DataFrame:

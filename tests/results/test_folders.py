@@ -6,7 +6,7 @@ import shutil
 import pytest
 from tampered import KINDS, make_runs, tamper
 
-from colab_utils.results import groups
+from colab_utils.results import folders, groups
 from colab_utils.results.folders import RUN_COLUMNS, find_runs, runs_table
 from colab_utils.results.runs import UNFINISHED, RunError, load_run
 
@@ -85,6 +85,49 @@ def test_a_folder_that_nobody_may_read_is_named(tmp_path):
             folder.chmod(0o755)
     assert len(table) == 2 and not table["done"].any()
     assert table["problem"].str.contains("Permission denied").all()
+
+
+@pytest.fixture
+def judged(tmp_path, monkeypatch):
+    """Two finished runs, old enough to be remembered, and the folders that were judged anew."""
+    made = make_runs(tmp_path)
+    again, judge = [], folders._judged
+    monkeypatch.setattr(folders, "_judged", lambda one: again.append(one) or judge(one))
+    monkeypatch.setattr(folders, "_YOUNG", -(10**18))
+    return tmp_path, made, again
+
+
+def test_a_finished_run_is_judged_once(judged):
+    root, made, again = judged
+    first = runs_table(root)
+    assert set(again) == set(made)
+    assert runs_table(root).equals(first) and groups.comparable_runs(root)
+    assert len(again) == len(made)
+
+
+@pytest.mark.parametrize("name", ["predictions.csv", "metrics.json", "config.json", "split.csv"])
+def test_a_change_of_a_run_that_was_judged_is_noticed(judged, name):
+    """Also one that leaves size and time of modification as they were."""
+    root, (one, other), again = judged
+    assert runs_table(root)["done"].all()
+    path = one / name
+    before, data = path.stat(), bytearray(path.read_bytes())
+    place = data.rindex(b"0")
+    data[place] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    again.clear()
+    table = runs_table(root).set_index("folder")
+    assert again == [one] and not table.at[str(one), "done"] and table.at[str(other), "done"]
+
+
+def test_a_file_that_was_just_written_is_not_relied_on(judged, monkeypatch):
+    """A second change within one tick of the clock would leave size and times as they are."""
+    root, made, again = judged
+    monkeypatch.setattr(folders, "_YOUNG", 3600 * 10**9)
+    runs_table(root)
+    runs_table(root)
+    assert len(again) == 2 * len(made)
 
 
 def test_load_run_says_what_is_no_config(workspace):

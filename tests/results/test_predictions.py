@@ -9,6 +9,7 @@ from colab_utils.results.predictions import (
     PredictionError,
     predictions_table,
     read_predictions,
+    read_texts,
     validate,
     write_predictions,
 )
@@ -101,6 +102,39 @@ def test_a_broken_file_is_named(tmp_path, content):
     (tmp_path / "predictions.csv").write_bytes(content)
     with pytest.raises(PredictionError, match="predictions.csv"):
         read_predictions(tmp_path / "predictions.csv")
+
+
+@pytest.mark.parametrize("name", ["01", "an, other", "=1+1", "'quoted'", 'say "x"', "NA", ""])
+def test_texts_alone_are_those_of_the_whole_table(tmp_path, name):
+    path = write_predictions(make(30).assign(speaker=name), tmp_path / "predictions.csv")
+    table, found = read_predictions(path), read_texts(path)
+    for column in ("method", "rule", "fold", "utt_id", "corpus", "speaker", "true", "pred"):
+        assert list(found[column]) == table[column].tolist()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("p_anger", "colour"),
+        lambda text: text.replace("speaker", "person"),
+        lambda text: text + text.splitlines()[-1] + "\n",
+        lambda text: text + text.splitlines()[-1].replace(",0,0,", ",00,0,") + "\n",
+        lambda text: text.replace(",0,0,", f",{'9' * 30},0,", 1),
+        lambda text: text.replace(",0.", ",0.9", 1),
+        lambda text: text.replace(",0.", ",-0.", 1),
+        lambda text: text.replace(",0.", ",nan0.", 1),
+        lambda text: text.splitlines()[0] + "\n1,2\n",
+        lambda text: "",
+    ],
+)
+def test_texts_alone_are_refused_as_the_whole_table_is(tmp_path, change):
+    path = write_predictions(make(30), tmp_path / "predictions.csv")
+    path.write_text(change(path.read_text()))
+    with pytest.raises(PredictionError) as expected:
+        read_predictions(path)
+    with pytest.raises(PredictionError) as found:
+        read_texts(path)
+    assert str(found.value) == str(expected.value)
 
 
 def test_same_utterance_in_two_draws_is_fine():
