@@ -161,10 +161,18 @@ def _maml(sources: list[str], target: str, config: StudySettings, place: Place) 
 
 def _emofsl(sources: list[str], target: str, config: StudySettings, place: Place) -> Study:
     """As notebook 03."""
-    where = place.audio, place.root, place.drive_folder
-    how = {"features": place.features, "merge": place.merge}
-    transfers = emofsl.open_transfers(sources, target, *where, **how, **place.corpora)
-    return transfers.study(sources, target, emotions=place.emotions or _EMOTIONS)
+    transfers = emofsl.open_transfers(
+        sources,
+        target,
+        place.audio,
+        place.root,
+        place.drive_folder,
+        features=place.features,
+        merge=place.merge,
+        **place.corpora,
+    )
+    emotions = place.emotions or _EMOTIONS
+    return transfers.study(sources, target, emotions=emotions)
 
 
 def _da_mldg(sources: list[str], target: str, config: StudySettings, place: Place) -> Study:
