@@ -26,7 +26,6 @@ import torch
 from torch import nn
 
 from colab_utils.learning.tasks import Batch, Tasks, masked_cross_entropy
-from colab_utils.methods.maml import inner_loop
 from colab_utils.methods.maml.inner_loop import meta_gradient, portions, tasks_at_once
 from colab_utils.methods.maml.losses import step_weights
 from colab_utils.models import network
@@ -68,7 +67,9 @@ def loss_of(model: nn.Module, batch: Batch) -> torch.Tensor:
 # --- engines --------------------------------------------------------------------------------------
 
 
-def ours(model: nn.Module, tasks: Tasks, steps: int, first_order: bool) -> Gradients:
+def ours(
+    model: nn.Module, tasks: Tasks, steps: int, first_order: bool, recompute: bool = False
+) -> Gradients:
     """The suite's engine."""
     device = tasks.query.y.device
     rates = {}
@@ -81,6 +82,7 @@ def ours(model: nn.Module, tasks: Tasks, steps: int, first_order: bool) -> Gradi
         tasks,
         step_weights("final", steps, 1.0),
         first_order,
+        recompute,
     )
     return list(found.gradients.values())
 
@@ -218,19 +220,6 @@ def duel(
             print(f"RATIO {case}-{order}-order/{one} {value / medians['suite']:.2f}")
 
 
-def kept(model: nn.Module, tasks: Tasks, steps: int, first_order: bool) -> Gradients:
-    """The suite with all inner steps kept, which is autograd through them."""
-    before = inner_loop.convolves_on_cpu
-    at_once = inner_loop.tasks_at_once
-    inner_loop.convolves_on_cpu = lambda model: False
-    inner_loop.tasks_at_once = lambda *given: 1
-    try:
-        return ours(model, tasks, steps, first_order)
-    finally:
-        inner_loop.convolves_on_cpu = before
-        inner_loop.tasks_at_once = at_once
-
-
 def memory(steps: int, how: str) -> None:
     """Print the peak memory of second-order conv4, above that before its first meta-step, in MB.
 
@@ -238,8 +227,7 @@ def memory(steps: int, how: str) -> None:
     """
     model, tasks = make_case("conv4", 2, "cpu")
     before = peak_rss()
-    engine = kept if how == "kept" else ours
-    spent, _ = seconds(engine, model, tasks, steps, False)
+    spent, _ = seconds(ours, model, tasks, steps, False, how == "again")
     print(f"{peak_rss() - before:.0f} MB, {spent:.1f} s")
 
 

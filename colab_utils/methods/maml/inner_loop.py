@@ -203,8 +203,7 @@ def meta_gradient(
         tasks: with a leading dimension (tasks, ...).
         step_weights: float (steps + 1,), the weight of the query loss after k steps.
         first_order: treat the gradients of the inner steps as constants.
-        recompute: step by step in any case, with the memory of one step. Convolutions on a CPU
-                are, since it is faster there.
+        recompute: compute each inner step again on the way back: the memory of one step.
     """
     theta = leaves_of(dict(model.named_parameters()))
     alpha = leaves_of(rates)
@@ -219,7 +218,7 @@ def meta_gradient(
         if recompute or convolves_on_cpu(model):
             most = clips_at_once(model, loss)
             of_theta, of_alpha, answer = backwards(
-                model_at, start, alpha, some, weights, first_order, most
+                model_at, start, alpha, some, weights, first_order, most, recompute
             )
             if many:
                 of_theta = {name: value.sum(0) for name, value in of_theta.items()}

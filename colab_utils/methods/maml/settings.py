@@ -200,8 +200,8 @@ class MamlConfig(StudySettings):
     )
     recompute: bool = setting(
         False,
-        "compute each inner step again on the way back instead of keeping it: the memory of one "
-        "step and the same result, in more time (conv4 on a CPU: always, it is faster there)",
+        "compute each inner step again on the way back instead of keeping it (second order): the "
+        "memory of one step and the same result, in more time",
         more=True,
         scope=COST,
     )

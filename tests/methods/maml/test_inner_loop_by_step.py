@@ -10,7 +10,7 @@ from colab_utils import settings
 from colab_utils.files import short_hash
 from colab_utils.learning.tasks import Batch, Tasks, masked_cross_entropy
 from colab_utils.methods.maml import inner_loop
-from colab_utils.methods.maml.derivatives.slopes import curvature, parts, slopes_at
+from colab_utils.methods.maml.derivatives.slopes import curvature, parts, slopes_at, taped
 from colab_utils.methods.maml.inner_loop import (
     as_function,
     clips_at_once,
@@ -178,7 +178,7 @@ def test_slope_and_curvature_by_finite_differences(name):
     slope, _ = slopes_at(model_at, theta, theta, [batch])
     along = sum(float((slope[key] * way[key]).sum()) for key in theta)
     assert along == pytest.approx((loss_up - loss_down) / (2 * small), rel=1e-5, abs=1e-7)
-    found = curvature(model_at, theta, way, [batch])
+    found = curvature(taped(model_at, theta, theta, [batch]), way)
     for key, value in found.items():
         expected = (slope_up[key] - slope_down[key]) / (2 * small)
         assert torch.allclose(value, expected, rtol=1e-4, atol=1e-5), key

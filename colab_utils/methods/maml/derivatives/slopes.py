@@ -5,7 +5,7 @@ processor's cache, and no memory is asked of the system. Of many tasks there is 
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -86,34 +86,58 @@ def slopes_at(
     return total, together(answers, batch)
 
 
-def curvature(
-    model_at: ModelAt, theta: Parameters, direction: Parameters, batch: Sequence[Batch]
-) -> Parameters:
+class Taped(NamedTuple):
+    """The slope of a part of a batch, which can be differentiated again.
+
+    Attributes:
+        at: all parameters, leaves.
+        slopes: {name: gradient} by some of them; they hold the graph.
+    """
+
+    at: Parameters
+    slopes: Parameters
+
+
+def taped(
+    model_at: ModelAt, theta: Parameters, names: Iterable[str], batch: Sequence[Batch]
+) -> Iterator[Taped]:
+    """The slopes of all parts of a batch, which add up to that of `slopes_at`, one by one.
+
+    Args:
+        model_at: as of `slopes_at`.
+        theta: as of `slopes_at`.
+        names: as of `slopes_at`.
+        batch: as of `slopes_at`.
+    """
+    at = leaves_of(theta)
+    names = list(names)
+    wanted = [at[name] for name in names]
+    for part in batch:
+        loss = model_at(at, part).loss.sum() * share_of(part, batch)
+        slopes = torch.autograd.grad(loss, wanted, create_graph=True, materialize_grads=True)
+        yield Taped(at, dict(zip(names, slopes, strict=True)))
+
+
+def curvature(tape: Iterable[Taped], direction: Parameters) -> Parameters:
     """The second derivatives of a batch's loss times a direction, by all parameters.
 
     They are the gradient of the product of slope and direction (Pearlmutter 1994).
 
     Args:
-        model_at: as of `slopes_at`.
-        theta: as of `slopes_at`.
-        direction: {name: tensor}, of some parameters or of all.
-        batch: in `parts`.
+        tape: of all parts; what each holds is free afterwards.
+        direction: {name: tensor} for every name on the tape.
 
     Returns:
         {name: tensor} for every parameter, constants.
     """
-    at = leaves_of(theta)
-    wanted = [at[name] for name in direction]
-    total = {name: torch.zeros_like(value) for name, value in detached(theta).items()}
-    for part in batch:
-        loss = model_at(at, part).loss.sum() * share_of(part, batch)
-        slopes = torch.autograd.grad(loss, wanted, create_graph=True, materialize_grads=True)
+    total = {}
+    for at, slopes in tape:
         along = 0.0
-        for slope, way in zip(slopes, direction.values(), strict=True):
-            along = along + (slope * way).sum()
+        for name, slope in slopes.items():
+            along = along + (slope * direction[name]).sum()
         found = torch.autograd.grad(along, list(at.values()), materialize_grads=True)
-        for mean, one in zip(total.values(), found, strict=True):
-            mean += one
+        for name, one in zip(at, found, strict=True):
+            total[name] = total[name] + one if name in total else one
     return total
 
 
