@@ -119,16 +119,17 @@ def show(results: Mapping[str, Mapping[str, Pooled]], task: str, against: str = 
         against: the row that differences are to; default: the first.
 
     Returns:
-        The table of the task, of `table`.
+        The table; its p are corrected for the contrasts of this task alone.
     """
     rows = results[task]
-    told = table({task: rows}, against).loc[task]
+    compared = methods_table(rows, _known(rows, against))
+    told = readable(compared)
     display(told)
     metrics = next(iter(rows.values())).metrics
     shown = {name: (one.predictions, one.metrics) for name, one in rows.items()}
     display(
         methods_figure(
-            methods_table(rows, _known(rows, against)),
+            compared,
             chance=metrics["chance"],
             title=task.replace("synthetic-", "").replace("+", " + ").replace("->", "→"),
             marks=captions.stamps_of_all(shown),

@@ -96,8 +96,8 @@ def grid(
 ) -> list[Cell]:
     """All cells, their folders made, so that whoever looks there knows what is left.
 
-    A setting that a method does not look at makes no cell of its own: what would be one run stands
-    once, with the first value. What a study refuses is printed and left out.
+    A setting that a method does not look at makes no cell of its own, and is not named in it. What
+    a study refuses is printed and left out.
 
     Args:
         studies: by the name of the task.
@@ -119,12 +119,12 @@ def grid(
         >>> compute(cells)
     """
     choices = {name: as_list(values) for name, values in (settings or {}).items()}
-    combinations = [
-        dict(zip(choices, one, strict=True)) for one in itertools.product(*choices.values())
-    ]
+    several = itertools.product(*choices.values())
+    combinations = [dict(zip(choices, one, strict=True)) for one in several]
     asked = list(itertools.product(studies, as_list(methods), combinations, seeds))
     cells: dict[pathlib.Path, Cell] = {}
     refused: dict[str, list[str]] = {}
+    alike = []
     with progress_bar(asked, desc="cells", unit="cell", leave=False) as shown:
         for task, method, values, seed in shown:
             try:
@@ -132,15 +132,16 @@ def grid(
             except ValueError as error:  # what cannot work in one study may in the others
                 refused.setdefault(f"{task}, {method}: {error}", []).append(_in_words(values))
                 continue
-            cells.setdefault(cell.run.path, cell)
+            if cells.setdefault(cell.run.path, cell) is not cell:
+                alike.append(cell)
     for reason, which in refused.items():
         print(f"{len(which)} cells are left out: {reason} ({'; '.join(dict.fromkeys(which))})")
     if not cells:
         raise SettingError("no cell is left: see above")
+    if n := len(alike):
+        print(f"{n} combinations differ in settings alone that their method does not look at")
+    cells = _without_idle(cells, alike)
     _mark(cells, sweep)
-    alike = len(asked) - len(cells) - sum(map(len, refused.values()))
-    if alike > 0:
-        print(f"{alike} combinations differ in settings alone that their method does not look at")
     return list(cells.values())
 
 
@@ -149,16 +150,37 @@ def _cell(
 ) -> Cell:
     """One cell, its folder made. Raises ValueError for what the study refuses."""
     tested = study.by_name(config, method, **values)
-    repeated = tested.repeated
-    tested = tested.at(seed) if repeated.seed != seed else tested
-    one = {"n_seeds": 1}
-    if tested.test is not None:
-        tested = dataclasses.replace(tested, test=dataclasses.replace(tested.test, **one))
-    else:
-        tested = dataclasses.replace(tested, config=dataclasses.replace(tested.config, **one))
+    once = dataclasses.replace(tested.repeated, n_seeds=1)
+    side = "config" if tested.test is None else "test"
+    tested = dataclasses.replace(tested, **{side: once}).at(seed)
     with contextlib.redirect_stdout(io.StringIO()):  # "resumed, 2 parts": the ledger says it
         run = study.opened(tested)
     return Cell(task, method, values, seed, study, tested, run)
+
+
+def _without_idle(
+    cells: Mapping[pathlib.Path, Cell], alike: Sequence[Cell]
+) -> dict[pathlib.Path, Cell]:
+    """The cells without the settings that their method does not look at: no row names them.
+
+    alike: the cells that turned out to be runs of others. What they differ in does nothing, if all
+    cells of their task and method have one value of it.
+    """
+    values: dict[tuple[str, str, str], set[str]] = {}
+    for other in alike:
+        for name, value in other.values.items():
+            if value != cells[other.run.path].values[name]:
+                values[other.task, other.method, name] = set()
+    for cell in cells.values():
+        for name, value in cell.values.items():
+            values.get((cell.task, cell.method, name), set()).add(str(value))
+    idle = {key for key, several in values.items() if len(several) == 1}
+    found = {}
+    for path, cell in cells.items():
+        named = {name for task, method, name in idle if (task, method) == (cell.task, cell.method)}
+        kept = {name: value for name, value in cell.values.items() if name not in named}
+        found[path] = dataclasses.replace(cell, values=kept)
+    return found
 
 
 def _in_words(values: Mapping[str, Any]) -> str:
@@ -201,18 +223,25 @@ def compute(cells: Sequence[Cell], workers: int = 0, scheduler: str = "") -> pd.
         study.let_go()  # what another process has no use for
     waiting = [cell for cell in cells if not ledger.is_complete(cell.run.path)]
     done = len(cells) - len(waiting)
-    # loky says so whenever it replaces a process, such as one that was idle
-    warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-    with progress_bar(total=len(cells), initial=done, desc="sweep", unit="cell") as shown:
+    with (
+        warnings.catch_warnings(),
+        progress_bar(total=len(cells), initial=done, desc="sweep", unit="cell") as shown,
+    ):
+        # loky says so whenever it replaces a process, such as one that was idle
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
         while waiting:
-            with _engine(waiting, workers, scheduler) as hand_out:
-                try:
-                    for _ in hand_out(joblib.delayed(_compute)(*one) for one in _parcels(waiting)):
+            before = _marks_of(waiting)
+            try:
+                with _engine(waiting, workers, scheduler) as hand_out:
+                    parcels = (joblib.delayed(_compute)(*one) for one in _parcels(waiting))
+                    for _ in hand_out(parcels):
                         shown.update()
-                    break
-                except Exception as error:  # of the engine: a cell's own are written down
-                    waiting = _after(error, waiting)
-                    shown.update(len(cells) - len(waiting) - shown.n)
+                break
+            except Exception as error:  # of the engine: a cell's own are written down
+                if _marks_of(waiting) == before:  # it would come again
+                    raise
+                waiting = _after(error, waiting)
+                shown.update(len(cells) - len(waiting) - shown.n)
     table = progress(cells)
     print(ledger.summary(table))
     for row in table[table["state"] == "failed"].itertuples():
@@ -232,10 +261,8 @@ def _engine(cells: Sequence[Cell], workers: int, scheduler: str) -> Iterator[job
 
     studies = list({id(cell.study): cell.study for cell in cells}.values())
     # studies are sent to each worker once, and not with each cell
-    with (
-        Client(scheduler),
-        joblib.parallel_config("dask", scatter=studies, wait_for_workers_timeout=60),
-    ):
+    dask = {"scatter": studies, "wait_for_workers_timeout": _PATIENCE}
+    with Client(scheduler, timeout=_PATIENCE), joblib.parallel_config("dask", **dask):
         yield joblib.Parallel(**how)
 
 
@@ -250,13 +277,9 @@ def _parcels(cells: Sequence[Cell]) -> Iterator[tuple[str, Study, Tested, pathli
 
 
 def _compute(mark: str, study: Study, tested: Tested, folder: pathlib.Path) -> None:
-    """Make one run, in whatever process. Nothing is raised: the folder says how it ended.
+    """Make one run, in whatever process; the folder says how it ended.
 
-    Args:
-        mark: of the study: what a process has read of it serves all its cells.
-        study: where it is made.
-        tested: what is made.
-        folder: of the run.
+    mark: of the study: what a process has read of it serves all its cells.
     """
     with _one_at_a_time, single_thread(True):  # cells share the cores, a cell has one
         if mark not in _studies and len(_studies) >= _MOST_STUDIES:
@@ -286,8 +309,20 @@ def _made(study: Study, tested: Tested, folder: pathlib.Path) -> bool:
     except ledger.Busy:
         return False
     except Exception:  # the ledger has the reason, and the other cells go on
-        pass
+        if _known(folder)["state"] != "failed":  # it could not be written down
+            raise
     return True
+
+
+def _known(folder: pathlib.Path) -> dict[str, Any]:
+    """What the ledger knows of a run now."""
+    return ledger.outcome(folder, ledger.now(folder))
+
+
+def _marks_of(cells: Sequence[Cell]) -> list[tuple[str, int]]:
+    """State and tries of each cell: what has changed if anything was done."""
+    known = [_known(cell.run.path) for cell in cells]
+    return [(one["state"], one["tries"]) for one in known]
 
 
 def _validation(study: Study, tested: Tested) -> float | None:
@@ -301,22 +336,18 @@ def _validation(study: Study, tested: Tested) -> float | None:
 
 
 def _after(error: Exception, cells: Sequence[Cell]) -> list[Cell]:
-    """The cells to go on with after the engine broke. Raises `error` where nobody had begun.
+    """The cells to go on with after the engine broke; who ends its process each time is given up.
 
-    A cell whose process was ended again and again is given up: it may need more memory than there
-    is.
+    It may need more memory than there is.
     """
-    left, begun = [], False
+    left = []
     for cell in cells:
-        known = ledger.outcome(cell.run.path, ledger.now(cell.run.path))
-        begun = begun or bool(known["tries"]) or known["state"] == "done"
+        known = _known(cell.run.path)
         if known["state"] == "left" and known["tries"] >= ledger.TRIES:
             told = f"its process was ended {known['tries']} times (too little memory?)"
             ledger.give_up(cell.run.path, told)
         elif known["state"] in ("left", "running"):
             left.append(cell)
-    if not begun:
-        raise error
     print(f"a process was ended ({type(error).__name__}); going on with {len(left)} cells")
     return left
 

@@ -76,7 +76,8 @@ def test_settings_that_a_method_does_not_look_at_make_no_cell(tmp_path, capsys):
     study = make_study(tmp_path)
     values = {"prior_clips": [5.0, 10.0]}  # looked at by speaker alone
     plain = dataclasses.replace(ONE, normalisation="none")
-    assert len(sweeps.grid({"a": study}, plain, ["softmax"], values)) == 1
+    (alone,) = sweeps.grid({"a": study}, plain, ["softmax"], values)
+    assert alone.row == "softmax", "no value that did nothing is named"
     assert "1 combinations differ in settings alone" in capsys.readouterr().out
     assert len(sweeps.grid({"a": study}, ONE, ["softmax"], values)) == 2
 
@@ -103,6 +104,18 @@ def test_a_failure_has_its_reason_the_rest_goes_on_and_it_is_tried_again(tmp_pat
         cell.study.__class__ = one_file_method.SoftmaxStudy
     sweeps.compute(cells, workers=1)
     assert states(cells) == ["done"] * 8
+
+
+def test_what_cannot_be_written_down_is_raised_and_not_tried_for_ever(tmp_path, monkeypatch):
+    cells = make_grid(tmp_path, **FEW)
+
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(ledger, "at_work", full)
+    with pytest.raises(OSError, match="no space left"):
+        sweeps.compute(cells, workers=1)
+    assert states(cells) == ["left"] * 8
 
 
 def test_another_grid_of_the_name_forgets_cells_and_keeps_results(tmp_path):

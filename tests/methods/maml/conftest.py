@@ -1,6 +1,7 @@
 """What all tests of this room have in common."""
 
 import pytest
+import torch
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -11,3 +12,13 @@ def quick():
         patch.setattr("colab_utils.methods.maml.rivals.RATES", (0.01, 0.1))
         patch.setattr("colab_utils.methods.maml.rivals.STEPS", 5)
         yield
+
+
+@pytest.fixture
+def double():
+    """Float64 by default, and seeded: what is compared with a naive computation."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(before)

@@ -30,17 +30,9 @@ from colab_utils.methods.maml.maml import engine_of
 from colab_utils.methods.maml.settings import ENGINES, MULTI_STEP
 from colab_utils.models import network
 
+pytestmark = pytest.mark.usefixtures("double")
 WAYS, SHOTS, QUERIES, DIM, FRAMES = 3, 2, 4, 16, 20
 NAMES = ("mlp", "conv4", "lstm", "mlp-batch", "conv4-batch")
-
-
-@pytest.fixture(autouse=True)
-def double():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(before)
 
 
 def make_batch(each, frames, number, classes, rng):

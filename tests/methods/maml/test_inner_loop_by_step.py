@@ -26,17 +26,9 @@ from colab_utils.methods.maml.settings import MULTI_STEP, MamlConfig, used_by
 from colab_utils.models import network
 from colab_utils.settings import SettingError
 
+pytestmark = pytest.mark.usefixtures("double")
 WAYS, DIM, FRAMES, STEPS = 3, 16, 20, 3
 NAMES = ("mlp", "mlp-batch", "conv4", "conv4-batch", "conv4-paper-batch", "lstm")
-
-
-@pytest.fixture(autouse=True)
-def double():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(before)
 
 
 def make_model(name):
