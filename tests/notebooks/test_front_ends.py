@@ -14,7 +14,7 @@ NOTEBOOKS = (
     ("04_da_mldg", 'TASKS = ["synthetic-street"]\nSETTINGS = {"steps": 50}', "steps", "Left", ""),
     ("05_alexnet_spectrogram", "NUM_EPOCHS = 1", "stability", "Right", ""),
     ("06_compare_methods", "", "most", "Left", ""),
-    ("08_sweep", 'METHODS = ["recommended", "erm"]', "seeds", "Left", ""),
+    ("08_sweep", 'METHODS = ["recommended", "erm"]\nSEEDS = 4', "seeds", "Left", ""),
 )
 
 
