@@ -23,6 +23,7 @@ NOTEBOOKS = {
     "04_da_mldg": ["TASKS=['synthetic-street']", "SETTINGS={'steps': 100}"],
     "05_alexnet_spectrogram": ["NUM_EPOCHS=1"],
     "06_compare_methods": [],
+    "08_sweep": ["METHODS=['recommended', 'erm']"],
 }
 IMAGE = re.compile(r'<img [^>]*?alt="([^"]*)"[^>]*?src="data:image/png')
 DOCUMENT = r"""\documentclass{article}\usepackage[utf8]{inputenc}\usepackage{booktabs,graphicx}
