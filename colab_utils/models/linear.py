@@ -10,6 +10,7 @@ import torch
 
 _FLAT = 1e-7  # largest slope at the optimum
 _MOST_STEPS = 2000
+_TINY = 1e-300  # divisor where a problem is at its optimum
 _NOTHING = 1e-13  # of the largest square: less is what rounding leaves of dependent utterances
 
 
@@ -55,9 +56,9 @@ class Known(NamedTuple):
     """Labelled utterances of several problems.
 
     Attributes:
-        x: features and a 1, float64 (problems, n, dim + 1), or the same for all (n, dim + 1).
-        truth: 1 for the class of an utterance, else 0, float64 (problems, n, classes).
-        mass: what an utterance counts, float64 (problems, n).
+        x: features and a 1, float64 (problems, dim + 1, n), or the same for all (dim + 1, n).
+        truth: 1 for the class of an utterance, else 0, float64 (problems, classes, n).
+        mass: what an utterance counts, float64 (problems, 1, n).
         start: logits to which those of the weights are added, as `truth`.
     """
 
@@ -68,52 +69,88 @@ class Known(NamedTuple):
 
     @classmethod
     def of(cls, x: np.ndarray, truth: np.ndarray, mass: np.ndarray, start: np.ndarray) -> Known:
-        """From features over the root of their number, float64 (problems, n, dim) or (n, dim)."""
-        with_one = np.concatenate([x, np.ones_like(x[..., :1])], axis=-1)
-        parts = with_one, truth.astype(np.float64), mass, start
-        return cls(*(torch.from_numpy(part) for part in parts))
+        """From utterances by rows.
 
-    def slope(self, weight: torch.Tensor) -> torch.Tensor:
-        """Of the cross-entropy by the weights (problems, dim + 1, classes)."""
-        axes = "nd"
-        if self.x.dim() == 3:
-            axes = "pnd"
-        logits = torch.einsum(f"{axes},pdc->pnc", self.x, weight)
-        p = torch.softmax(self.start + logits, dim=2)
-        wrong = self.mass.unsqueeze(2) * (p - self.truth)
-        return torch.einsum(f"{axes},pnc->pdc", self.x, wrong)
+        Args:
+            x: features over the root of their number, float64 (problems, n, dim) or (n, dim).
+            truth: (problems, n, classes).
+            mass: (problems, n).
+            start: as `truth`.
+        """
+        with_one = np.concatenate([x, np.ones_like(x[..., :1])], axis=-1)
+        by_rows = with_one, truth, mass[..., None], start
+        # utterances side by side in memory: softmax and products run along them
+        turned = [np.ascontiguousarray(part.swapaxes(-1, -2), dtype=float) for part in by_rows]
+        return cls(*(torch.from_numpy(part) for part in turned))
+
+    def slope(self, p: torch.Tensor) -> torch.Tensor:
+        """Of the cross-entropy by the weights (problems, classes, dim + 1), of probabilities."""
+        return self.mass * (p - self.truth) @ self.x.mT
+
+    def bend(self, p: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+        """Second derivative of the cross-entropy where logits change so, (problems, 1, 1)."""
+        mean = (p * change).sum(dim=1, keepdim=True)
+        spread = self.mass * p * (change - mean).square()
+        return spread.sum(dim=(1, 2), keepdim=True)
 
     def curvature(self) -> torch.Tensor:
         """At least the second derivative for any weights (Boehning 1992, Ann. Inst. Stat. Math.).
 
         float64 (problems, dim + 1, dim + 1); each class has this, and nothing between classes.
         """
-        return 0.5 * (self.x * self.mass.unsqueeze(2)).mT @ self.x
+        return 0.5 * (self.x * self.mass) @ self.x.mT
 
 
 def least(known: Sequence[Known], strength: float) -> torch.Tensor:
     """Weights (problems, dim + 1, classes) of least cross-entropy + strength / 2 ||weights||^2.
 
-    The last row, the bias, is free. Steps as long as the curvature allows, accelerated (Nesterov
-    1983), and slowed down wherever they went uphill (O'Donoghue & Candes 2015).
+    The last row, the bias, is free. Conjugate gradients (Polak & Ribiere 1969) from what the bound
+    of the curvature holds to be the way down.
     """
     curvature = sum(one.curvature() for one in known)
     penalty = torch.full_like(curvature[0, 0], strength)
     penalty[-1] = 0.0
     inverse = torch.linalg.inv(curvature + penalty.diag())
-    found = ahead = curvature.new_zeros(*curvature.shape[:2], known[0].truth.shape[2])
-    pace = curvature.new_ones(len(curvature), 1, 1)
+    weight = curvature.new_zeros(len(curvature), known[0].truth.shape[1], len(penalty))
+    logits = [one.start for one in known]
+    before = along = torch.zeros_like(weight)
+    fall = curvature.new_ones(len(curvature), 1, 1)
     for _ in range(_MOST_STEPS):
-        slope = penalty.unsqueeze(1) * ahead + sum(one.slope(ahead) for one in known)
-        if slope.abs().max() < _FLAT:
+        p = [one.softmax(dim=1) for one in logits]
+        parts = zip(known, p, strict=True)
+        slope = penalty * weight + sum(one.slope(q) for one, q in parts)
+        steep = slope.abs().amax(dim=(1, 2), keepdim=True) >= _FLAT
+        if not steep.any():
             break
-        lower = ahead - inverse @ slope
-        uphill = (slope * (lower - found)).sum(dim=(1, 2), keepdim=True) > 0
-        pace = pace.masked_fill(uphill, 1.0)
-        faster = (1 + (1 + 4 * pace.square()).sqrt()) / 2
-        ahead = lower + (pace - 1) / faster * (lower - found)
-        found, pace = lower, faster
-    return ahead
+        way = -slope @ inverse
+        again = _inner(way, before - slope) / fall
+        along = way + again.clamp(min=0.0) * along
+        along = torch.where(_inner(along, slope) < 0, along, way)
+        before, fall = slope, (-_inner(way, slope)).clamp(min=_TINY)
+        change = [along @ one.x for one in known]
+        parts = zip(known, p, change, strict=True)
+        bend = _inner(penalty * along, along) + sum(one.bend(q, c) for one, q, c in parts)
+        # who is there stays there: each problem ends as if it were alone
+        step = steep * _damped(-_inner(along, slope) / bend.clamp(min=_TINY), change)
+        weight = weight + step * along
+        logits = [one + step * c for one, c in zip(logits, change, strict=True)]
+    return weight.mT
+
+
+def _inner(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Inner products of each problem, (problems, 1, 1)."""
+    return (one * other).sum(dim=(1, 2), keepdim=True)
+
+
+def _damped(newton: torch.Tensor, change: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Newton's steps along a line, (problems, 1, 1), shortened so that they never go too far.
+
+    Where logits of two classes move apart by `widest` at most, the second derivative grows no
+    faster than exp(widest step) (Bach 2010, Electronic Journal of Statistics, proposition 1).
+    """
+    apart = [one.amax(dim=1) - one.amin(dim=1) for one in change]
+    widest = torch.cat(apart, dim=1).amax(dim=1)[:, None, None].clamp(min=_NOTHING)
+    return torch.log1p(widest * newton) / widest
 
 
 def linear_head(

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
 from colab_utils.learning import heads, recipe
-from colab_utils.learning.heads import LinearHead, balanced, linear_head
+from colab_utils.learning.heads import LinearHead, balanced, linear_head, linear_heads
 from colab_utils.learning.tasks import Batch, Tasks
 from colab_utils.results.calibration import temperature
 
@@ -64,6 +64,21 @@ def test_with_a_prior_no_other_weights_are_better(n, dim, twice):
         return np.zeros_like(values)
 
     assert check_grad(lambda v: naive_loss(v, *arguments), slope, ours) < 2e-6
+
+
+def test_a_prior_that_is_sure_of_the_wrong_is_left_and_one_that_is_right_beside_it_stays():
+    x, y = blobs(30, 5)
+    truth, mass = np.eye(3)[np.stack([y, np.arange(30) % 3])], np.full((2, 30), 1 / 30)
+    both = np.stack([x, np.zeros_like(x)])  # the second has nothing to learn: its slope is 0
+    weight = np.zeros((2, 5, 3))
+    weight[0] = 30 * np.random.default_rng(3).normal(size=(5, 3))  # logits of 60 and more
+    prior = LinearHead(weight, np.zeros((2, 3)))
+    found = linear_heads(both, truth, mass, prior, 0.05)
+    assert not found.weight[1].any() and not found.bias[1].any()
+    arguments = x, y, 0.05, LinearHead(weight[0], np.zeros(3)), mass[0]
+    ours = np.concatenate([found.weight[0].ravel(), found.bias[0]])
+    best = minimize(naive_loss, ours * 0, arguments, method="BFGS", options={"gtol": 1e-6})
+    assert naive_loss(ours, *arguments) <= best.fun + 1e-9
 
 
 def test_a_strong_prior_stays_and_a_weak_one_goes():
