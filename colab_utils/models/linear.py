@@ -77,11 +77,15 @@ class Known(NamedTuple):
             mass: (problems, n).
             start: as `truth`.
         """
-        with_one = np.concatenate([x, np.ones_like(x[..., :1])], axis=-1)
-        by_rows = with_one, truth, mass[..., None], start
-        # utterances side by side in memory: softmax and products run along them
-        turned = [np.ascontiguousarray(part.swapaxes(-1, -2), dtype=float) for part in by_rows]
-        return cls(*(torch.from_numpy(part) for part in turned))
+        ones = np.ones_like(x[..., :1])
+        with_one = np.concatenate([x, ones], axis=-1)
+        parts = []
+        for by_rows in (with_one, truth, mass[..., None], start):
+            # utterances side by side in memory: softmax and products run along them
+            turned = by_rows.swapaxes(-1, -2)
+            whole = np.ascontiguousarray(turned, dtype=float)
+            parts.append(torch.from_numpy(whole))
+        return cls(*parts)
 
     def slope(self, p: torch.Tensor) -> torch.Tensor:
         """Of the cross-entropy by the weights (problems, classes, dim + 1), of probabilities."""
