@@ -10,7 +10,7 @@ import torch
 
 _FLAT = 1e-7  # largest slope at the optimum
 _MOST_STEPS = 2000
-_TINY = 1e-300  # divisor where a problem is at its optimum
+_TINY = 1e-300  # least divisor: at the optimum nothing is divided by nothing
 _NOTHING = 1e-13  # of the largest square: less is what rounding leaves of dependent utterances
 
 
@@ -127,8 +127,8 @@ def least(known: Sequence[Known], strength: float) -> torch.Tensor:
         if not steep.any():
             break
         way = -slope @ inverse
-        again = _inner(way, before - slope) / fall
-        along = way + again.clamp(min=0.0) * along
+        kept = _inner(way, before - slope) / fall
+        along = way + kept.clamp(min=0.0) * along
         along = torch.where(_inner(along, slope) < 0, along, way)
         before, fall = slope, (-_inner(way, slope)).clamp(min=_TINY)
         change = [along @ one.x for one in known]
@@ -153,7 +153,7 @@ def _damped(newton: torch.Tensor, change: Sequence[torch.Tensor]) -> torch.Tenso
     faster than exp(widest step) (Bach 2010, Electronic Journal of Statistics, proposition 1).
     """
     apart = [one.amax(dim=1) - one.amin(dim=1) for one in change]
-    widest = torch.cat(apart, dim=1).amax(dim=1)[:, None, None].clamp(min=_NOTHING)
+    widest = torch.cat(apart, dim=1).amax(dim=1)[:, None, None].clamp(min=_TINY)
     return torch.log1p(widest * newton) / widest
 
 
