@@ -31,7 +31,7 @@ background: var(--warn-back); color: var(--warn); }
 border-radius: 8px; }
 .heads, .run > summary { display: grid; grid-template-columns: 1fr 5rem 8rem; gap: 0 .8rem; }
 .heads { color: var(--quiet); font-size: .9rem; } .heads :nth-child(n+2),
-.run > summary :nth-child(n+2) { text-align: right; font-variant-numeric: tabular-nums; }
+.run > summary > :nth-child(n+2) { text-align: right; font-variant-numeric: tabular-nums; }
 .run > summary { padding: .3rem 0; border-top: 1px solid var(--line); }
 .run > summary span:first-child::before { content: "\\25B8\\00A0"; }
 .run[open] > summary span:first-child::before { content: "\\25BE\\00A0"; }
@@ -55,7 +55,7 @@ background: #fff; }
 dt { font-weight: 600; } dd { margin: 0 0 .4rem 1.2rem; }
 @media (max-width: 34rem) { h1 { font-size: 1.35rem; } .headline { font-size: 1.05rem; }
 .heads { display: none; } .run > summary { grid-template-columns: 1fr auto; }
-.run > summary :first-child { grid-column: 1 / -1; } .run > summary :nth-child(2)
+.run > summary > :first-child { grid-column: 1 / -1; } .run > summary > :nth-child(2)
 { text-align: left; } .matrix { font-size: .75rem; } .matrix td { padding: .1rem; }
 .matrix [style] { min-width: 1.6rem; } }
 @media print { iframe { display: none; } }
